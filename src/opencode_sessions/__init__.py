@@ -1,0 +1,114 @@
+"""Give any Django or SQLAlchemy row an OpenCode agent.
+
+These are the names for sync code; `opencode_sessions.aio` has those for asyncio.
+"""
+
+from opencode_sessions.errors import (
+    BadRequestError,
+    ConfigurationError,
+    ConflictError,
+    ConnectionLostError,
+    CredentialsRefusedError,
+    EventTooLargeError,
+    InvalidRulesError,
+    NotFoundError,
+    NotOpencodeError,
+    OpencodeError,
+    OpenTransactionError,
+    RecordError,
+    RecordGoneError,
+    RecordNotSavedError,
+    RequestSummary,
+    RequestTimedOutError,
+    ServerError,
+    ServerNotInstalledError,
+    ServerStartError,
+    ServerUnreachableError,
+    SessionNotFoundError,
+    StaleSessionError,
+    StatusError,
+    StreamSilentError,
+    TurnError,
+    TurnInProgressError,
+    TurnTakenError,
+    TurnTimeoutError,
+    UnsupportedVersionError,
+    WireError,
+)
+from opencode_sessions.protocol.events import Event, Gap
+from opencode_sessions.protocol.ids import new_message_id, new_part_id, new_session_id
+from opencode_sessions.protocol.permissions import Rule, allow, ask, deny, digest, evaluate
+from opencode_sessions.protocol.reply import Change, Part, Reply
+from opencode_sessions.protocol.values import Health, Message, SessionInfo
+from opencode_sessions.services.following import Deadlines
+from opencode_sessions.services.observing import Observer
+from opencode_sessions.services.reporting import ErrorContext
+from opencode_sessions.services.results import TurnResult
+from opencode_sessions.services.session import Session
+from opencode_sessions.services.turn import Turn
+from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.wire.address import Timeouts
+from opencode_sessions.wire.clients import Client
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BadRequestError",
+    "Change",
+    "Client",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionLostError",
+    "CredentialsRefusedError",
+    "Deadlines",
+    "ErrorContext",
+    "Event",
+    "EventTooLargeError",
+    "Gap",
+    "Health",
+    "InvalidRulesError",
+    "Message",
+    "NotFoundError",
+    "NotOpencodeError",
+    "Observer",
+    "OpenTransactionError",
+    "OpencodeError",
+    "OpencodeServer",
+    "Part",
+    "RecordError",
+    "RecordGoneError",
+    "RecordNotSavedError",
+    "Reply",
+    "RequestSummary",
+    "RequestTimedOutError",
+    "Rule",
+    "ServerError",
+    "ServerNotInstalledError",
+    "ServerStartError",
+    "ServerUnreachableError",
+    "Session",
+    "SessionInfo",
+    "SessionNotFoundError",
+    "StaleSessionError",
+    "StatusError",
+    "StreamSilentError",
+    "Timeouts",
+    "Turn",
+    "TurnError",
+    "TurnInProgressError",
+    "TurnResult",
+    "TurnStatus",
+    "TurnTakenError",
+    "TurnTimeoutError",
+    "UnsupportedVersionError",
+    "WireError",
+    "__version__",
+    "allow",
+    "ask",
+    "deny",
+    "digest",
+    "evaluate",
+    "new_message_id",
+    "new_part_id",
+    "new_session_id",
+]

@@ -1,0 +1,1 @@
+"""Between us and the server: HTTP, the shared event stream, a managed server. No database."""
