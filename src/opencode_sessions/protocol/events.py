@@ -1,0 +1,207 @@
+"""What the server says, as typed values.
+
+A dialect (`wire/v1.py`) turns the server's JSON into these; nothing above it sees that JSON. An event
+of an unknown kind is an `Unknown`, never an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "Connected",
+    "Event",
+    "Gap",
+    "Heartbeat",
+    "MessageChanged",
+    "MessageRemoved",
+    "PartChanged",
+    "PartDelta",
+    "PartRemoved",
+    "PermissionAsked",
+    "PermissionReplied",
+    "QuestionAsked",
+    "QuestionReplied",
+    "SessionChanged",
+    "SessionDeleted",
+    "SessionFailed",
+    "SessionIdle",
+    "SessionStatus",
+    "StoredMessage",
+    "TodosChanged",
+    "Unknown",
+]
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message's envelope: who said it, in answer to what, what it cost, how it ended."""
+
+    id: str
+    session_id: str
+    role: str
+    parent_id: str | None = None
+    completed: bool = False
+    finish: str | None = None
+    error: Json | None = None
+    cost: float = 0.0
+    tokens: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Anything that the stream says. `session_id` is whom it concerns, None for the server itself."""
+
+    session_id: str | None = None
+    directory: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected(Event):
+    """The first event of every connection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat(Event):
+    """The server lives (every 10 s in 1.18.33); says nothing of any turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap(Event):
+    """Ours, not the server's: events may have been missed here; read the state again."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionChanged(Event):
+    """A session was created or updated."""
+
+    created: bool
+    parent_id: str | None
+    title: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionDeleted(Event):
+    """A session was deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStatus(Event):
+    """Busy, idle, or waiting to retry a provider (then with attempt, message and next, in epoch ms)."""
+
+    status: str
+    attempt: int | None = None
+    message: str | None = None
+    next: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionIdle(Event):
+    """The session's loop ended. It says nothing of success, and can come twice or early."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFailed(Event):
+    """`session.error`: what went wrong, as `{"name", "message", …}`. May name no session."""
+
+    error: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageChanged(Event):
+    """A message's envelope is new or changed."""
+
+    message: StoredMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRemoved(Event):
+    """A message was removed."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartChanged(Event):
+    """A part as the server has it now, whole. `part` is the server's own JSON."""
+
+    part_id: str
+    message_id: str
+    part: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartDelta(Event):
+    """More text for one part. Reasoning also says `field="text"`: its part tells them apart."""
+
+    part_id: str
+    message_id: str
+    field: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartRemoved(Event):
+    """A part was removed."""
+
+    part_id: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermissionAsked(Event):
+    """The agent waits for leave. It waits forever."""
+
+    request_id: str
+    permission: str
+    patterns: tuple[str, ...]
+    metadata: Json
+    call_id: str | None = None
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermissionReplied(Event):
+    """Somebody answered a permission ask: `once`, `always` or `reject`."""
+
+    request_id: str
+    reply: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionAsked(Event):
+    """The agent asks a person. It waits forever."""
+
+    request_id: str
+    questions: tuple[Json, ...]
+    call_id: str | None = None
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionReplied(Event):
+    """Somebody answered a question, or rejected it (`answers` is then None)."""
+
+    request_id: str
+    answers: tuple[tuple[str, ...], ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TodosChanged(Event):
+    """The agent's todo list, whole."""
+
+    todos: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown(Event):
+    """A kind that this library does not know, passed through as it came."""
+
+    kind: str
+    properties: Json

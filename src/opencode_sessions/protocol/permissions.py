@@ -1,0 +1,230 @@
+"""Permission rules: what an agent may do in a session, may not, or must ask a person for.
+
+A rule names a permission (mostly a tool's: ``edit``, ``bash``, ``webfetch``, …), a pattern for what the tool
+is about to touch, and what follows. The server asks the rules in their order and **the last match wins**, so
+the general comes first and the exception after it; where nothing matches, it asks::
+
+    [deny("*"), allow("read"), allow("edit", "drafts/*"), deny("edit", "drafts/final.md")]
+
+The agent's own rules come before a session's, and what a person answered with "always" comes after them.
+
+In both the permission and the pattern `*` stands for any characters, `/` and line ends among them, and `?`
+for one; everything else stands for itself, case and all (a server on Windows ignores case). A pattern that
+ends in a space and `*` (`git *`) also matches without them (`git`). A backslash is read as `/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, cast, get_args
+
+from opencode_sessions.errors import InvalidRulesError
+
+__all__ = [
+    "Action",
+    "Rule",
+    "allow",
+    "ask",
+    "check_rules",
+    "deny",
+    "digest",
+    "evaluate",
+    "from_json",
+    "to_json",
+]
+
+Action = Literal["allow", "ask", "deny"]
+
+_ACTIONS: tuple[str, ...] = get_args(Action)
+_FIELDS = ("permission", "pattern", "action")
+_LAST_IN_BMP = "\uffff"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One permission rule. A rule that the server could not take cannot be made.
+
+    Attributes:
+        permission: The permission that it is about; wildcards allowed.
+        pattern: What it is about to touch; wildcards allowed.
+        action: What follows.
+
+    Raises:
+        InvalidRulesError: A field is not a text, is empty, or is none of the actions.
+    """
+
+    permission: str
+    pattern: str
+    action: Action
+
+    def __post_init__(self) -> None:
+        _check_text("permission", self.permission)
+        _check_text("pattern", self.pattern)
+        if self.action not in _ACTIONS:
+            raise InvalidRulesError(f"its action must be one of {', '.join(_ACTIONS)}, not {self.action!r}")
+
+
+def allow(permission: str, pattern: str = "*") -> Rule:
+    """The agent may."""
+    return Rule(permission, pattern, "allow")
+
+
+def ask(permission: str, pattern: str = "*") -> Rule:
+    """The agent must ask a person, and waits until one answers."""
+    return Rule(permission, pattern, "ask")
+
+
+def deny(permission: str, pattern: str = "*") -> Rule:
+    """The agent may not. With the pattern `*` the server does not even show it the tool."""
+    return Rule(permission, pattern, "deny")
+
+
+def evaluate(rules: Iterable[Rule], permission: str, pattern: str) -> Action:
+    """What the server does when an agent with these rules is about to do something.
+
+    Args:
+        rules: All that apply, in the server's order: the agent's, then the session's.
+        permission: What the agent needs, such as ``"edit"``.
+        pattern: What it is about to touch, such as ``"docs/index.md"``. Taken literally.
+    """
+    action: Action = "ask"
+    for rule in rules:
+        if _matches(rule.permission, permission) and _matches(rule.pattern, pattern):
+            action = rule.action
+    return action
+
+
+def check_rules(value: object) -> tuple[Rule, ...]:
+    """Make sure that what a host gave are rules.
+
+    Args:
+        value: A list, tuple or other ordered iterable (a generator is read to its end). Its items are rules,
+            or dicts of exactly ``permission``, ``pattern`` and ``action``. It may be empty: the session
+            then has its agent's rules only.
+
+    Raises:
+        InvalidRulesError: It is anything else; the message says which item, and what is wrong with it.
+    """
+    return tuple(_parse(item, f"rule {index}", strict=True) for index, item in enumerate(_items(value)))
+
+
+def to_json(rules: Iterable[Rule]) -> list[dict[str, str]]:
+    """The rules as the server takes them."""
+    return [{name: getattr(rule, name) for name in _FIELDS} for rule in rules]
+
+
+def from_json(value: object) -> tuple[Rule, ...]:
+    """The rules as the server gives them: a session's `permission`, None where it has none.
+
+    Fields that this library does not know are skipped, other than in what a host writes.
+
+    Raises:
+        InvalidRulesError: It is not a list of rules.
+    """
+    if value is None:
+        return ()
+    return tuple(
+        _parse(item, f"the server's rule {index}", strict=False) for index, item in enumerate(_items(value))
+    )
+
+
+def digest(rules: Iterable[Rule]) -> str:
+    """A fingerprint of the rules, in their order: equal rules have equal ones, in every process and version.
+
+    Returns:
+        64 hex digits: the SHA-256 of the rules' JSON, keys sorted, no spaces, ASCII only.
+    """
+    canonical = json.dumps(to_json(rules), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def _items(value: object) -> Iterable[object]:
+    if isinstance(value, Rule):
+        raise InvalidRulesError(f"permission rules come in a list, and this is a single rule: [{value!r}]")
+    if value is None:
+        raise InvalidRulesError(
+            "permission rules come in a list, not None; for no rules of its own return []"
+        )
+    if isinstance(value, AbstractSet):
+        raise InvalidRulesError(
+            "permission rules come in a list, not a set: the last match wins, so order counts"
+        )
+    if isinstance(value, str | bytes | bytearray | Mapping) or not isinstance(value, Iterable):
+        raise InvalidRulesError(f"permission rules come in a list, not {_shown(value)}")
+    return value
+
+
+def _parse(item: object, which: str, *, strict: bool) -> Rule:
+    """One item of a list of rules; `strict` refuses what it does not know."""
+    if isinstance(item, Rule):
+        return item
+    if not isinstance(item, Mapping):
+        raise InvalidRulesError(
+            f"{which} must be a Rule, as allow(), ask() and deny() make it, not {_shown(item)}"
+        )
+    if missing := [name for name in _FIELDS if name not in item]:
+        raise InvalidRulesError(f"{which} lacks {', '.join(missing)}: {_shown(item)}")
+    if strict and (unknown := [repr(name) for name in item if name not in _FIELDS]):
+        raise InvalidRulesError(
+            f"{which} has {', '.join(unknown)}, which a rule does not have: {_shown(item)}"
+        )
+    try:
+        return Rule(item["permission"], item["pattern"], cast("Action", item["action"]))
+    except InvalidRulesError as error:
+        raise InvalidRulesError(f"{which} is no rule: {error}") from None
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidRulesError(f"its {name} must be a text, not {_shown(value)}")
+    if not value:
+        raise InvalidRulesError(f"its {name} is empty, which matches nothing; for everything write '*'")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidRulesError(f"its {name} cannot be sent, it is not valid Unicode: {value!r}") from None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 100 else text[:97] + '…'}"  # noqa: PLR2004 - a line's worth
+
+
+def _matches(wildcard: str, text: str) -> bool:
+    return _compile(wildcard).fullmatch(_code_units(text.replace("\\", "/"))) is not None
+
+
+@lru_cache(maxsize=1024)
+def _compile(wildcard: str) -> re.Pattern[str]:
+    """The server's translation of a wildcard, save that it cannot backtrack exponentially."""
+    wildcard = _code_units(wildcard.replace("\\", "/"))
+    expression = _expression(wildcard)
+    if wildcard.endswith(" *"):
+        expression += f"|{_expression(wildcard[:-2])}"
+    return re.compile(expression, re.DOTALL)
+
+
+def _expression(wildcard: str) -> str:
+    """A regular expression in which what stands between two stars is sought once, from the left, for good."""
+    first, *others = (
+        "".join("." if char == "?" else re.escape(char) for char in run) for run in wildcard.split("*")
+    )
+    if not others:
+        return first
+    *middle, last = others
+    return first + "".join(f"(?>.*?{run})" for run in middle if run) + f".*{last}"
+
+
+def _code_units(text: str) -> str:
+    """The text as JavaScript sees it, where an emoji is two characters and `?` matches one."""
+    if all(char <= _LAST_IN_BMP for char in text):
+        return text
+    units = struct.iter_unpack("<H", text.encode("utf-16-le", "surrogatepass"))
+    return "".join(chr(unit) for (unit,) in units)

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opencode_sessions.protocol.events import (
+    MessageChanged,
+    MessageRemoved,
+    PartChanged,
+    PartDelta,
+    PartRemoved,
+    SessionFailed,
+    SessionIdle,
+    StoredMessage,
+)
+from opencode_sessions.protocol.reply import Part, Reply
+from opencode_sessions.protocol.values import Message
+
+SESSION = "ses_1"
+
+
+@pytest.fixture
+def reply():
+    reply = Reply(SESSION, "msg_prompt")
+    reply.apply(assistant())
+    return reply
+
+
+def assistant(message_id="msg_a", **more):
+    info = StoredMessage(id=message_id, session_id=SESSION, role="assistant", parent_id="msg_prompt", **more)
+    return MessageChanged(session_id=SESSION, message=info)
+
+
+def part(part_id, kind="text", message_id="msg_a", **more):
+    body = {"id": part_id, "type": kind, **more}
+    return PartChanged(session_id=SESSION, part_id=part_id, message_id=message_id, part=body)
+
+
+def delta(part_id, text, message_id="msg_a", field="text"):
+    return PartDelta(session_id=SESSION, part_id=part_id, message_id=message_id, field=field, delta=text)
+
+
+def tool(part_id, status, **state):
+    return part(part_id, "tool", tool="write", callID="call_1", state={"status": status, **state})
+
+
+def fold(reply, *events):
+    return [change for event in events for change in reply.apply(event)]
+
+
+def test_text_grows_by_deltas_and_each_is_told(reply):
+    changes = fold(
+        reply, part("p1", text=""), delta("p1", "Hel"), delta("p1", "lo"), part("p1", text="Hello")
+    )
+    assert reply.text == "Hello"
+    assert [change.delta for change in changes] == ["", "Hel", "lo"]
+
+
+def test_whole_text_mends_lost_deltas_and_says_what_was_missing(reply):
+    changes = fold(reply, part("p1", text=""), delta("p1", "Hel"), part("p1", text="Hello"))
+    assert reply.text == "Hello"
+    assert changes[-1].delta == "lo"
+
+
+def test_whole_text_that_contradicts_what_was_heard_wins(reply):
+    fold(reply, part("p1", text=""), delta("p1", "lo"), part("p1", text="Hello"))
+    assert reply.text == "Hello"
+
+
+def test_deltas_before_their_part_are_kept_for_it(reply):
+    changes = fold(reply, delta("p1", "thin"), delta("p1", "king"), part("p1", "reasoning", text=""))
+    assert [(p.type, p.text) for p in reply.parts.values()] == [("reasoning", "thinking")]
+    assert [change.delta for change in changes] == ["thinking"]
+
+
+def test_a_part_that_is_told_empty_again_does_not_erase(reply):
+    fold(reply, part("p1", text=""), delta("p1", "Hello"), part("p1", text=""))
+    assert reply.text == "Hello"
+
+
+def test_reasoning_is_no_text(reply):
+    fold(reply, part("p1", "reasoning", text=""), delta("p1", "hm"), part("p2", text="Yes"))
+    assert reply.text == "Yes"
+    assert [p.type for p in reply.parts.values()] == ["reasoning", "text"]
+
+
+def test_a_tool_call_goes_through_its_states_and_loses_nothing(reply):
+    fold(
+        reply,
+        tool("p1", "pending", input={}),
+        tool("p1", "running", input={"filePath": "a"}, title="a"),
+        tool("p1", "completed", output="done", metadata={"exists": False}),
+    )
+    (call,) = reply.tools
+    assert (call.tool, call.call_id, call.status) == ("write", "call_1", "completed")
+    assert (call.input, call.title, call.output) == ({"filePath": "a"}, "a", "done")
+    assert call.metadata == {"exists": False}
+
+
+def test_a_failed_tool_call_carries_its_error(reply):
+    fold(reply, tool("p1", "error", error="no such file"))
+    assert reply.tools[0].error == "no such file"
+
+
+def test_bookkeeping_is_no_part_of_the_answer(reply):
+    assert (
+        fold(reply, part("p1", "step-start"), part("p2", "step-finish", cost=1), part("p3", "snapshot")) == []
+    )
+    assert reply.parts == {}
+
+
+def test_a_part_of_another_kind_is_kept_as_it_came(reply):
+    fold(reply, part("p1", "patch", hash="abc", files=["a.txt"]))
+    assert reply.to_json() == [
+        {"id": "p1", "message_id": "msg_a", "type": "patch", "data": {"hash": "abc", "files": ["a.txt"]}}
+    ]
+
+
+def test_the_prompt_and_other_turns_are_not_of_this_reply(reply):
+    user = StoredMessage(id="msg_prompt", session_id=SESSION, role="user")
+    other = StoredMessage(id="msg_x", session_id=SESSION, role="assistant", parent_id="msg_other")
+    fold(
+        reply,
+        MessageChanged(session_id=SESSION, message=user),
+        part("p0", message_id="msg_prompt", text="the prompt"),
+        MessageChanged(session_id=SESSION, message=other),
+        part("p9", message_id="msg_x", text="another answer"),
+        delta("p9", "more", message_id="msg_x"),
+    )
+    assert reply.parts == {}
+
+
+def test_another_session_changes_nothing(reply):
+    assert reply.apply(SessionIdle(session_id="ses_child")) == []
+    assert not reply.over
+
+
+def test_cost_and_tokens_are_summed_over_the_messages(reply):
+    bill = {"input": 10, "output": 2, "reasoning": 1, "cache_read": 3, "cache_write": 4}
+    fold(reply, assistant("msg_a", cost=0.5, tokens=bill), assistant("msg_b", cost=0.25, tokens=bill))
+    assert reply.cost == 0.75
+    assert (reply.tokens.input, reply.tokens.output, reply.tokens.cache_write) == (20, 4, 8)
+
+
+def test_an_idle_before_any_answer_is_not_the_end():
+    reply = Reply(SESSION, "msg_prompt")
+    reply.apply(SessionIdle(session_id=SESSION))
+    assert not reply.over
+    fold(reply, assistant(), SessionIdle(session_id=SESSION))
+    assert reply.over
+
+
+@pytest.mark.parametrize(
+    ("more", "final"),
+    [
+        ({}, False),
+        ({"completed": True, "finish": "stop"}, True),
+        ({"completed": True, "finish": "length"}, True),
+        ({"completed": True, "finish": "tool-calls"}, False),
+        ({"completed": True}, False),
+        ({"error": {"name": "APIError"}}, True),
+    ],
+)
+def test_final_is_a_complete_message_that_asks_for_no_more_steps(reply, more, final):
+    reply.apply(assistant(**more))
+    assert reply.final is final
+
+
+def test_the_first_token_is_text_thought_or_tool_but_not_an_empty_part(reply):
+    fold(reply, part("p1", text=""))
+    assert not reply.begun
+    fold(reply, delta("p1", "x"))
+    assert reply.begun
+
+
+def test_an_error_of_the_session_and_of_a_message_are_kept(reply):
+    reply.apply(SessionFailed(session_id=SESSION, error={"name": "A"}))
+    assert reply.error == {"name": "A"}
+    reply.apply(assistant(error={"name": "B"}))
+    assert reply.error == {"name": "B"}
+
+
+def test_removed_parts_and_messages_go(reply):
+    fold(reply, part("p1", text="one"), part("p2", text="two"), assistant("msg_b"))
+    fold(reply, part("p3", text="three", message_id="msg_b"))
+    reply.apply(PartRemoved(session_id=SESSION, part_id="p1", message_id="msg_a"))
+    reply.apply(MessageRemoved(session_id=SESSION, message_id="msg_b"))
+    assert reply.text == "two"
+
+
+def test_after_a_gap_what_is_stored_is_taken_in_and_what_is_known_stands(reply):
+    fold(reply, part("p1", text="first"), part("p2", text=""), delta("p2", "open"))
+    stored = Message(
+        StoredMessage(id="msg_a", session_id=SESSION, role="assistant", parent_id="msg_prompt"),
+        ({"id": "p1", "type": "text", "text": "first and more"}, {"id": "p2", "type": "text", "text": ""}),
+    )
+    changes = reply.absorb([stored])
+    assert [p.text for p in reply.parts.values()] == ["first and more", "open"]
+    assert [change.delta for change in changes] == [" and more"]
+
+
+pieces = st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=6)
+
+
+@given(pieces, st.sets(st.integers(0, 5)), st.integers(0, 6))
+def test_whatever_deltas_are_lost_the_whole_text_ends_right(deltas, lost, opens_after):
+    reply = Reply(SESSION, "msg_prompt")
+    reply.apply(assistant())
+    told = ""
+    for index, text in enumerate(deltas):
+        if index == opens_after:
+            told += "".join(c.delta for c in reply.apply(part("p1", text="")))
+        if index not in lost:
+            told += "".join(c.delta for c in reply.apply(delta("p1", text)))
+    whole = "".join(deltas)
+    fold(reply, part("p1", text=whole))
+    assert reply.text == whole
+
+
+def test_a_part_survives_json(reply):
+    fold(reply, tool("p1", "completed", input={"a": 1}, output="x", title="t", metadata={"b": [1]}))
+    stored = json.loads(json.dumps(reply.to_json()))
+    assert [Part.from_json(value) for value in stored] == list(reply.parts.values())
