@@ -1,0 +1,323 @@
+"""Everything that a server can be asked, written once for both faces.
+
+`aio.Client` is this class over a suspending transport; `Client` is its sync twin, method by method.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
+
+from opencode_sessions.errors import (
+    ConnectionLostError,
+    NotOpencodeError,
+    ServerUnreachableError,
+    SessionNotFoundError,
+    UnsupportedVersionError,
+    WireError,
+)
+from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked, SessionStatus
+from opencode_sessions.protocol.ids import new_message_id, new_part_id
+from opencode_sessions.protocol.permissions import Rule
+from opencode_sessions.protocol.values import Health, Message, SessionInfo
+from opencode_sessions.wire import v1
+from opencode_sessions.wire.http import Request, Response, Transport, interpret
+from opencode_sessions.wire.runtime import Runtime
+from opencode_sessions.wire.stream import EventStream, Subscription
+
+__all__ = ["SUPPORTED", "Api"]
+
+SUPPORTED = ">=1.18, <2"
+_BACKOFF = (0.1, 0.4)
+_GATEWAY_STATUSES = (502, 503, 504)
+
+_log = logging.getLogger("opencode_sessions.wire")
+
+
+class Api:
+    """One server, seen from one directory.
+
+    Every method raises `ServerUnreachableError`, `RequestTimedOutError` or `ConnectionLostError` where the
+    network fails, a `StatusError` where the server refuses, and `NotOpencodeError` where something else
+    answers. A request is sent again only where that cannot change the outcome.
+    """
+
+    def __init__(self, transport: Transport, runtime: Runtime, *, directory: str | None = None) -> None:
+        self._transport = transport
+        self.clock = runtime
+        self.directory = directory
+        self._events = EventStream(lambda: transport.stream(v1.event_stream()), runtime)
+
+    # The server.
+
+    async def health(self) -> Health:
+        """That it is well, and which version it is.
+
+        Raises:
+            UnsupportedVersionError: It is an OpenCode server that this library does not speak with.
+        """
+        request = v1.health()
+        try:
+            found = v1.parse_health(await self._json(request))
+        except NotOpencodeError:
+            await self._refuse_v2()
+            raise
+        if found is None:
+            raise NotOpencodeError("it answers at /global/health, but not as a healthy OpenCode 1.x server")
+        if not _is_supported(found.version):
+            raise UnsupportedVersionError(
+                f"this is OpenCode {found.version}; needed is {SUPPORTED}", found=found.version
+            )
+        return found
+
+    async def _refuse_v2(self) -> None:
+        """The V2 line has no `/global/health`, but says its version at `/api/health`."""
+        try:
+            body = await self._json(Request("GET", "/api/health", repeatable=True))
+        except WireError:
+            return
+        version = str(body.get("version") or "2.x") if isinstance(body, Mapping) else "2.x"
+        raise UnsupportedVersionError(
+            f"this is an OpenCode server of the V2 line ({version}); needed is {SUPPORTED}", found=version
+        )
+
+    # Sessions.
+
+    async def create(
+        self,
+        session_id: str | None = None,
+        *,
+        title: str | None = None,
+        rules: Iterable[Rule] = (),
+        metadata: Mapping[str, Any] | None = None,
+        parent_id: str | None = None,
+        directory: str | None = None,
+    ) -> SessionInfo:
+        """Make a session.
+
+        With a `session_id` (see `new_session_id`) this is idempotent, however often and from wherever it is
+        sent; title, rules and metadata then follow in a second request, and `parent_id` is not possible
+        (1.18.33). Without one the server chooses the id, in one request that is never repeated.
+
+        Raises:
+            ValueError: Both a `session_id` and a `parent_id`.
+        """
+        directory = directory or self.directory
+        rules = tuple(rules)
+        if session_id is None:
+            request = v1.create(
+                directory=directory, title=title, rules=rules, metadata=metadata, parent_id=parent_id
+            )
+            return v1.parse_session(await self._json(request))
+        if parent_id is not None:
+            raise ValueError("a session with a parent gets its id from the server: pass no session_id")
+        info = v1.parse_session(await self._json(v1.create_with_id(session_id, directory=directory)))
+        if title is None and metadata is None and not rules:
+            return info
+        return await self.update(session_id, title=title, rules=rules or None, metadata=metadata)
+
+    async def get(self, session_id: str) -> SessionInfo:
+        """The session; SessionNotFoundError where there is none."""
+        return v1.parse_session(await self._json(v1.get(session_id)))
+
+    async def update(
+        self,
+        session_id: str,
+        *,
+        title: str | None = None,
+        rules: Iterable[Rule] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> SessionInfo:
+        """Change what is given. The server appends `rules` to those in force, and replaces `metadata`."""
+        request = v1.update(session_id, title=title, rules=rules, metadata=metadata)
+        return v1.parse_session(await self._json(request))
+
+    async def delete(self, session_id: str) -> bool:
+        """Delete a session, with its children. A busy one goes on spending: `abort` it first.
+
+        Returns:
+            False if there was none.
+        """
+        try:
+            await self._json(v1.delete(session_id))
+        except SessionNotFoundError:
+            return False
+        return True
+
+    async def abort(self, session_id: str) -> None:
+        """Stop what the session is doing. The server says yes for an unknown or idle session, too."""
+        await self._json(v1.abort(session_id))
+
+    async def list(
+        self, *, search: str | None = None, all_directories: bool = False, page_size: int = 100
+    ) -> AsyncIterator[SessionInfo]:
+        """Sessions, newest first, a page of `page_size` fetched when it is needed."""
+        cursor: str | None = None
+        while True:
+            response = await self._send(
+                v1.list_sessions(
+                    directory=None if all_directories else self.directory,
+                    search=search,
+                    limit=page_size,
+                    cursor=cursor,
+                )
+            )
+            for body in interpret(response):
+                yield v1.parse_session(body)
+            cursor = response.headers.get(v1.CURSOR_OF_SESSIONS)
+            if not cursor:
+                return
+
+    async def children(self, session_id: str) -> Sequence[SessionInfo]:
+        """The sessions of its sub-agents."""
+        return [v1.parse_session(body) for body in await self._json(v1.children(session_id))]
+
+    async def status(self) -> Mapping[str, SessionStatus]:
+        """The busy and retrying sessions of this client's directory, by id.
+
+        One that is absent is idle, was never started, is of another directory, or its server was restarted.
+        """
+        found = await self._json(v1.status(directory=self.directory))
+        return {key: v1.parse_status(body, session_id=key) for key, body in found.items()}
+
+    async def fork(self, session_id: str, message_id: str | None = None) -> SessionInfo:
+        """A copy, up to before `message_id` if one is given. It has no rules: put them in force first."""
+        return v1.parse_session(await self._json(v1.fork(session_id, message_id)))
+
+    async def revert(self, session_id: str, message_id: str, part_id: str | None = None) -> SessionInfo:
+        """Take back what came from this message on, files included; ConflictError while busy."""
+        return v1.parse_session(await self._json(v1.revert(session_id, message_id, part_id)))
+
+    async def unrevert(self, session_id: str) -> SessionInfo:
+        """Undo a revert."""
+        return v1.parse_session(await self._json(v1.unrevert(session_id)))
+
+    # Messages.
+
+    async def messages(self, session_id: str, *, page_size: int = 50) -> AsyncIterator[Message]:
+        """Stored messages, newest first, a page of `page_size` fetched when it is needed."""
+        cursor: str | None = None
+        while True:
+            request = v1.messages(session_id, limit=page_size, cursor=cursor)
+            response = await self._send(request)
+            for body in reversed(interpret(response, session_id=session_id)):
+                yield v1.parse_message(body)
+            cursor = response.headers.get(v1.CURSOR_OF_MESSAGES)
+            if not cursor:
+                return
+
+    async def message(self, session_id: str, message_id: str) -> Message:
+        """One stored message; NotFoundError where there is none, SessionNotFoundError without the session."""
+        return v1.parse_message(await self._json(v1.message(session_id, message_id)))
+
+    async def prompt(
+        self,
+        session_id: str,
+        prompt: str | Iterable[Mapping[str, Any]],
+        *,
+        message_id: str | None = None,
+        part_id: str | None = None,
+        agent: str | None = None,
+        model: str | None = None,
+        system: str | None = None,
+        variant: str | None = None,
+    ) -> str:
+        """Hand a prompt in; what comes of it is told by the events, and by the stored messages later.
+
+        Args:
+            session_id: Whose agent to ask. Its rules must be in force: see `Session.ensure`.
+            prompt: The text, or parts in the server's own form.
+            message_id: An id of yours, never used before, in whatever session (see `new_message_id`).
+            part_id: Likewise, for the text's part.
+            agent: The agent's name, else the server's default.
+            model: As `provider/model`, else the agent's.
+            system: More system prompt.
+            variant: The model's variant, such as an effort.
+
+        Returns:
+            The message's id. The server has accepted the prompt, no more (204). It is never sent twice.
+        """
+        message_id = message_id or new_message_id()
+        parts = prompt
+        if isinstance(prompt, str):
+            parts = [{"id": part_id or new_part_id(), "type": "text", "text": prompt}]
+        request = v1.prompt(
+            session_id,
+            message_id=message_id,
+            parts=parts,  # type: ignore[arg-type]  # a str was turned into a list just above
+            agent=agent,
+            model=model,
+            system=system,
+            variant=variant,
+        )
+        await self._json(request)
+        return message_id
+
+    # Asks.
+
+    async def pending_permissions(self) -> Sequence[PermissionAsked]:
+        """What waits for leave in this client's directory."""
+        found = await self._json(v1.pending_permissions(directory=self.directory))
+        return [v1.parse_permission(body) for body in found]
+
+    async def answer_permission(
+        self, session_id: str, request_id: str, reply: str, *, message: str | None = None
+    ) -> None:
+        """Answer `once`, `always` or `reject`; a rejection may tell the agent why. NotFoundError if late."""
+        await self._json(v1.answer_permission(session_id, request_id, reply, message))
+
+    async def pending_questions(self) -> Sequence[QuestionAsked]:
+        """What the agents of this client's directory ask."""
+        found = await self._json(v1.pending_questions(directory=self.directory))
+        return [v1.parse_question(body) for body in found]
+
+    async def answer_question(self, request_id: str, answers: Iterable[Iterable[str]]) -> None:
+        """Answer with one list of labels for each question. NotFoundError if late."""
+        await self._json(v1.answer_question(request_id, answers, directory=self.directory))
+
+    async def reject_question(self, request_id: str) -> None:
+        """Tell the agent that nobody answers. NotFoundError if late."""
+        await self._json(v1.reject_question(request_id, directory=self.directory))
+
+    # Events.
+
+    async def subscribe(self, session_id: str | None = None) -> Subscription:
+        """The events of one session and its children from now on (None: all), over the shared stream.
+
+        Returns when the stream stands, so that nothing that happens later is missed; where it broke
+        meanwhile, a `Gap` is among the events.
+        """
+        return await self._events.subscribe(session_id)
+
+    async def close(self) -> None:
+        """Close the event stream and all connections."""
+        self._events.stop()
+        await self._transport.close()
+        await self._events.join()
+
+    async def _json(self, request: Request) -> Any:
+        return interpret(await self._send(request), session_id=request.session_id)
+
+    async def _send(self, request: Request) -> Response:
+        for delay in _BACKOFF:
+            try:
+                response = await self._transport.send(request)
+            except ServerUnreachableError as error:  # nothing was received: any request may be sent again
+                _log.debug("sending again in %.1f s: %s", delay, error)
+            except ConnectionLostError as error:
+                if not request.repeatable:
+                    raise
+                _log.debug("sending again in %.1f s: %s", delay, error)
+            else:
+                if not (request.repeatable and response.status in _GATEWAY_STATUSES):
+                    return response
+                _log.debug("sending again in %.1f s: %s answered %s", delay, request.path, response.status)
+            await self.clock.sleep(delay)
+        return await self._transport.send(request)
+
+
+def _is_supported(version: str) -> bool:
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return found is not None and (1, 18) <= (int(found[1]), int(found[2])) < (2, 0)

@@ -1,0 +1,158 @@
+"""The two clients: `Api` over a blocking transport, and over a suspending one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import httpx2
+
+from opencode_sessions.faces import blocking, blocking_iterator, complete
+from opencode_sessions.protocol.events import Event
+from opencode_sessions.wire.address import Address, Timeouts
+from opencode_sessions.wire.api import Api
+from opencode_sessions.wire.runtime import Tasks, Threads
+from opencode_sessions.wire.stream import Subscription
+from opencode_sessions.wire.transports import BlockingTransport, SuspendingTransport
+
+__all__ = ["AsyncClient", "BlockingSubscription", "Client"]
+
+
+class Client:
+    """A client of one OpenCode server, for sync code. Safe to share between threads, and to use after a fork.
+
+    Args:
+        base_url: Else `OPENCODE_BASE_URL`, else http://127.0.0.1:4096.
+        password: Else `OPENCODE_SERVER_PASSWORD`; without one no credentials are sent.
+        username: Else `OPENCODE_SERVER_USERNAME`, else "opencode".
+        directory: The directory on the server's machine that new sessions work in and lists are scoped to;
+            None: the server's own working directory.
+        timeouts: In seconds.
+        transport: An httpx2 transport, for tests.
+
+    Raises:
+        ConfigurationError: The URL is not a server's.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        password: str | None = None,
+        username: str | None = None,
+        directory: str | None = None,
+        timeouts: Timeouts | None = None,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        self.address = Address.resolve(base_url, password=password, username=username)
+        carrier = BlockingTransport(self.address, timeouts or Timeouts(), transport=transport)
+        self._core = Api(carrier, Threads(), directory=directory)
+
+    def __repr__(self) -> str:
+        return f"<Client {self.address.base_url}>"
+
+    @property
+    def directory(self) -> str | None:
+        """What new sessions and lists are scoped to."""
+        return self._core.directory
+
+    @property
+    def wire(self) -> Api:
+        """The one source behind this face, for the services."""
+        return self._core
+
+    health = blocking(Api.health)
+    create = blocking(Api.create)
+    get = blocking(Api.get)
+    update = blocking(Api.update)
+    delete = blocking(Api.delete)
+    abort = blocking(Api.abort)
+    list = blocking_iterator(Api.list)
+    children = blocking(Api.children)
+    status = blocking(Api.status)
+    fork = blocking(Api.fork)
+    revert = blocking(Api.revert)
+    unrevert = blocking(Api.unrevert)
+    messages = blocking_iterator(Api.messages)
+    message = blocking(Api.message)
+    prompt = blocking(Api.prompt)
+    pending_permissions = blocking(Api.pending_permissions)
+    answer_permission = blocking(Api.answer_permission)
+    pending_questions = blocking(Api.pending_questions)
+    answer_question = blocking(Api.answer_question)
+    reject_question = blocking(Api.reject_question)
+    close = blocking(Api.close)
+
+    def subscribe(self, session_id: str | None = None) -> BlockingSubscription:
+        """See `Api.subscribe`."""
+        return BlockingSubscription(complete(self._core.subscribe(session_id)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncClient(Api):
+    """A client of one OpenCode server, for asyncio; arguments as for `Client`. It belongs to one event loop."""
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        password: str | None = None,
+        username: str | None = None,
+        directory: str | None = None,
+        timeouts: Timeouts | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.address = Address.resolve(base_url, password=password, username=username)
+        carrier = SuspendingTransport(self.address, timeouts or Timeouts(), transport=transport)
+        super().__init__(carrier, Tasks(), directory=directory)
+
+    def __repr__(self) -> str:
+        return f"<aio.Client {self.address.base_url}>"
+
+    @property
+    def wire(self) -> Api:
+        """The one source, for the services: this client itself."""
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class BlockingSubscription:
+    """The sync twin of `Subscription`."""
+
+    def __init__(self, core: Subscription) -> None:
+        self._core = core
+
+    next = blocking(Subscription.next)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._core.close()
+
+    def __iter__(self) -> Iterator[Event]:
+        while True:
+            event = self.next()
+            if event is not None:
+                yield event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,140 @@
+"""Waiting, in two ways: with threads or with tasks. All else about the event stream is written once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from opencode_sessions.faces import complete
+from opencode_sessions.protocol.events import Event
+
+__all__ = ["Item", "Mailbox", "Runtime", "Tasks", "Threads"]
+
+Item = Event | Exception
+
+
+class Mailbox(Protocol):
+    """Where one subscriber's events wait for it."""
+
+    def put(self, item: Item) -> None:
+        """Add one; never waits."""
+
+    async def get(self, timeout: float | None) -> Item | None:
+        """The oldest; None if none came within `timeout` seconds (None: however long)."""
+
+
+class Runtime(Protocol):
+    """How a face waits, and runs something beside its caller."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that only goes forward."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    def mailbox(self) -> Mailbox:
+        """A new one."""
+
+    def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Run `main` beside the caller, as a daemon."""
+
+    async def join(self, timeout: float) -> None:
+        """Wait for what was spawned, which was told to end."""
+
+
+class Threads:
+    """The sync face."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+
+    monotonic = staticmethod(time.monotonic)
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Runtime.sleep`."""
+        time.sleep(seconds)  # noqa: ASYNC251 - to block is what this face does
+
+    def mailbox(self) -> Mailbox:
+        """See `Runtime.mailbox`."""
+        return _ThreadMailbox()
+
+    def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """See `Runtime.spawn`."""
+        self._thread = threading.Thread(target=lambda: complete(main()), name=name, daemon=True)
+        self._thread.start()
+
+    async def join(self, timeout: float) -> None:
+        """See `Runtime.join`."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        self._thread = None
+
+
+class _ThreadMailbox:
+    def __init__(self) -> None:
+        self._items: deque[Item] = deque()
+        self._arrived = threading.Condition()
+
+    def put(self, item: Item) -> None:
+        with self._arrived:
+            self._items.append(item)
+            self._arrived.notify()
+
+    async def get(self, timeout: float | None) -> Item | None:
+        with self._arrived:
+            if self._arrived.wait_for(lambda: self._items, timeout):
+                return self._items.popleft()
+            return None
+
+
+class Tasks:
+    """The async face, on the event loop that runs when it is first used."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    monotonic = staticmethod(time.monotonic)
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Runtime.sleep`."""
+        await asyncio.sleep(seconds)
+
+    def mailbox(self) -> Mailbox:
+        """See `Runtime.mailbox`."""
+        return _TaskMailbox()
+
+    def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """See `Runtime.spawn`."""
+        self._task = asyncio.get_running_loop().create_task(main(), name=name)
+
+    async def join(self, timeout: float) -> None:
+        """See `Runtime.join`."""
+        task, self._task = self._task, None
+        if task is None or task is asyncio.current_task():
+            return
+        task.cancel()
+        await asyncio.wait({task}, timeout=timeout)
+
+
+class _TaskMailbox:
+    def __init__(self) -> None:
+        self._items: deque[Item] = deque()
+        self._arrived = asyncio.Event()
+
+    def put(self, item: Item) -> None:
+        self._items.append(item)
+        self._arrived.set()
+
+    async def get(self, timeout: float | None) -> Item | None:
+        if not self._items:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return None
+        return self._items.popleft() if self._items else None

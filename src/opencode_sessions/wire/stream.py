@@ -1,0 +1,229 @@
+"""The shared event stream: one connection for each client, read once, handed out by session id.
+
+It is opened when somebody first subscribes and kept until the client is closed. When it breaks it is
+opened again, with backoff, and every subscriber is told that there was a gap: the server replays nothing,
+so whoever must not miss anything reads the state again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Self
+
+from opencode_sessions.errors import (
+    ConnectionLostError,
+    CredentialsRefusedError,
+    NotOpencodeError,
+    OpencodeError,
+    ServerUnreachableError,
+)
+from opencode_sessions.protocol.events import Connected, Event, Gap
+from opencode_sessions.protocol.sse import SSEDecoder
+from opencode_sessions.wire import v1
+from opencode_sessions.wire.hub import Hub
+from opencode_sessions.wire.runtime import Mailbox, Runtime
+
+__all__ = ["EventStream", "Subscription"]
+
+_log = logging.getLogger("opencode_sessions.stream")
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+_PATIENCE = 30.0
+_HOPELESS = (CredentialsRefusedError, NotOpencodeError)
+
+Connect = Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+
+_alive: weakref.WeakSet[EventStream] = weakref.WeakSet()
+
+
+class EventStream:
+    """One connection to the server's events, and those who listen to it."""
+
+    def __init__(self, connect: Connect, runtime: Runtime) -> None:
+        self._connect = connect
+        self._runtime = runtime
+        self._reset()
+        _alive.add(self)
+
+    def _reset(self) -> None:
+        """As new: also for a forked child, in which no thread reads and nobody listens."""
+        self._lock = threading.Lock()
+        self._hub = Hub()
+        self._waiting: set[Mailbox] = set()
+        self._running = False
+        self._connected = False
+        self._stopped = False
+
+    async def subscribe(self, session_id: str | None) -> Subscription:
+        """Listen to a session and its children, or to all; returns when the stream stands.
+
+        Raises:
+            WireError: It cannot be opened.
+        """
+        mailbox = self._runtime.mailbox()
+        subscription = Subscription(self, session_id, mailbox)
+        with self._lock:
+            if self._stopped:
+                raise ServerUnreachableError("the client is closed")
+            self._hub.add(session_id, mailbox)
+            standing = self._connected
+            if not standing:
+                self._waiting.add(mailbox)
+            if not self._running:
+                self._running = True
+                self._runtime.spawn(self._follow, "opencode-sessions events")
+        if not standing:
+            await self._until_connected(subscription, mailbox)
+        return subscription
+
+    async def _until_connected(self, subscription: Subscription, mailbox: Mailbox) -> None:
+        deadline = self._runtime.monotonic() + _PATIENCE
+        event: Event | None = None
+        try:
+            while not isinstance(event, Connected | Gap):
+                event = await subscription.next(max(deadline - self._runtime.monotonic(), 0))
+                if event is None:
+                    raise ServerUnreachableError(f"the event stream did not open within {_PATIENCE:g} s")  # noqa: TRY301 - who waited is cleared away below
+        except BaseException:
+            subscription.close()
+            raise
+        finally:
+            with self._lock:
+                self._waiting.discard(mailbox)
+
+    def discard(self, session_id: str | None, mailbox: Mailbox) -> None:
+        """Stop handing events to a mailbox."""
+        with self._lock:
+            self._hub.discard(session_id, mailbox)
+
+    def stop(self) -> None:
+        """No more reconnecting; whoever still listens is told."""
+        with self._lock:
+            self._stopped = True
+            self._hub.broadcast(ConnectionLostError("the client was closed"))
+
+    async def join(self) -> None:
+        """Wait until nothing reads any more."""
+        await self._runtime.join(timeout=2.0)
+
+    async def _follow(self) -> None:
+        """Read until stopped, reconnecting; runs beside the callers."""
+        pause = _FIRST_PAUSE
+        reason: str | None = None
+        while True:
+            try:
+                async with self._connect() as chunks:
+                    async for event in _decode(chunks):
+                        if isinstance(event, Connected):
+                            pause = _FIRST_PAUSE
+                            self._stand(event if reason is None else Gap(reason=reason))
+                        else:
+                            self._hub.deliver(event)
+                failure: Exception = ConnectionLostError("the server closed the event stream")
+            except OpencodeError as error:
+                failure = error
+            except Exception as error:  # noqa: BLE001 - subscribers hear of it; it must not end the stream silently
+                failure = error
+            if self._fell(failure):
+                return
+            reason = str(failure)
+            await self._runtime.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, no secret
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _stand(self, item: Event) -> None:
+        with self._lock:
+            self._connected = True
+            self._hub.broadcast(item)
+
+    def _fell(self, failure: Exception) -> bool:
+        """The connection is gone. Is it the end, too?"""
+        with self._lock:
+            stood, self._connected = self._connected, False
+            over = self._stopped or not len(self._hub) or isinstance(failure, _HOPELESS)
+            if over:
+                self._running = False
+            if not self._stopped:
+                level = logging.WARNING if stood or not isinstance(failure, OpencodeError) else logging.DEBUG
+                _log.log(level, "the event stream broke: %s", failure)
+                # Who had a stream waits for the next one; who waits for a first one hears why there is none.
+                for mailbox in self._waiting:
+                    mailbox.put(failure)
+                if over:
+                    self._hub.broadcast(failure)
+            return over
+
+
+class Subscription:
+    """The events of one session (or of all) from the moment of subscribing. Close it, or use `with`."""
+
+    def __init__(self, stream: EventStream, session_id: str | None, mailbox: Mailbox) -> None:
+        self._stream = stream
+        self._mailbox = mailbox
+        self.session_id = session_id
+
+    async def next(self, timeout: float | None = None) -> Event | None:
+        """The next event, in order; None if none came within `timeout` seconds.
+
+        Raises:
+            WireError: The stream has ended and will not be opened again.
+        """
+        item = await self._mailbox.get(timeout)
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._stream.discard(self.session_id, self._mailbox)
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while True:
+            event = await self.next()
+            if event is not None:
+                yield event
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+async def _decode(chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:
+    decoder = SSEDecoder()
+    async for chunk in chunks:
+        for framed in decoder.feed(chunk):
+            event = decode_event(framed.data)
+            if event is not None:
+                yield event
+
+
+def decode_event(data: bytes) -> Event | None:
+    """One event's data as an event; None for a repetition, and for JSON that does not parse (logged)."""
+    if v1.is_repetition(data):
+        return None
+    try:
+        frame = json.loads(data)
+    except ValueError as error:
+        _log.warning("an event that is not JSON was dropped (%s, %d bytes)", error, len(data))
+        return None
+    return v1.parse_event(frame)
+
+
+def _after_fork() -> None:
+    for stream in list(_alive):
+        stream._reset()  # noqa: SLF001 - the module's own
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,245 @@
+"""The shared stream over real sockets, against a server that this file plays byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from opencode_sessions import aio, errors
+from opencode_sessions.protocol.events import Gap, SessionIdle, Unknown
+from opencode_sessions.wire import clients
+from opencode_sessions.wire.address import Timeouts
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+
+
+def frame(kind, **properties):
+    return b"data: " + json.dumps({"payload": {"type": kind, "properties": properties}}).encode() + b"\n\n"
+
+
+CONNECTED = frame("server.connected")
+
+
+def idle(session_id):
+    return frame("session.idle", sessionID=session_id)
+
+
+class Stage:
+    """Accepts connections; each goes through the next script: bytes to send, then a command."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.connections = []
+        self.opened = threading.Semaphore(0)
+        self.greeting = HEAD + CONNECTED
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            connection.recv(65536)
+            self.connections.append(connection)
+            connection.sendall(self.greeting)
+            self.opened.release()
+
+    def send(self, *data):
+        for piece in data:
+            self.connections[-1].sendall(piece)
+
+    def cut(self):
+        self.connections[-1].shutdown(socket.SHUT_RDWR)
+        self.connections[-1].close()
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self.connections:
+            connection.close()
+        self._thread.join(5)
+
+
+@pytest.fixture
+def stage():
+    stage = Stage()
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def client(stage):
+    with clients.Client(stage.url, timeouts=Timeouts(silence=1.0)) as client:
+        yield client
+
+
+def test_one_connection_serves_all_subscribers(stage, client):
+    with client.subscribe("ses_1") as one, client.subscribe("ses_2") as two:
+        stage.send(idle("ses_2"), idle("ses_1"))
+        assert one.next(5) == SessionIdle(session_id="ses_1")
+        assert two.next(5) == SessionIdle(session_id="ses_2")
+        assert one.next(0) is None
+    assert len(stage.connections) == 1
+
+
+def test_it_is_opened_only_when_somebody_listens(stage, client):
+    assert stage.connections == []
+    client.subscribe("ses_1").close()
+    assert len(stage.connections) == 1
+
+
+def test_a_cut_is_mended_and_told_as_a_gap(stage, client):
+    with client.subscribe("ses_1") as events:
+        stage.opened.acquire(timeout=5)
+        stage.cut()
+        stage.opened.acquire(timeout=5)
+        gap = events.next(5)
+        assert isinstance(gap, Gap)
+        assert gap.reason
+        stage.send(idle("ses_1"))
+        assert events.next(5) == SessionIdle(session_id="ses_1")
+
+
+def test_a_cut_in_the_middle_of_an_event_loses_that_event_only(stage, client):
+    with client.subscribe("ses_1") as events:
+        stage.opened.acquire(timeout=5)
+        stage.send(idle("ses_1")[:20])
+        stage.cut()
+        stage.opened.acquire(timeout=5)
+        stage.send(idle("ses_1"))
+        assert [type(events.next(5)), type(events.next(5))] == [Gap, SessionIdle]
+
+
+def test_a_stream_without_a_byte_is_given_up_and_opened_again(stage, client):
+    with client.subscribe("ses_1") as events:
+        gap = events.next(10)
+    assert isinstance(gap, Gap)
+    assert "not even its heartbeat" in gap.reason
+    assert len(stage.connections) == 2
+
+
+def test_json_that_does_not_parse_costs_that_event_only(stage, client, caplog):
+    with client.subscribe("ses_1") as events:
+        stage.send(b"data: {nonsense\n\n", idle("ses_1"))
+        assert events.next(5) == SessionIdle(session_id="ses_1")
+    assert "was dropped" in caplog.text
+
+
+def test_what_is_not_known_passes_through(stage, client):
+    with client.subscribe() as events:
+        stage.send(frame("moon.phase", full=True))
+        assert events.next(5) == Unknown(kind="moon.phase", properties={"full": True})
+
+
+def test_nobody_there_is_said_at_once():
+    with socket.create_server(("127.0.0.1", 0)) as vacant:
+        url = f"http://127.0.0.1:{vacant.getsockname()[1]}"
+    with clients.Client(url) as client:
+        began = time.monotonic()
+        with pytest.raises(errors.ServerUnreachableError):
+            client.subscribe("ses_1")
+        assert time.monotonic() - began < 5
+
+
+def test_refused_credentials_end_the_stream_for_all(stage, client):
+    with client.subscribe("ses_1") as events:
+        stage.opened.acquire(timeout=5)
+        stage.greeting = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n"
+        stage.cut()
+        with pytest.raises(errors.CredentialsRefusedError):
+            events.next(5)
+
+
+def test_a_web_page_is_not_a_stream(stage, client):
+    stage.greeting = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nhi"
+    with pytest.raises(errors.NotOpencodeError):
+        client.subscribe("ses_1")
+
+
+def test_closing_the_client_wakes_who_waits_and_leaves_no_thread(stage):
+    client = clients.Client(stage.url)
+    events = client.subscribe("ses_1")
+    caught = []
+
+    def wait():
+        try:
+            events.next(30)
+        except errors.ConnectionLostError as error:
+            caught.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    began = time.monotonic()
+    client.close()
+    waiting.join(5)
+    assert caught
+    assert time.monotonic() - began < 5
+    assert not [thread for thread in threading.enumerate() if thread.name == "opencode-sessions events"]
+
+
+def test_many_threads_subscribe_at_once_over_one_connection(stage, client):
+    heard = []
+
+    def listen(number):
+        with client.subscribe(f"ses_{number}") as events:
+            ready.wait(10)
+            heard.append(events.next(10).session_id)
+
+    ready = threading.Barrier(21)
+    threads = [threading.Thread(target=listen, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    ready.wait(10)
+    stage.send(*(idle(f"ses_{number}") for number in range(20)))
+    for thread in threads:
+        thread.join(10)
+    assert sorted(heard) == sorted(f"ses_{number}" for number in range(20))
+    assert len(stage.connections) == 1
+
+
+def test_a_forked_child_opens_its_own_stream_and_leaves_the_parents_alone(stage, client):
+    with client.subscribe("ses_1") as events:
+        stage.opened.acquire(timeout=5)
+        mine = stage.connections[-1]
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                with client.subscribe("ses_1") as own:
+                    os.write(write, type(own.next(10)).__name__.encode())
+            finally:
+                os._exit(0)
+        assert stage.opened.acquire(timeout=5), "the child never connected"
+        time.sleep(0.1)
+        stage.send(idle("ses_1"))
+        os.waitpid(pid, 0)
+        assert os.read(read, 100) == b"SessionIdle"
+        mine.sendall(idle("ses_1"))
+        assert events.next(5) == SessionIdle(session_id="ses_1")
+        os.close(read)
+        os.close(write)
+
+
+def test_the_async_face_does_the_same(stage):
+    async def main():
+        async with aio.Client(stage.url, timeouts=Timeouts(silence=1.0)) as client:
+            async with await client.subscribe("ses_1") as events, await client.subscribe(None) as everything:
+                stage.send(idle("ses_1"))
+                first = await events.next(5)
+                await asyncio.to_thread(stage.cut)
+                second = [await events.next(5), await everything.next(5), await everything.next(5)]
+        return first, second
+
+    first, (gap, *rest) = asyncio.run(main())
+    assert first == SessionIdle(session_id="ses_1")
+    assert isinstance(gap, Gap)
+    assert [type(event) for event in rest] == [SessionIdle, Gap]
