@@ -1,0 +1,209 @@
+"""A first turn: one prompt, its answer as it streams, and the row that says how it ended.
+
+    ensure → take → subscribe → send → follow, storing a snapshot now and then → finish
+
+The exchange that the server stored is authoritative. A runner that dies in the middle leaves its row
+`streaming`; a row that has ended is answered from what it holds.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from opencode_sessions.errors import (
+    ConfigurationError,
+    OpencodeError,
+    SessionNotFoundError,
+    StaleSessionError,
+    TurnInProgressError,
+    TurnTakenError,
+)
+from opencode_sessions.protocol.ids import new_message_id, new_part_id
+from opencode_sessions.protocol.reply import Reply
+from opencode_sessions.services.following import Deadlines, Follower
+from opencode_sessions.services.lifecycle import Lifecycle
+from opencode_sessions.services.observing import Contained, Observer
+from opencode_sessions.services.ports import Events, TurnWire
+from opencode_sessions.services.results import TurnResult, outcome, snapshot
+from opencode_sessions.store.messages import HasMessageStore, MessageStore, TurnStatus
+
+__all__ = ["TurnDriver", "TurnOptions", "message_store"]
+
+_log = logging.getLogger("opencode_sessions.turn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnOptions:
+    """What the prompt says beside its text.
+
+    Attributes:
+        agent: The agent's name, else the server's default.
+        model: As `provider/model`, else the agent's.
+        system: More system prompt.
+        variant: The model's variant, such as an effort.
+    """
+
+    agent: str | None = None
+    model: str | None = None
+    system: str | None = None
+    variant: str | None = None
+
+
+class TurnDriver:
+    """Drives one message's turn, over stores and a wire that block or suspend."""
+
+    def __init__(
+        self,
+        store: MessageStore,
+        lifecycle: Lifecycle,
+        *,
+        options: TurnOptions,
+        deadlines: Deadlines,
+        observer: Observer,
+    ) -> None:
+        self._store = store
+        self._lifecycle = lifecycle
+        self._options = options
+        self._deadlines = deadlines
+        self._observer = Contained(observer, lifecycle.report, lifecycle.store)
+        self._reply = Reply("", "")
+        self._first_token: float | None = None
+
+    async def run(self, wire: TurnWire) -> TurnResult:
+        """Ask, follow, store; see `Turn.run`."""
+        self._store.check()
+        self._lifecycle.store.check()
+        found = await self._store.load()
+        if found.status.terminal:
+            return TurnResult.of(found)
+        if found.status is TurnStatus.STREAMING:
+            raise self._in_progress()
+        session_id = await self._lifecycle.ensure(wire)
+        just_created = self._lifecycle.just_created
+        prompt_id = new_message_id()
+        if not await self._store.start(None, prompt_id):
+            raise self._in_progress()
+        self._reply = Reply(session_id, prompt_id)
+        began = wire.clock.monotonic()
+        failure: OpencodeError | None = None
+        try:
+            await self._converse(wire, found.prompt)
+        except OpencodeError as error:
+            _log.warning("the turn of %s failed: %s", self._store.key, error)
+            failure = error
+        end = outcome(self._reply, found.prompt, failure)
+        if not await self._store.finish(self._reply.prompt_id, end):
+            return TurnResult.of(await self._store.load())
+        self._store.remember(end)
+        result = TurnResult.of(
+            end,
+            session_id=self._reply.session_id,
+            just_created=just_created or self._lifecycle.just_created,
+            duration=wire.clock.monotonic() - began,
+            first_token=self._first_token,
+        )
+        self._observer.tell(lambda observer: observer.finished(result))
+        return result
+
+    async def _converse(self, wire: TurnWire, prompt: str) -> None:
+        """Send and follow; where the session turns out to be gone, once more in a fresh one."""
+        if not await self._send_and_follow(wire, prompt):
+            await self._move(wire)
+            if not await self._send_and_follow(wire, prompt):
+                raise self._stale()
+
+    async def _send_and_follow(self, wire: TurnWire, prompt: str) -> bool:
+        """False if the session is gone, so that nothing was sent."""
+        events = await wire.subscribe(self._reply.session_id)
+        try:
+            self._observer.session_id = self._reply.session_id
+            ids = (self._reply.session_id, self._reply.prompt_id)
+            self._observer.tell(lambda observer: observer.started(*ids))
+            try:
+                await wire.prompt(
+                    self._reply.session_id,
+                    prompt,
+                    message_id=self._reply.prompt_id,
+                    part_id=new_part_id(),
+                    agent=self._options.agent,
+                    model=self._options.model,
+                    system=self._options.system,
+                    variant=self._options.variant,
+                )
+            except SessionNotFoundError:
+                return False
+            await self._follow(wire, events, prompt)
+        finally:
+            events.close()
+        return True
+
+    async def _follow(self, wire: TurnWire, events: Events, prompt: str) -> None:
+        async def store(reply: Reply) -> None:
+            if not await self._store.snapshot(reply.prompt_id, snapshot(reply, prompt)):
+                raise TurnTakenError(
+                    f"the turn of {self._store.key} was ended elsewhere", message_key=self._store.key
+                )
+
+        follower = Follower(
+            wire,
+            wire.clock,
+            self._reply,
+            key=self._store.key,
+            deadlines=self._deadlines,
+            observer=self._observer,
+            store=store,
+        )
+        try:
+            self._reply = await follower.follow(events)
+        except OpencodeError:
+            await self._lifecycle.abort(wire)  # nobody listens to it any more
+            raise
+        finally:
+            self._first_token = follower.first_token
+
+    async def _move(self, wire: TurnWire) -> None:
+        """To a fresh session, under a fresh prompt id: one is never used in a second session."""
+        gone = self._reply
+        session_id = await self._lifecycle.recreate(wire, stale=gone.session_id)
+        prompt_id = new_message_id()
+        if not await self._store.start(gone.prompt_id, prompt_id):
+            raise self._in_progress()
+        self._reply = Reply(session_id, prompt_id)
+
+    def _stale(self) -> StaleSessionError:
+        error = StaleSessionError(
+            f"the server has no session {self._reply.session_id}, which {self._lifecycle.store.key} names, and "
+            "the fresh one that replaced it is gone too: is something deleting sessions, or are there two servers "
+            "behind this address?"
+        )
+        error.session_id = self._reply.session_id
+        error.record = self._lifecycle.store.key
+        return error
+
+    def _in_progress(self) -> TurnInProgressError:
+        return TurnInProgressError(
+            f"the turn of {self._store.key} is running, or its runner died in it", message_key=self._store.key
+        )
+
+
+def message_store(
+    message: HasMessageStore | Any, store: MessageStore | None, *, asynchronous: bool
+) -> MessageStore:
+    """The store given, else the message's own.
+
+    Raises:
+        ConfigurationError: There is neither.
+    """
+    if store is not None:
+        return store
+    make = getattr(message, "__opencode_store__", None)
+    if make is None:
+        raise ConfigurationError(
+            f"{type(message).__name__} has no turn columns: let its model inherit from "
+            "opencode_sessions.sqlalchemy.MessageMixin or opencode_sessions.django.models.MessageModel, "
+            "or pass store="
+        )
+    found: MessageStore = make(asynchronous=asynchronous)
+    return found

@@ -1,0 +1,65 @@
+"""What the services ask of a wire and a clock. `wire.api.Api` is one such wire; its docstrings say what each does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, Protocol
+
+from opencode_sessions.protocol.events import Event, SessionStatus
+from opencode_sessions.protocol.permissions import Rule
+from opencode_sessions.protocol.values import Message
+
+__all__ = ["Clock", "Events", "ExchangeWire", "SessionWire", "TurnWire"]
+
+
+class Clock(Protocol):
+    """Time, in seconds on a clock that only goes forward, and waiting."""
+
+    def monotonic(self) -> float: ...
+    async def sleep(self, seconds: float, /) -> None: ...
+
+
+class Events(Protocol):
+    """A subscription to one session's events."""
+
+    async def next(self, timeout: float | None = None) -> Event | None: ...
+    def close(self) -> None: ...
+
+
+class SessionWire(Protocol):
+    """What the lifecycle asks of a server."""
+
+    async def create(self, session_id: str, /) -> object: ...
+    async def update(
+        self, session_id: str, /, *, title: str | None, rules: Iterable[Rule], metadata: Mapping[str, Any]
+    ) -> object: ...
+    async def delete(self, session_id: str, /) -> bool: ...
+    async def abort(self, session_id: str, /) -> None: ...
+
+
+class ExchangeWire(Protocol):
+    """What reading the state of a turn asks of a server."""
+
+    def messages(self, session_id: str, /, *, page_size: int = ...) -> AsyncIterator[Message]: ...
+    async def status(self) -> Mapping[str, SessionStatus]: ...
+
+
+class TurnWire(SessionWire, ExchangeWire, Protocol):
+    """What a turn asks of a server."""
+
+    @property
+    def clock(self) -> Clock: ...
+    async def subscribe(self, session_id: str, /) -> Events: ...
+    async def prompt(
+        self,
+        session_id: str,
+        prompt: str,
+        /,
+        *,
+        message_id: str,
+        part_id: str,
+        agent: str | None,
+        model: str | None,
+        system: str | None,
+        variant: str | None,
+    ) -> object: ...

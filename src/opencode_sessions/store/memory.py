@@ -1,0 +1,148 @@
+"""The in-memory stores: for tests and for trying things out. Safe between threads, not between processes."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from opencode_sessions.errors import RecordGoneError
+from opencode_sessions.store.messages import MessageState, TurnStatus
+from opencode_sessions.store.records import RecordState
+
+__all__ = ["MemoryMessage", "MemoryMessageStore", "MemoryRecord", "MemoryRecordStore"]
+
+T = TypeVar("T")
+
+_numbers = itertools.count(1)
+
+
+class MemoryRecord:
+    """A record that lives in this process: a title and the two columns.
+
+    Attributes:
+        title: The session's title.
+        opencode_session_id: The session, once there is one.
+        ready: Whether its rules are in force.
+        deleted: Set it to play a row that vanished.
+    """
+
+    def __init__(self, title: str = "") -> None:
+        self.number = next(_numbers)
+        self.title = title
+        self.opencode_session_id: str | None = None
+        self.ready = False
+        self.deleted = False
+        self.lock = threading.Lock()
+
+    def __opencode_store__(self, *, asynchronous: bool) -> MemoryRecordStore:
+        return MemoryRecordStore(self)
+
+
+class MemoryRecordStore:
+    """`RecordStore` over a `MemoryRecord`."""
+
+    def __init__(self, record: MemoryRecord) -> None:
+        self._record = record
+        self.key = f"memory:{record.number}"
+
+    @property
+    def seen(self) -> str | None:
+        """The record is its own only copy."""
+        return self._record.opencode_session_id
+
+    def check(self) -> None:
+        """Nothing can be wrong with a record in memory."""
+
+    async def load(self) -> RecordState:
+        """See `RecordStore.load`."""
+        with self._record.lock:
+            return self._state()
+
+    async def read(self, function: Callable[[Any], T]) -> T:
+        """See `RecordStore.read`."""
+        with self._record.lock:
+            self._state()
+        return function(self._record)
+
+    async def reserve(self, expected: str | None, session_id: str) -> RecordState:
+        """See `RecordStore.reserve`."""
+        with self._record.lock:
+            if self._state().session_id == expected:
+                self._record.opencode_session_id = session_id
+                self._record.ready = False
+            return self._state()
+
+    async def confirm(self, session_id: str) -> bool:
+        """See `RecordStore.confirm`."""
+        with self._record.lock:
+            if self._record.deleted or self._state() != RecordState(session_id, ready=False):
+                return False
+            self._record.ready = True
+            return True
+
+    def remember(self, state: RecordState) -> None:
+        """The record is its own only copy."""
+
+    def _state(self) -> RecordState:
+        if self._record.deleted:
+            raise RecordGoneError(f"{self.key} was deleted", record=self.key)
+        return RecordState(self._record.opencode_session_id, self._record.ready)
+
+
+class MemoryMessage:
+    """A message that lives in this process; `state` is its row."""
+
+    def __init__(self, prompt: str) -> None:
+        self.number = next(_numbers)
+        self.state = MessageState(prompt)
+        self.lock = threading.Lock()
+
+    def __opencode_store__(self, *, asynchronous: bool) -> MemoryMessageStore:
+        return MemoryMessageStore(self)
+
+
+class MemoryMessageStore:
+    """`MessageStore` over a `MemoryMessage`."""
+
+    def __init__(self, message: MemoryMessage) -> None:
+        self._message = message
+        self.key = f"memory:{message.number}"
+
+    def check(self) -> None:
+        """Nothing can be wrong with a message in memory."""
+
+    async def load(self) -> MessageState:
+        """See `MessageStore.load`."""
+        return self._message.state
+
+    async def start(self, expected: str | None, prompt_id: str) -> bool:
+        """See `MessageStore.start`."""
+        status = TurnStatus.PENDING if expected is None else TurnStatus.STREAMING
+        with self._message.lock:
+            found = self._message.state
+            if found.status != status or (expected is not None and found.prompt_id != expected):
+                return False
+            self._message.state = replace(found, status=TurnStatus.STREAMING, prompt_id=prompt_id)
+            return True
+
+    async def snapshot(self, prompt_id: str, state: MessageState) -> bool:
+        """See `MessageStore.snapshot`."""
+        return self._write(prompt_id, replace(state, status=TurnStatus.STREAMING))
+
+    async def finish(self, prompt_id: str, state: MessageState) -> bool:
+        """See `MessageStore.finish`."""
+        return self._write(prompt_id, state)
+
+    def remember(self, state: MessageState) -> None:
+        """The message is its own only copy."""
+
+    def _write(self, prompt_id: str, state: MessageState) -> bool:
+        with self._message.lock:
+            found = self._message.state
+            if found.status != TurnStatus.STREAMING or found.prompt_id != prompt_id:
+                return False
+            self._message.state = replace(state, prompt=found.prompt, prompt_id=prompt_id)
+            return True

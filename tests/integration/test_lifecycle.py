@@ -1,0 +1,321 @@
+"""Promises 1 to 4 and 8 on the real server, over the in-memory record: threads, and a crash at every step."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from opencode_sessions import Client, Session, allow, ask, deny, errors
+from opencode_sessions.services.lifecycle import Lifecycle
+from opencode_sessions.store.memory import MemoryRecord, MemoryRecordStore
+
+RULES = [allow("edit", "docs/*"), deny("bash"), ask("webfetch")]
+
+
+def rules(_):
+    return RULES
+
+
+@pytest.fixture
+def record():
+    return MemoryRecord("A trip to Lisbon")
+
+
+def key(record):
+    return f"memory:{record.number}"
+
+
+def test_a_new_session_has_the_title_the_rules_and_the_record(client, record):
+    session = Session(record, permissions_for=rules, namespace="shop")
+    session_id = session.ensure(client)
+    assert session.just_created
+    found = client.get(session_id)
+    assert found.title == "A trip to Lisbon"
+    assert [dict(rule) for rule in found.rules] == [
+        {"permission": "edit", "pattern": "docs/*", "action": "allow"},
+        {"permission": "bash", "pattern": "*", "action": "deny"},
+        {"permission": "webfetch", "pattern": "*", "action": "ask"},
+    ]
+    assert found.metadata == {"namespace": "shop", "record": key(record)}
+
+
+def test_a_session_that_is_there_costs_no_request(client, carried, record):
+    session_id = Session(record).ensure(client)
+    carried.clear()
+    again = Session(record)
+    assert again.ensure(client) == session_id
+    assert not again.just_created
+    assert carried == []
+
+
+def test_a_new_session_costs_two_requests(client, carried, record):
+    session_id = Session(record, permissions_for=rules).ensure(client)
+    assert carried == ["POST /api/session", f"PATCH /session/{session_id}"]
+
+
+def test_permissions_for_is_asked_only_when_a_session_is_made(client, record):
+    asked = []
+    session = Session(record, permissions_for=lambda row: asked.append(row) or RULES)
+    session.ensure(client)
+    session.ensure(client)
+    assert asked == [record]
+
+
+def together(count, call):
+    barrier = threading.Barrier(count)
+
+    def run(_):
+        barrier.wait(10)
+        return call()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def test_many_threads_get_one_session_and_one_of_them_made_it(client, sessions_of, record):
+    def ensure():
+        session = Session(record, permissions_for=rules)
+        return session.ensure(client), session.just_created
+
+    results = together(16, ensure)
+    assert len({session_id for session_id, _ in results}) == 1
+    assert [created for _, created in results].count(True) == 1
+    (found,) = sessions_of(key(record))
+    assert found.id == results[0][0]
+
+
+def test_concurrent_recreates_converge_and_the_old_session_is_gone(client, sessions_of, record):
+    stale = Session(record).ensure(client)
+
+    def recreate():
+        session = Session(record)
+        return session.recreate(client, stale=stale), session.just_created
+
+    results = together(12, recreate)
+    (fresh,) = {session_id for session_id, _ in results}
+    assert fresh != stale
+    assert [created for _, created in results].count(True) == 1
+    assert [found.id for found in sessions_of(key(record))] == [fresh]
+
+
+def test_recreate_goes_from_what_this_object_last_returned(client, record):
+    session = Session(record)
+    first = session.ensure(client)
+    second = session.recreate(client)
+    third = session.recreate(client)
+    assert len({first, second, third}) == 3
+
+
+def test_recreate_of_what_was_replaced_already_is_found(client, record):
+    session = Session(record)
+    stale = session.ensure(client)
+    fresh = session.recreate(client)
+    late = Session(record)
+    assert late.recreate(client, stale=stale) == fresh
+    assert not late.just_created
+
+
+def test_recreate_without_a_session_is_ensure(client, record):
+    session = Session(record)
+    assert session.recreate(client) == record.opencode_session_id
+    assert session.just_created
+
+
+class Crash(BaseException):
+    """The worker dies here."""
+
+
+class Dying:
+    """Passes calls on until the nth, and dies before or after it."""
+
+    def __init__(self, target, steps, at, *, after):
+        self._target = target
+        self._steps = steps
+        self._at = at
+        self._after = after
+
+    def __getattr__(self, name):
+        attribute = getattr(self._target, name)
+        if name not in ("load", "read", "reserve", "confirm", "create", "update", "delete", "abort"):
+            return attribute
+
+        async def call(*args, **kwargs):
+            self._steps.append(name)
+            dies = len(self._steps) == self._at
+            if dies and not self._after:
+                raise Crash
+            result = await attribute(*args, **kwargs)
+            if dies:
+                raise Crash
+            return result
+
+        return call
+
+
+def crash_at(client, record, step, *, after, stale=None):
+    """Ensure (or recreate) and die at a step; the names of the steps that were begun."""
+    steps = []
+    store = Dying(MemoryRecordStore(record), steps, step, after=after)
+    lifecycle = Lifecycle(store, permissions_for=rules)
+    wire = Dying(client.wire, steps, step, after=after)
+    walk = lifecycle.ensure(wire) if stale is None else lifecycle.recreate(wire, stale=stale)
+    try:
+        walk.send(None)
+    except (StopIteration, Crash):
+        return steps
+    raise AssertionError("it suspended")
+
+
+STEPS_OF_ENSURE = ["load", "read", "reserve", "create", "update", "confirm"]
+STEPS_OF_RECREATE = [*STEPS_OF_ENSURE, "abort", "delete"]
+
+
+def test_the_steps_are_these(client):
+    record = MemoryRecord("steps")
+    assert crash_at(client, record, 0, after=False) == STEPS_OF_ENSURE
+    stale = record.opencode_session_id
+    assert crash_at(client, record, 0, after=False, stale=stale) == STEPS_OF_RECREATE
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", range(1, len(STEPS_OF_ENSURE) + 1), ids=STEPS_OF_ENSURE)
+def test_a_crash_at_any_step_of_ensure_is_finished_by_the_next_caller(
+    client, sessions_of, record, step, after
+):
+    crash_at(client, record, step, after=after)
+    named = record.opencode_session_id
+    session_id = Session(record, permissions_for=rules).ensure(client)
+    assert named in (None, session_id)
+    (found,) = sessions_of(key(record))
+    assert found.id == session_id
+    assert len(found.rules) >= len(RULES)
+    assert record.ready
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", range(1, len(STEPS_OF_RECREATE) + 1), ids=STEPS_OF_RECREATE)
+def test_a_crash_at_any_step_of_recreate_leaves_one_fresh_session(client, sessions_of, record, step, after):
+    stale = Session(record, permissions_for=rules).ensure(client)
+    crash_at(client, record, step, after=after, stale=stale)
+    fresh = Session(record, permissions_for=rules).recreate(client, stale=stale)
+    assert fresh != stale
+    assert client.get(fresh).metadata["record"] == key(record)
+    # What a crash before the deletion leaves is the one that the row named before, and no other.
+    assert {found.id for found in sessions_of(key(record))} <= {fresh, stale}
+
+
+class Unreachable:
+    """A wire on which one call fails once, having had its effect or not."""
+
+    def __init__(self, target, name, *, after):
+        self._target, self._name, self._after, self.failed = target, name, after, False
+
+    def __getattr__(self, name):
+        attribute = getattr(self._target, name)
+        if name != self._name or self.failed:
+            return attribute
+
+        async def call(*args, **kwargs):
+            self.failed = True
+            if self._after:
+                await attribute(*args, **kwargs)
+            raise errors.ConnectionLostError("cut")
+
+        return call
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("name", ["create", "update"])
+def test_a_failed_request_is_raised_and_the_next_call_goes_on_from_there(
+    client, sessions_of, record, name, after
+):
+    lifecycle = Lifecycle(MemoryRecordStore(record), permissions_for=rules)
+    with pytest.raises(errors.ConnectionLostError):
+        lifecycle.ensure(Unreachable(client.wire, name, after=after)).send(None)
+    assert not record.ready
+    reserved = record.opencode_session_id
+    assert Session(record, permissions_for=rules).ensure(client) == reserved
+    assert [found.id for found in sessions_of(key(record))] == [reserved]
+
+
+def test_what_clean_up_swallowed_is_reported_once_with_its_context(client, record):
+    stale = Session(record).ensure(client)
+    reported = []
+    lifecycle = Lifecycle(MemoryRecordStore(record), on_error=lambda *what: reported.append(what))
+    with pytest.raises(StopIteration):
+        lifecycle.recreate(Unreachable(client.wire, "delete", after=False), stale=stale).send(None)
+    ((error, context),) = reported
+    assert isinstance(error, errors.ConnectionLostError)
+    assert (context.action, context.record, context.session_id) == ("delete_replaced", key(record), stale)
+
+
+def test_a_row_that_vanished_meanwhile_leaves_no_session_behind(client, sessions_of, record):
+    class Vanishing(Unreachable):
+        def __getattr__(self, name):
+            if name == "update":
+                record.deleted = True
+            return getattr(self._target, name)
+
+    lifecycle = Lifecycle(MemoryRecordStore(record), permissions_for=rules)
+    with pytest.raises(errors.RecordGoneError):
+        lifecycle.ensure(Vanishing(client.wire, "", after=False)).send(None)
+    assert sessions_of(key(record)) == []
+
+
+def test_a_slow_helper_of_a_session_that_was_replaced_deletes_what_it_made_again(client, sessions_of, record):
+    class Overtaken(Unreachable):
+        def __getattr__(self, name):
+            if name == "create" and not self.failed:
+                self.failed = True
+                healthy = Session(record)
+                healthy.recreate(client, stale=healthy.ensure(client))
+            return getattr(self._target, name)
+
+    lifecycle = Lifecycle(MemoryRecordStore(record))
+    with pytest.raises(StopIteration) as ended:
+        lifecycle.ensure(Overtaken(client.wire, "", after=False)).send(None)
+    assert ended.value.value == record.opencode_session_id
+    assert not lifecycle.just_created
+    assert [found.id for found in sessions_of(key(record))] == [record.opencode_session_id]
+
+
+@pytest.mark.parametrize("wrong", [None, "allow", {"edit": "allow"}, [("edit", "*", "allow")], allow("edit")])
+def test_rules_that_are_not_rules_are_refused_before_anything_happens(client, carried, record, wrong):
+    with pytest.raises(errors.InvalidRulesError):
+        Session(record, permissions_for=lambda _: wrong).ensure(client)
+    assert carried == []
+    assert record.opencode_session_id is None
+
+
+def test_abort_of_nothing_asks_nothing(client, carried, record):
+    Session(record).abort(client)
+    assert carried == []
+
+
+def test_abort_never_raises_and_says_what_went_wrong(server, client, record):
+    session_id = Session(record).ensure(client)
+    reported = []
+    with Client("http://127.0.0.1:9", password=server.password) as nobody:
+        Session(record, on_error=lambda *what: reported.append(what)).abort(nobody)
+    ((error, context),) = reported
+    assert isinstance(error, errors.ServerUnreachableError)
+    assert (context.action, context.record, context.session_id) == ("abort", key(record), session_id)
+
+
+def test_an_on_error_that_raises_is_contained_and_logged(record, caplog):
+    record.opencode_session_id = "ses_x"
+
+    def broken(error, context):
+        raise ZeroDivisionError
+
+    with Client("http://127.0.0.1:9") as nobody:
+        Session(record, on_error=broken).abort(nobody)
+    assert "on_error itself failed" in caplog.text
+    assert "abort failed for" in caplog.text
+
+
+def test_what_is_no_record_is_said_with_what_to_do():
+    with pytest.raises(errors.ConfigurationError, match="RecordMixin"):
+        Session(object())

@@ -1,0 +1,306 @@
+"""A turn on the real server: what streams, what is stored, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+
+import pytest
+
+from opencode_sessions import Client, Deadlines, Observer, Session, Turn, aio, allow, errors
+from opencode_sessions.protocol.reply import Reply
+from opencode_sessions.services.exchange import read_exchange
+from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
+from opencode_sessions.store.messages import TurnStatus
+
+
+def allow_all(_):
+    return [allow("*")]
+
+
+@pytest.fixture
+def session():
+    return Session(MemoryRecord("A turn"), permissions_for=allow_all)
+
+
+class Diary(Observer):
+    """Writes down what it is told."""
+
+    def __init__(self):
+        self.lines = []
+        self.text = ""
+        self.moments = []
+
+    def started(self, session_id, prompt_id):
+        self.lines.append(("started", session_id, prompt_id))
+
+    def changed(self, change, reply):
+        self.lines.append(("changed", change.part.type, change.part.status))
+        self.moments.append(time.monotonic())
+        if change.part.type == "text":
+            self.text += change.delta
+
+    def status(self, status):
+        self.lines.append(("status", status.status))
+
+    def gap(self, reason):
+        self.lines.append(("gap", reason))
+
+    def finished(self, result):
+        self.lines.append(("finished", result.status))
+
+
+def test_the_answer_streams_and_is_stored(client, session):
+    message, diary = MemoryMessage("good morning"), Diary()
+    result = Turn(message, session, client, observer=diary).run()
+    assert result.status is TurnStatus.COMPLETED
+    assert result.content == diary.text == 'You said: "good morning".'
+    assert diary.lines[0] == ("started", result.session_id, result.prompt_id)
+    assert diary.lines[-1] == ("finished", TurnStatus.COMPLETED)
+    assert sum(line[0] == "changed" for line in diary.lines) > 2
+    state = message.state
+    assert (state.status, state.content, state.prompt_id) == ("completed", result.content, result.prompt_id)
+    assert state.cost > 0
+    assert state.input_tokens > 0
+    assert state.output_tokens > 0
+    assert state.error is None
+    assert 0 < result.first_token < result.duration
+    assert result.just_created
+    json.dumps(state.parts)
+
+
+def test_the_second_turn_knows_the_first(client, session):
+    Turn(MemoryMessage("my name is Ada"), session, client).run()
+    result = Turn(MemoryMessage("who am I?"), session, client).run()
+    assert "my name is Ada" in result.content
+    assert not result.just_created
+
+
+def test_a_tool_writes_a_file_and_its_call_is_a_part(client, session, server):
+    prompt = '!reason I should write it down\n!tool write {"filePath": "notes/a.txt", "content": "hello"}'
+    result = Turn(MemoryMessage(prompt), session, client).run()
+    assert result.status is TurnStatus.COMPLETED
+    assert [part["type"] for part in result.parts] == ["reasoning", "tool", "text"]
+    (call,) = result.tools
+    assert (call["tool"], call["status"]) == ("write", "completed")
+    assert call["input"] == {"filePath": "notes/a.txt", "content": "hello"}
+    assert (server.directory / "notes" / "a.txt").read_text() == "hello"
+
+
+def test_what_was_folded_from_events_equals_what_is_stored(client, session):
+    class Last(Observer):
+        def changed(self, change, reply):
+            self.reply = reply
+
+    last = Last()
+    prompt = '!reason hm\n!tool glob {"pattern": "*.md"}\n!and glob {"pattern": "*.py"}\n!say found them'
+    result = Turn(MemoryMessage(prompt), session, client, observer=last).run()
+    stored = asyncio.run(_read(client, result))
+    assert last.reply.to_json() == stored.to_json() == list(result.parts)
+    assert (last.reply.cost, last.reply.tokens) == (stored.cost, stored.tokens)
+
+
+async def _read(client, result):
+    messages = await read_exchange(client.wire, result.session_id, result.prompt_id)
+    return Reply.of(result.session_id, result.prompt_id, messages)
+
+
+def test_snapshots_are_stored_on_the_way_but_not_for_every_delta(client, session):
+    message = MemoryMessage("!slow 0.05\n!say one two three four five six seven eight nine ten eleven twelve")
+    store, diary = MemoryMessageStore(message), Diary()
+    snapshots = []
+    original = store.snapshot
+
+    async def snapshot(prompt_id, state):
+        snapshots.append(state.content)
+        return await original(prompt_id, state)
+
+    store.snapshot = snapshot
+    result = Turn(message, session, client, observer=diary, store=store).run()
+    assert 1 <= len(snapshots) < len(diary.moments)
+    assert all(result.content.startswith(content) for content in snapshots)
+    assert len(snapshots) <= 2 + (diary.moments[-1] - diary.moments[0]) / 0.25
+
+
+def test_a_turn_that_has_ended_is_answered_from_its_row(client, session, carried):
+    message = MemoryMessage("once")
+    first = Turn(message, session, client).run()
+    carried.clear()
+    again = Turn(message, session, client).run()
+    assert carried == []
+    assert (again.status, again.content, again.prompt_id) == (first.status, first.content, first.prompt_id)
+
+
+def test_a_turn_that_is_running_is_not_run_again(client, session):
+    message = MemoryMessage("!slow 0.2\n!say a slow answer indeed")
+    running = threading.Thread(target=Turn(message, session, client).run)
+    running.start()
+    while message.state.status is TurnStatus.PENDING:
+        time.sleep(0.01)
+    with pytest.raises(errors.TurnInProgressError):
+        Turn(message, session, client).run()
+    running.join(20)
+    assert message.state.status is TurnStatus.COMPLETED
+
+
+def test_a_provider_error_fails_the_turn_with_its_name_and_status(client, session):
+    result = Turn(MemoryMessage("!error 400 the model is on holiday"), session, client).run()
+    assert result.status is TurnStatus.FAILED
+    assert result.error["name"] == "APIError"
+    assert result.error["status"] == 400
+    assert "on holiday" in result.error["message"]
+
+
+def test_a_rate_limit_is_waited_out_and_shown(client, session):
+    diary = Diary()
+    result = Turn(MemoryMessage("!rate-limit 1\n!say at last"), session, client, observer=diary).run()
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, "at last")
+    assert ("status", "retry") in diary.lines
+
+
+def test_an_abort_from_elsewhere_cancels_and_keeps_the_partial_text(client, session):
+    class AbortAtFirst(Observer):
+        def changed(self, change, reply):
+            if len(reply.text) > 3 and not self.aborted:
+                self.aborted = True
+                threading.Thread(target=session.abort, args=(client,)).start()
+
+        aborted = False
+
+    message = MemoryMessage("!slow 0.1\n!say one two three four five six seven eight nine ten")
+    result = Turn(message, session, client, observer=AbortAtFirst()).run()
+    assert result.status is TurnStatus.CANCELLED
+    assert result.content.startswith("one")
+    assert not result.content.endswith("ten")
+    assert message.state.status is TurnStatus.CANCELLED
+
+
+@pytest.mark.parametrize("options", [{"agent": "nobody"}, {"model": "no/such"}], ids=["agent", "model"])
+def test_an_unknown_agent_or_model_fails_soon_though_no_idle_comes(client, session, options):
+    result = Turn(MemoryMessage("hello"), session, client, **options).run()
+    assert result.status is TurnStatus.FAILED
+    assert "not found" in result.error["message"]
+    assert result.duration < 30
+
+
+def test_a_session_that_is_gone_is_replaced_and_the_prompt_sent_once_more(client, session):
+    stale = session.ensure(client)
+    client.delete(stale)
+    message = MemoryMessage("still there?")
+    result = Turn(message, session, client).run()
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, 'You said: "still there?".')
+    assert result.session_id not in (None, stale)
+    assert result.just_created
+    assert message.state.prompt_id == result.prompt_id
+    assert client.get(result.session_id).rules
+
+
+def test_a_session_that_is_gone_twice_ends_the_turn_as_stale(client, session):
+    class Vandal(Observer):
+        def started(self, session_id, prompt_id):
+            client.delete(session_id)
+
+    result = Turn(MemoryMessage("hello?"), session, client, observer=Vandal()).run()
+    assert result.status is TurnStatus.FAILED
+    assert result.error["name"] == "StaleSessionError"
+
+
+def test_a_prompt_id_is_stored_before_the_prompt_is_sent(client, session):
+    message = MemoryMessage("hello")
+
+    class Look(Observer):
+        def started(self, session_id, prompt_id):
+            self.stored = (message.state.status, message.state.prompt_id)
+            self.told = (TurnStatus.STREAMING, prompt_id)
+
+    look = Look()
+    result = Turn(message, session, client, observer=look).run()
+    assert look.stored == look.told
+    assert client.message(result.session_id, result.prompt_id).info.role == "user"
+
+
+def test_an_observer_that_raises_is_reported_and_the_turn_goes_on(client):
+    reported = []
+
+    class Clumsy(Observer):
+        def finished(self, result):
+            raise ZeroDivisionError
+
+    session = Session(MemoryRecord("x"), on_error=lambda *what: reported.append(what))
+    result = Turn(MemoryMessage("hello"), session, client, observer=Clumsy()).run()
+    assert result.status is TurnStatus.COMPLETED
+    ((error, context),) = reported
+    assert isinstance(error, ZeroDivisionError)
+    assert (context.action, context.session_id) == ("observe", result.session_id)
+
+
+def test_a_server_that_is_not_there_leaves_the_message_pending(session):
+    message = MemoryMessage("hello")
+    with Client("http://127.0.0.1:9") as nobody, pytest.raises(errors.ServerUnreachableError):
+        Turn(message, session, nobody).run()
+    assert message.state.status is TurnStatus.PENDING
+
+
+def test_a_deadline_fails_the_turn_stops_the_model_and_keeps_what_came(client, session):
+    message = MemoryMessage("!slow 0.3\n!say one two three four five six seven eight nine ten")
+    result = Turn(message, session, client, deadlines=Deadlines(total=1.5)).run()
+    assert result.status is TurnStatus.FAILED
+    assert result.error["name"] == "TurnTimeoutError"
+    assert result.content.startswith("one")
+    assert result.session_id not in client.status()
+
+
+def test_a_server_killed_in_the_middle_and_started_again_ends_the_turn(own_server):
+    server = own_server()
+    with Client(server.url, password=server.password) as client:
+        session = Session(MemoryRecord("x"), permissions_for=allow_all)
+
+        class Killer(Observer):
+            gaps = 0
+
+            def changed(self, change, reply):
+                if reply.text and not self.killed:
+                    self.killed = True
+                    server.kill()
+                    server.restart()
+
+            def gap(self, reason):
+                self.gaps += 1
+
+            killed = False
+
+        killer = Killer()
+        message = MemoryMessage("!slow 0.1\n!say one two three four five six seven eight")
+        result = Turn(message, session, client, observer=killer).run()
+    assert killer.gaps == 1
+    assert result.status is TurnStatus.FAILED
+    assert result.error["name"] == "Abandoned"
+    assert message.state.status is TurnStatus.FAILED
+
+
+def test_the_async_face_runs_many_turns_over_one_client(server):
+    async def main():
+        async with aio.Client(server.url, password=server.password) as client:
+
+            async def one(number):
+                session = aio.Session(MemoryRecord(f"turn {number}"), permissions_for=allow_all)
+                return await aio.Turn(MemoryMessage(f"number {number}"), session, client).run()
+
+            return await asyncio.gather(*map(one, range(12)))
+
+    results = asyncio.run(main())
+    assert [result.content for result in results] == [f'You said: "number {n}".' for n in range(12)]
+
+
+def test_a_client_of_the_wrong_face_is_refused_with_what_to_do(server, session):
+    client = aio.Client(server.url, password=server.password)
+    with pytest.raises(RuntimeError, match="aio"):
+        session.ensure(client)
+    asyncio.run(client.close())
+
+
+def test_a_message_that_is_none_is_said_with_what_to_do(client, session):
+    with pytest.raises(errors.ConfigurationError, match="MessageMixin"):
+        Turn(object(), session, client)

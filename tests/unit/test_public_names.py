@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import opencode_sessions
+from opencode_sessions import aio, errors
+
+
+def test_every_public_name_is_there_and_listed_once():
+    for module in (opencode_sessions, aio, errors):
+        assert sorted(set(module.__all__)) == sorted(module.__all__)
+        assert all(hasattr(module, name) for name in module.__all__)
+
+
+def test_the_face_is_exactly_this():
+    beside_errors = set(opencode_sessions.__all__) - set(errors.__all__)
+    assert sorted(beside_errors) == [
+        "Change",
+        "Client",
+        "Deadlines",
+        "ErrorContext",
+        "Event",
+        "Gap",
+        "Health",
+        "Message",
+        "Observer",
+        "OpencodeServer",
+        "Part",
+        "Reply",
+        "Rule",
+        "Session",
+        "SessionInfo",
+        "Timeouts",
+        "Turn",
+        "TurnResult",
+        "TurnStatus",
+        "__version__",
+        "allow",
+        "ask",
+        "deny",
+        "digest",
+        "evaluate",
+        "new_message_id",
+        "new_part_id",
+        "new_session_id",
+    ]
+    assert sorted(aio.__all__) == ["Client", "Session", "Subscription", "Turn"]
+
+
+def test_every_error_is_in_the_tree_that_its_module_draws():
+    drawn = errors.__doc__
+    for name in errors.__all__:
+        error = getattr(errors, name)
+        if isinstance(error, type) and issubclass(error, Exception):
+            assert issubclass(error, errors.OpencodeError)
+            assert f" {name} " in drawn or f" {name}\n" in drawn
+
+
+def test_the_faces_hold_names_and_no_logic():
+    package = Path(opencode_sessions.__file__).parent
+    for face in ("__init__.py", "aio.py"):
+        body = ast.parse((package / face).read_text()).body
+        assert {type(node) for node in body} <= {ast.Expr, ast.Import, ast.ImportFrom, ast.Assign}
