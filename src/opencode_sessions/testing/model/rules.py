@@ -1,0 +1,111 @@
+"""Which script answers which request: an ordered list of rules, of which the first that matches wins."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from opencode_sessions.errors import ConfigurationError
+
+from .directives import parse_directives, without_directives
+from .script import Script, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .request import ModelRequest, ToolResult
+
+__all__ = ["DEFAULT_RULE", "Rule", "next_step"]
+
+_QUOTED = 200
+_QUOTED_RESULT = 80
+_TITLE_WORDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What to answer, and when.
+
+    Attributes:
+        when: A text that the user's last message contains, a pattern that is found in it, or a
+            function of the request.
+        reply: The script, or a function of the request that gives it.
+    """
+
+    when: str | re.Pattern[str] | Callable[[ModelRequest], bool]
+    reply: Script | Callable[[ModelRequest], Script]
+
+    def matches(self, request: ModelRequest) -> bool:
+        """Whether this rule answers the request."""
+        if isinstance(self.when, str):
+            return self.when in request.prompt
+        if isinstance(self.when, re.Pattern):
+            return self.when.search(request.prompt) is not None
+        return self.when(request)
+
+    def script(self, request: ModelRequest) -> Script:
+        """The script for a request that it matches."""
+        return self.reply if isinstance(self.reply, Script) else self.reply(request)
+
+
+def follow_directives(request: ModelRequest) -> Script:
+    """Do what the lines of the prompt ask for; say what is wrong with a line that asks for nonsense."""
+    try:
+        return parse_directives(request.prompt)
+    except ConfigurationError as error:
+        return Script(Step(say=str(error)))
+
+
+DEFAULT_RULE = Rule(when=lambda _: True, reply=follow_directives)
+"""The directive language of the prompt and, without directives, the echo."""
+
+
+def next_step(request: ModelRequest, rules: Iterable[Rule]) -> Step:
+    """What to answer now.
+
+    Args:
+        request: What is asked.
+        rules: Which rules hold, in order.
+
+    Returns:
+        A step that either calls tools or says something.
+    """
+    if request.is_title:
+        return Step(say=_title(request))
+    for rule in rules:
+        if rule.matches(request):
+            step = rule.script(request).step_after(len(request.tool_results))
+            return step if step.calls or step.say is not None else replace(step, say=_closing(request))
+    return Step(say=f"No rule matches {_quote(request.prompt)}: end the rules with DEFAULT_RULE for an echo.")
+
+
+def _closing(request: ModelRequest) -> str:
+    if request.tool_results:
+        return f"Done. {' '.join(map(_report, request.tool_results))}"
+    return _echo([without_directives(prompt) for prompt in request.prompts])
+
+
+def _report(result: ToolResult) -> str:
+    return f"{result.name}: {_quote(result.output, _QUOTED_RESULT)}"
+
+
+def _echo(said: list[str]) -> str:
+    match said:
+        case [*_, before, last]:
+            return f"You said: {_quote(last)}. Before that you said: {_quote(before)}."
+        case [last]:
+            return f"You said: {_quote(last)}."
+        case _:
+            return "You said nothing."
+
+
+def _title(request: ModelRequest) -> str:
+    words = without_directives(request.prompt).split()
+    return " ".join(words[:_TITLE_WORDS]) or "Nothing yet"
+
+
+def _quote(text: str, limit: int = _QUOTED) -> str:
+    """The text in quotation marks, on one line and cut short where it is long."""
+    line = " ".join(text.split())
+    return f'"{line}"' if len(line) <= limit else f'"{line[:limit].rstrip()}…"'
