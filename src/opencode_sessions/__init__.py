@@ -73,7 +73,6 @@ __all__ = [
     "Observer",
     "OpenTransactionError",
     "OpencodeError",
-    "OpencodeServer",
     "Part",
     "RecordError",
     "RecordGoneError",

@@ -147,7 +147,7 @@ def test_abort_of_a_session_that_does_not_exist_is_no_error(client):
 def test_a_permission_is_asked_found_pending_and_answered(client, session_id):
     client.update(session_id, rules=[ask("glob")])
     with client.subscribe(session_id) as events:
-        client.prompt(session_id, '!tool glob {"pattern": "a*"}')
+        client.prompt(session_id, '!tool glob {"pattern": "a*", "path": "."}')
         asked = wait_for(events, PermissionAsked)
         assert (asked.permission, asked.patterns) == ("glob", ("a*",))
         assert asked.request_id in [pending.request_id for pending in client.pending_permissions()]
@@ -155,6 +155,17 @@ def test_a_permission_is_asked_found_pending_and_answered(client, session_id):
         wait_for(events, SessionIdle)
         with pytest.raises(errors.NotFoundError):
             client.answer_permission(session_id, asked.request_id, "once")
+
+
+def test_an_ask_whose_metadata_has_a_hole_makes_the_server_refuse_the_whole_list(client, session_id):
+    client.update(session_id, rules=[ask("glob")])
+    with client.subscribe(session_id) as events:
+        client.prompt(session_id, '!tool glob {"pattern": "a*"}')
+        asked = wait_for(events, PermissionAsked)
+        with pytest.raises(errors.BadRequestError, match="got undefined"):
+            client.pending_permissions()
+        client.answer_permission(session_id, asked.request_id, "reject")
+        wait_for(events, SessionIdle)
 
 
 def test_a_rejection_tells_the_agent_why(client, session_id):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -24,6 +25,7 @@ def frame(kind, **properties):
 
 
 CONNECTED = frame("server.connected")
+PROBE = frame("tui.command.execute", command="opencode-sessions.probe")
 
 
 def idle(session_id):
@@ -39,6 +41,8 @@ class Stage:
         self.connections = []
         self.opened = threading.Semaphore(0)
         self.greeting = HEAD + CONNECTED
+        self.probes = 0
+        self.deaf_to_probes = 0
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
@@ -48,10 +52,22 @@ class Stage:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            connection.recv(65536)
+            if connection.recv(65536).startswith(b"POST /tui/publish"):
+                self._answer_probe(connection)
+                continue
             self.connections.append(connection)
             connection.sendall(self.greeting)
             self.opened.release()
+
+    def _answer_probe(self, connection):
+        with connection:
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4\r\n\r\ntrue"
+            )
+        self.probes += 1
+        if self.probes > self.deaf_to_probes:
+            with contextlib.suppress(OSError):
+                self.connections[-1].sendall(PROBE)
 
     def send(self, *data):
         for piece in data:
@@ -89,6 +105,15 @@ def test_one_connection_serves_all_subscribers(stage, client):
         assert two.next(5) == SessionIdle(session_id="ses_2")
         assert one.next(0) is None
     assert len(stage.connections) == 1
+
+
+def test_a_stream_stands_when_the_server_was_heard_not_when_it_says_connected(stage, client):
+    stage.deaf_to_probes = 3
+    with client.subscribe("ses_1") as events, client.subscribe() as everything:
+        assert stage.probes == 4
+        assert everything.next(0.2) is None
+        stage.send(idle("ses_1"))
+        assert events.next(5) == SessionIdle(session_id="ses_1")
 
 
 def test_it_is_opened_only_when_somebody_listens(stage, client):

@@ -159,7 +159,7 @@ def crash_at(client, record, step, *, after, stale=None):
     steps = []
     store = Dying(MemoryRecordStore(record), steps, step, after=after)
     lifecycle = Lifecycle(store, permissions_for=rules)
-    wire = Dying(client.wire, steps, step, after=after)
+    wire = Dying(client._core, steps, step, after=after)
     walk = lifecycle.ensure(wire) if stale is None else lifecycle.recreate(wire, stale=stale)
     try:
         walk.send(None)
@@ -233,7 +233,7 @@ def test_a_failed_request_is_raised_and_the_next_call_goes_on_from_there(
 ):
     lifecycle = Lifecycle(MemoryRecordStore(record), permissions_for=rules)
     with pytest.raises(errors.ConnectionLostError):
-        lifecycle.ensure(Unreachable(client.wire, name, after=after)).send(None)
+        lifecycle.ensure(Unreachable(client._core, name, after=after)).send(None)
     assert not record.ready
     reserved = record.opencode_session_id
     assert Session(record, permissions_for=rules).ensure(client) == reserved
@@ -245,7 +245,7 @@ def test_what_clean_up_swallowed_is_reported_once_with_its_context(client, recor
     reported = []
     lifecycle = Lifecycle(MemoryRecordStore(record), on_error=lambda *what: reported.append(what))
     with pytest.raises(StopIteration):
-        lifecycle.recreate(Unreachable(client.wire, "delete", after=False), stale=stale).send(None)
+        lifecycle.recreate(Unreachable(client._core, "delete", after=False), stale=stale).send(None)
     ((error, context),) = reported
     assert isinstance(error, errors.ConnectionLostError)
     assert (context.action, context.record, context.session_id) == ("delete_replaced", key(record), stale)
@@ -260,7 +260,7 @@ def test_a_row_that_vanished_meanwhile_leaves_no_session_behind(client, sessions
 
     lifecycle = Lifecycle(MemoryRecordStore(record), permissions_for=rules)
     with pytest.raises(errors.RecordGoneError):
-        lifecycle.ensure(Vanishing(client.wire, "", after=False)).send(None)
+        lifecycle.ensure(Vanishing(client._core, "", after=False)).send(None)
     assert sessions_of(key(record)) == []
 
 
@@ -275,7 +275,7 @@ def test_a_slow_helper_of_a_session_that_was_replaced_deletes_what_it_made_again
 
     lifecycle = Lifecycle(MemoryRecordStore(record))
     with pytest.raises(StopIteration) as ended:
-        lifecycle.ensure(Overtaken(client.wire, "", after=False)).send(None)
+        lifecycle.ensure(Overtaken(client._core, "", after=False)).send(None)
     assert ended.value.value == record.opencode_session_id
     assert not lifecycle.just_created
     assert [found.id for found in sessions_of(key(record))] == [record.opencode_session_id]

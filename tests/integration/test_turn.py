@@ -103,7 +103,7 @@ def test_what_was_folded_from_events_equals_what_is_stored(client, session):
 
 
 async def _read(client, result):
-    messages = await read_exchange(client.wire, result.session_id, result.prompt_id)
+    messages = await read_exchange(client._core, result.session_id, result.prompt_id)
     return Reply.of(result.session_id, result.prompt_id, messages)
 
 
@@ -295,10 +295,16 @@ def test_the_async_face_runs_many_turns_over_one_client(server):
 
 
 def test_a_client_of_the_wrong_face_is_refused_with_what_to_do(server, session):
-    client = aio.Client(server.url, password=server.password)
-    with pytest.raises(RuntimeError, match="aio"):
-        session.ensure(client)
-    asyncio.run(client.close())
+    async def main():
+        async with aio.Client(server.url, password=server.password) as client:
+            with pytest.raises(
+                errors.ConfigurationError, match=r"Session and Turn of opencode_sessions\.aio"
+            ):
+                session.ensure(client)
+        with pytest.raises(errors.ConfigurationError, match=r"Session and Turn of opencode_sessions"):
+            await aio.Session(MemoryRecord()).ensure(Client(server.url))
+
+    asyncio.run(main())
 
 
 def test_a_message_that_is_none_is_said_with_what_to_do(client, session):

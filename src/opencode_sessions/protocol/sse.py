@@ -39,7 +39,8 @@ class SSEDecoder:
     small the chunks are, and what is held is bounded by the cap.
 
     Args:
-        max_event_bytes: The most that one event may take on the wire, comments not counted.
+        max_event_bytes: The most that one event may take on the wire: its lines with their ends, without its
+            comments and the empty line that ends it.
 
     Attributes:
         last_event_id: The id to ask the server to go on from, empty if it gave none.
@@ -109,7 +110,7 @@ class SSEDecoder:
                 if event := self._dispatch():
                     events.append(event)
                 continue
-            if self._size + len(line) > self._max:
+            if self._size + len(line) + 1 > self._max:
                 raise self._too_large()
             if line.startswith(b"data: "):  # what a stream consists of; `_field` would do it too
                 self._data.append(line[6:])

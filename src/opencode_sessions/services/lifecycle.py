@@ -100,10 +100,13 @@ class Lifecycle:
             if await self.store.confirm(state.session_id):
                 _log.info("session %s created for %s", state.session_id, self.store.key)
                 self.just_created = True
-                if replaced is not None:
-                    await self._discard(wire, replaced, "delete_replaced")
-                return self._found(RecordState(state.session_id, ready=True))
-            await self._settle(wire, state.session_id)
+                replaced = replaced or stale
+            elif not await self._is_named(wire, state.session_id):
+                continue
+            if replaced is not None:
+                # Whoever reserved knows it; whoever confirmed may stand in for one that died.
+                await self._discard(wire, replaced, "delete_replaced")
+            return self._found(RecordState(state.session_id, ready=True))
         raise OpencodeError(
             f"{self.store.key} was given another session {_ATTEMPTS} times while one was being made for it: "
             "something replaces its session without end"
@@ -136,8 +139,8 @@ class Lifecycle:
             metadata={"namespace": self._namespace, "record": self.store.key},
         )
 
-    async def _settle(self, wire: SessionWire, session_id: str) -> None:
-        """Our confirmation found something else: another helper's, which is as good, or another id."""
+    async def _is_named(self, wire: SessionWire, session_id: str) -> bool:
+        """Was it another helper that confirmed what we made? If the row names another id, it is deleted."""
         try:
             named = (await self.store.load()).session_id
         except RecordGoneError:
@@ -145,6 +148,7 @@ class Lifecycle:
             raise
         if named != session_id:
             await self._discard(wire, session_id, "delete_unconfirmed")
+        return named == session_id
 
     async def _discard(self, wire: SessionWire, session_id: str, action: str) -> None:
         """Delete a session that no row names any more, best effort."""

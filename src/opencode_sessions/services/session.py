@@ -8,7 +8,7 @@ from opencode_sessions.faces import complete
 from opencode_sessions.services.lifecycle import Lifecycle, PermissionsFor, record_store
 from opencode_sessions.services.reporting import OnError
 from opencode_sessions.store.records import RecordStore
-from opencode_sessions.wire.clients import AsyncClient, Client
+from opencode_sessions.wire.clients import AsyncClient, Client, blocking_wire, suspending_wire
 
 __all__ = ["AsyncSession", "Session"]
 
@@ -72,7 +72,7 @@ class Session(_Session):
             RecordGoneError: The row was deleted.
             WireError: The server could not be reached or refused; call again, nothing is lost.
         """
-        return complete(self.lifecycle.ensure(client.wire))
+        return complete(self.lifecycle.ensure(blocking_wire(client)))
 
     def recreate(self, client: Client, *, stale: str | None = None) -> str:
         """The id of a fresh session, for when the old one has gone stale.
@@ -87,11 +87,11 @@ class Session(_Session):
         Raises:
             OpencodeError: As `ensure`.
         """
-        return complete(self.lifecycle.recreate(client.wire, stale=stale))
+        return complete(self.lifecycle.recreate(blocking_wire(client), stale=stale))
 
     def abort(self, client: Client) -> None:
         """Stop what the session is doing, best effort: what goes wrong goes to `on_error`, never up."""
-        complete(self.lifecycle.abort(client.wire))
+        complete(self.lifecycle.abort(blocking_wire(client)))
 
 
 class AsyncSession(_Session):
@@ -101,12 +101,12 @@ class AsyncSession(_Session):
 
     async def ensure(self, client: AsyncClient) -> str:
         """See `Session.ensure`."""
-        return await self.lifecycle.ensure(client)
+        return await self.lifecycle.ensure(suspending_wire(client))
 
     async def recreate(self, client: AsyncClient, *, stale: str | None = None) -> str:
         """See `Session.recreate`."""
-        return await self.lifecycle.recreate(client, stale=stale)
+        return await self.lifecycle.recreate(suspending_wire(client), stale=stale)
 
     async def abort(self, client: AsyncClient) -> None:
         """See `Session.abort`."""
-        await self.lifecycle.abort(client)
+        await self.lifecycle.abort(suspending_wire(client))

@@ -11,7 +11,7 @@ from opencode_sessions.services.observing import Observer
 from opencode_sessions.services.results import TurnResult
 from opencode_sessions.services.session import AsyncSession, Session
 from opencode_sessions.store.messages import MessageStore
-from opencode_sessions.wire.clients import AsyncClient, Client
+from opencode_sessions.wire.clients import AsyncClient, Client, blocking_wire, suspending_wire
 
 __all__ = ["AsyncTurn", "Turn"]
 
@@ -76,7 +76,7 @@ class Turn(_Turn[Session, Client]):
             TurnInProgressError: It is running already, or its runner died in it.
             OpencodeError: As `Session.ensure`.
         """
-        return complete(self._core.run(self._client.wire))
+        return complete(self._core.run(blocking_wire(self._client)))
 
 
 class AsyncTurn(_Turn[AsyncSession, AsyncClient]):
@@ -86,4 +86,4 @@ class AsyncTurn(_Turn[AsyncSession, AsyncClient]):
 
     async def run(self) -> TurnResult:
         """See `Turn.run`."""
-        return await self._core.run(self._client)
+        return await self._core.run(suspending_wire(self._client))

@@ -8,6 +8,7 @@ from typing import Self
 
 import httpx2
 
+from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.faces import blocking, blocking_iterator, complete
 from opencode_sessions.protocol.events import Event
 from opencode_sessions.wire.address import Address, Timeouts
@@ -16,7 +17,7 @@ from opencode_sessions.wire.runtime import Tasks, Threads
 from opencode_sessions.wire.stream import Subscription
 from opencode_sessions.wire.transports import BlockingTransport, SuspendingTransport
 
-__all__ = ["AsyncClient", "BlockingSubscription", "Client"]
+__all__ = ["AsyncClient", "BlockingSubscription", "Client", "blocking_wire", "suspending_wire"]
 
 
 class Client:
@@ -56,11 +57,6 @@ class Client:
     def directory(self) -> str | None:
         """What new sessions and lists are scoped to."""
         return self._core.directory
-
-    @property
-    def wire(self) -> Api:
-        """The one source behind this face, for the services."""
-        return self._core
 
     health = blocking(Api.health)
     create = blocking(Api.create)
@@ -117,11 +113,6 @@ class AsyncClient(Api):
     def __repr__(self) -> str:
         return f"<aio.Client {self.address.base_url}>"
 
-    @property
-    def wire(self) -> Api:
-        """The one source, for the services: this client itself."""
-        return self
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -129,6 +120,34 @@ class AsyncClient(Api):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def blocking_wire(client: Client) -> Api:
+    """The one source behind a client of the sync face, for the services.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if isinstance(client, Client):
+        return client._core  # noqa: SLF001 - this module's own
+    raise ConfigurationError(
+        f"{client!r} is no opencode_sessions.Client: with an opencode_sessions.aio.Client, use the Session and Turn "
+        "of opencode_sessions.aio too"
+    )
+
+
+def suspending_wire(client: AsyncClient) -> Api:
+    """The same for the async face.
+
+    Raises:
+        ConfigurationError: It is something else.
+    """
+    if isinstance(client, AsyncClient):
+        return client
+    raise ConfigurationError(
+        f"{client!r} is no opencode_sessions.aio.Client: with an opencode_sessions.Client, use the Session and Turn "
+        "of opencode_sessions"
+    )
 
 
 class BlockingSubscription:

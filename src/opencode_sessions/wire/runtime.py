@@ -50,7 +50,7 @@ class Threads:
     """The sync face."""
 
     def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     monotonic = staticmethod(time.monotonic)
 
@@ -64,14 +64,16 @@ class Threads:
 
     def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """See `Runtime.spawn`."""
-        self._thread = threading.Thread(target=lambda: complete(main()), name=name, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=lambda: complete(main()), name=name, daemon=True)
+        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
+        thread.start()
 
     async def join(self, timeout: float) -> None:
         """See `Runtime.join`."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
-        self._thread = None
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout)
+        self._threads = []
 
 
 class _ThreadMailbox:
@@ -95,7 +97,7 @@ class Tasks:
     """The async face, on the event loop that runs when it is first used."""
 
     def __init__(self) -> None:
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     monotonic = staticmethod(time.monotonic)
 
@@ -109,15 +111,17 @@ class Tasks:
 
     def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """See `Runtime.spawn`."""
-        self._task = asyncio.get_running_loop().create_task(main(), name=name)
+        task = asyncio.get_running_loop().create_task(main(), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def join(self, timeout: float) -> None:
         """See `Runtime.join`."""
-        task, self._task = self._task, None
-        if task is None or task is asyncio.current_task():
-            return
-        task.cancel()
-        await asyncio.wait({task}, timeout=timeout)
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
 
 
 class _TaskMailbox:

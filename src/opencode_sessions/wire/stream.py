@@ -3,6 +3,10 @@
 It is opened when somebody first subscribes and kept until the client is closed. When it breaks it is
 opened again, with backoff, and every subscriber is told that there was a gap: the server replays nothing,
 so whoever must not miss anything reads the state again.
+
+A stream that says that it is connected does not listen yet: what happens in the next milliseconds is lost
+(seen on 1.18.33). So it counts as standing only when an event has come through, and we make the server
+send one.
 """
 
 from __future__ import annotations
@@ -13,10 +17,10 @@ import os
 import random
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from opencode_sessions.errors import (
     ConnectionLostError,
@@ -25,7 +29,7 @@ from opencode_sessions.errors import (
     OpencodeError,
     ServerUnreachableError,
 )
-from opencode_sessions.protocol.events import Connected, Event, Gap
+from opencode_sessions.protocol.events import Connected, Event, Gap, Heartbeat, Unknown
 from opencode_sessions.protocol.sse import SSEDecoder
 from opencode_sessions.wire import v1
 from opencode_sessions.wire.hub import Hub
@@ -38,8 +42,13 @@ _log = logging.getLogger("opencode_sessions.stream")
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _PATIENCE = 30.0
+_NONCE = "opencode-sessions.probe"
 _HOPELESS = (CredentialsRefusedError, NotOpencodeError)
 
+_PROBES = (0.02, 0.04, 0.08, 0.16, 0.3, 0.6, 1.2, 2.4)
+"""Seconds to wait for each probe before the next."""
+
+Probe = Callable[[str], Coroutine[Any, Any, object]]
 Connect = Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 
 _alive: weakref.WeakSet[EventStream] = weakref.WeakSet()
@@ -48,8 +57,9 @@ _alive: weakref.WeakSet[EventStream] = weakref.WeakSet()
 class EventStream:
     """One connection to the server's events, and those who listen to it."""
 
-    def __init__(self, connect: Connect, runtime: Runtime) -> None:
+    def __init__(self, connect: Connect, probe: Probe, runtime: Runtime) -> None:
         self._connect = connect
+        self._probe = probe
         self._runtime = runtime
         self._reset()
         _alive.add(self)
@@ -60,7 +70,9 @@ class EventStream:
         self._hub = Hub()
         self._waiting: set[Mailbox] = set()
         self._running = False
-        self._connected = False
+        self._connection = 0
+        self._greeting: Event = Connected()
+        self._standing = False
         self._stopped = False
 
     async def subscribe(self, session_id: str | None) -> Subscription:
@@ -75,7 +87,7 @@ class EventStream:
             if self._stopped:
                 raise ServerUnreachableError("the client is closed")
             self._hub.add(session_id, mailbox)
-            standing = self._connected
+            standing = self._standing
             if not standing:
                 self._waiting.add(mailbox)
             if not self._running:
@@ -118,16 +130,18 @@ class EventStream:
     async def _follow(self) -> None:
         """Read until stopped, reconnecting; runs beside the callers."""
         pause = _FIRST_PAUSE
-        reason: str | None = None
         while True:
             try:
                 async with self._connect() as chunks:
                     async for event in _decode(chunks):
                         if isinstance(event, Connected):
                             pause = _FIRST_PAUSE
-                            self._stand(event if reason is None else Gap(reason=reason))
-                        else:
-                            self._hub.deliver(event)
+                            self._connection += 1
+                            self._runtime.spawn(self._prove, "opencode-sessions probe")
+                        elif not isinstance(event, Heartbeat):
+                            self._stand()
+                            if not _is_probe(event):
+                                self._hub.deliver(event)
                 failure: Exception = ConnectionLostError("the server closed the event stream")
             except OpencodeError as error:
                 failure = error
@@ -135,19 +149,35 @@ class EventStream:
                 failure = error
             if self._fell(failure):
                 return
-            reason = str(failure)
+            self._greeting = Gap(reason=str(failure))
             await self._runtime.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, no secret
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    def _stand(self, item: Event) -> None:
+    async def _prove(self) -> None:
+        """Make the server say something until it is heard; runs beside the reader of this connection."""
+        connection = self._connection
+        for pause in _PROBES:
+            try:
+                await self._probe(_NONCE)
+            except OpencodeError as error:  # it is the reader's to say what is wrong with the connection
+                _log.debug("a probe of the event stream failed: %s", error)
+            await self._runtime.sleep(pause)
+            if self._standing or self._connection != connection:
+                return
+        _log.warning("the event stream says nothing when it is probed; taking it to stand all the same")
+        self._stand()
+
+    def _stand(self) -> None:
         with self._lock:
-            self._connected = True
-            self._hub.broadcast(item)
+            if not self._standing:
+                self._standing = True
+                self._hub.broadcast(self._greeting)
 
     def _fell(self, failure: Exception) -> bool:
         """The connection is gone. Is it the end, too?"""
         with self._lock:
-            stood, self._connected = self._connected, False
+            stood, self._standing = self._standing, False
+            self._connection += 1
             over = self._stopped or not len(self._hub) or isinstance(failure, _HOPELESS)
             if over:
                 self._running = False
@@ -198,6 +228,10 @@ class Subscription:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _is_probe(event: Event) -> bool:
+    return isinstance(event, Unknown) and event.kind == v1.PROBE and event.properties.get("command") == _NONCE
 
 
 async def _decode(chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:

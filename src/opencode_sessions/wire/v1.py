@@ -15,7 +15,14 @@ from opencode_sessions.protocol.permissions import Rule, to_json
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
 from opencode_sessions.wire.http import Request
 
-__all__ = ["CURSOR_OF_MESSAGES", "CURSOR_OF_SESSIONS", "is_repetition", "parse_event", "parse_message"]
+__all__ = [
+    "CURSOR_OF_MESSAGES",
+    "CURSOR_OF_SESSIONS",
+    "PROBE",
+    "is_repetition",
+    "parse_event",
+    "parse_message",
+]
 
 Json = Mapping[str, Any]
 
@@ -38,6 +45,16 @@ def health() -> Request:
 def event_stream() -> Request:
     """The events of all directories."""
     return Request("GET", "/global/event")
+
+
+PROBE = "tui.command.execute"
+"""What a probe comes back as: a command for a terminal interface, which ignores what it does not know."""
+
+
+def probe(nonce: str, *, directory: str | None) -> Request:
+    """Makes the server say something on its event stream that has no effect and belongs to no session."""
+    body = {"type": PROBE, "properties": {"command": nonce}}
+    return Request("POST", "/tui/publish", _scope(directory), json=body, repeatable=True)
 
 
 def create_with_id(session_id: str, *, directory: str | None) -> Request:
