@@ -1,0 +1,65 @@
+# `make help` lists what there is. All of it works from a fresh clone, and everything that it installs
+# goes into this folder: .venv, node_modules and .state.
+#
+#   ARGS      what is passed on, as in: make test ARGS='tests/unit -x'
+#   PYTHON    the Python to make .venv with; by default the newest on PATH, 3.11 or later
+#   OPENCODE_BIN    an OpenCode server to use; by default the one that package.json pins, installed on demand
+
+VENV := .venv
+BIN := $(VENV)/bin
+STATE := .state
+EXTRAS := django,sqlalchemy,cli
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+PINNED := node_modules/.bin/opencode
+SERVER := $(if $(OPENCODE_BIN),,$(PINNED))
+export OPENCODE_BIN ?= $(CURDIR)/$(PINNED)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo chat test lint bench
+
+help:  ## list these
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: $(STATE)/package $(SERVER)  ## a row gets its session and answers stream into it: the real server, offline
+	@$(BIN)/opencode-sessions demo $(ARGS)
+
+chat: $(STATE)/package $(SERVER)  ## talk to an agent in the terminal, with a scripted model
+	@$(BIN)/opencode-sessions chat --offline $(ARGS)
+
+test: $(STATE)/dev $(SERVER)  ## run the tests, on the real server
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(STATE)/dev  ## check style, formatting, types and the order of the floors
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STATE)/dev $(SERVER)  ## measure it
+	@PYTHONPATH=. $(BIN)/python -m bench $(ARGS)
+
+# -- what they need. A file is made again when what it is made from has changed, or when it is gone.
+
+# Dependency groups came with pip 25.1; a new .venv has the pip that its Python came with.
+$(VENV)/pyvenv.cfg:
+	@echo "making $(VENV)"
+	@python=$$(PYTHON='$(PYTHON)' tools/find-python) && "$$python" -m venv --clear $(VENV)
+	@$(PIP) --upgrade 'pip>=25.1'
+
+$(STATE)/package: $(VENV)/pyvenv.cfg pyproject.toml
+	@echo "installing the library into $(VENV)"
+	@$(PIP) -e '.[$(EXTRAS)]'
+	@mkdir -p $(STATE) && touch $@
+
+$(STATE)/dev: $(VENV)/pyvenv.cfg pyproject.toml
+	@echo "installing the library and what its tests need into $(VENV)"
+	@$(PIP) -e '.[$(EXTRAS)]' --group dev
+	@mkdir -p $(STATE) && touch $(STATE)/package $@
+
+$(PINNED): package.json package-lock.json .npmrc tools/install-server | $(VENV)/pyvenv.cfg
+	@echo "installing the OpenCode server into node_modules"
+	@mkdir -p $(STATE)
+	@tools/install-server $(BIN)/python
+	@touch $@
