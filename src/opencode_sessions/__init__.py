@@ -49,6 +49,7 @@ from opencode_sessions.services.turn import Turn
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.wire.address import Timeouts
 from opencode_sessions.wire.clients import Client
+from opencode_sessions.wire.server import OpencodeServer
 
 __version__ = "0.1.0"
 
@@ -73,6 +74,7 @@ __all__ = [
     "Observer",
     "OpenTransactionError",
     "OpencodeError",
+    "OpencodeServer",
     "Part",
     "RecordError",
     "RecordGoneError",

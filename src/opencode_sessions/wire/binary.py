@@ -1,0 +1,57 @@
+"""Where the `opencode` binary is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from opencode_sessions.errors import ServerNotInstalledError
+
+__all__ = ["find_binary"]
+
+_REMEDY = "run `npm install opencode-ai`, or put the path of the binary into OPENCODE_BIN"
+
+
+def find_binary(
+    binary: str | os.PathLike[str] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    start: str | os.PathLike[str] | None = None,
+) -> Path:
+    """The first of: the argument, `OPENCODE_BIN`, `PATH`, `node_modules/.bin` here or in a folder above.
+
+    A binary that was named and is not there is an error; no other one is taken in its place.
+
+    Args:
+        binary: The path of the binary, or its name on `PATH`.
+        environ: Where `OPENCODE_BIN` and `PATH` are read; the process's environment by default.
+        start: The folder where the walk upwards begins; the working directory by default.
+
+    Raises:
+        ServerNotInstalledError: There is none; the message says how to get one.
+    """
+    environ = os.environ if environ is None else environ
+    path = environ.get("PATH", os.defpath)
+    for source, named in (("binary", binary), ("OPENCODE_BIN", environ.get("OPENCODE_BIN"))):
+        if named:
+            found = shutil.which(named, path=path)
+            if found is None:
+                raise ServerNotInstalledError(
+                    f"{source} names {os.fspath(named)!r}, which cannot be run: {_REMEDY}"
+                )
+            return Path(found).absolute()
+    here = Path.cwd() if start is None else Path(start).absolute()
+    for folders in (path, *_node_folders(here)):
+        found = shutil.which("opencode", path=folders)
+        if found is not None:
+            return Path(found).absolute()
+    raise ServerNotInstalledError(
+        f"there is no `opencode` on PATH, nor in node_modules/.bin of {here} or a folder above it: {_REMEDY}"
+    )
+
+
+def _node_folders(here: Path) -> Iterator[str]:
+    for folder in (here, *here.parents):
+        yield str(folder / "node_modules" / ".bin")

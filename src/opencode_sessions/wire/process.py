@@ -1,0 +1,96 @@
+"""A process with all its descendants: started together, ended together, also when we are killed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["ProcessTree"]
+
+_MARK = "OPENCODE_SESSIONS_TREE"
+
+# The watcher waits for a line, or for the end of its input, which comes when the process that holds
+# the other end is gone, by whatever way. It kills the group, and then what has left the group: the
+# commands that an agent runs are in sessions of their own, and outlive their parent, but they carry
+# its environment. Several rounds, because what is about to die may still fork.
+_WATCHER = """
+trap '' HUP INT TERM
+read -r line
+kill -KILL -- -{pid}
+for round in 1 2 3 4 5; do
+    pids=$(grep -als {mark} /proc/[0-9]*/environ | cut -d / -f 3)
+    [ -n "$pids" ] || break
+    kill -KILL $pids
+done
+"""
+
+
+class ProcessTree:
+    """A command in a session of its own, whose output goes to a log.
+
+    The tree ends with the process that started it, SIGKILL included. What the command ran in sessions
+    of their own is found through `/proc`: without one, as on macOS, only the command's group ends.
+
+    Args:
+        command: The program and its arguments.
+        directory: Its working directory.
+        environ: Its whole environment.
+        log: What it prints is appended here.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, directory: Path, environ: Mapping[str, str], log: Path
+    ) -> None:
+        mark = secrets.token_hex(16)
+        with log.open("ab") as output:
+            self._leader = subprocess.Popen(  # noqa: S603  # the host says what to run
+                command,
+                cwd=directory,
+                env={**environ, _MARK: mark},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._watcher = subprocess.Popen(  # noqa: S603  # two values of our own
+            ["/bin/sh", "-c", _WATCHER.format(pid=self.pid, mark=f"{_MARK}={mark}")],
+            # A clean one: inside another tree, its mark would end this watcher before its work.
+            env={"PATH": os.defpath},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The leader's process id, which is its group's too."""
+        return self._leader.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the leader ended, None while it lives."""
+        return self._leader.poll()
+
+    def stop(self, *, grace: float) -> None:
+        """Ask the tree to end; after `grace` seconds, or once the leader has ended, kill what is left."""
+        self._signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._leader.wait(grace)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the tree at once, also what a leader that died by itself has left."""
+        self._signal(signal.SIGKILL)
+        with suppress(BrokenPipeError):
+            self._watcher.communicate(b"\n")
+        self._leader.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+            os.killpg(self.pid, number)
