@@ -1,0 +1,85 @@
+"""What the README shows is run as it stands there, against the real server."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[2] / "README.md"
+DJANGO_SETTINGS = """
+SECRET_KEY = "test"
+INSTALLED_APPS = ["chat"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+"""
+DJANGO_SET_UP = """
+import django
+from django.core.management import call_command
+django.setup()
+call_command("makemigrations", "chat", verbosity=0)
+call_command("migrate", verbosity=0)
+"""
+
+
+def example(name):
+    found = re.findall(rf"^```python {name}\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(found) == 1, f"the README has {len(found)} examples named {name}"
+    return found[0]
+
+
+@pytest.fixture
+def run(server, tmp_path):
+    def run(code, **environment):
+        reach = {"OPENCODE_BASE_URL": server.url, "OPENCODE_SERVER_PASSWORD": server.password}
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            cwd=tmp_path,
+            env=os.environ | reach | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def assert_answered(done):
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == 'completed You said: "Where shall we eat?".'
+    assert re.fullmatch(r"ses_\w{26} completed 0\.\d+|ses_\w{26} completed \d\.\d+e-\d+", second)
+
+
+def test_the_sqlalchemy_example(run):
+    assert_answered(run(example("sqlalchemy")))
+
+
+def test_the_django_example(run, tmp_path):
+    (tmp_path / "settings.py").write_text(DJANGO_SETTINGS)
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / "__init__.py").touch()
+    (tmp_path / "chat" / "models.py").write_text(example("django-models"))
+    assert_answered(run(DJANGO_SET_UP + example("django-use"), DJANGO_SETTINGS_MODULE="settings"))
+
+
+def test_the_testing_example(run):
+    done = run(example("testing"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1.18.")
+
+
+def test_every_example_is_run():
+    named = set(re.findall(r"^```python (\S+)$", README.read_text(), re.MULTILINE))
+    assert named == {"sqlalchemy", "django-models", "django-use", "testing"}
+
+
+def test_every_file_that_it_points_to_is_there():
+    for target in re.findall(r"\]\(((?!http)[^)]+)\)", README.read_text()):
+        assert (README.parent / target).exists(), target
