@@ -19,7 +19,7 @@ from opencode_sessions import (
     new_part_id,
     new_session_id,
 )
-from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked, SessionIdle
+from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked, SessionDeleted, SessionIdle
 
 
 def wait_for(events, kind, seconds=20):
@@ -145,11 +145,11 @@ def test_abort_of_a_session_that_does_not_exist_is_no_error(client):
 
 
 def test_a_permission_is_asked_found_pending_and_answered(client, session_id):
-    client.update(session_id, rules=[ask("glob")])
+    client.update(session_id, rules=[ask("bash")])
     with client.subscribe(session_id) as events:
-        client.prompt(session_id, '!tool glob {"pattern": "a*", "path": "."}')
+        client.prompt(session_id, '!tool bash {"command": "echo hi", "description": "greet"}')
         asked = wait_for(events, PermissionAsked)
-        assert (asked.permission, asked.patterns) == ("glob", ("a*",))
+        assert (asked.permission, asked.patterns) == ("bash", ("echo hi",))
         assert asked.request_id in [pending.request_id for pending in client.pending_permissions()]
         client.answer_permission(session_id, asked.request_id, "once")
         wait_for(events, SessionIdle)
@@ -204,6 +204,12 @@ def test_a_question_can_be_rejected(client, session_id):
         wait_for(events, SessionIdle)
     with pytest.raises(errors.NotFoundError):
         client.reject_question("que_0000000000000000000000000000")
+
+
+def test_a_deletion_is_told(client, session_id):
+    with client.subscribe(session_id) as events:
+        client.delete(session_id)
+        assert wait_for(events, SessionDeleted).session_id == session_id
 
 
 def test_a_fork_has_the_messages_but_not_the_rules(client, session_id):

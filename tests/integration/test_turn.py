@@ -95,7 +95,8 @@ def test_what_was_folded_from_events_equals_what_is_stored(client, session):
             self.reply = reply
 
     last = Last()
-    prompt = '!reason hm\n!tool glob {"pattern": "*.md"}\n!and glob {"pattern": "*.py"}\n!say found them'
+    greet = '{"command": "echo hi", "description": "greet"}'
+    prompt = f'!reason hm\n!tool todowrite {{"todos": []}}\n!and bash {greet}\n!say done'
     result = Turn(MemoryMessage(prompt), session, client, observer=last).run()
     stored = asyncio.run(_read(client, result))
     assert last.reply.to_json() == stored.to_json() == list(result.parts)

@@ -162,9 +162,9 @@ def test_no_rules_are_rules(value):
         ([{**A_DICT, "patern": "x"}], "rule 0 has 'patern', which a rule does not have"),
         (
             [A_DICT, {**A_DICT, "action": "DENY"}],
-            "rule 1 is no rule: its action must be one of allow, ask, deny",
+            "rule 1: a rule's action must be one of allow, ask, deny",
         ),
-        ([{**A_DICT, "permission": None}], "rule 0 is no rule: its permission must be a text"),
+        ([{**A_DICT, "permission": None}], "rule 0: a rule's permission must be a text"),
         (["x" * 500], "x…"),
     ],
 )

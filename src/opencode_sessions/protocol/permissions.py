@@ -68,7 +68,9 @@ class Rule:
         _check_text("permission", self.permission)
         _check_text("pattern", self.pattern)
         if self.action not in _ACTIONS:
-            raise InvalidRulesError(f"its action must be one of {', '.join(_ACTIONS)}, not {self.action!r}")
+            raise InvalidRulesError(
+                f"a rule's action must be one of {', '.join(_ACTIONS)}, not {self.action!r}"
+            )
 
 
 def allow(permission: str, pattern: str = "*") -> Rule:
@@ -178,18 +180,20 @@ def _parse(item: object, which: str, *, strict: bool) -> Rule:
     try:
         return Rule(item["permission"], item["pattern"], cast("Action", item["action"]))
     except InvalidRulesError as error:
-        raise InvalidRulesError(f"{which} is no rule: {error}") from None
+        raise InvalidRulesError(f"{which}: {error}") from None
 
 
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str):
-        raise InvalidRulesError(f"its {name} must be a text, not {_shown(value)}")
+        raise InvalidRulesError(f"a rule's {name} must be a text, not {_shown(value)}")
     if not value:
-        raise InvalidRulesError(f"its {name} is empty, which matches nothing; for everything write '*'")
+        raise InvalidRulesError(f"a rule's {name} is empty, which matches nothing; for everything write '*'")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise InvalidRulesError(f"its {name} cannot be sent, it is not valid Unicode: {value!r}") from None
+        raise InvalidRulesError(
+            f"a rule's {name} cannot be sent, it is not valid Unicode: {value!r}"
+        ) from None
 
 
 def _shown(value: object) -> str:

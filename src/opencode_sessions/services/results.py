@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class TurnResult:
 
     status: TurnStatus
     content: str
-    parts: Sequence[Mapping[str, Any]]
+    parts: list[Mapping[str, Any]]
     error: Mapping[str, Any] | None
     cost: float
     input_tokens: int
@@ -55,7 +55,7 @@ class TurnResult:
         return cls(
             status=state.status,
             content=state.content,
-            parts=state.parts,
+            parts=list(state.parts),
             error=state.error,
             cost=state.cost,
             input_tokens=state.input_tokens,

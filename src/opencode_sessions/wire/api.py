@@ -303,8 +303,9 @@ class Api:
     async def close(self) -> None:
         """Close the event stream and all connections."""
         self._events.stop()
-        await self._transport.close()
+        self._transport.interrupt()
         await self._events.join()
+        await self._transport.close()
 
     async def _json(self, request: Request) -> Any:
         return interpret(await self._send(request), session_id=request.session_id)

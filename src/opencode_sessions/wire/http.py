@@ -70,8 +70,11 @@ class Transport(Protocol):
     def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Open a stream of bytes; raises as `send`, and StreamSilentError when nothing comes for too long."""
 
+    def interrupt(self) -> None:
+        """End the streams that are being read."""
+
     async def close(self) -> None:
-        """Close all connections; a stream that is being read ends."""
+        """Close all connections."""
 
 
 def interpret(response: Response, *, session_id: str | None = None) -> Any:

@@ -51,12 +51,13 @@ class Threads:
 
     def __init__(self) -> None:
         self._threads: list[threading.Thread] = []
+        self._ended = threading.Event()
 
     monotonic = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
         """See `Runtime.sleep`."""
-        time.sleep(seconds)  # noqa: ASYNC251 - to block is what this face does
+        self._ended.wait(seconds)  # which wakes when the client is closed
 
     def mailbox(self) -> Mailbox:
         """See `Runtime.mailbox`."""
@@ -70,6 +71,7 @@ class Threads:
 
     async def join(self, timeout: float) -> None:
         """See `Runtime.join`."""
+        self._ended.set()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(timeout)

@@ -152,10 +152,14 @@ class BlockingTransport(_Httpx):
             finally:
                 self._sockets -= carriers
 
+    def interrupt(self) -> None:
+        """See `Transport.interrupt`: a thread that blocks in a read of a socket is woken."""
+        for carrier in list(self._sockets):
+            with suppress(OSError):
+                carrier.shutdown(socket.SHUT_RDWR)
+
     async def close(self) -> None:
         """See `Transport.close`."""
-        for carrier in list(self._sockets):
-            _shut(carrier)
         self._client.close()
 
 
@@ -189,6 +193,9 @@ class SuspendingTransport(_Httpx):
                     raise self._not_a_stream(request, response)
                 yield response.aiter_bytes()
 
+    def interrupt(self) -> None:
+        """See `Transport.interrupt`: the tasks that read are cancelled, there is no more to do."""
+
     async def close(self) -> None:
         """See `Transport.close`."""
         await self._client.aclose()
@@ -204,9 +211,3 @@ def _sockets_of(response: httpx2.Response) -> set[socket.socket]:
     stream = response.extensions.get("network_stream")
     found = stream.get_extra_info("socket") if stream is not None else None
     return {found} if isinstance(found, socket.socket) else set()
-
-
-def _shut(carrier: socket.socket) -> None:
-    """Wake a thread that blocks in a read of this socket."""
-    with suppress(OSError):
-        carrier.shutdown(socket.SHUT_RDWR)

@@ -253,28 +253,27 @@ def parse_status(status: Json, **base: Any) -> events.SessionStatus:
 
 def parse_permission(p: Json, **base: Any) -> events.PermissionAsked:
     """A pending permission request, or what `permission.asked` says."""
-    tool = p.get("tool") or {}
     return events.PermissionAsked(
-        request_id=p["id"],
         permission=p["permission"],
         patterns=tuple(p.get("patterns") or ()),
         metadata=p.get("metadata") or {},
-        call_id=tool.get("callID"),
-        message_id=tool.get("messageID"),
-        **({"session_id": p["sessionID"]} | base),
+        **(_ask(p) | base),
     )
 
 
 def parse_question(p: Json, **base: Any) -> events.QuestionAsked:
     """A pending question, or what `question.asked` says."""
+    return events.QuestionAsked(questions=tuple(p["questions"]), **(_ask(p) | base))
+
+
+def _ask(p: Json) -> dict[str, Any]:
     tool = p.get("tool") or {}
-    return events.QuestionAsked(
-        request_id=p["id"],
-        questions=tuple(p["questions"]),
-        call_id=tool.get("callID"),
-        message_id=tool.get("messageID"),
-        **({"session_id": p["sessionID"]} | base),
-    )
+    return {
+        "session_id": p["sessionID"],
+        "request_id": p["id"],
+        "call_id": tool.get("callID"),
+        "message_id": tool.get("messageID"),
+    }
 
 
 def _envelope(info: Json) -> StoredMessage:
@@ -344,20 +343,13 @@ def parse_event(frame: Any) -> Event:
 
 def _session_changed(p: Json, base: dict[str, Any], *, created: bool) -> Event:
     info = p["info"]
-    base["session_id"] = base["session_id"] or info["id"]
     return events.SessionChanged(
         created=created, parent_id=info.get("parentID"), title=info.get("title"), **base
     )
 
 
-def _session_deleted(p: Json, base: dict[str, Any]) -> Event:
-    base["session_id"] = base["session_id"] or p["info"]["id"]
-    return events.SessionDeleted(**base)
-
-
 def _part_changed(p: Json, base: dict[str, Any]) -> Event:
     part = p["part"]
-    base["session_id"] = base["session_id"] or part["sessionID"]
     return events.PartChanged(part_id=part["id"], message_id=part["messageID"], part=part, **base)
 
 
@@ -376,7 +368,7 @@ _PARSERS: dict[str, Callable[[Json, dict[str, Any]], Event]] = {
     "server.heartbeat": lambda _, base: events.Heartbeat(**base),
     "session.created": lambda p, base: _session_changed(p, base, created=True),
     "session.updated": lambda p, base: _session_changed(p, base, created=False),
-    "session.deleted": _session_deleted,
+    "session.deleted": lambda _, base: events.SessionDeleted(**base),
     "session.status": lambda p, base: parse_status(p["status"], **base),
     "session.idle": lambda _, base: events.SessionIdle(**base),
     "session.error": lambda p, base: events.SessionFailed(error=flat_error(p.get("error")), **base),

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from opencode_sessions.cli.screen import Screen
+from opencode_sessions.protocol.reply import Change, Part, Reply
+
+
+@pytest.fixture
+def screen():
+    return Screen(Console(file=StringIO(), width=80))
+
+
+@pytest.fixture
+def written(screen):
+    return screen.console.file.getvalue
+
+
+def tell(screen, kind, text="", part_id="1", **facts):
+    screen.changed(Change(Part(part_id, "msg_1", kind, text=text, **facts)), Reply("ses_1", "msg_0"))
+
+
+def test_a_text_is_written_as_it_grows(screen, written):
+    tell(screen, "text", "One")
+    assert written() == "One"
+    tell(screen, "text", "One two")
+    assert written() == "One two"
+    screen.settle()
+    assert written() == "One two\n"
+
+
+def test_a_text_that_the_server_trims_at_its_end_is_not_written_twice(screen, written):
+    tell(screen, "text", "One two \n")
+    tell(screen, "text", "One two")
+    assert written() == "One two \n"
+
+
+def test_a_text_that_was_rewritten_is_said_anew(screen, written):
+    tell(screen, "text", "One")
+    tell(screen, "text", "Two")
+    assert written() == "One\nTwo"
+
+
+def test_thoughts_are_told_from_the_answer_without_any_colour(screen, written):
+    tell(screen, "reasoning", "Hm.", "1")
+    tell(screen, "text", "\n\nYes.", "2")
+    assert written() == "thinking: Hm.\nYes."
+
+
+def test_a_text_of_nothing_but_blanks_is_not_written(screen, written):
+    tell(screen, "text", "\n \n")
+    assert written() == ""
+
+
+def test_a_long_line_is_not_broken(screen, written):
+    tell(screen, "text", "word " * 50)
+    assert written() == "word " * 50
+
+
+def test_markup_in_a_text_is_text(screen, written):
+    tell(screen, "text", "[bold]x[/] [/nonsense] :smile:")
+    tell(screen, "tool", part_id="2", tool="write", status="completed", input={"filePath": "[red]a[/b]"})
+    assert written() == "[bold]x[/] [/nonsense] :smile:\n✓ write [red]a[/b]\n"
+
+
+def test_a_tool_is_told_once_for_each_of_its_states(screen, written):
+    for status in ("pending", "running", "running", "completed", "completed"):
+        tell(screen, "tool", tool="write", status=status, input={"filePath": "a.txt"})
+    assert written() == "→ write a.txt (running)\n✓ write a.txt\n"
+
+
+def test_a_tool_that_failed_says_why_on_its_line(screen, written):
+    tell(screen, "tool", tool="read", status="error", input={"filePath": "a.txt"}, error="not\nthere")
+    assert written() == "✗ read a.txt not there\n"
+
+
+def test_a_note_begins_a_line_of_its_own(screen, written):
+    tell(screen, "text", "One")
+    screen.note("remark")
+    tell(screen, "text", "One two")
+    assert written() == "One\n· remark\n two"
+
+
+def test_a_turn_that_moved_to_a_fresh_session_says_so(screen, written):
+    screen.started("ses_1", "msg_1")
+    assert written() == ""
+    screen.started("ses_2", "msg_2")
+    assert "no longer has this session" in written()
+    screen.settle()
+    before = written()
+    screen.started("ses_2", "msg_3")
+    assert written() == before
