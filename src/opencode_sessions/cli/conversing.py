@@ -1,0 +1,62 @@
+"""A conversation of the chat's database with a server: each thing said is a turn, with a row of its own."""
+
+from __future__ import annotations
+
+from opencode_sessions.cli.database import Database
+from opencode_sessions.cli.interrupts import run_stoppable
+from opencode_sessions.cli.policy import rules_for
+from opencode_sessions.cli.screen import Screen
+from opencode_sessions.services.results import TurnResult
+from opencode_sessions.services.session import Session
+from opencode_sessions.services.turn import Turn
+from opencode_sessions.wire.clients import Client
+
+__all__ = ["Chat"]
+
+
+class Chat:
+    """One conversation.
+
+    Args:
+        database: Where its rows are.
+        name: Which conversation; made if there is none of that name.
+        client: Whom to ask.
+        screen: What is told of it.
+    """
+
+    def __init__(self, database: Database, name: str, client: Client, screen: Screen) -> None:
+        self.conversation = database.conversation(name)
+        self._database = database
+        self._client = client
+        self._screen = screen
+
+    def ensure(self) -> tuple[str, bool]:
+        """The conversation's session, and whether it was made just now."""
+        session = self._session()
+        return session.ensure(self._client), session.just_created
+
+    def say(self, prompt: str) -> TurnResult:
+        """Run one turn, writing it to the screen; Ctrl-C stops it, and its row says so.
+
+        Raises:
+            OpencodeError: It could not be begun, see `Turn.run`; its row stays pending.
+            KeyboardInterrupt: Ctrl-C came twice; its row stays as it was last written.
+        """
+        message = self._database.add_message(self.conversation, prompt)
+        turn = Turn(message, self._session(), self._client, observer=self._screen)
+        self._screen.wait("thinking")
+        try:
+            result = run_stoppable(turn.run, self._stop)
+        finally:
+            self._screen.settle()
+        self._screen.end(result)
+        return result
+
+    def _stop(self, attempt: int) -> None:
+        if attempt == 1:
+            self._screen.note("stopping; Ctrl-C once more leaves at once")
+        self._session().abort(self._client)
+
+    def _session(self) -> Session:
+        # One object serves one thread, and the stop comes from another one than the turn.
+        return Session(self.conversation, permissions_for=rules_for, on_error=self._screen.trouble)

@@ -1,0 +1,233 @@
+"""The chat's own database: a table of conversations and one of messages, at any SQLAlchemy URL.
+
+Between two calls no transaction is open: the services refuse to work inside one, since it would be held
+while the network is awaited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import DateTime, Engine, ForeignKey, String, create_engine, func, inspect, make_url, select
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.sqlalchemy import MessageMixin, RecordMixin
+
+__all__ = ["DEFAULT_DATABASE", "Base", "Conversation", "Database", "Message"]
+
+DEFAULT_DATABASE = "sqlite:///opencode-sessions.sqlite3"
+
+_CONNECT_TIMEOUT = 5
+_EXAMPLES = "sqlite:///chat.sqlite3 or postgresql+psycopg://user:password@host/name"
+_DRIVERS = {
+    "psycopg": "pip install 'psycopg[binary]' and write postgresql+psycopg://…",
+    "psycopg2": "pip install 'psycopg[binary]' and write postgresql+psycopg://…",
+    "MySQLdb": "pip install pymysql and write mysql+pymysql://…",
+}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Base(DeclarativeBase):
+    """The chat's tables, prefixed so that they can live beside a host's own."""
+
+
+class Conversation(RecordMixin, Base):
+    """What a session belongs to."""
+
+    __tablename__ = "opencode_conversations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
+
+    @property
+    def title(self) -> str:
+        """What the session is called on the server."""
+        return f"chat: {self.name}"
+
+
+class Message(MessageMixin, Base):
+    """One turn: what was asked, and what came of it."""
+
+    __tablename__ = "opencode_messages"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    conversation_id: Mapped[int] = mapped_column(ForeignKey(Conversation.id), index=True)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now)
+
+
+class Database:
+    """The chat's database, with its tables made where they are missing. A context manager.
+
+    Args:
+        url: Any SQLAlchemy URL of a synchronous driver; not an SQLite database in memory.
+
+    Raises:
+        ConfigurationError: It is not such a URL, its driver is not installed, or it cannot be reached.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = parse_database_url(url)
+        self.engine = connect(self.url)
+        try:
+            _create_tables(self.engine)
+        except BaseException:
+            self.engine.dispose()
+            raise
+        # What was loaded stays readable after a commit, without a query that would begin a transaction.
+        self._orm = Session(self.engine, expire_on_commit=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._orm.close()
+        self.engine.dispose()
+
+    @property
+    def shown(self) -> str:
+        """Its URL without the password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def conversation(self, name: str) -> Conversation:
+        """The conversation of that name, made if there is none."""
+        by_name = select(Conversation).where(Conversation.name == name)
+        with self._orm.begin():
+            found = self._orm.scalars(by_name).one_or_none()
+        if found is not None:
+            return found
+        made = Conversation(name=name)
+        try:
+            with self._orm.begin():
+                self._orm.add(made)
+        except IntegrityError:  # another chat was quicker
+            with self._orm.begin():
+                return self._orm.scalars(by_name).one()
+        return made
+
+    def add_message(self, conversation: Conversation, prompt: str) -> Message:
+        """A row for a turn that is to be run."""
+        message = Message(conversation_id=conversation.id, prompt=prompt)
+        with self._orm.begin():
+            self._orm.add(message)
+        return message
+
+    def messages(self, conversation: Conversation) -> Sequence[Message]:
+        """The turns of a conversation as they are stored now, oldest first."""
+        query = (
+            select(Message)
+            .where(Message.conversation_id == conversation.id)
+            .order_by(Message.id)
+            .execution_options(populate_existing=True)
+        )
+        with self._orm.begin():
+            return self._orm.scalars(query).all()
+
+    def count_messages(self, conversation: Conversation) -> int:
+        """How many turns a conversation has had."""
+        with self._orm.begin():
+            query = select(func.count()).where(Message.conversation_id == conversation.id)
+            return self._orm.scalar(query) or 0
+
+    def newest(self) -> int:
+        """The highest id of a conversation, 0 if there is none."""
+        with self._orm.begin():
+            return self._orm.scalar(select(func.max(Conversation.id))) or 0
+
+    def refresh(self, conversation: Conversation) -> None:
+        """Read the conversation's row again."""
+        with self._orm.begin():
+            self._orm.refresh(conversation)
+
+
+def parse_database_url(url: str) -> URL:
+    """The URL, if a chat could use it.
+
+    Raises:
+        ConfigurationError: It could not; the message says why, without the password.
+    """
+    try:
+        parsed = make_url(url)
+        asynchronous = parsed.get_dialect().is_async
+    except NoSuchModuleError as error:
+        raise ConfigurationError(
+            f"SQLAlchemy knows no database {parsed.drivername!r}: write a URL like {_EXAMPLES}"
+        ) from error
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError(f"the database's URL cannot be read: write one like {_EXAMPLES}") from error
+    except ModuleNotFoundError as error:
+        raise _no_driver(parsed, error) from error
+    if asynchronous:
+        raise ConfigurationError(
+            f"{parsed.drivername} is an asynchronous driver, and the command line is synchronous: "
+            "write sqlite://… or postgresql+psycopg://…"
+        )
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise ConfigurationError(
+            f"an SQLite database in memory is forgotten at the end: name a file, as in {DEFAULT_DATABASE}"
+        )
+    return parsed
+
+
+def connect(url: URL) -> Engine:
+    """An engine that has shown that it can connect.
+
+    Raises:
+        ConfigurationError: The driver is not installed, or the database cannot be reached.
+    """
+    try:
+        engine = create_engine(url, connect_args=_connect_args(url))
+    except ModuleNotFoundError as error:
+        raise _no_driver(url, error) from error
+    try:
+        engine.connect().close()
+    except DBAPIError as error:
+        engine.dispose()
+        raise _unreachable(url, error) from error
+    return engine
+
+
+def missing_tables(engine: Engine) -> list[str]:
+    """The chat's tables that the database does not have."""
+    found = set(inspect(engine).get_table_names())
+    return [table.name for table in Base.metadata.sorted_tables if table.name not in found]
+
+
+def _create_tables(engine: Engine) -> None:
+    try:
+        Base.metadata.create_all(engine)
+    except DBAPIError:
+        # Two chats that start at once both find no table. What is really wrong goes wrong again.
+        try:
+            Base.metadata.create_all(engine)
+        except DBAPIError as error:
+            raise _unreachable(engine.url, error) from error
+
+
+def _connect_args(url: URL) -> dict[str, Any]:
+    if url.get_driver_name() in ("psycopg", "psycopg2") and "connect_timeout" not in url.query:
+        return {"connect_timeout": _CONNECT_TIMEOUT}
+    return {}
+
+
+def _no_driver(url: URL, error: ModuleNotFoundError) -> ConfigurationError:
+    mend = _DRIVERS.get(error.name or "", f"pip install {error.name}")
+    return ConfigurationError(f"the driver of {url.drivername} is not installed ({error.name}): {mend}")
+
+
+def _unreachable(url: URL, error: DBAPIError) -> ConfigurationError:
+    said = " ".join(str(error.orig).split())
+    return ConfigurationError(
+        f"the database {url.render_as_string(hide_password=True)} cannot be used: {said}"
+    )

@@ -1,0 +1,17 @@
+"""What the exit codes mean."""
+
+from __future__ import annotations
+
+from opencode_sessions.store.messages import TurnStatus
+
+__all__ = ["BAD_USAGE", "CANCELLED", "DONE", "FAILED", "exit_code"]
+
+DONE = 0
+FAILED = 1
+BAD_USAGE = 2
+CANCELLED = 130
+
+
+def exit_code(status: TurnStatus) -> int:
+    """How a turn's end is told to the shell."""
+    return {TurnStatus.COMPLETED: DONE, TurnStatus.CANCELLED: CANCELLED}.get(status, FAILED)

@@ -1,0 +1,110 @@
+"""What the command line writes of a turn, as plain text: pure functions, no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import floor, log10
+from typing import Any
+
+from opencode_sessions.protocol.events import SessionStatus
+from opencode_sessions.protocol.reply import Part
+from opencode_sessions.services.results import TurnResult
+from opencode_sessions.store.messages import TurnStatus
+
+__all__ = [
+    "PROMPT",
+    "caption",
+    "clean",
+    "money",
+    "one_line",
+    "retry_line",
+    "seconds",
+    "summary",
+    "tool_facts",
+    "why",
+]
+
+PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} "
+
+_LONGEST_CAPTION = 100
+_TELLING = ("path", "pattern", "command", "url", "query", "description", "prompt")
+_TOOL_FACTS = ("tool", "status", "title", "input", "output", "error")
+_MINUTE = 60
+_CENT = 0.01
+
+# A model's text is shown, not obeyed: a terminal acts on escape sequences.
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
+_CONTROLS |= {ord("\n"): "\n", ord("\t"): "\t", ord("\r"): ""}
+
+
+def clean(text: str) -> str:
+    """The text without anything that a terminal would act on, but for line ends and tabs."""
+    return text.translate(_CONTROLS)
+
+
+def one_line(text: str, limit: int = _LONGEST_CAPTION) -> str:
+    """The text on one line, cut short where it is longer than `limit` characters."""
+    line = clean(" ".join(text.split()))
+    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
+
+
+def caption(tool: Part) -> str:
+    """What a tool call is about: the file, else its title, else what its input tells most by."""
+    given = tool.input or {}
+    # A title names a file from the root of the server's project, which may be the root of the disk.
+    told = given.get("filePath") or tool.title
+    told = told or next((given[name] for name in _TELLING if given.get(name)), "")
+    return one_line(f"{tool.tool or 'tool'} {told}".strip())
+
+
+def money(dollars: float) -> str:
+    """Dollars and cents, or the first two digits that a smaller sum has."""
+    if 0 < dollars < _CENT:
+        return f"${dollars:.{1 - floor(log10(dollars))}f}"
+    return f"${dollars:,.2f}"
+
+
+def seconds(duration: float) -> str:
+    """A duration as people say it."""
+    if duration < _MINUTE:
+        return f"{duration:.1f} s"
+    minutes, rest = divmod(round(duration), _MINUTE)
+    return f"{minutes} min {rest} s"
+
+
+def summary(result: TurnResult) -> str:
+    """The line below an answer: how the turn ended, and what it took."""
+    facts = [
+        result.status.value,
+        f"{result.input_tokens:,} tokens in, {result.output_tokens:,} out",
+        money(result.cost),
+    ]
+    if result.duration is not None:
+        facts.append(seconds(result.duration))
+    return " · ".join(facts)
+
+
+def why(result: TurnResult) -> str | None:
+    """Why a turn failed, as one line; None if it did not."""
+    if result.status is not TurnStatus.FAILED:
+        return None
+    error = result.error or {}
+    name, message = str(error.get("name") or "failed"), str(error.get("message") or "")
+    return one_line(f"{name}: {message}" if message else name, limit=500)
+
+
+def retry_line(status: SessionStatus, now: float) -> str:
+    """That the provider failed and is asked again, and when; `now` in seconds since the epoch."""
+    message = one_line(status.message or "the provider failed")
+    attempt = f"attempt {status.attempt + 1}" if status.attempt is not None else "another attempt"
+    wait = (status.next or 0) / 1000 - now
+    return f"{message}: {attempt} " + (f"in {seconds(wait)}" if wait > 0 else "now")
+
+
+def tool_facts(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The tool calls among a reply's parts, each as a flat object for the JSON line."""
+    return [
+        {name: part[name] for name in _TOOL_FACTS if name in part}
+        for part in parts
+        if part.get("type") == "tool"
+    ]

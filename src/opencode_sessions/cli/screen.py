@@ -1,0 +1,163 @@
+"""A turn on the terminal, as it happens.
+
+What is written stays as it is: nothing is painted over, so a pipe gets the same text; only the spinner, on a
+terminal, comes and goes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+from opencode_sessions.cli.rendering import caption, clean, one_line, retry_line, summary, why
+from opencode_sessions.protocol.events import SessionStatus
+from opencode_sessions.protocol.reply import Change, Part, Reply
+from opencode_sessions.services.observing import Observer
+from opencode_sessions.services.reporting import ErrorContext
+from opencode_sessions.services.results import TurnResult
+from opencode_sessions.store.messages import TurnStatus
+
+__all__ = ["Screen"]
+
+_ENDED = {"completed": "[green]✓[/]", "error": "[red]✗[/]"}
+_STYLES = {TurnStatus.COMPLETED: "dim", TurnStatus.CANCELLED: "yellow", TurnStatus.FAILED: "red"}
+
+
+class Screen(Observer):
+    """Writes what a turn's runner tells, and what the command has to say between.
+
+    Args:
+        console: Where to. Runner and command may be two threads.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._lock = threading.RLock()
+        self._spinner: Status | None = None
+        self._begun: str | None = None
+        self._typing: str | None = None  # the part that the cursor's line belongs to
+        self._typed: dict[str, str] = {}  # what was written of each part's text
+        self._running: dict[str, str] = {}  # the captions of the tools at work, by part
+        self._ended: set[str] = set()
+
+    # What the runner tells.
+
+    def started(self, session_id: str, prompt_id: str) -> None:  # noqa: ARG002 - as Observer has it
+        """See `Observer.started`."""
+        if self._begun not in (None, prompt_id):
+            self.note(
+                "the server no longer has this session; asking again in a fresh one, which knows nothing yet"
+            )
+        self._begun = prompt_id
+        self.wait("thinking")
+
+    def changed(self, change: Change, reply: Reply) -> None:  # noqa: ARG002 - as Observer has it
+        """See `Observer.changed`."""
+        with self._lock:
+            if change.part.type in ("text", "reasoning"):
+                self._type(change.part)
+            elif change.part.type == "tool":
+                self._work(change.part)
+
+    def status(self, status: SessionStatus) -> None:
+        """See `Observer.status`."""
+        if status.status == "retry":
+            with self._lock:
+                self._line(f"[yellow]↻ {escape(retry_line(status, time.time()))}[/]")
+                self.wait("waiting for the provider")
+
+    def gap(self, reason: str) -> None:
+        """See `Observer.gap`."""
+        self.note(f"the event stream was interrupted ({reason}); reading the state again")
+
+    # What the command says.
+
+    def wait(self, what: str) -> None:
+        """Show that something is awaited, until the next thing is written."""
+        with self._lock:
+            if self._typing is None and self.console.is_interactive:
+                self._still()
+                self._spinner = self.console.status(f"[dim]{escape(what)} …[/]")
+                self._spinner.start()
+
+    def note(self, text: str) -> None:
+        """A remark, on a line of its own."""
+        with self._lock:
+            self._line(f"[dim]· {escape(one_line(text, limit=500))}[/]")
+
+    def trouble(self, error: Exception, context: ErrorContext | None = None) -> None:
+        """What went wrong and must not stop anything: an `on_error` for the services."""
+        self.note(f"{context.action} failed: {error}" if context else str(error))
+
+    def end(self, result: TurnResult) -> None:
+        """How the turn ended, and what it took."""
+        with self._lock:
+            reason = why(result)
+            if reason:
+                self._line(f"[red]✗ {escape(reason)}[/]")
+            self._line(f"[{_STYLES[result.status]}]── {escape(summary(result))}[/]")
+
+    def settle(self) -> None:
+        """End the line that is being written, and stop the spinner; the next turn begins anew."""
+        with self._lock:
+            self._fresh_line()
+            self._begun = None
+            self._typed.clear()
+            self._running.clear()
+            self._ended.clear()
+
+    # How it is written.
+
+    def _type(self, part: Part) -> None:
+        typed = self._typed.get(part.id, "")
+        if typed.startswith(part.text) or not part.text.strip():
+            return  # nothing new: the server trims what it has streamed
+        if not part.text.startswith(typed):
+            typed = ""  # it was rewritten: say it anew
+        thought = part.type == "reasoning"
+        if self._typing != part.id or not typed:
+            self._fresh_line()
+            if thought:
+                self.console.out("thinking: ", style="dim italic", end="", highlight=False)
+        new = part.text[len(typed) :] if typed else part.text.lstrip()
+        self.console.out(clean(new), style="dim italic" if thought else None, end="", highlight=False)
+        self._typing = part.id
+        self._typed[part.id] = part.text
+
+    def _work(self, part: Part) -> None:
+        if part.id in self._ended:
+            return
+        said = caption(part)
+        if part.status in _ENDED:
+            self._ended.add(part.id)
+            self._running.pop(part.id, None)
+            failure = f" [red]{escape(one_line(part.error))}[/]" if part.error else ""
+            self._line(f"{_ENDED[part.status]} {escape(said)}{failure}")
+            self.wait(", ".join(self._running.values()) or "thinking")
+        elif part.status == "running" and self._running.get(part.id) != said:
+            known = part.id in self._running
+            self._running[part.id] = said
+            if self.console.is_interactive:
+                self._fresh_line()
+                self.wait(", ".join(self._running.values()))
+            elif not known:
+                self._line(f"→ {escape(said)} (running)")
+
+    def _line(self, markup: str) -> None:
+        self._fresh_line()
+        self.console.print(markup, highlight=False, soft_wrap=True)
+
+    def _fresh_line(self) -> None:
+        self._still()
+        if self._typing is not None:
+            self.console.out(end="\n")
+            self._typing = None
+
+    def _still(self) -> None:
+        if self._spinner is not None:
+            self._spinner.stop()
+            self._spinner = None

@@ -1,0 +1,78 @@
+"""`opencode-sessions serve`: a server in the foreground, for several chats to share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from opencode_sessions.cli.servers import DATA_FOLDER, managed_server
+from opencode_sessions.errors import OpencodeError
+from opencode_sessions.wire.server import OpencodeServer
+
+__all__ = ["serve"]
+
+_PASSWORD = "OPENCODE_SERVER_PASSWORD"  # noqa: S105 - the variable's name
+_LOOK = 0.2
+_TAIL = 15
+
+
+def serve(
+    *,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="With the scripted model, which needs no keys and no network.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option("--port", "-p", min=0, max=65535, help="Where to listen; 0 for any free port.")
+    ] = 0,
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the server's database, log and working directory are.")
+    ] = DATA_FOLDER,
+) -> None:
+    """Run an OpenCode server in the foreground, for several chats to share.
+
+    It takes its password from OPENCODE_SERVER_PASSWORD, else makes one up and prints it.
+    Without --offline it uses the provider whose key is in the environment, such as ANTHROPIC_API_KEY.
+    Ctrl-C stops it.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    password = os.environ.get(_PASSWORD) or None
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
+        with console.status("[dim]starting OpenCode …[/]"):
+            server = stack.enter_context(managed_server(data, offline=offline, port=port, password=password))
+        _introduce(console, server, password_is_known=password is not None)
+        with contextlib.suppress(KeyboardInterrupt):  # the first one ends it gracefully, a second one at once
+            _wait(server)
+            raise _died(server)
+        console.print("[dim]stopping[/]")
+
+
+def _introduce(console: Console, server: OpencodeServer, *, password_is_known: bool) -> None:
+    console.print(f"OpenCode {server.version} at [bold]{server.url}[/]. Ctrl-C stops it.")
+    console.print(f"[dim]works in[/] {escape(str(server.directory))}")
+    console.print(f"[dim]data in [/] {escape(str(server.data))}")
+    console.print(f"[dim]log     [/] {escape(str(server.log_path))}")
+    console.print("\nIn another terminal:\n")
+    for name, value in server.environment().items():
+        if not (name == _PASSWORD and password_is_known):
+            console.print(f"export {name}={escape(shlex.quote(value))}")
+    if password_is_known:
+        console.print(f"[dim]# {_PASSWORD}: the one that is set here[/]")
+    console.print("opencode-sessions chat\n")
+
+
+def _wait(server: OpencodeServer) -> None:
+    while server.running:
+        time.sleep(_LOOK)
+
+
+def _died(server: OpencodeServer) -> OpencodeError:
+    tail = "\n".join(server.log_path.read_text("utf-8", "replace").splitlines()[-_TAIL:])
+    return OpencodeError(f"the server ended by itself; its log, {server.log_path}, ends with:\n{tail}")
