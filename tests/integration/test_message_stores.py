@@ -205,7 +205,7 @@ def test_nothing_is_held_after_any_call(database_bench):
     message, mine = database_bench.message("?"), new_id()
     store = database_bench.store(message)
     for call in (
-        lambda: store.load(),
+        store.load,
         lambda: store.start(None, mine),
         lambda: store.snapshot(mine, ANSWER),
         lambda: store.finish(mine, replace(ANSWER, status=TurnStatus.COMPLETED)),

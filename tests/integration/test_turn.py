@@ -178,6 +178,18 @@ def test_an_abort_from_elsewhere_cancels_and_keeps_the_partial_text(client, sess
     assert message.state.status is TurnStatus.CANCELLED
 
 
+def test_an_abort_while_the_provider_is_waited_for_cancels_too(client, session):
+    class AbortAtRetry(Observer):
+        def status(self, status):
+            if status.status == "retry":
+                threading.Thread(target=session.abort, args=(client,)).start()
+
+    result = Turn(MemoryMessage("!rate-limit 30"), session, client, observer=AbortAtRetry()).run()
+    assert result.status is TurnStatus.CANCELLED
+    assert result.error is None
+    assert result.duration < 20
+
+
 @pytest.mark.parametrize("options", [{"agent": "nobody"}, {"model": "no/such"}], ids=["agent", "model"])
 def test_an_unknown_agent_or_model_fails_soon_though_no_idle_comes(client, session, options):
     result = Turn(MemoryMessage("hello"), session, client, **options).run()

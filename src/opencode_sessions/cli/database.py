@@ -205,14 +205,13 @@ def missing_tables(engine: Engine) -> list[str]:
 
 
 def _create_tables(engine: Engine) -> None:
-    try:
-        Base.metadata.create_all(engine)
-    except DBAPIError:
-        # Two chats that start at once both find no table. What is really wrong goes wrong again.
+    # Chats that start at once both find no table, and each failure means that the other has made one more.
+    for attempts_left in reversed(range(2 * len(Base.metadata.sorted_tables))):
         try:
-            Base.metadata.create_all(engine)
+            return Base.metadata.create_all(engine)
         except DBAPIError as error:
-            raise _unreachable(engine.url, error) from error
+            if not attempts_left:
+                raise _unreachable(engine.url, error) from error
 
 
 def _connect_args(url: URL) -> dict[str, Any]:

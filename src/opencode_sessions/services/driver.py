@@ -86,6 +86,7 @@ class TurnDriver:
         if not await self._store.start(None, prompt_id):
             raise self._in_progress()
         self._reply = Reply(session_id, prompt_id)
+        self._lifecycle.aborted = False
         began = wire.clock.monotonic()
         failure: OpencodeError | None = None
         try:
@@ -93,7 +94,7 @@ class TurnDriver:
         except OpencodeError as error:
             _log.warning("the turn of %s failed: %s", self._store.key, error)
             failure = error
-        end = outcome(self._reply, found.prompt, failure)
+        end = outcome(self._reply, found.prompt, failure, aborted=self._lifecycle.aborted)
         if not await self._store.finish(self._reply.prompt_id, end):
             return TurnResult.of(await self._store.load())
         self._store.remember(end)

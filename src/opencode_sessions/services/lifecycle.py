@@ -60,6 +60,7 @@ class Lifecycle:
     ) -> None:
         self.store = store
         self.just_created = False
+        self.aborted = False
         self.report = Reporter(on_error)
         self._permissions_for = permissions_for
         self._namespace = namespace
@@ -81,6 +82,7 @@ class Lifecycle:
         try:
             session_id = (await self.store.load()).session_id
             if session_id is not None:
+                self.aborted = True
                 await wire.abort(session_id)
         except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised
             self._swallow("abort", session_id, error)

@@ -81,9 +81,19 @@ def snapshot(reply: Reply, prompt: str, status: TurnStatus = TurnStatus.STREAMIN
     )
 
 
-def outcome(reply: Reply, prompt: str, failure: OpencodeError | None = None) -> MessageState:
-    """The terminal state of a turn whose events are over, or that failed on our side."""
-    if reply.error is not None and reply.error.get("name") == _ABORTED:
+def outcome(
+    reply: Reply, prompt: str, failure: OpencodeError | None = None, *, aborted: bool = False
+) -> MessageState:
+    """The terminal state of a turn whose events are over, or that failed on our side.
+
+    An abort while the server waits to try a provider again leaves no error (1.18.33): only who asked for
+    it (`aborted`) knows why the answer ends there.
+    """
+    if reply.error is not None:
+        cancelled = reply.error.get("name") == _ABORTED
+    else:
+        cancelled = aborted and failure is None and not reply.final
+    if cancelled:
         return snapshot(reply, prompt, TurnStatus.CANCELLED)
     if failure is not None:
         reply.error = {"name": type(failure).__name__, "message": str(failure)}

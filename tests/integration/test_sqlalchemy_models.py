@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+import pytest
+from fix_stores import run
+from host_models import Answer, Conversation
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    create_engine,
+    select,
+    text,
+)
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    MappedAsDataclass,
+    Session,
+    mapped_column,
+)
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.sqlalchemy import (
+    MessageMixin,
+    RecordMixin,
+    SQLAlchemyMessageStore,
+    SQLAlchemyRecordStore,
+)
+from opencode_sessions.store.messages import MessageState
+from opencode_sessions.store.records import RecordState
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Seat(RecordMixin, Base):
+    """A key of two columns."""
+
+    __tablename__ = "seats"
+    row: Mapped[int] = mapped_column(primary_key=True)
+    letter: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Ticket(Base):
+    """No mixin; columns under names of its own."""
+
+    __tablename__ = "tickets"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    opencode_session_id: Mapped[str | None] = mapped_column("oc_session", String(80))
+    opencode_session_ready_at: Mapped[datetime | None] = mapped_column("oc_ready", DateTime(timezone=True))
+
+
+class Reply(Base):
+    """No mixin either, and a JSON column that would store None as JSON's null."""
+
+    __tablename__ = "replies"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    prompt: Mapped[str]
+    status: Mapped[str] = mapped_column(default="pending")
+    opencode_prompt_id: Mapped[str | None]
+    content: Mapped[str] = mapped_column(default="")
+    parts: Mapped[list] = mapped_column(JSON, default=list)
+    error: Mapped[dict | None] = mapped_column(JSON)
+    cost: Mapped[float] = mapped_column(default=0.0)
+    input_tokens: Mapped[int] = mapped_column(default=0)
+    output_tokens: Mapped[int] = mapped_column(default=0)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Vehicle(RecordMixin, Base):
+    """A parent whose table has the columns."""
+
+    __tablename__ = "vehicles"
+    vehicle_id: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Train(Vehicle):
+    __tablename__ = "trains"
+    train_id: Mapped[int] = mapped_column(ForeignKey(Vehicle.vehicle_id), primary_key=True)
+
+
+class Place(Base):
+    """A parent without them."""
+
+    __tablename__ = "places"
+    place_id: Mapped[int] = mapped_column(primary_key=True)
+
+
+class City(RecordMixin, Place):
+    __tablename__ = "cities"
+    city_id: Mapped[int] = mapped_column(ForeignKey(Place.place_id), primary_key=True)
+
+
+class DataclassBase(MappedAsDataclass, DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={"ix": "ix_%(column_0_label)s", "ck": "ck_%(table_name)s_%(constraint_name)s"}
+    )
+
+
+class Trip(RecordMixin, DataclassBase):
+    __tablename__ = "trips"
+    id: Mapped[int] = mapped_column(init=False, primary_key=True)
+    title: Mapped[str]
+
+
+class Note(MessageMixin, DataclassBase):
+    __tablename__ = "notes"
+    id: Mapped[int] = mapped_column(init=False, primary_key=True)
+    prompt: Mapped[str] = mapped_column(Text)
+
+
+def new_id():
+    return f"ses_{uuid.uuid4().hex}"
+
+
+def walk(store):
+    """Reserve and confirm, and what is there then."""
+    mine = new_id()
+    run(store.reserve(None, mine))
+    assert run(store.confirm(mine))
+    assert run(store.load()) == RecordState(mine, ready=True)
+    return mine
+
+
+@pytest.fixture
+def bench(make_bench):
+    return make_bench("sqlalchemy-sqlite-sync")
+
+
+@pytest.fixture
+def engine(tmp_path):
+    engine = create_engine(f"sqlite:///{tmp_path / 'own.sqlite3'}")
+    Base.metadata.create_all(engine)
+    DataclassBase.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def session(engine):
+    with Session(engine) as session:
+        yield session
+
+
+def added(session, instance):
+    session.add(instance)
+    session.commit()
+    return instance
+
+
+def test_a_composite_key_names_one_row(session):
+    first, second = added(session, Seat(row=1, letter="A")), added(session, Seat(row=1, letter="B"))
+    mine = walk(SQLAlchemyRecordStore.attached(first, asynchronous=False))
+    assert first.__opencode_store__(asynchronous=False).key == "seats:1,A"
+    session.commit()
+    assert (first.opencode_session_id, second.opencode_session_id) == (mine, None)
+
+
+def test_any_model_that_maps_the_attributes_will_do(session):
+    ticket = added(session, Ticket())
+    mine = walk(SQLAlchemyRecordStore.attached(ticket, asynchronous=False))
+    assert ticket.opencode_session_id == mine
+    assert session.scalar(select(Ticket.__table__.c.oc_session)) == mine
+
+
+def test_no_error_is_null_in_any_json_column(session):
+    reply = added(session, Reply(prompt="?", error={"name": "X"}))
+    store = SQLAlchemyMessageStore.attached(reply, asynchronous=False)
+    assert run(store.start(None, "msg_1"))
+    assert run(store.snapshot("msg_1", MessageState("?")))
+    assert session.scalar(text("SELECT error IS NULL FROM replies")) == 1
+
+
+@pytest.mark.parametrize("model", [Train, City])
+def test_in_joined_inheritance_the_table_that_has_the_columns_is_written(session, model):
+    other, one = added(session, model()), added(session, model())
+    store = one.__opencode_store__(asynchronous=False)
+    mine = walk(store)
+    assert run(store.read(lambda record: (type(record), record.opencode_session_id))) == (model, mine)
+    session.commit()
+    assert other.opencode_session_id is None
+
+
+def test_a_dataclass_takes_the_mixins_and_its_own_prompt(session):
+    trip, note = added(session, Trip(title="Rome")), added(session, Note(prompt="Where to?"))
+    assert trip.opencode_title == "Rome"
+    session.commit()
+    walk(trip.__opencode_store__(asynchronous=False))
+    store = note.__opencode_store__(asynchronous=False)
+    assert run(store.load()) == MessageState("Where to?")
+    assert run(store.start(None, "msg_1"))
+
+
+def test_a_record_without_a_title_has_an_empty_one():
+    assert Seat().opencode_title == ""
+    assert Conversation(title=None).opencode_title == ""
+    assert Conversation(title="Rome").opencode_title == "Rome"
+
+
+def test_a_message_is_pending_and_empty_from_its_first_commit(bench):
+    message = bench.message("?")
+    columns = {name: getattr(message, name) for name in SQLAlchemyMessageStore.attributes}
+    assert columns == {
+        "prompt": "?",
+        "status": "pending",
+        "opencode_prompt_id": None,
+        "content": "",
+        "parts": [],
+        "error": None,
+        "cost": 0.0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "started_at": None,
+        "finished_at": None,
+    }
+
+
+def test_a_model_without_a_column_is_told_which(engine):
+    with pytest.raises(ConfigurationError, match=r"Place maps no column as 'opencode_session_id'"):
+        SQLAlchemyRecordStore(Place, 1, engine)
+    with pytest.raises(ConfigurationError, match=r"Trip maps no column as 'prompt'"):
+        SQLAlchemyMessageStore(Trip, 1, engine)
+    with pytest.raises(ConfigurationError, match="not a mapped class"):
+        SQLAlchemyRecordStore(dict, 1, engine)
+
+
+def test_columns_in_two_tables_are_refused(engine):
+    class Own(DeclarativeBase):
+        pass
+
+    class Parent(Own):
+        __tablename__ = "parents"
+        id = Column(Integer, primary_key=True)
+        opencode_session_id = Column(String(64))
+
+    class Child(Parent):
+        __tablename__ = "children"
+        child_id = Column(ForeignKey(Parent.id), primary_key=True)
+        opencode_session_ready_at = Column(DateTime(timezone=True))
+
+    with pytest.raises(ConfigurationError, match="one table"):
+        SQLAlchemyRecordStore(Child, 1, engine)
+
+
+def test_a_key_of_the_wrong_length_is_refused(engine):
+    with pytest.raises(ConfigurationError, match=r"2 values \(row, letter\)"):
+        SQLAlchemyRecordStore(Seat, 1, engine)
+
+
+def test_the_columns_are_what_the_documentation_says():
+    columns = {column.name: column for column in Answer.__table__.columns}
+    kinds = {name: type(column.type) for name, column in columns.items() if name != "id"}
+    assert kinds == {
+        "prompt": Text,
+        "status": String,
+        "opencode_prompt_id": String,
+        "content": Text,
+        "parts": JSON,
+        "error": JSON,
+        "cost": Float,
+        "input_tokens": Integer,
+        "output_tokens": Integer,
+        "started_at": DateTime,
+        "finished_at": DateTime,
+    }
+    assert {name for name, column in columns.items() if column.nullable} == {
+        "opencode_prompt_id",
+        "error",
+        "started_at",
+        "finished_at",
+    }
+    assert columns["opencode_prompt_id"].unique
+    assert columns["status"].index
