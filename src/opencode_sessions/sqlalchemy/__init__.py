@@ -1,1 +1,18 @@
-"""The stores for SQLAlchemy rows, and the mixins that give a model its columns."""
+"""The stores for SQLAlchemy rows, and the mixins that give a model its columns.
+
+    class Conversation(RecordMixin, Base):
+        __tablename__ = "conversations"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        title: Mapped[str]
+
+Such a row finds its way by itself: from the ORM session that it is attached to. For a row that is attached to
+none, or is no mixin's, say where it is: `store=SQLAlchemyRecordStore(Conversation, primary_key, engine)`.
+"""
+
+from __future__ import annotations
+
+from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
+from opencode_sessions.sqlalchemy.mixins import MessageMixin, RecordMixin
+from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
+
+__all__ = ["MessageMixin", "RecordMixin", "SQLAlchemyMessageStore", "SQLAlchemyRecordStore"]

@@ -1,0 +1,100 @@
+"""The abstract models that give a model its columns, and its instances the way to their store."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.db import models
+
+from opencode_sessions.django.messages import DjangoMessageStore
+from opencode_sessions.django.records import DjangoRecordStore
+from opencode_sessions.store.messages import TurnStatus
+
+__all__ = ["MessageModel", "RecordModel"]
+
+
+class RecordModel(models.Model):
+    """The two columns of a record: a row that owns one OpenCode session.
+
+    Attributes:
+        opencode_session_id: The session, once there is one.
+        opencode_session_ready_at: When its rules came into force; None until then.
+    """
+
+    opencode_session_id: models.CharField[str | None, str | None] = models.CharField(
+        max_length=64, unique=True, null=True, blank=True, editable=False
+    )
+    opencode_session_ready_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        null=True, blank=True, editable=False
+    )
+
+    class Meta:  # noqa: D106 - Django's own
+        abstract = True
+
+    def __opencode_store__(self, *, asynchronous: bool) -> DjangoRecordStore:
+        return DjangoRecordStore(self, asynchronous=asynchronous)
+
+    @property
+    def opencode_title(self) -> str:
+        """The session's title: the record's own `title` if it has one; override it to say otherwise."""
+        title = getattr(self, "title", None)
+        return "" if title is None else str(title)
+
+
+class MessageModel(models.Model):
+    """The columns of a message: a row that one answer is stored in.
+
+    Attributes:
+        prompt: What is asked. Yours to write, before the turn.
+        status: A `TurnStatus`, from `pending` on.
+        opencode_prompt_id: The id of the prompt in the session, from the start of the turn on.
+        content: The answer's text.
+        parts: The answer's parts, in order.
+        error: What went wrong, if it did.
+        cost: In US dollars, as the server reckons it.
+        input_tokens: What the model was given.
+        output_tokens: What it made.
+        started_at: When the turn was first taken.
+        finished_at: When its end was stored.
+    """
+
+    prompt: models.TextField[str, str] = models.TextField()
+    status: models.CharField[str, str] = models.CharField(
+        max_length=16,
+        choices=[(status.value, status.value) for status in TurnStatus],
+        default=TurnStatus.PENDING.value,
+        db_index=True,
+        editable=False,
+    )
+    opencode_prompt_id: models.CharField[str | None, str | None] = models.CharField(
+        max_length=64, unique=True, null=True, blank=True, editable=False
+    )
+    content: models.TextField[str, str] = models.TextField(default="", blank=True)
+    parts: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(
+        default=list, blank=True
+    )
+    error: models.JSONField[dict[str, Any] | None, dict[str, Any] | None] = models.JSONField(
+        null=True, blank=True
+    )
+    cost: models.FloatField[float, float] = models.FloatField(default=0.0)
+    input_tokens: models.IntegerField[int, int] = models.IntegerField(default=0)
+    output_tokens: models.IntegerField[int, int] = models.IntegerField(default=0)
+    started_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        null=True, blank=True, editable=False
+    )
+    finished_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        null=True, blank=True, editable=False
+    )
+
+    class Meta:  # noqa: D106 - Django's own
+        abstract = True
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=models.Q(status__in=[status.value for status in TurnStatus]),
+                name="%(app_label)s_%(class)s_turn_status",
+            )
+        ]
+
+    def __opencode_store__(self, *, asynchronous: bool) -> DjangoMessageStore:
+        return DjangoMessageStore(self, asynchronous=asynchronous)

@@ -1,0 +1,189 @@
+"""One row of a Django model: how it is read, and written by compare-and-set."""
+
+# ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import FieldDoesNotExist
+from django.db import DatabaseError, models, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from opencode_sessions.errors import (
+    ConfigurationError,
+    OpenTransactionError,
+    RecordGoneError,
+    RecordNotSavedError,
+)
+
+__all__ = ["ModelRow"]
+
+_log = logging.getLogger("opencode_sessions.django")
+
+T = TypeVar("T")
+
+# The other transaction won, and ours left nothing behind: serialization failure, deadlock.
+_LOST_TO_ANOTHER = frozenset({"40001", "40P01"})
+_ATTEMPTS = 10
+
+
+class ModelRow:
+    """The row of an instance, in the database that its writes are routed to.
+
+    Args:
+        instance: Of any model with fields of our names.
+        fields: Those names.
+        using: The database's alias; by default where the routers send writes of this instance.
+        asynchronous: Whether to suspend while the database works.
+
+    Raises:
+        ConfigurationError: The model lacks a field.
+    """
+
+    def __init__(
+        self, instance: models.Model, fields: Sequence[str], *, using: str | None, asynchronous: bool
+    ) -> None:
+        self.instance = instance
+        self._fields = fields
+        self._using = using
+        self._asynchronous = asynchronous
+        self._model = _model_with(type(instance), fields)
+
+    @property
+    def using(self) -> str:
+        """The alias of the row's database."""
+        return self._using or router.db_for_write(type(self.instance), instance=self.instance)
+
+    @property
+    def key(self) -> str:
+        """What names the row: its table and primary key."""
+        if self.instance.pk is None or self.instance._state.adding:
+            name = type(self.instance).__name__
+            raise RecordNotSavedError(f"this {name} has no row yet: save it (and commit) first", record=name)
+        values = self.instance.pk if isinstance(self.instance.pk, tuple) else (self.instance.pk,)
+        return f"{self._model._meta.db_table}:{','.join(map(str, values))}"
+
+    def check(self) -> None:
+        """Refuse what cannot work, without a query; see `RecordStore.check`."""
+        _ = self.key
+        self._refuse_open_transaction()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Call `work`, here or (suspending) in the thread that Django's sync code runs in.
+
+        A transaction that lost to another is tried again, so `work` may be called several times.
+        """
+        if self._asynchronous:
+            return await sync_to_async(self._run, thread_sensitive=True)(work)
+        return self._run(work)
+
+    def select(self) -> dict[str, Any]:
+        """The row's fields, as committed now.
+
+        Raises:
+            RecordGoneError: There is no such row.
+        """
+        found = self._query().values(*self._fields).first()
+        if found is None:
+            raise self._gone()
+        return found
+
+    def update(self, *, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
+        """Compare and set, in one statement that is a transaction of its own.
+
+        Returns:
+            True if the row held what was `expected`, and now holds `values`.
+
+        Raises:
+            OpenTransactionError: It would be part of a transaction of the caller's.
+        """
+        self._refuse_open_transaction()
+        conditions = {
+            (f"{name}__isnull" if value is None else name): (True if value is None else value)
+            for name, value in expected.items()
+        }
+        return self._query().filter(**conditions).update(**values) == 1
+
+    def read(self, function: Callable[[Any], T]) -> T:
+        """Call `function` with a fresh copy of the instance, in a transaction that is rolled back.
+
+        Raises:
+            RecordGoneError: There is no such row.
+            OpenTransactionError: It would be part of a transaction of the caller's.
+        """
+        self._refuse_open_transaction()
+        model = type(self.instance)
+        with transaction.atomic(using=self.using):
+            record = model._base_manager.using(self.using).filter(pk=self.instance.pk).first()
+            if record is None:
+                raise self._gone()
+            result = function(record)
+            transaction.set_rollback(True, using=self.using)
+            return result
+
+    def show(self, values: Mapping[str, object]) -> None:
+        """Let the instance show what is committed. Never queries."""
+        vars(self.instance).update(values)
+
+    def _query(self) -> models.QuerySet[Any]:
+        key = self._model._meta.pk.attname
+        return self._model._base_manager.using(self.using).filter(pk=getattr(self.instance, key))
+
+    def _run(self, work: Callable[[], T]) -> T:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return work()
+            except DatabaseError as error:
+                if not _lost_to_another(error):
+                    raise
+                _log.debug("a transaction lost to another: again")
+        return work()
+
+    def _refuse_open_transaction(self) -> None:
+        if _in_transaction(transaction.get_connection(self.using)):
+            raise OpenTransactionError(
+                f"a transaction is open on the database {self.using!r} around the use of {self.key}: what it has "
+                "locked would stay so while the network is awaited, and its rollback would undo what was stored "
+                "about a session. Call this outside of transaction.atomic(); under ATOMIC_REQUESTS, decorate the "
+                "view with transaction.non_atomic_requests",
+                record=self.key,
+            )
+
+    def _gone(self) -> RecordGoneError:
+        return RecordGoneError(f"{self.key} was deleted", record=self.key)
+
+
+def _lost_to_another(error: DatabaseError) -> bool:
+    cause = error.__cause__
+    return (getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)) in _LOST_TO_ANOTHER
+
+
+def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    if connection.in_atomic_block:
+        # The one that a TestCase wraps each test in does not count, as for Django's own durable blocks.
+        return not getattr(connection.atomic_blocks[-1], "_from_testcase", False)
+    if connection.connection is None:
+        return not connection.settings_dict["AUTOCOMMIT"]
+    return not connection.autocommit
+
+
+def _model_with(model: type[models.Model], fields: Sequence[str]) -> type[models.Model]:
+    """The model whose own table has the fields.
+
+    In multi-table inheritance that is a parent. An update by way of the child would select first and then
+    write by key: no compare-and-set.
+    """
+    try:
+        owners = {model._meta.get_field(name).model for name in fields}
+    except FieldDoesNotExist as error:
+        raise ConfigurationError(
+            f"{error}: inherit from a model of opencode_sessions.django.models, or add the field"
+        ) from error
+    owner = owners.pop()
+    if owners:
+        raise ConfigurationError(f"{model.__name__} must have all of {', '.join(fields)} in one table")
+    return owner

@@ -1,0 +1,84 @@
+"""What the two stores have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy import Row as Result
+
+from opencode_sessions.errors import RecordGoneError
+from opencode_sessions.sqlalchemy.rows import AddressedRow, AttachedRow, Row, Source
+from opencode_sessions.sqlalchemy.tables import MappedTable
+
+__all__ = ["RowStore"]
+
+T = TypeVar("T")
+
+
+class RowStore:
+    """A store of one mapped row.
+
+    Args:
+        model: The mapped class.
+        primary_key: The row's key; a tuple if it is composite.
+        engine: Where the row is. An `AsyncEngine` or `async_sessionmaker` makes a store for
+            `opencode_sessions.aio`, the others one for `opencode_sessions`.
+        instance: The caller's own copy of the row, if it should show what happens to the row.
+
+    Raises:
+        ConfigurationError: The model lacks a column, or the key does not fit it.
+    """
+
+    attributes: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self, model: type[Any], primary_key: object, engine: Source, *, instance: object | None = None
+    ) -> None:
+        table = MappedTable.of(model, self.attributes)
+        table.identity(primary_key)
+        self._row: Row = AddressedRow(table, primary_key, engine, instance)
+
+    @classmethod
+    def attached(cls, instance: object, *, asynchronous: bool) -> Self:
+        """The store of an instance that is, or will be, attached to an ORM session.
+
+        Args:
+            instance: Of any model that maps attributes of these names.
+            asynchronous: Whether that session is an `AsyncSession`.
+
+        Raises:
+            ConfigurationError: The model lacks a column.
+        """
+        store = cls.__new__(cls)
+        store._row = AttachedRow(  # noqa: SLF001 - this is its other constructor
+            MappedTable.of(type(instance), cls.attributes), instance, asynchronous=asynchronous
+        )
+        return store
+
+    @property
+    def key(self) -> str:
+        """What names the row: its table and primary key."""
+        return self._row.table.key(self._row.identity)
+
+    def check(self) -> None:
+        """See `RecordStore.check`."""
+        self._row.check()
+
+    async def _run(self, work: Callable[[Connection], T]) -> T:
+        return await self._row.transactions.run(work)
+
+    def _select(self, connection: Connection) -> Result[Any]:
+        found = self._row.table.select(connection, self._row.identity)
+        if found is None:
+            raise self._gone()
+        return found
+
+    def _update(
+        self, connection: Connection, *, expected: Mapping[str, object], values: Mapping[str, object]
+    ) -> bool:
+        return self._row.table.update(connection, self._row.identity, expected=expected, values=values)
+
+    def _gone(self) -> RecordGoneError:
+        return RecordGoneError(f"{self.key} was deleted", record=self.key)

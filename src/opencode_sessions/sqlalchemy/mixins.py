@@ -1,0 +1,89 @@
+"""The mixins that give a model its columns, and its instances the way to their store.
+
+They go with plain declarative models and with `MappedAsDataclass`. In a dataclass their columns are no
+fields of its `__init__`: they are the library's to write. A column that your `__init__` should take, such
+as `prompt`, you declare once more in your model.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import JSON, CheckConstraint, DateTime, Float, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
+from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
+from opencode_sessions.store.messages import TurnStatus
+
+__all__ = ["MessageMixin", "RecordMixin"]
+
+# A mixin's annotated columns would have to be fields of a dataclass host, which only a dataclass may give.
+# So they carry no annotations, and `cast` tells the type checker what they are.
+
+
+class RecordMixin:
+    """The two columns of a record: a row that owns one OpenCode session.
+
+    Attributes:
+        opencode_session_id: The session, once there is one.
+        opencode_session_ready_at: When its rules came into force; None until then.
+    """
+
+    opencode_session_id = cast("Mapped[str | None]", mapped_column(String(64), unique=True))
+    opencode_session_ready_at = cast("Mapped[datetime | None]", mapped_column(DateTime(timezone=True)))
+
+    @property
+    def opencode_title(self) -> str:
+        """The session's title: the record's own `title` if it has one; override it to say otherwise."""
+        title = getattr(self, "title", None)
+        return "" if title is None else str(title)
+
+    def __opencode_store__(self, *, asynchronous: bool) -> SQLAlchemyRecordStore:
+        return SQLAlchemyRecordStore.attached(self, asynchronous=asynchronous)
+
+
+class MessageMixin:
+    """The columns of a message: a row that one answer is stored in.
+
+    Attributes:
+        prompt: What is asked. Yours to write, before the turn.
+        status: A `TurnStatus`, from `pending` on.
+        opencode_prompt_id: The id of the prompt in the session, from the start of the turn on.
+        content: The answer's text.
+        parts: The answer's parts, in order.
+        error: What went wrong, if it did.
+        cost: In US dollars, as the server reckons it.
+        input_tokens: What the model was given.
+        output_tokens: What it made.
+        started_at: When the turn was first taken.
+        finished_at: When its end was stored.
+    """
+
+    prompt = cast("Mapped[str]", mapped_column(Text(), nullable=False))
+    status = cast(
+        "Mapped[str]",
+        mapped_column(
+            String(16),
+            CheckConstraint(
+                f"status IN ({', '.join(repr(status.value) for status in TurnStatus)})",
+                name="opencode_turn_status",
+            ),
+            default=TurnStatus.PENDING.value,
+            index=True,
+            nullable=False,
+        ),
+    )
+    opencode_prompt_id = cast("Mapped[str | None]", mapped_column(String(64), unique=True))
+    content = cast("Mapped[str]", mapped_column(Text(), default="", nullable=False))
+    parts = cast("Mapped[list[dict[str, Any]]]", mapped_column(JSON(), default=list, nullable=False))
+    error = cast("Mapped[dict[str, Any] | None]", mapped_column(JSON(none_as_null=True)))
+    cost = cast("Mapped[float]", mapped_column(Float(), default=0.0, nullable=False))
+    input_tokens = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
+    output_tokens = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
+    started_at = cast("Mapped[datetime | None]", mapped_column(DateTime(timezone=True)))
+    finished_at = cast("Mapped[datetime | None]", mapped_column(DateTime(timezone=True)))
+
+    def __opencode_store__(self, *, asynchronous: bool) -> SQLAlchemyMessageStore:
+        return SQLAlchemyMessageStore.attached(self, asynchronous=asynchronous)

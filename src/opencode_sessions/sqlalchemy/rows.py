@@ -1,0 +1,182 @@
+"""Which row a store works on, and how it is reached: by a key and an engine, or through a living instance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeAlias
+
+from sqlalchemy import Connection, Engine, inspect, update
+from sqlalchemy.exc import UnboundExecutionError
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
+from sqlalchemy.orm import Session, object_session, sessionmaker
+from sqlalchemy.orm.attributes import set_committed_value
+
+from opencode_sessions.errors import ConfigurationError, OpenTransactionError, RecordNotSavedError
+from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
+from opencode_sessions.sqlalchemy.transactions import Transactions, transactions_over
+
+__all__ = ["AddressedRow", "AttachedRow", "Row", "Source", "show"]
+
+Source: TypeAlias = Engine | AsyncEngine | sessionmaker[Any] | async_sessionmaker[Any]
+
+
+class Row(Protocol):
+    """One row and the way to it."""
+
+    table: MappedTable
+    instance: object | None
+    """The caller's own copy of the row, if there is one."""
+
+    @property
+    def identity(self) -> Identity:
+        """The primary key.
+
+        Raises:
+            RecordNotSavedError: It has none yet.
+        """
+
+    @property
+    def transactions(self) -> Transactions:
+        """Those of the row's engine.
+
+        Raises:
+            ConfigurationError: The row cannot be reached.
+        """
+
+    def check(self) -> None:
+        """Refuse what cannot work, without a query; see `RecordStore.check`."""
+
+
+class AddressedRow:
+    """A row given by its primary key and an engine or sessionmaker."""
+
+    def __init__(
+        self, table: MappedTable, primary_key: object, source: Source, instance: object | None
+    ) -> None:
+        self.table = table
+        self.instance = instance
+        self._primary_key = primary_key
+        self.transactions = transactions_over(_engine_of(source, table, "the sessionmaker"))
+
+    @property
+    def identity(self) -> Identity:
+        """See `Row.identity`."""
+        identity = self.table.identity(self._primary_key)
+        if None in identity:
+            raise _not_saved(self.table)
+        return identity
+
+    def check(self) -> None:
+        """See `Row.check`. Whether the caller has a transaction open cannot be seen from here."""
+        _ = self.identity
+        if self.instance is not None and (session := object_session(self.instance)) is not None:
+            _refuse_open_transaction(session, self.table.key(self.identity))
+
+
+class AttachedRow:
+    """The row of an instance, on the engine of the ORM session that the instance is attached to."""
+
+    def __init__(self, table: MappedTable, instance: object, *, asynchronous: bool) -> None:
+        self.table = table
+        self.instance = instance
+        self._asynchronous = asynchronous
+        self._transactions: Transactions | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """See `Row.identity`. Expired attributes are not touched."""
+        identity: Identity | None = inspect(self.instance).identity
+        if identity is None:
+            raise _not_saved(self.table)
+        return identity
+
+    @property
+    def transactions(self) -> Transactions:
+        """See `Row.transactions`. Once found they are kept: the instance may be detached meanwhile."""
+        if self._transactions is None:
+            engine = _engine_of(self._session(), self.table, self.table.key(self.identity))
+            if engine.dialect.is_async != self._asynchronous:
+                raise self._wrong_face()
+            self._transactions = transactions_over(engine)
+        return self._transactions
+
+    def check(self) -> None:
+        """See `Row.check`."""
+        self._transactions = None
+        _ = self.transactions
+        _refuse_open_transaction(self._session(), self.table.key(self.identity))
+
+    def _session(self) -> Session:
+        key = self.table.key(self.identity)
+        session = object_session(self.instance)
+        if session is None:
+            raise ConfigurationError(
+                f"{key} is attached to no ORM session, so its database is unknown: attach it, or pass "
+                f"store= with a store of opencode_sessions.sqlalchemy made of model, primary key and engine"
+            )
+        return session
+
+    def _wrong_face(self) -> ConfigurationError:
+        key = self.table.key(self.identity)
+        if self._asynchronous:
+            return ConfigurationError(
+                f"{key} is attached to a sync Session: import from opencode_sessions, not opencode_sessions.aio"
+            )
+        return ConfigurationError(
+            f"{key} is attached to an AsyncSession: import from opencode_sessions.aio, not opencode_sessions"
+        )
+
+
+def show(instance: object, values: Mapping[str, object]) -> None:
+    """Let an instance show what is committed: no query, and nothing for its session to flush."""
+    for name, value in values.items():
+        set_committed_value(instance, name, value)
+
+
+def _engine_of(source: Source | Session, table: MappedTable, who: str) -> Engine:
+    """The engine that writes of this table go to.
+
+    Raises:
+        ConfigurationError: There is none.
+        OpenTransactionError: There is a connection instead.
+    """
+    match source:
+        case Engine():
+            return source
+        case AsyncEngine():
+            return source.sync_engine
+        case async_sessionmaker():
+            session: Session = source().sync_session
+        case sessionmaker():
+            session = source()
+        case _:
+            session = source
+    try:
+        # With the statement, so that a session that routes writes elsewhere than reads can tell.
+        bind = session.get_bind(table.mapper, clause=update(table.table))
+    except UnboundExecutionError as error:
+        raise ConfigurationError(f"{who} is bound to no engine: {error}") from error
+    if isinstance(bind, Connection):
+        raise OpenTransactionError(
+            f"the ORM session of {who} is bound to a connection, so no transaction of our own can run beside it "
+            "and be committed by itself: bind the session to an engine, or pass store= with one",
+            record=who,
+        )
+    return bind
+
+
+def _refuse_open_transaction(session: Session, key: str) -> None:
+    if session.in_transaction():
+        raise OpenTransactionError(
+            f"the ORM session of {key} has a transaction open: it would hold a connection, and what it has locked, "
+            "while the network is awaited. Call commit() (or rollback()) before this call; note that a mere read "
+            "begins a transaction, also of an expired attribute",
+            record=key,
+        )
+
+
+def _not_saved(table: MappedTable) -> RecordNotSavedError:
+    name = table.mapper.class_.__name__
+    return RecordNotSavedError(
+        f"this {name} has no row yet: add it to a session and commit it first", record=name
+    )

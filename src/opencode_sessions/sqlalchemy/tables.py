@@ -1,0 +1,130 @@
+"""Where a model keeps our columns, and the statements that read and write one row of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Row, Table, and_, inspect, null, select, update
+from sqlalchemy.orm import Mapper
+
+from opencode_sessions.errors import ConfigurationError
+
+__all__ = ["Identity", "MappedTable"]
+
+Identity = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class MappedTable:
+    """The table in which a model keeps our columns: any model that maps attributes of their names.
+
+    Attributes:
+        mapper: The model's mapper.
+        table: The table; in joined inheritance the one of the class that has the columns.
+        columns: The columns by attribute name.
+        primary_key: The key's columns in that table, in the order of the model's identity.
+    """
+
+    mapper: Mapper[Any]
+    table: Table
+    columns: Mapping[str, Column[Any]]
+    primary_key: tuple[Column[Any], ...]
+
+    @classmethod
+    def of(cls, model: type[Any], attributes: Sequence[str]) -> MappedTable:
+        """Find the columns.
+
+        Raises:
+            ConfigurationError: The model is not mapped, or lacks one of them.
+        """
+        mapper = inspect(model, raiseerr=False)
+        if not isinstance(mapper, Mapper):
+            raise ConfigurationError(f"{model!r} is not a mapped class of SQLAlchemy")
+        columns = {name: _column(mapper, name) for name in attributes}
+        tables = {column.table for column in columns.values()}
+        table = tables.pop()
+        if tables or not isinstance(table, Table):
+            raise ConfigurationError(
+                f"{mapper.class_.__name__} must have all of {', '.join(columns)} in one table"
+            )
+        return cls(
+            mapper, table, columns, tuple(_key_column(mapper, table, key) for key in mapper.primary_key)
+        )
+
+    def identity(self, primary_key: object) -> Identity:
+        """The key as a tuple, whether one was given or a single value.
+
+        Raises:
+            ConfigurationError: It has too few or too many values.
+        """
+        identity = primary_key if isinstance(primary_key, tuple) else (primary_key,)
+        if len(identity) != len(self.primary_key):
+            raise ConfigurationError(
+                f"{self.mapper.class_.__name__} has a primary key of {len(self.primary_key)} values "
+                f"({', '.join(column.name for column in self.primary_key)}), not {primary_key!r}"
+            )
+        return identity
+
+    def key(self, identity: Identity) -> str:
+        """What names the row: ``"conversations:42"``."""
+        return f"{self.table.fullname}:{','.join(map(str, identity))}"
+
+    def select(self, connection: Connection, identity: Identity) -> Row[Any] | None:
+        """The row's columns by attribute name, or None if there is no such row."""
+        columns = [column.label(name) for name, column in self.columns.items()]
+        return connection.execute(select(*columns).where(self._is(identity))).one_or_none()
+
+    def update(
+        self,
+        connection: Connection,
+        identity: Identity,
+        *,
+        expected: Mapping[str, object],
+        values: Mapping[str, object],
+    ) -> bool:
+        """Compare and set, in one statement: write `values` if the row holds what is `expected`.
+
+        Returns:
+            True if it did.
+        """
+        # Spelt out, as not every database knows IS NOT DISTINCT FROM.
+        conditions = [
+            self.columns[name].is_(None) if value is None else self.columns[name] == value
+            for name, value in expected.items()
+        ]
+        # A plain None would become JSON's null in a JSON column.
+        assignments = {
+            self.columns[name]: null() if value is None else value for name, value in values.items()
+        }
+        statement = update(self.table).where(self._is(identity), *conditions).values(assignments)
+        return connection.execute(statement).rowcount == 1
+
+    def _is(self, identity: Identity) -> ColumnElement[bool]:
+        return and_(*(column == value for column, value in zip(self.primary_key, identity, strict=True)))
+
+
+def _column(mapper: Mapper[Any], name: str) -> Column[Any]:
+    column = mapper.columns.get(name)
+    if not isinstance(column, Column):
+        raise ConfigurationError(
+            f"{mapper.class_.__name__} maps no column as {name!r}: inherit from the mixin of "
+            "opencode_sessions.sqlalchemy, or map a column under that name"
+        )
+    return column
+
+
+def _key_column(mapper: Mapper[Any], table: Table, key: ColumnElement[Any]) -> Column[Any]:
+    """The column of the table that holds this part of the identity: in joined inheritance each has its own."""
+    for column in (*table.primary_key, *mapper.primary_key):
+        if isinstance(column, Column) and column.table is table and _refers(column, key):
+            return column
+    raise ConfigurationError(
+        f"the table {table.fullname} of {mapper.class_.__name__} has no foreign key to {key}, by which its rows "
+        "could be found"
+    )
+
+
+def _refers(column: Column[Any], key: ColumnElement[Any]) -> bool:
+    return column is key or any(_refers(reference.column, key) for reference in column.foreign_keys)
