@@ -213,3 +213,21 @@ def test_nothing_is_held_after_any_call(database_bench):
     ):
         database_bench.run(call())
         assert database_bench.idle()
+
+
+def test_what_a_database_refuses_is_stored_with_a_replacement(database_bench):
+    store = database_bench.store(database_bench.message("?"))
+    database_bench.run(store.start(None, prompt_id := new_id()))
+    odd = "nul \x00 and half a pair \ud83d"
+    said = MessageState(
+        "?",
+        TurnStatus.FAILED,
+        content=odd,
+        parts=[{"type": "text", "text": odd, odd: [odd]}],
+        error={"message": odd},
+    )
+    assert database_bench.run(store.finish(prompt_id, said))
+    found = database_bench.run(store.load())
+    plain = "nul \ufffd and half a pair \ufffd"
+    assert (found.content, found.error) == (plain, {"message": plain})
+    assert list(found.parts) == [{"type": "text", "text": plain, plain: [plain]}]

@@ -210,7 +210,7 @@ def test_a_record_without_a_title_has_an_empty_one():
 
 def test_a_message_is_pending_and_empty_from_its_first_commit(bench):
     message = bench.message("?")
-    columns = {name: getattr(message, name) for name in SQLAlchemyMessageStore.attributes}
+    columns = {name: getattr(message, name) for name in SQLAlchemyMessageStore.columns}
     assert columns == {
         "prompt": "?",
         "status": "pending",

@@ -11,7 +11,9 @@ import opencode_sessions
 PACKAGE = Path(opencode_sessions.__file__).parent
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
 def test_no_file_is_over_four_hundred_lines(path):
     assert len(path.read_text().splitlines()) <= 400, "it has a second subject: split it"
 

@@ -208,10 +208,12 @@ def _create_tables(engine: Engine) -> None:
     # Chats that start at once both find no table, and each failure means that the other has made one more.
     for attempts_left in reversed(range(2 * len(Base.metadata.sorted_tables))):
         try:
-            return Base.metadata.create_all(engine)
+            Base.metadata.create_all(engine)
         except DBAPIError as error:
             if not attempts_left:
                 raise _unreachable(engine.url, error) from error
+        else:
+            return
 
 
 def _connect_args(url: URL) -> dict[str, Any]:

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 from opencode_sessions.errors import (
-    ConfigurationError,
     OpencodeError,
     SessionNotFoundError,
     StaleSessionError,
@@ -27,9 +25,9 @@ from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.services.observing import Contained, Observer
 from opencode_sessions.services.ports import Events, TurnWire
 from opencode_sessions.services.results import TurnResult, outcome, snapshot
-from opencode_sessions.store.messages import HasMessageStore, MessageStore, TurnStatus
+from opencode_sessions.store.messages import MessageStore, TurnStatus
 
-__all__ = ["TurnDriver", "TurnOptions", "message_store"]
+__all__ = ["TurnDriver", "TurnOptions"]
 
 _log = logging.getLogger("opencode_sessions.turn")
 
@@ -187,24 +185,3 @@ class TurnDriver:
         return TurnInProgressError(
             f"the turn of {self._store.key} is running, or its runner died in it", message_key=self._store.key
         )
-
-
-def message_store(
-    message: HasMessageStore | Any, store: MessageStore | None, *, asynchronous: bool
-) -> MessageStore:
-    """The store given, else the message's own.
-
-    Raises:
-        ConfigurationError: There is neither.
-    """
-    if store is not None:
-        return store
-    make = getattr(message, "__opencode_store__", None)
-    if make is None:
-        raise ConfigurationError(
-            f"{type(message).__name__} has no turn columns: let its model inherit from "
-            "opencode_sessions.sqlalchemy.MessageMixin or opencode_sessions.django.models.MessageModel, "
-            "or pass store="
-        )
-    found: MessageStore = make(asynchronous=asynchronous)
-    return found

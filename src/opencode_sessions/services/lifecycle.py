@@ -23,14 +23,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from opencode_sessions.errors import ConfigurationError, OpencodeError, RecordGoneError
+from opencode_sessions.errors import OpencodeError, RecordGoneError
 from opencode_sessions.protocol.ids import new_session_id
 from opencode_sessions.protocol.permissions import Rule, check_rules
 from opencode_sessions.services.ports import SessionWire
 from opencode_sessions.services.reporting import ErrorContext, OnError, Reporter
-from opencode_sessions.store.records import HasRecordStore, RecordState, RecordStore
+from opencode_sessions.store.records import RecordState, RecordStore
 
-__all__ = ["Lifecycle", "PermissionsFor", "record_store"]
+__all__ = ["Lifecycle", "PermissionsFor"]
 
 _log = logging.getLogger("opencode_sessions.session")
 
@@ -177,24 +177,3 @@ def title_of(record: Any) -> str:
         if isinstance(title, str) and title:
             return title
     return ""
-
-
-def record_store(
-    record: HasRecordStore | Any, store: RecordStore | None, *, asynchronous: bool
-) -> RecordStore:
-    """The store given, else the record's own.
-
-    Raises:
-        ConfigurationError: There is neither.
-    """
-    if store is not None:
-        return store
-    make = getattr(record, "__opencode_store__", None)
-    if make is None:
-        raise ConfigurationError(
-            f"{type(record).__name__} has no session columns: let its model inherit from "
-            "opencode_sessions.sqlalchemy.RecordMixin or opencode_sessions.django.models.RecordModel, "
-            "or pass store="
-        )
-    found: RecordStore = make(asynchronous=asynchronous)
-    return found

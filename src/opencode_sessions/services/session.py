@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from opencode_sessions.faces import complete
-from opencode_sessions.services.lifecycle import Lifecycle, PermissionsFor, record_store
+from opencode_sessions.services.finding import record_store
+from opencode_sessions.services.lifecycle import Lifecycle, PermissionsFor
 from opencode_sessions.services.reporting import OnError
 from opencode_sessions.store.records import RecordStore
 from opencode_sessions.wire.clients import AsyncClient, Client, blocking_wire, suspending_wire

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar, Generic, TypeVar
 
 from opencode_sessions.faces import complete
-from opencode_sessions.services.driver import TurnDriver, TurnOptions, message_store
+from opencode_sessions.services.driver import TurnDriver, TurnOptions
+from opencode_sessions.services.finding import message_store
 from opencode_sessions.services.following import Deadlines
 from opencode_sessions.services.observing import Observer
 from opencode_sessions.services.results import TurnResult

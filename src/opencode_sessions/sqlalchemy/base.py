@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy import Row as Result
 
 from opencode_sessions.errors import RecordGoneError
-from opencode_sessions.sqlalchemy.rows import AddressedRow, AttachedRow, Row, Source
+from opencode_sessions.sqlalchemy.rows import AddressedRow, AttachedRow, Row, Source, show
 from opencode_sessions.sqlalchemy.tables import MappedTable
+from opencode_sessions.store.columns import Columns
 
 __all__ = ["RowStore"]
 
 T = TypeVar("T")
 
 
-class RowStore:
+class RowStore(Columns):
     """A store of one mapped row.
 
     Args:
@@ -31,12 +31,10 @@ class RowStore:
         ConfigurationError: The model lacks a column, or the key does not fit it.
     """
 
-    attributes: ClassVar[tuple[str, ...]]
-
     def __init__(
         self, model: type[Any], primary_key: object, engine: Source, *, instance: object | None = None
     ) -> None:
-        table = MappedTable.of(model, self.attributes)
+        table = MappedTable.of(model, self.columns)
         table.identity(primary_key)
         self._row: Row = AddressedRow(table, primary_key, engine, instance)
 
@@ -53,7 +51,7 @@ class RowStore:
         """
         store = cls.__new__(cls)
         store._row = AttachedRow(  # noqa: SLF001 - this is its other constructor
-            MappedTable.of(type(instance), cls.attributes), instance, asynchronous=asynchronous
+            MappedTable.of(type(instance), cls.columns), instance, asynchronous=asynchronous
         )
         return store
 
@@ -66,17 +64,35 @@ class RowStore:
         """See `RecordStore.check`."""
         self._row.check()
 
+    async def _fetch(self) -> Mapping[str, Any]:
+        return await self._run(self._select)
+
+    async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
+        def work(connection: Connection) -> bool:
+            with connection.begin():
+                return self._update(connection, expected, values)
+
+        return await self._run(work)
+
+    def _show(self, values: Mapping[str, object]) -> None:
+        """Nothing is begun in the copy's ORM session, and nothing left to flush."""
+        if self._row.instance is not None:
+            show(self._row.instance, values)
+
+    def _carried(self) -> Mapping[str, Any]:
+        return {} if self._row.instance is None else vars(self._row.instance)
+
     async def _run(self, work: Callable[[Connection], T]) -> T:
         return await self._row.transactions.run(work)
 
-    def _select(self, connection: Connection) -> Result[Any]:
+    def _select(self, connection: Connection) -> Mapping[str, Any]:
         found = self._row.table.select(connection, self._row.identity)
         if found is None:
             raise self._gone()
-        return found
+        return found._asdict()
 
     def _update(
-        self, connection: Connection, *, expected: Mapping[str, object], values: Mapping[str, object]
+        self, connection: Connection, expected: Mapping[str, object], values: Mapping[str, object]
     ) -> bool:
         return self._row.table.update(connection, self._row.identity, expected=expected, values=values)
 

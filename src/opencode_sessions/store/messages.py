@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-__all__ = ["HasMessageStore", "MessageState", "MessageStore", "TurnStatus"]
+__all__ = ["MessageState", "MessageStore", "TurnStatus"]
 
 
 class TurnStatus(StrEnum):
@@ -90,10 +90,3 @@ class MessageStore(Protocol):
 
     def remember(self, state: MessageState) -> None:
         """Let the caller's own copy of the message show the state. Never queries."""
-
-
-class HasMessageStore(Protocol):
-    """A message that knows its own store."""
-
-    def __opencode_store__(self, *, asynchronous: bool) -> MessageStore:
-        """A store for this very message, blocking or suspending."""

@@ -4,6 +4,8 @@ The row is the only truth and the only lock. Every method is one short transacti
 ended within the call; none is open when it returns. A transition is a compare-and-set: it says what it
 expects to find, and reports what it found instead.
 
+A row finds its own store by `__opencode_store__(*, asynchronous)`, which the mixins and `MemoryRecord` have.
+
 In the sync face the methods do their work and return without ever suspending; in the async face they
 suspend as usual. One Protocol describes both.
 """
@@ -14,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["HasRecordStore", "RecordState", "RecordStore"]
+__all__ = ["RecordState", "RecordStore"]
 
 T = TypeVar("T")
 
@@ -84,10 +86,3 @@ class RecordStore(Protocol):
 
     def remember(self, state: RecordState) -> None:
         """Let the caller's own copy of the record show the state. Never queries."""
-
-
-class HasRecordStore(Protocol):
-    """A record that knows its own store: what the mixins and `MemoryRecord` give."""
-
-    def __opencode_store__(self, *, asynchronous: bool) -> RecordStore:
-        """A store for this very record, blocking or suspending."""

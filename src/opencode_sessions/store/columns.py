@@ -1,0 +1,189 @@
+"""The ports over named columns: what every store of a database has in common.
+
+A database brings four short transactions (fetch, swap, swap or fetch, read) and a way to let the caller's
+copy of the row show what is stored; the columns, the transitions and what is stored in them stand here.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from opencode_sessions.store.messages import MessageState, TurnStatus
+from opencode_sessions.store.records import RecordState
+
+__all__ = ["ColumnMessages", "ColumnRecords", "Columns"]
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class Columns(ABC):
+    """One row with columns of our names."""
+
+    columns: ClassVar[tuple[str, ...]]
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """What names the row: its table and primary key."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """See `RecordStore.check`."""
+
+    @abstractmethod
+    async def _fetch(self) -> Mapping[str, Any]:
+        """The row as committed now; RecordGoneError where there is none."""
+
+    @abstractmethod
+    async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
+        """Write `values` if the row holds what is `expected`, in one statement. Did it?"""
+
+    @abstractmethod
+    def _show(self, values: Mapping[str, object]) -> None:
+        """Let the caller's copy of the row, if there is one, show what is committed. Never queries."""
+
+    @abstractmethod
+    def _carried(self) -> Mapping[str, Any]:
+        """What the caller's copy carries. Never queries."""
+
+    def _now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class ColumnRecords(Columns):
+    """`RecordStore` over two columns."""
+
+    columns = ("opencode_session_id", "opencode_session_ready_at")
+
+    _shown: str | None = None
+    _ready_at: datetime | None = None
+
+    @abstractmethod
+    async def _swap_or_fetch(
+        self, expected: Mapping[str, object], values: Mapping[str, object]
+    ) -> Mapping[str, Any] | None:
+        """`_swap`, and where it did not, what the row holds, in the same transaction."""
+
+    @property
+    def seen(self) -> str | None:
+        """See `RecordStore.seen`. Where the copy has not loaded it, what this store last let it show."""
+        seen: str | None = self._carried().get("opencode_session_id", self._shown)
+        return seen
+
+    async def load(self) -> RecordState:
+        """See `RecordStore.load`."""
+        return self._state(await self._fetch())
+
+    async def reserve(self, expected: str | None, session_id: str) -> RecordState:
+        """See `RecordStore.reserve`. Where another row has that session id, the database's own error is raised."""
+        before = {"opencode_session_id": expected}
+        after = {"opencode_session_id": session_id, "opencode_session_ready_at": None}
+        found = await self._swap_or_fetch(before, after)
+        return self._state(after if found is None else found)
+
+    async def confirm(self, session_id: str) -> bool:
+        """See `RecordStore.confirm`."""
+        now = self._now()
+        before = {"opencode_session_id": session_id, "opencode_session_ready_at": None}
+        confirmed = await self._swap(before, {"opencode_session_ready_at": now})
+        if confirmed:
+            self._ready_at = now
+        return confirmed
+
+    def remember(self, state: RecordState) -> None:
+        """See `RecordStore.remember`."""
+        self._shown = state.session_id
+        ready_at = (self._ready_at or self._now()) if state.ready else None
+        self._show({"opencode_session_id": state.session_id, "opencode_session_ready_at": ready_at})
+
+    def _state(self, row: Mapping[str, Any]) -> RecordState:
+        self._ready_at = row["opencode_session_ready_at"]
+        return RecordState(row["opencode_session_id"], ready=self._ready_at is not None)
+
+
+class ColumnMessages(Columns):
+    """`MessageStore` over eleven columns."""
+
+    columns = (
+        "prompt",
+        "status",
+        "opencode_prompt_id",
+        "content",
+        "parts",
+        "error",
+        "cost",
+        "input_tokens",
+        "output_tokens",
+        "started_at",
+        "finished_at",
+    )
+
+    async def load(self) -> MessageState:
+        """See `MessageStore.load`."""
+        row = await self._fetch()
+        return MessageState(
+            prompt=row["prompt"],
+            status=TurnStatus(row["status"]),
+            prompt_id=row["opencode_prompt_id"],
+            content=row["content"],
+            parts=tuple(row["parts"]),
+            error=row["error"],
+            cost=row["cost"],
+            input_tokens=row["input_tokens"],
+            output_tokens=row["output_tokens"],
+        )
+
+    async def start(self, expected: str | None, prompt_id: str) -> bool:
+        """See `MessageStore.start`. A turn that is taken over keeps the time of its first start.
+
+        Where another row has that prompt id, the database's own error is raised.
+        """
+        if expected is None:
+            values = {**_streaming_under(prompt_id), "started_at": self._now()}
+            return await self._swap({"status": TurnStatus.PENDING.value}, values)
+        return await self._swap(_streaming_under(expected), _streaming_under(prompt_id))
+
+    async def snapshot(self, prompt_id: str, state: MessageState) -> bool:
+        """See `MessageStore.snapshot`."""
+        return await self._swap(_streaming_under(prompt_id), _answer(state))
+
+    async def finish(self, prompt_id: str, state: MessageState) -> bool:
+        """See `MessageStore.finish`."""
+        end = {"status": state.status.value, "finished_at": self._now()}
+        return await self._swap(_streaming_under(prompt_id), {**_answer(state), **end})
+
+    def remember(self, state: MessageState) -> None:
+        """See `MessageStore.remember`."""
+        shown = {"status": state.status.value, "opencode_prompt_id": state.prompt_id}
+        self._show({**_answer(state), **shown})
+
+
+def _streaming_under(prompt_id: str) -> dict[str, object]:
+    return {"status": TurnStatus.STREAMING.value, "opencode_prompt_id": prompt_id}
+
+
+def _answer(state: MessageState) -> dict[str, object]:
+    return {
+        "content": _storable(state.content),
+        "parts": [_storable(part) for part in state.parts],
+        "error": _storable(state.error),
+        "cost": state.cost,
+        "input_tokens": state.input_tokens,
+        "output_tokens": state.output_tokens,
+    }
+
+
+def _storable(value: Any) -> Any:
+    """The same, with U+FFFD for what a model can say and a database refuses: NUL, and half a surrogate pair."""
+    match value:
+        case str():
+            return _UNSTORABLE.sub("\ufffd", value)
+        case Mapping():
+            return {_storable(key): _storable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_storable(item) for item in value]
+    return value
