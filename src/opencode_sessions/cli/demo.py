@@ -16,6 +16,7 @@ from opencode_sessions.cli.chat import converse
 from opencode_sessions.cli.conversing import Chat
 from opencode_sessions.cli.database import Database, Message
 from opencode_sessions.cli.exits import exit_code
+from opencode_sessions.cli.naming import command
 from opencode_sessions.cli.rendering import PROMPT, money, one_line
 from opencode_sessions.cli.screen import Screen
 from opencode_sessions.cli.servers import DATA_FOLDER, Reached, furnish, reach_offline
@@ -168,7 +169,7 @@ class _Narrator:
             "server log": self._server.log_path,
             "server data": self._server.data,
             "look": f'sqlite3 {path} "{query}"',
-            "go on": f"opencode-sessions chat --offline -d sqlite:///{path} --data {_FOLDER} "
+            "go on": f"{command()} chat --offline -d sqlite:///{path} --data {_FOLDER} "
             f"-c {self._chat.conversation.name}",
         }
         for name, place in places.items():

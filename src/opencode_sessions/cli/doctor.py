@@ -22,6 +22,7 @@ from rich.text import Text
 
 from opencode_sessions.cli.database import DEFAULT_DATABASE, connect, missing_tables, parse_database_url
 from opencode_sessions.cli.exits import DONE, FAILED
+from opencode_sessions.cli.naming import command
 from opencode_sessions.errors import (
     ConfigurationError,
     CredentialsRefusedError,
@@ -149,7 +150,7 @@ def _binary(*, needed: bool) -> Finding:
 def _server(url: str | None) -> Finding:
     what = "server"
     asked_for = url is not None or "OPENCODE_BASE_URL" in os.environ
-    start = "opencode-sessions serve --offline, in another terminal; or chat --offline"
+    start = f"{command()} serve --offline, in another terminal; or chat --offline"
     try:
         with Client(url) as client:
             address = client.address.base_url

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from opencode_sessions.cli.naming import command
 from opencode_sessions.cli.servers import DATA_FOLDER, managed_server
 from opencode_sessions.errors import OpencodeError
 from opencode_sessions.wire.server import OpencodeServer
@@ -65,7 +66,7 @@ def _introduce(console: Console, server: OpencodeServer, *, password_is_known: b
             console.print(f"export {name}={escape(shlex.quote(value))}")
     if password_is_known:
         console.print(f"[dim]# {_PASSWORD}: the one that is set here[/]")
-    console.print("opencode-sessions chat\n")
+    console.print(f"{escape(command())} chat\n")
 
 
 def _wait(server: OpencodeServer) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
+from opencode_sessions.cli.naming import command
 from opencode_sessions.cli.policy import SERVER_CONFIG
 from opencode_sessions.errors import ConfigurationError, RequestTimedOutError, ServerUnreachableError
 from opencode_sessions.testing import DEFAULT_RULE, Rule, ScriptedModel
@@ -58,7 +59,7 @@ def reach(url: str | None) -> Iterator[Reached]:
             health = client.health()
         except (ServerUnreachableError, RequestTimedOutError) as error:
             raise ServerUnreachableError(
-                f"no OpenCode server answers at {address}. Start one with `opencode-sessions serve --offline` in "
+                f"no OpenCode server answers at {address}. Start one with `{command()} serve --offline` in "
                 "another terminal and do what it prints, or add --offline for a server of this chat's own",
                 request=error.request,
             ) from error
