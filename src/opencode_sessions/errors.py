@@ -11,7 +11,7 @@
     │   ├── RecordGoneError              it was deleted meanwhile
     │   └── OpenTransactionError         the caller holds a transaction open
     ├── TurnError
-    │   ├── TurnInProgressError          somebody else runs this turn
+    │   ├── TurnInProgressError          this turn, or another in its session, is running
     │   ├── TurnTakenError               it was ended or taken elsewhere while it ran here
     │   └── TurnTimeoutError             it did not end within its deadline
     ├── ServerStartError                 a managed server did not come up
@@ -130,7 +130,7 @@ class TurnError(OpencodeError):
 
 
 class TurnInProgressError(TurnError):
-    """The message's turn is running, here or elsewhere, or its runner died in it."""
+    """The message's turn is running, or its runner died in it; or its session still answers another prompt."""
 
 
 class TurnTakenError(TurnError):

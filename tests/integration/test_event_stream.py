@@ -254,6 +254,19 @@ def test_a_forked_child_opens_its_own_stream_and_leaves_the_parents_alone(stage,
         os.close(write)
 
 
+def test_a_forked_child_that_closes_the_client_leaves_the_parents_stream_open(stage, client):
+    with client.subscribe("ses_1") as events:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                client.close()
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        stage.send(idle("ses_1"))
+        assert events.next(5) == SessionIdle(session_id="ses_1")
+
+
 def test_the_async_face_does_the_same(stage):
     async def main():
         async with aio.Client(stage.url, timeouts=Timeouts(silence=1.0)) as client:

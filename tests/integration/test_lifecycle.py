@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from opencode_sessions import Client, Session, allow, ask, deny, errors
+from opencode_sessions import Client, Session, allow, ask, deny, errors, new_session_id
 from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.store.memory import MemoryRecord, MemoryRecordStore
 
@@ -115,6 +115,14 @@ def test_recreate_of_what_was_replaced_already_is_found(client, record):
     late = Session(record)
     assert late.recreate(client, stale=stale) == fresh
     assert not late.just_created
+
+
+def test_recreate_of_what_was_reserved_and_never_made_makes_it_and_keeps_it(client, record):
+    record.opencode_session_id = reserved = new_session_id()
+    session = Session(record)
+    assert session.recreate(client) == reserved
+    assert session.just_created
+    assert client.get(reserved).id == reserved
 
 
 def test_recreate_without_a_session_is_ensure(client, record):
@@ -314,6 +322,13 @@ def test_an_on_error_that_raises_is_contained_and_logged(record, caplog):
         Session(record, on_error=broken).abort(nobody)
     assert "on_error itself failed" in caplog.text
     assert "abort failed for" in caplog.text
+
+
+def test_an_asynchronous_on_error_is_refused_for_nobody_would_await_it(record):
+    async def on_error(error, context): ...
+
+    with pytest.raises(errors.ConfigurationError, match="ordinary function"):
+        Session(record, on_error=on_error)
 
 
 def test_what_is_no_record_is_said_with_what_to_do():

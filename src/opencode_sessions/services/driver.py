@@ -1,8 +1,8 @@
 """A first turn: one prompt, its answer as it streams, and the row that says how it ended.
 
-    ensure → take → subscribe → send → follow, storing a snapshot now and then → finish
+    ensure → not busy? → take → subscribe → send → follow, storing a snapshot now and then → finish
 
-The exchange that the server stored is authoritative. A runner that dies in the middle leaves its row
+The exchange that the server stored is authoritative. A runner that is killed in the middle leaves its row
 `streaming`; a row that has ended is answered from what it holds.
 """
 
@@ -12,7 +12,9 @@ import logging
 from dataclasses import dataclass
 
 from opencode_sessions.errors import (
+    ConnectionLostError,
     OpencodeError,
+    RequestTimedOutError,
     SessionNotFoundError,
     StaleSessionError,
     TurnInProgressError,
@@ -24,12 +26,16 @@ from opencode_sessions.services.following import Deadlines, Follower
 from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.services.observing import Contained, Observer
 from opencode_sessions.services.ports import Events, TurnWire
+from opencode_sessions.services.reporting import ErrorContext
 from opencode_sessions.services.results import TurnResult, outcome, snapshot
 from opencode_sessions.store.messages import MessageStore, TurnStatus
 
 __all__ = ["TurnDriver", "TurnOptions"]
 
 _log = logging.getLogger("opencode_sessions.turn")
+
+_UNTIL_IDLE = (0.1, 0.2, 0.4, 0.8)
+"""Seconds to wait for a session that was only just aborted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +85,12 @@ class TurnDriver:
         if found.status is TurnStatus.STREAMING:
             raise self._in_progress()
         session_id = await self._lifecycle.ensure(wire)
+        await self._refuse_busy(wire, session_id)
         just_created = self._lifecycle.just_created
         prompt_id = new_message_id()
         if not await self._store.start(None, prompt_id):
             raise self._in_progress()
         self._reply = Reply(session_id, prompt_id)
-        self._lifecycle.aborted = False
         began = wire.clock.monotonic()
         failure: OpencodeError | None = None
         try:
@@ -92,7 +98,14 @@ class TurnDriver:
         except OpencodeError as error:
             _log.warning("the turn of %s failed: %s", self._store.key, error)
             failure = error
-        end = outcome(self._reply, found.prompt, failure, aborted=self._lifecycle.aborted)
+        except GeneratorExit:
+            raise  # nothing may be awaited any more
+        except (
+            BaseException
+        ) as error:  # a cancelled task, Ctrl-C, a database: the row must not stay `streaming`
+            await self._break_off(wire, found.prompt, error)
+            raise
+        end = outcome(self._reply, found.prompt, failure)
         if not await self._store.finish(self._reply.prompt_id, end):
             return TurnResult.of(await self._store.load())
         self._store.remember(end)
@@ -105,6 +118,34 @@ class TurnDriver:
         )
         self._observer.tell(lambda observer: observer.finished(result))
         return result
+
+    async def _refuse_busy(self, wire: TurnWire, session_id: str) -> None:
+        """A second prompt in a busy session would be answered within the first one's turn, or never."""
+        if self._lifecycle.just_created:
+            return
+        for pause in _UNTIL_IDLE:
+            if not await wire.busy(session_id):
+                return
+            await wire.clock.sleep(pause)
+        raise TurnInProgressError(
+            f"session {session_id} is still answering another prompt: wait for that turn, or abort it; "
+            f"the turn of {self._store.key} stays pending",
+            message_key=self._store.key,
+        )
+
+    async def _break_off(self, wire: TurnWire, prompt: str, cause: BaseException) -> None:
+        """Stop the agent and end the row, as well as it goes; `cause` is on its way up."""
+        await self._lifecycle.abort(wire, self._reply.session_id)
+        status = TurnStatus.FAILED if isinstance(cause, Exception) else TurnStatus.CANCELLED
+        self._reply.error = {"name": type(cause).__name__, "message": str(cause)}
+        try:
+            await self._store.finish(self._reply.prompt_id, snapshot(self._reply, prompt, status))
+        except Exception as error:  # noqa: BLE001 - the cause is what is raised
+            self._report("finish", error)
+
+    def _report(self, action: str, error: Exception) -> None:
+        context = ErrorContext(action, self._lifecycle.store.key, self._reply.session_id)
+        self._lifecycle.report(error, context)
 
     async def _converse(self, wire: TurnWire, prompt: str) -> None:
         """Send and follow; where the session turns out to be gone, once more in a fresh one."""
@@ -133,6 +174,9 @@ class TurnDriver:
                 )
             except SessionNotFoundError:
                 return False
+            except (RequestTimedOutError, ConnectionLostError) as error:
+                # It may have arrived: what is stored will tell, and else the deadline for a start.
+                _log.warning("the prompt of %s was sent, but not acknowledged: %s", self._store.key, error)
             await self._follow(wire, events, prompt)
         finally:
             events.close()
@@ -140,7 +184,14 @@ class TurnDriver:
 
     async def _follow(self, wire: TurnWire, events: Events, prompt: str) -> None:
         async def store(reply: Reply) -> None:
-            if not await self._store.snapshot(reply.prompt_id, snapshot(reply, prompt)):
+            try:
+                stored = await self._store.snapshot(reply.prompt_id, snapshot(reply, prompt))
+            except OpencodeError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a snapshot is a courtesy: the next one, or the end, will do
+                self._report("snapshot", error)
+                return
+            if not stored:
                 raise TurnTakenError(
                     f"the turn of {self._store.key} was ended elsewhere", message_key=self._store.key
                 )
@@ -157,7 +208,8 @@ class TurnDriver:
         try:
             self._reply = await follower.follow(events)
         except OpencodeError:
-            await self._lifecycle.abort(wire)  # nobody listens to it any more
+            if self._reply.messages:  # else what runs there is another prompt's answer
+                await self._lifecycle.abort(wire, self._reply.session_id)  # nobody listens to it any more
             raise
         finally:
             self._first_token = follower.first_token

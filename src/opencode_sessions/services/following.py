@@ -74,6 +74,7 @@ class Follower:
         self.reply = reply
         self._sent = self._heard = self._looked = self._stored = clock.monotonic()
         self._unstored = False
+        self._trouble = ""
         self.first_token: float | None = None
 
     async def follow(self, events: Events) -> Reply:
@@ -107,9 +108,9 @@ class Follower:
         if isinstance(event, Gap):
             self._observer.tell(lambda observer: observer.gap(event.reason))
             return await self._look()
+        self._heard = self._clock.monotonic()  # a sub-agent's events are signs of life, too
         if event.session_id != self.reply.session_id:
             return None
-        self._heard = self._clock.monotonic()
         self._tell(self.reply.apply(event))
         if isinstance(event, SessionStatus):
             self._observer.tell(lambda observer: observer.status(event))
@@ -128,6 +129,7 @@ class Follower:
         try:
             for pause in (*_SETTLE, None):
                 stored = await self._read()
+                self._trouble = ""
                 if stored.final:
                     return stored
                 if await self._busy() or not self._may_be_over(stored):
@@ -139,6 +141,7 @@ class Follower:
                 await self._clock.sleep(pause)
         except _PASSING as error:
             _log.debug("the state of %s cannot be read now: %s", self._key, error)
+            self._trouble = f"; its state cannot be read: {error}"
         finally:
             self._looked = self._clock.monotonic()
         return None
@@ -149,7 +152,7 @@ class Follower:
         return Reply.of(self.reply.session_id, self.reply.prompt_id, messages)
 
     async def _busy(self) -> bool:
-        return self.reply.session_id in await self._wire.status()
+        return await self._wire.busy(self.reply.session_id)
 
     def _may_be_over(self, stored: Reply) -> bool:
         """Not while nothing came at all: a session that was only just prompted is not busy yet either."""
@@ -174,4 +177,6 @@ class Follower:
             self._expire(f"got no sign of an answer within {limits.start:g} s", limits.start)
 
     def _expire(self, what: str, seconds: float) -> NoReturn:
-        raise TurnTimeoutError(f"the turn of {self._key} {what}", message_key=self._key, seconds=seconds)
+        raise TurnTimeoutError(
+            f"the turn of {self._key} {what}{self._trouble}", message_key=self._key, seconds=seconds
+        )

@@ -60,7 +60,6 @@ class Lifecycle:
     ) -> None:
         self.store = store
         self.just_created = False
-        self.aborted = False
         self.report = Reporter(on_error)
         self._permissions_for = permissions_for
         self._namespace = namespace
@@ -76,13 +75,11 @@ class Lifecycle:
         stale = stale or self._returned or self.store.seen or (await self.store.load()).session_id
         return await self._walk(wire, stale=stale)
 
-    async def abort(self, wire: SessionWire) -> None:
-        """Stop what the session does. Never raises."""
-        session_id = None
+    async def abort(self, wire: SessionWire, session_id: str | None = None) -> None:
+        """Stop what this session does; without one, the record's own. Never raises."""
         try:
-            session_id = (await self.store.load()).session_id
+            session_id = session_id or (await self.store.load()).session_id
             if session_id is not None:
-                self.aborted = True
                 await wire.abort(session_id)
         except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised
             self._swallow("abort", session_id, error)
@@ -105,8 +102,9 @@ class Lifecycle:
                 replaced = replaced or stale
             elif not await self._is_named(wire, state.session_id):
                 continue
-            if replaced is not None:
-                # Whoever reserved knows it; whoever confirmed may stand in for one that died.
+            # Whoever reserved knows what it replaced; whoever confirmed may stand in for one that died. An id
+            # that was reserved and not yet made is what a recreate finishes, and replaces nothing.
+            if replaced is not None and replaced != state.session_id:
                 await self._discard(wire, replaced, "delete_replaced")
             return self._found(RecordState(state.session_id, ready=True))
         raise OpencodeError(

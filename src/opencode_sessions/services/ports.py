@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Protocol
 
-from opencode_sessions.protocol.events import Event, SessionStatus
+from opencode_sessions.protocol.events import Event
 from opencode_sessions.protocol.permissions import Rule
 from opencode_sessions.protocol.values import Message
 
@@ -41,7 +41,7 @@ class ExchangeWire(Protocol):
     """What reading the state of a turn asks of a server."""
 
     def messages(self, session_id: str, /, *, page_size: int = ...) -> AsyncIterator[Message]: ...
-    async def status(self) -> Mapping[str, SessionStatus]: ...
+    async def busy(self, session_id: str, /) -> bool: ...
 
 
 class TurnWire(SessionWire, ExchangeWire, Protocol):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from opencode_sessions.errors import ConfigurationError
 
 __all__ = ["ErrorContext", "OnError", "Reporter"]
 
@@ -16,7 +19,7 @@ class ErrorContext:
     """What was being done when an error was swallowed.
 
     Attributes:
-        action: `abort`, `delete_replaced`, `delete_unconfirmed`, `observe`.
+        action: `abort`, `delete_replaced`, `delete_unconfirmed`, `observe`, `snapshot`, `finish`.
         record: What names the row.
         session_id: The session that it concerns.
     """
@@ -45,6 +48,10 @@ class Reporter:
     """Hands a swallowed error to the host, and contains what the host's function raises."""
 
     def __init__(self, on_error: OnError | None) -> None:
+        if inspect.iscoroutinefunction(on_error):
+            raise ConfigurationError(
+                "on_error must be an ordinary function, also with opencode_sessions.aio: nobody would await it"
+            )
         self._on_error = on_error or log_error
 
     def __call__(self, error: Exception, context: ErrorContext) -> None:

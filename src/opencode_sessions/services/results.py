@@ -81,24 +81,29 @@ def snapshot(reply: Reply, prompt: str, status: TurnStatus = TurnStatus.STREAMIN
     )
 
 
-def outcome(
-    reply: Reply, prompt: str, failure: OpencodeError | None = None, *, aborted: bool = False
-) -> MessageState:
-    """The terminal state of a turn whose events are over, or that failed on our side.
-
-    An abort while the server waits to try a provider again leaves no error (1.18.33): only who asked for
-    it (`aborted`) knows why the answer ends there.
-    """
+def outcome(reply: Reply, prompt: str, failure: OpencodeError | None = None) -> MessageState:
+    """The terminal state of a turn whose events are over, or that failed on our side."""
     if reply.error is not None:
         cancelled = reply.error.get("name") == _ABORTED
     else:
-        cancelled = aborted and failure is None and not reply.final
+        # An abort while the server waits to try a provider again leaves no error, and no finish (1.18.33).
+        cancelled = (
+            failure is None and reply.last is not None and reply.last.completed and not reply.last.finish
+        )
     if cancelled:
         return snapshot(reply, prompt, TurnStatus.CANCELLED)
     if failure is not None:
         reply.error = {"name": type(failure).__name__, "message": str(failure)}
-    elif reply.error is None and reply.last is None:
-        reply.error = {"name": "NoAnswer", "message": "the session went idle without answering the prompt"}
     elif reply.error is None and not reply.final:
-        reply.error = {"name": "Abandoned", "message": "the server stopped in the middle of the answer"}
+        reply.error = _unfinished(reply)
     return snapshot(reply, prompt, TurnStatus.FAILED if reply.error is not None else TurnStatus.COMPLETED)
+
+
+def _unfinished(reply: Reply) -> dict[str, str]:
+    """Why an answer is over and not final, as far as what is stored tells."""
+    if reply.last is None:
+        return {"name": "NoAnswer", "message": "the session went idle without answering the prompt"}
+    if reply.last.completed:
+        said = "the session stopped after a tool call: was a permission or a question rejected?"
+        return {"name": "Stopped", "message": said}
+    return {"name": "Abandoned", "message": "the server stopped in the middle of the answer"}

@@ -72,9 +72,12 @@ class Turn(_Turn[Session, Client]):
 
         A message whose turn has ended is answered from its row. What goes wrong before the turn is taken is
         raised, and the row stays `pending`; what goes wrong later is the turn's end: `failed`, with its error.
+        What breaks in from outside meanwhile (Ctrl-C, a cancelled task, the database's errors) stops the agent,
+        ends the row, and is raised.
 
         Raises:
-            TurnInProgressError: It is running already, or its runner died in it.
+            TurnInProgressError: It is running already, or its runner died in it; or its session still answers
+                another prompt, and this one stays `pending`: one turn at a time for a record.
             OpencodeError: As `Session.ensure`.
         """
         return complete(self._core.run(blocking_wire(self._client)))

@@ -178,6 +178,14 @@ class Api:
         """The sessions of its sub-agents."""
         return [v1.parse_session(body) for body in await self._json(v1.children(session_id))]
 
+    async def busy(self, session_id: str) -> bool:
+        """Does the session work, or wait to retry? Asked of its own directory, whatever this client's is."""
+        try:
+            directory = (await self.get(session_id)).directory
+        except SessionNotFoundError:
+            return False
+        return session_id in await self._json(v1.status(directory=directory))
+
     async def status(self) -> Mapping[str, SessionStatus]:
         """The busy and retrying sessions of this client's directory, by id.
 

@@ -67,6 +67,7 @@ class Client:
     list = blocking_iterator(Api.list)
     children = blocking(Api.children)
     status = blocking(Api.status)
+    busy = blocking(Api.busy)
     fork = blocking(Api.fork)
     revert = blocking(Api.revert)
     unrevert = blocking(Api.unrevert)

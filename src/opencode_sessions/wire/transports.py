@@ -154,13 +154,15 @@ class BlockingTransport(_Httpx):
 
     def interrupt(self) -> None:
         """See `Transport.interrupt`: a thread that blocks in a read of a socket is woken."""
+        if self._pid != os.getpid():  # a forked child's: they are its parent's, whom it would cut off
+            return
         for carrier in list(self._sockets):
             with suppress(OSError):
                 carrier.shutdown(socket.SHUT_RDWR)
 
     async def close(self) -> None:
         """See `Transport.close`."""
-        self._client.close()
+        self._http.close()
 
 
 class SuspendingTransport(_Httpx):

@@ -1,0 +1,241 @@
+"""A turn ends, and its row tells the truth, whatever breaks in from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import httpx2
+import pytest
+
+from opencode_sessions import (
+    Client,
+    Deadlines,
+    Observer,
+    OpencodeServer,
+    Session,
+    Turn,
+    aio,
+    allow,
+    ask,
+    errors,
+)
+from opencode_sessions.protocol.events import PermissionAsked
+from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
+from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.testing import DEFAULT_RULE, Refusal, Rule, Script, ScriptedModel, Step
+
+SLOW = "!slow 0.2\n!say " + "word " * 40
+
+
+def allow_all(_):
+    return [allow("*")]
+
+
+@pytest.fixture
+def record():
+    return MemoryRecord("An end")
+
+
+def session_of(record, **more):
+    return Session(record, **({"permissions_for": allow_all} | more))
+
+
+class AtFirstWord(Observer):
+    """Does something once, when the first word has come."""
+
+    def __init__(self, act):
+        self._act = act
+
+    def changed(self, change, reply):
+        act = self._act if reply.text else None
+        if act is not None:
+            self._act = None
+            act()
+
+
+def wait_until(condition, seconds=15):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+
+
+def test_ctrl_c_stops_the_agent_and_cancels_the_row(client, record):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    message = MemoryMessage(SLOW)
+    with pytest.raises(KeyboardInterrupt):
+        Turn(message, session_of(record), client, observer=AtFirstWord(interrupt)).run()
+    assert message.state.status is TurnStatus.CANCELLED
+    assert message.state.content.startswith("word")
+    wait_until(lambda: not client.busy(record.opencode_session_id))
+
+
+def test_a_cancelled_task_stops_the_agent_and_cancels_the_row(server, record):
+    message = MemoryMessage(SLOW)
+
+    async def main():
+        async with aio.Client(server.url, password=server.password) as client:
+            session = aio.Session(record, permissions_for=allow_all)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(aio.Turn(message, session, client).run(), 2)
+            while await client.busy(record.opencode_session_id):  # noqa: ASYNC110 - only the server knows
+                await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+    assert message.state.status is TurnStatus.CANCELLED
+
+
+def test_a_snapshot_that_cannot_be_stored_is_reported_and_the_turn_goes_on(client, record):
+    message, reported = MemoryMessage("!slow 0.1\n!say one two three four five six seven"), []
+    store = MemoryMessageStore(message)
+    original, failures = store.snapshot, [OSError("the database was elsewhere for a moment")]
+
+    async def snapshot(prompt_id, state):
+        if failures:
+            raise failures.pop()
+        return await original(prompt_id, state)
+
+    store.snapshot = snapshot
+    session = session_of(record, on_error=lambda *what: reported.append(what))
+    result = Turn(message, session, client, store=store).run()
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, "one two three four five six seven")
+    ((error, context),) = reported
+    assert isinstance(error, OSError)
+    assert context.action == "snapshot"
+
+
+def test_an_end_that_cannot_be_stored_is_raised_for_the_row_does_not_know_it(client, record):
+    message = MemoryMessage("hello")
+    store = MemoryMessageStore(message)
+
+    async def finish(prompt_id, state):
+        raise OSError("the database is gone")
+
+    store.finish = finish
+    with pytest.raises(OSError, match="the database is gone"):
+        Turn(message, session_of(record), client, store=store).run()
+    assert message.state.status is TurnStatus.STREAMING
+
+
+class Forgetful(httpx2.HTTPTransport):
+    """Loses the answer to a prompt that has arrived."""
+
+    def handle_request(self, request):
+        response = super().handle_request(request)
+        if request.url.path.endswith("/prompt_async"):
+            response.read()
+            raise httpx2.ReadTimeout("no answer in time", request=request)
+        return response
+
+
+def test_a_prompt_whose_acknowledgement_is_lost_is_followed_all_the_same(server, record):
+    with Client(server.url, password=server.password, transport=Forgetful()) as client:
+        result = Turn(MemoryMessage("did it arrive?"), session_of(record), client).run()
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, 'You said: "did it arrive?".')
+
+
+def test_a_session_that_is_busy_refuses_a_second_turn_which_stays_pending(client, record):
+    first, second = MemoryMessage(SLOW), MemoryMessage("me too")
+    running = threading.Thread(target=Turn(first, session_of(record), client).run)
+    running.start()
+    wait_until(lambda: record.opencode_session_id and client.busy(record.opencode_session_id))
+    with pytest.raises(errors.TurnInProgressError, match="another prompt"):
+        Turn(second, session_of(record), client).run()
+    assert second.state.status is TurnStatus.PENDING
+    running.join(30)
+    assert first.state.status is TurnStatus.COMPLETED
+    assert Turn(second, session_of(record), client).run().status is TurnStatus.COMPLETED
+
+
+def test_a_turn_whose_session_was_replaced_leaves_the_fresh_ones_answer_alone(client, record):
+    stale = MemoryMessage(SLOW)
+    running = threading.Thread(target=Turn(stale, session_of(record), client).run)
+    running.start()
+    wait_until(lambda: stale.state.content)
+    session_of(record).recreate(client)
+    result = Turn(MemoryMessage("!slow 0.1\n!say one two three four five"), session_of(record), client).run()
+    running.join(30)
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, "one two three four five")
+    assert stale.state.status in (TurnStatus.FAILED, TurnStatus.CANCELLED)
+
+
+def test_a_quiet_tool_in_another_directory_than_the_clients_is_not_the_end(server, client, record, tmp_path):
+    with Client(server.url, password=server.password, directory=str(tmp_path)) as maker:
+        session_of(record).ensure(maker)
+    prompt = '!tool bash {"command": "sleep 3", "description": "wait"}\n!say it is built'
+    deadlines = Deadlines(look=0.5)
+    result = Turn(MemoryMessage(prompt), session_of(record), client, deadlines=deadlines).run()
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, "it is built")
+
+
+def test_a_busy_sub_agent_is_no_silence(client, record):
+    task = '{"description": "count", "subagent_type": "general", "prompt": "!slow 0.3\\n!say a b c d e f g h i j"}'
+    message = MemoryMessage(f"!tool task {task}\n!say counted")
+    result = Turn(message, session_of(record), client, deadlines=Deadlines(silence=2)).run()
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, "counted")
+
+
+def test_a_rejected_permission_ends_the_turn_and_says_so(client, record):
+    asking = session_of(record, permissions_for=lambda _: [ask("bash")])
+    with client.subscribe() as events:
+        rejecting = threading.Thread(target=reject_first, args=(client, events))
+        rejecting.start()
+        prompt = '!tool bash {"command": "echo hi", "description": "greet"}'
+        result = Turn(MemoryMessage(prompt), asking, client).run()
+        rejecting.join(20)
+    assert result.status is TurnStatus.FAILED
+    assert result.error["name"] == "Stopped"
+    assert result.tools[0]["status"] == "error"
+
+
+def reject_first(client, events):
+    for event in events:
+        if isinstance(event, PermissionAsked):
+            client.answer_permission(event.session_id, event.request_id, "reject")
+            return
+
+
+def test_a_turn_in_which_the_server_compacts_the_conversation_goes_on_to_its_answer(record):
+    refused = []
+
+    def too_long_once(_):
+        refused.append(True)
+        if len(refused) == 1:
+            return Script(Step(trouble=Refusal(400, "prompt is too long: 250000 tokens > 200000 maximum")))
+        return Script(Step(say="the answer after all"))
+
+    rules = [
+        Rule(when="conversation so far", reply=Script(Step(say="a summary"))),
+        Rule(when="too much", reply=too_long_once),
+        DEFAULT_RULE,
+    ]
+    with (
+        ScriptedModel(rules) as model,
+        OpencodeServer(config=model.config()) as server,
+        Client(server.url, password=server.password) as client,
+    ):
+        Turn(MemoryMessage("hello"), session_of(record), client).run()
+        result = Turn(MemoryMessage("too much"), session_of(record), client).run()
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, "the answer after all")
+
+
+def test_a_server_that_is_killed_and_stays_away_ends_the_turn_and_says_why(own_server, record):
+    server = own_server()
+    with Client(server.url, password=server.password) as client:
+        message = MemoryMessage(SLOW)
+        turn = Turn(
+            message,
+            session_of(record, on_error=lambda *_: None),
+            client,
+            observer=AtFirstWord(server.kill),
+            deadlines=Deadlines(silence=4, look=1),
+        )
+        result = turn.run()
+    assert result.status is TurnStatus.FAILED
+    assert result.error["name"] == "TurnTimeoutError"
+    assert "cannot be read" in result.error["message"]
+    assert message.state.content.startswith("word")
