@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from opencode_sessions import Client, Session, allow, ask, deny, errors, new_session_id
+from opencode_sessions import Client, Observer, Session, Turn, allow, ask, deny, errors, new_session_id
 from opencode_sessions.services.lifecycle import Lifecycle
-from opencode_sessions.store.memory import MemoryRecord, MemoryRecordStore
+from opencode_sessions.store.memory import MemoryMessage, MemoryRecord, MemoryRecordStore
 
 RULES = [allow("edit", "docs/*"), deny("bash"), ask("webfetch")]
 
@@ -329,6 +329,14 @@ def test_an_asynchronous_on_error_is_refused_for_nobody_would_await_it(record):
 
     with pytest.raises(errors.ConfigurationError, match="ordinary function"):
         Session(record, on_error=on_error)
+
+
+def test_an_asynchronous_observer_is_refused_likewise(client, record):
+    class Waiting(Observer):
+        async def finished(self, result): ...
+
+    with pytest.raises(errors.ConfigurationError, match=r"Waiting\.finished"):
+        Turn(MemoryMessage("hello"), Session(record), client, observer=Waiting())
 
 
 def test_what_is_no_record_is_said_with_what_to_do():

@@ -286,7 +286,8 @@ def test_a_server_killed_in_the_middle_and_started_again_ends_the_turn(own_serve
 
         killer = Killer()
         message = MemoryMessage("!slow 0.1\n!say one two three four five six seven eight")
-        result = Turn(message, session, client, observer=killer).run()
+        # No look of its own accord: only the gap tells.
+        result = Turn(message, session, client, observer=killer, deadlines=Deadlines(look=60)).run()
     assert killer.gaps == 1
     assert result.status is TurnStatus.FAILED
     assert result.error["name"] == "Abandoned"

@@ -253,3 +253,26 @@ def test_a_json_body_that_is_huge_is_cut_in_the_error():
         client.get("ses_1")
     assert len(caught.value.body) == 2000
     assert caught.value.body == huge.text[:2000]
+
+
+@pytest.mark.parametrize("body", [None, [], {}, 3, "text", [[]], {"data": 1}, [None]])
+def test_json_of_an_unknown_shape_is_no_key_error(body):
+    calls = [
+        lambda client: client.get("ses_1"),
+        lambda client: client.message("ses_1", "msg_1"),
+        lambda client: client.create(title="t"),
+        lambda client: client.health(),
+    ]
+    for call in calls:
+        with Scene(json_answer(200, body)).client() as client, pytest.raises(errors.NotOpencodeError):
+            call(client)
+    for call in (lambda client: client.status(), lambda client: client.pending_permissions()):
+        with Scene(json_answer(200, 3)).client() as client, pytest.raises(errors.NotOpencodeError):
+            call(client)
+
+
+def test_a_closed_client_says_so():
+    client = Scene(json_answer(200, {"id": "ses_1"})).client()
+    client.close()
+    with pytest.raises(errors.ServerUnreachableError, match="closed"):
+        client.get("ses_1")

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opencode_sessions.protocol import events
-from opencode_sessions.wire import v1
+from opencode_sessions.wire.v1 import answers, frames, routes
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
     max_leaves=12,
 )
-known_kinds = st.sampled_from(sorted(v1._PARSERS))
+known_kinds = st.sampled_from(sorted(frames._PARSERS))
 known_keys = st.sampled_from(
     [
         "info",
@@ -40,16 +40,16 @@ def frame(kind, **properties):
 
 @given(json_values)
 def test_any_json_is_an_event(value):
-    assert isinstance(v1.parse_event(value), events.Event)
+    assert isinstance(frames.parse_event(value), events.Event)
 
 
 @given(known_kinds, half_known)
 def test_a_known_kind_of_a_strange_shape_never_raises(kind, properties):
-    assert isinstance(v1.parse_event(frame(kind, **properties)), events.Event)
+    assert isinstance(frames.parse_event(frame(kind, **properties)), events.Event)
 
 
 def test_an_unknown_kind_passes_through_as_such():
-    event = v1.parse_event(frame("file.edited", file="a.txt", sessionID="ses_1"))
+    event = frames.parse_event(frame("file.edited", file="a.txt", sessionID="ses_1"))
     assert event == events.Unknown(
         kind="file.edited",
         properties={"file": "a.txt", "sessionID": "ses_1"},
@@ -59,7 +59,7 @@ def test_an_unknown_kind_passes_through_as_such():
 
 
 def test_a_frame_of_the_one_directory_stream_is_read_too():
-    assert v1.parse_event({"type": "server.heartbeat", "properties": {}}) == events.Heartbeat()
+    assert frames.parse_event({"type": "server.heartbeat", "properties": {}}) == events.Heartbeat()
 
 
 def test_an_assistant_message_carries_parent_end_error_and_bill():
@@ -73,7 +73,7 @@ def test_an_assistant_message_carries_parent_end_error_and_bill():
         "cost": 0.5,
         "tokens": {"input": 3, "output": 4, "reasoning": 5, "cache": {"read": 6, "write": 7}},
     }
-    event = v1.parse_event(frame("message.updated", sessionID="ses_1", info=info))
+    event = frames.parse_event(frame("message.updated", sessionID="ses_1", info=info))
     assert isinstance(event, events.MessageChanged)
     message = event.message
     assert (message.parent_id, message.completed, message.cost) == ("msg_1", True, 0.5)
@@ -90,19 +90,19 @@ def test_an_assistant_message_carries_parent_end_error_and_bill():
 )
 def test_a_rejected_question_has_no_answers(question, answers):
     kind = question.pop("type")
-    event = v1.parse_event(frame(kind, sessionID="ses_1", requestID="que_1", **question))
+    event = frames.parse_event(frame(kind, sessionID="ses_1", requestID="que_1", **question))
     assert event.answers == answers
 
 
 def test_both_error_shapes_read_alike():
-    assert v1.flat_error({"name": "A", "data": {"message": "m"}}) == {"name": "A", "message": "m"}
-    assert v1.flat_error({"_tag": "B", "message": "m"}) == {"name": "B", "message": "m"}
-    assert v1.flat_error("odd") == {"name": "UnknownError", "message": "odd"}
+    assert answers.flat_error({"name": "A", "data": {"message": "m"}}) == {"name": "A", "message": "m"}
+    assert answers.flat_error({"_tag": "B", "message": "m"}) == {"name": "B", "message": "m"}
+    assert answers.flat_error("odd") == {"name": "UnknownError", "message": "odd"}
 
 
 def test_a_repetition_is_told_by_its_head():
     repetition = {"directory": "/srv", "payload": {"type": "sync", "syncEvent": {}}}
-    assert v1.is_repetition(json.dumps(repetition, separators=(",", ":")).encode())
+    assert frames.is_repetition(json.dumps(repetition, separators=(",", ":")).encode())
 
 
 def test_what_only_speaks_of_a_repetition_is_none():
@@ -110,17 +110,17 @@ def test_what_only_speaks_of_a_repetition_is_none():
     about["directory"] = '/srv/"payload":{"type":"sync"'
     data = json.dumps(about, separators=(",", ":")).encode()
     assert b'"payload":{"type":"sync"' in data
-    assert not v1.is_repetition(data)
-    assert not v1.is_repetition(b"not json at all")
+    assert not frames.is_repetition(data)
+    assert not frames.is_repetition(b"not json at all")
 
 
 def test_rules_are_patched_only_when_given():
-    assert v1.update("ses_1", title="t", rules=None, metadata=None).json == {"title": "t"}
-    assert v1.update("ses_1", title=None, rules=[], metadata=None).json == {"permission": []}
+    assert routes.update("ses_1", title="t", rules=None, metadata=None).json == {"title": "t"}
+    assert routes.update("ses_1", title=None, rules=[], metadata=None).json == {"permission": []}
 
 
 def test_tools_is_never_sent_with_a_prompt():
-    request = v1.prompt(
+    request = routes.prompt(
         "ses_1", message_id="msg_1", parts=[], agent="a", model="p/m/x", system=None, variant=None
     )
     assert request.json == {

@@ -1,6 +1,6 @@
 """What the server says, as typed values.
 
-A dialect (`wire/v1.py`) turns the server's JSON into these; nothing above it sees that JSON. An event
+A dialect (`wire/v1`) turns the server's JSON into these; nothing above it sees that JSON. An event
 of an unknown kind is an `Unknown`, never an error.
 """
 

@@ -28,11 +28,14 @@ from opencode_sessions.services.observing import Contained, Observer
 from opencode_sessions.services.ports import Events, TurnWire
 from opencode_sessions.services.reporting import ErrorContext
 from opencode_sessions.services.results import TurnResult, outcome, snapshot
-from opencode_sessions.store.messages import MessageStore, TurnStatus
+from opencode_sessions.store.messages import MessageState, MessageStore, TurnStatus
 
 __all__ = ["TurnDriver", "TurnOptions"]
 
 _log = logging.getLogger("opencode_sessions.turn")
+
+_UNTIL_STORED = (0.2, 1.0, 3.0)
+"""Seconds between the tries to store the end of a turn."""
 
 _UNTIL_IDLE = (0.1, 0.2, 0.4, 0.8)
 """Seconds to wait for a session that was only just aborted."""
@@ -100,13 +103,12 @@ class TurnDriver:
             failure = error
         except GeneratorExit:
             raise  # nothing may be awaited any more
-        except (
-            BaseException
-        ) as error:  # a cancelled task, Ctrl-C, a database: the row must not stay `streaming`
+        except BaseException as error:
+            # A cancelled task, Ctrl-C, an error of the database: the row must not stay `streaming`.
             await self._break_off(wire, found.prompt, error)
             raise
         end = outcome(self._reply, found.prompt, failure)
-        if not await self._store.finish(self._reply.prompt_id, end):
+        if not await self._finish(wire, end):
             return TurnResult.of(await self._store.load())
         self._store.remember(end)
         result = TurnResult.of(
@@ -118,6 +120,18 @@ class TurnDriver:
         )
         self._observer.tell(lambda observer: observer.finished(result))
         return result
+
+    async def _finish(self, wire: TurnWire, end: MessageState) -> bool:
+        """Store the end; a database that is elsewhere for a moment is asked again."""
+        for pause in _UNTIL_STORED:
+            try:
+                return await self._store.finish(self._reply.prompt_id, end)
+            except OpencodeError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever the host's database raises
+                _log.warning("the end of %s cannot be stored now: %s", self._store.key, error)
+            await wire.clock.sleep(pause)
+        return await self._store.finish(self._reply.prompt_id, end)
 
     async def _refuse_busy(self, wire: TurnWire, session_id: str) -> None:
         """A second prompt in a busy session would be answered within the first one's turn, or never."""

@@ -41,12 +41,14 @@ class Deadlines:
     Attributes:
         start: Without a sign of an answer after the prompt.
         silence: Without an event of this session.
+        unreachable: Since the state could last be read, while every look fails.
         total: For the whole turn.
         look: Without an event before the state is read again; no deadline, but what finds a lost idle.
     """
 
     start: float = 120.0
     silence: float = 600.0
+    unreachable: float = 60.0
     total: float = 3600.0
     look: float = 5.0
 
@@ -74,7 +76,7 @@ class Follower:
         self.reply = reply
         self._sent = self._heard = self._looked = self._stored = clock.monotonic()
         self._unstored = False
-        self._trouble = ""
+        self._unreadable_since: float | None = None
         self.first_token: float | None = None
 
     async def follow(self, events: Events) -> Reply:
@@ -82,7 +84,7 @@ class Follower:
 
         Raises:
             TurnTimeoutError: A deadline passed.
-            WireError: The state cannot be read, for good.
+            WireError: The state could not be read for too long.
         """
         while True:
             event = await events.next(self._patience())
@@ -129,10 +131,11 @@ class Follower:
         try:
             for pause in (*_SETTLE, None):
                 stored = await self._read()
-                self._trouble = ""
-                if stored.final:
+                busy = not (stored.final and stored.error is None) and await self._busy()
+                self._unreadable_since = None
+                if stored.final and not busy:
                     return stored
-                if await self._busy() or not self._may_be_over(stored):
+                if busy or not self._may_be_over(stored):
                     return None
                 if pause is None:
                     stored.error = stored.error or self.reply.error
@@ -141,7 +144,10 @@ class Follower:
                 await self._clock.sleep(pause)
         except _PASSING as error:
             _log.debug("the state of %s cannot be read now: %s", self._key, error)
-            self._trouble = f"; its state cannot be read: {error}"
+            now = self._clock.monotonic()
+            self._unreadable_since = self._unreadable_since or now
+            if now - self._unreadable_since >= self._deadlines.unreachable:
+                raise
         finally:
             self._looked = self._clock.monotonic()
         return None
@@ -177,6 +183,4 @@ class Follower:
             self._expire(f"got no sign of an answer within {limits.start:g} s", limits.start)
 
     def _expire(self, what: str, seconds: float) -> NoReturn:
-        raise TurnTimeoutError(
-            f"the turn of {self._key} {what}{self._trouble}", message_key=self._key, seconds=seconds
-        )
+        raise TurnTimeoutError(f"the turn of {self._key} {what}", message_key=self._key, seconds=seconds)

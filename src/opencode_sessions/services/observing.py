@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
+from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol.events import SessionStatus
 from opencode_sessions.protocol.reply import Change, Reply
 from opencode_sessions.services.reporting import ErrorContext, Reporter
@@ -40,6 +42,12 @@ class Contained:
     """Calls an observer; what it raises goes to `on_error`."""
 
     def __init__(self, observer: Observer, report: Reporter, store: RecordStore) -> None:
+        for name in vars(Observer):
+            if inspect.iscoroutinefunction(getattr(observer, name, None)):
+                raise ConfigurationError(
+                    f"{type(observer).__name__}.{name} must be an ordinary method, also with opencode_sessions.aio: "
+                    "nobody would await it"
+                )
         self._observer = observer
         self._report = report
         self._store = store

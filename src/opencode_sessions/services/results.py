@@ -8,6 +8,7 @@ from typing import Any
 
 from opencode_sessions.errors import OpencodeError
 from opencode_sessions.protocol.reply import Reply
+from opencode_sessions.protocol.storable import storable
 from opencode_sessions.store.messages import MessageState, TurnStatus
 
 __all__ = ["TurnResult", "outcome", "snapshot"]
@@ -72,9 +73,9 @@ def snapshot(reply: Reply, prompt: str, status: TurnStatus = TurnStatus.STREAMIN
         prompt=prompt,
         status=status,
         prompt_id=reply.prompt_id,
-        content=reply.text,
-        parts=reply.to_json(),
-        error=reply.error if status is TurnStatus.FAILED else None,
+        content=storable(reply.text),
+        parts=storable(reply.to_json()),
+        error=storable(reply.error) if status is TurnStatus.FAILED else None,
         cost=reply.cost,
         input_tokens=tokens.input,
         output_tokens=tokens.output,

@@ -6,18 +6,16 @@ copy of the row show what is stored; the columns, the transitions and what is st
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from opencode_sessions.protocol.storable import storable
 from opencode_sessions.store.messages import MessageState, TurnStatus
 from opencode_sessions.store.records import RecordState
 
 __all__ = ["ColumnMessages", "ColumnRecords", "Columns"]
-
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Columns(ABC):
@@ -168,22 +166,10 @@ def _streaming_under(prompt_id: str) -> dict[str, object]:
 
 def _answer(state: MessageState) -> dict[str, object]:
     return {
-        "content": _storable(state.content),
-        "parts": [_storable(part) for part in state.parts],
-        "error": _storable(state.error),
+        "content": storable(state.content),
+        "parts": [storable(part) for part in state.parts],
+        "error": storable(state.error),
         "cost": state.cost,
         "input_tokens": state.input_tokens,
         "output_tokens": state.output_tokens,
     }
-
-
-def _storable(value: Any) -> Any:
-    """The same, with U+FFFD for what a model can say and a database refuses: NUL, and half a surrogate pair."""
-    match value:
-        case str():
-            return _UNSTORABLE.sub("\ufffd", value)
-        case Mapping():
-            return {_storable(key): _storable(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_storable(item) for item in value]
-    return value

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from opencode_sessions.errors import (
     ConnectionLostError,
@@ -22,12 +22,14 @@ from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked, Se
 from opencode_sessions.protocol.ids import new_message_id, new_part_id
 from opencode_sessions.protocol.permissions import Rule
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
-from opencode_sessions.wire import v1
 from opencode_sessions.wire.http import Request, Response, Transport, interpret
 from opencode_sessions.wire.runtime import Runtime
 from opencode_sessions.wire.stream import EventStream, Subscription
+from opencode_sessions.wire.v1 import answers, routes
 
 __all__ = ["SUPPORTED", "Api"]
+
+T = TypeVar("T")
 
 SUPPORTED = ">=1.18, <2"
 _BACKOFF = (0.1, 0.4)
@@ -49,8 +51,8 @@ class Api:
         self.clock = runtime
         self.directory = directory
         self._events = EventStream(
-            lambda: transport.stream(v1.event_stream()),
-            lambda nonce: transport.send(v1.probe(nonce, directory=directory)),
+            lambda: transport.stream(routes.event_stream()),
+            lambda nonce: transport.send(routes.probe(nonce, directory=directory)),
             runtime,
         )
 
@@ -62,9 +64,9 @@ class Api:
         Raises:
             UnsupportedVersionError: It is an OpenCode server that this library does not speak with.
         """
-        request = v1.health()
+        request = routes.health()
         try:
-            found = v1.parse_health(await self._json(request))
+            found = await self._parsed(answers.parse_health, request)
         except NotOpencodeError:
             await self._refuse_v2()
             raise
@@ -111,20 +113,22 @@ class Api:
         directory = directory or self.directory
         rules = tuple(rules)
         if session_id is None:
-            request = v1.create(
+            request = routes.create(
                 directory=directory, title=title, rules=rules, metadata=metadata, parent_id=parent_id
             )
-            return v1.parse_session(await self._json(request))
+            return await self._parsed(answers.parse_session, request)
         if parent_id is not None:
             raise ValueError("a session with a parent gets its id from the server: pass no session_id")
-        info = v1.parse_session(await self._json(v1.create_with_id(session_id, directory=directory)))
+        info = await self._parsed(
+            answers.parse_session, routes.create_with_id(session_id, directory=directory)
+        )
         if title is None and metadata is None and not rules:
             return info
         return await self.update(session_id, title=title, rules=rules or None, metadata=metadata)
 
     async def get(self, session_id: str) -> SessionInfo:
         """The session; SessionNotFoundError where there is none."""
-        return v1.parse_session(await self._json(v1.get(session_id)))
+        return await self._parsed(answers.parse_session, routes.get(session_id))
 
     async def update(
         self,
@@ -135,8 +139,8 @@ class Api:
         metadata: Mapping[str, Any] | None = None,
     ) -> SessionInfo:
         """Change what is given. The server appends `rules` to those in force, and replaces `metadata`."""
-        request = v1.update(session_id, title=title, rules=rules, metadata=metadata)
-        return v1.parse_session(await self._json(request))
+        request = routes.update(session_id, title=title, rules=rules, metadata=metadata)
+        return await self._parsed(answers.parse_session, request)
 
     async def delete(self, session_id: str) -> bool:
         """Delete a session, with its children. A busy one goes on spending: `abort` it first.
@@ -145,14 +149,14 @@ class Api:
             False if there was none.
         """
         try:
-            await self._json(v1.delete(session_id))
+            await self._json(routes.delete(session_id))
         except SessionNotFoundError:
             return False
         return True
 
     async def abort(self, session_id: str) -> None:
         """Stop what the session is doing. The server says yes for an unknown or idle session, too."""
-        await self._json(v1.abort(session_id))
+        await self._json(routes.abort(session_id))
 
     async def list(
         self, *, search: str | None = None, all_directories: bool = False, page_size: int = 100
@@ -161,22 +165,22 @@ class Api:
         cursor: str | None = None
         while True:
             response = await self._send(
-                v1.list_sessions(
+                routes.list_sessions(
                     directory=None if all_directories else self.directory,
                     search=search,
                     limit=page_size,
                     cursor=cursor,
                 )
             )
-            for body in interpret(response):
-                yield v1.parse_session(body)
-            cursor = response.headers.get(v1.CURSOR_OF_SESSIONS)
+            for info in self._read(answers.parse_sessions, response):
+                yield info
+            cursor = response.headers.get(routes.CURSOR)
             if not cursor:
                 return
 
     async def children(self, session_id: str) -> Sequence[SessionInfo]:
         """The sessions of its sub-agents."""
-        return [v1.parse_session(body) for body in await self._json(v1.children(session_id))]
+        return await self._parsed(answers.parse_sessions, routes.children(session_id))
 
     async def busy(self, session_id: str) -> bool:
         """Does the session work, or wait to retry? Asked of its own directory, whatever this client's is."""
@@ -184,27 +188,26 @@ class Api:
             directory = (await self.get(session_id)).directory
         except SessionNotFoundError:
             return False
-        return session_id in await self._json(v1.status(directory=directory))
+        return session_id in await self._parsed(answers.parse_statuses, routes.status(directory=directory))
 
     async def status(self) -> Mapping[str, SessionStatus]:
         """The busy and retrying sessions of this client's directory, by id.
 
         One that is absent is idle, was never started, is of another directory, or its server was restarted.
         """
-        found = await self._json(v1.status(directory=self.directory))
-        return {key: v1.parse_status(body, session_id=key) for key, body in found.items()}
+        return await self._parsed(answers.parse_statuses, routes.status(directory=self.directory))
 
     async def fork(self, session_id: str, message_id: str | None = None) -> SessionInfo:
         """A copy, up to before `message_id` if one is given. It has no rules: put them in force first."""
-        return v1.parse_session(await self._json(v1.fork(session_id, message_id)))
+        return await self._parsed(answers.parse_session, routes.fork(session_id, message_id))
 
     async def revert(self, session_id: str, message_id: str, part_id: str | None = None) -> SessionInfo:
         """Take back what came from this message on, files included; ConflictError while busy."""
-        return v1.parse_session(await self._json(v1.revert(session_id, message_id, part_id)))
+        return await self._parsed(answers.parse_session, routes.revert(session_id, message_id, part_id))
 
     async def unrevert(self, session_id: str) -> SessionInfo:
         """Undo a revert."""
-        return v1.parse_session(await self._json(v1.unrevert(session_id)))
+        return await self._parsed(answers.parse_session, routes.unrevert(session_id))
 
     # Messages.
 
@@ -212,17 +215,17 @@ class Api:
         """Stored messages, newest first, a page of `page_size` fetched when it is needed."""
         cursor: str | None = None
         while True:
-            request = v1.messages(session_id, limit=page_size, cursor=cursor)
+            request = routes.messages(session_id, limit=page_size, cursor=cursor)
             response = await self._send(request)
-            for body in reversed(interpret(response, session_id=session_id)):
-                yield v1.parse_message(body)
-            cursor = response.headers.get(v1.CURSOR_OF_MESSAGES)
+            for message in reversed(self._read(answers.parse_messages, response, session_id)):
+                yield message
+            cursor = response.headers.get(routes.CURSOR)
             if not cursor:
                 return
 
     async def message(self, session_id: str, message_id: str) -> Message:
         """One stored message; NotFoundError where there is none, SessionNotFoundError without the session."""
-        return v1.parse_message(await self._json(v1.message(session_id, message_id)))
+        return await self._parsed(answers.parse_message, routes.message(session_id, message_id))
 
     async def prompt(
         self,
@@ -255,7 +258,7 @@ class Api:
         parts = prompt
         if isinstance(prompt, str):
             parts = [{"id": part_id or new_part_id(), "type": "text", "text": prompt}]
-        request = v1.prompt(
+        request = routes.prompt(
             session_id,
             message_id=message_id,
             parts=parts,  # type: ignore[arg-type]  # a str was turned into a list just above
@@ -276,27 +279,27 @@ class Api:
             BadRequestError: An ask there has metadata that the server itself cannot write as JSON, such as one of
                 `glob` without a path (1.18.33): the whole list is refused. Its event has told of it, though.
         """
-        found = await self._json(v1.pending_permissions(directory=self.directory))
-        return [v1.parse_permission(body) for body in found]
+        return await self._parsed(
+            answers.parse_permissions, routes.pending_permissions(directory=self.directory)
+        )
 
     async def answer_permission(
         self, session_id: str, request_id: str, reply: str, *, message: str | None = None
     ) -> None:
         """Answer `once`, `always` or `reject`; a rejection may tell the agent why. NotFoundError if late."""
-        await self._json(v1.answer_permission(session_id, request_id, reply, message))
+        await self._json(routes.answer_permission(session_id, request_id, reply, message))
 
     async def pending_questions(self) -> Sequence[QuestionAsked]:
         """What the agents of this client's directory ask."""
-        found = await self._json(v1.pending_questions(directory=self.directory))
-        return [v1.parse_question(body) for body in found]
+        return await self._parsed(answers.parse_questions, routes.pending_questions(directory=self.directory))
 
     async def answer_question(self, request_id: str, answers: Iterable[Iterable[str]]) -> None:
         """Answer with one list of labels for each question. NotFoundError if late."""
-        await self._json(v1.answer_question(request_id, answers, directory=self.directory))
+        await self._json(routes.answer_question(request_id, answers, directory=self.directory))
 
     async def reject_question(self, request_id: str) -> None:
         """Tell the agent that nobody answers. NotFoundError if late."""
-        await self._json(v1.reject_question(request_id, directory=self.directory))
+        await self._json(routes.reject_question(request_id, directory=self.directory))
 
     # Events.
 
@@ -317,6 +320,22 @@ class Api:
 
     async def _json(self, request: Request) -> Any:
         return interpret(await self._send(request), session_id=request.session_id)
+
+    async def _parsed(self, parse: Callable[[Any], T], request: Request) -> T:
+        return self._read(parse, await self._send(request), request.session_id)
+
+    def _read(self, parse: Callable[[Any], T], response: Response, session_id: str | None = None) -> T:
+        body = interpret(response, session_id=session_id)
+        try:
+            return parse(body)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise NotOpencodeError(
+                f"{response.request} answered with JSON of an unknown shape ({type(error).__name__}: {error}): "
+                "is that an OpenCode 1.x server? `opencode-sessions doctor` looks at it",
+                request=response.request,
+                status=response.status,
+                body=response.body[:2000].decode("utf-8", "replace"),
+            ) from error
 
     async def _send(self, request: Request) -> Response:
         for delay in _BACKOFF:

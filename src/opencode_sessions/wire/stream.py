@@ -31,9 +31,9 @@ from opencode_sessions.errors import (
 )
 from opencode_sessions.protocol.events import Connected, Event, Gap, Heartbeat, Unknown
 from opencode_sessions.protocol.sse import SSEDecoder
-from opencode_sessions.wire import v1
 from opencode_sessions.wire.hub import Hub
 from opencode_sessions.wire.runtime import Mailbox, Runtime
+from opencode_sessions.wire.v1 import frames, routes
 
 __all__ = ["EventStream", "Subscription"]
 
@@ -231,7 +231,11 @@ class Subscription:
 
 
 def _is_probe(event: Event) -> bool:
-    return isinstance(event, Unknown) and event.kind == v1.PROBE and event.properties.get("command") == _NONCE
+    return (
+        isinstance(event, Unknown)
+        and event.kind == routes.PROBE
+        and event.properties.get("command") == _NONCE
+    )
 
 
 async def _decode(chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:
@@ -245,14 +249,14 @@ async def _decode(chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:
 
 def decode_event(data: bytes) -> Event | None:
     """One event's data as an event; None for a repetition, and for JSON that does not parse (logged)."""
-    if v1.is_repetition(data):
+    if frames.is_repetition(data):
         return None
     try:
         frame = json.loads(data)
     except ValueError as error:
         _log.warning("an event that is not JSON was dropped (%s, %d bytes)", error, len(data))
         return None
-    return v1.parse_event(frame)
+    return frames.parse_event(frame)
 
 
 def _after_fork() -> None:

@@ -32,6 +32,7 @@ class _Httpx:
         self._address = address
         self._timeouts = timeouts
         self._pid = os.getpid()
+        self.closed = False
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -84,6 +85,10 @@ class _Httpx:
             ) from error
         except httpx2.RequestError as error:
             raise NotOpencodeError(f"{summary}: {error}", request=summary) from error
+        except RuntimeError as error:
+            if not self.closed:
+                raise
+            raise ServerUnreachableError(f"{summary}: the client was closed", request=summary) from error
 
     def _whole(self, request: Request, response: httpx2.Response) -> Response:
         return Response(response.status_code, response.headers, response.content, self._summary(request))
@@ -162,6 +167,7 @@ class BlockingTransport(_Httpx):
 
     async def close(self) -> None:
         """See `Transport.close`."""
+        self.closed = True
         self._http.close()
 
 
@@ -200,6 +206,7 @@ class SuspendingTransport(_Httpx):
 
     async def close(self) -> None:
         """See `Transport.close`."""
+        self.closed = True
         await self._client.aclose()
 
 

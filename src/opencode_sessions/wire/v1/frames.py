@@ -1,0 +1,100 @@
+"""The frames of a V1 server's event stream, as events of no dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from opencode_sessions.protocol import events
+from opencode_sessions.protocol.events import Event
+from opencode_sessions.wire.v1 import answers
+
+__all__ = ["is_repetition", "parse_event"]
+
+Json = Mapping[str, Any]
+
+_REPETITION = b'"payload":{"type":"sync"'
+_PAYLOAD = b'"payload":{'
+
+
+def is_repetition(data: bytes) -> bool:
+    """Is this a `sync` frame, which repeats a durable event? Told from its head, without parsing it."""
+    # Before the payload stand only strings, in which a quote is escaped: the first match is the real one.
+    return data.startswith(_REPETITION, data.find(_PAYLOAD))
+
+
+def parse_event(frame: Any) -> Event:
+    """A frame of `/global/event` or `/event` as an event; what is not understood is `Unknown`. Never raises."""
+    if not isinstance(frame, Mapping):
+        return events.Unknown(kind="", properties={"frame": frame})
+    payload = frame.get("payload", frame)
+    kind = payload.get("type") if isinstance(payload, Mapping) else None
+    properties = payload.get("properties") if isinstance(payload, Mapping) else None
+    if not isinstance(kind, str) or not isinstance(properties, Mapping):
+        return events.Unknown(kind=str(kind or ""), properties=frame)
+    directory = frame.get("directory") if isinstance(frame.get("directory"), str) else None
+    session_id = properties.get("sessionID") if isinstance(properties.get("sessionID"), str) else None
+    parser = _PARSERS.get(kind)
+    if parser is not None:
+        try:
+            return parser(properties, {"session_id": session_id, "directory": directory})
+        except (KeyError, TypeError, ValueError, AttributeError):
+            pass  # a shape that this release does not know: passed through below
+    return events.Unknown(kind=kind, properties=properties, session_id=session_id, directory=directory)
+
+
+def _session_changed(p: Json, base: dict[str, Any], *, created: bool) -> Event:
+    info = p["info"]
+    return events.SessionChanged(
+        created=created, parent_id=info.get("parentID"), title=info.get("title"), **base
+    )
+
+
+def _part_changed(p: Json, base: dict[str, Any]) -> Event:
+    part = p["part"]
+    return events.PartChanged(part_id=part["id"], message_id=part["messageID"], part=part, **base)
+
+
+def _part_delta(p: Json, base: dict[str, Any]) -> Event:
+    return events.PartDelta(
+        part_id=p["partID"],
+        message_id=p["messageID"],
+        field=p["field"],
+        delta=p["delta"],
+        **base,
+    )
+
+
+_PARSERS: dict[str, Callable[[Json, dict[str, Any]], Event]] = {
+    "server.connected": lambda _, base: events.Connected(**base),
+    "server.heartbeat": lambda _, base: events.Heartbeat(**base),
+    "session.created": lambda p, base: _session_changed(p, base, created=True),
+    "session.updated": lambda p, base: _session_changed(p, base, created=False),
+    "session.deleted": lambda _, base: events.SessionDeleted(**base),
+    "session.status": lambda p, base: answers.parse_status(p["status"], **base),
+    "session.idle": lambda _, base: events.SessionIdle(**base),
+    "session.error": lambda p, base: events.SessionFailed(error=answers.flat_error(p.get("error")), **base),
+    "message.updated": lambda p, base: events.MessageChanged(
+        message=answers.parse_envelope(p["info"]), **base
+    ),
+    "message.removed": lambda p, base: events.MessageRemoved(message_id=p["messageID"], **base),
+    "message.part.updated": _part_changed,
+    "message.part.delta": _part_delta,
+    "message.part.removed": lambda p, base: events.PartRemoved(
+        part_id=p["partID"], message_id=p["messageID"], **base
+    ),
+    "permission.asked": lambda p, base: answers.parse_permission(p, **base),
+    "permission.replied": lambda p, base: events.PermissionReplied(
+        request_id=p.get("requestID") or p["permissionID"],
+        reply=p.get("reply") or p["response"],
+        **base,
+    ),
+    "question.asked": lambda p, base: answers.parse_question(p, **base),
+    "question.replied": lambda p, base: events.QuestionReplied(
+        request_id=p["requestID"], answers=tuple(tuple(labels) for labels in p["answers"]), **base
+    ),
+    "question.rejected": lambda p, base: events.QuestionReplied(
+        request_id=p["requestID"], answers=None, **base
+    ),
+    "todo.updated": lambda p, base: events.TodosChanged(todos=tuple(p["todos"]), **base),
+}
