@@ -152,6 +152,18 @@ def test_a_stream_without_a_byte_is_given_up_and_opened_again(stage, client):
     assert len(stage.connections) == 2
 
 
+def test_a_server_that_takes_the_connection_and_does_not_answer_yet_is_asked_again(stage):
+    timeouts = Timeouts(connect=0.5, silence=30)
+    with clients.Client(stage.url, timeouts=timeouts) as client, client.subscribe("ses_1") as events:
+        stage.opened.acquire(timeout=5)
+        greeting, stage.greeting = stage.greeting, b""
+        stage.cut()
+        stage.opened.acquire(timeout=5)
+        stage.greeting = greeting
+        assert isinstance(events.next(5), Gap)
+    assert len(stage.connections) == 3
+
+
 def test_json_that_does_not_parse_costs_that_event_only(stage, client, caplog):
     with client.subscribe("ses_1") as events:
         stage.send(b"data: {nonsense\n\n", idle("ses_1"))

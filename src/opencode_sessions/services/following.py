@@ -31,6 +31,7 @@ _log = logging.getLogger("opencode_sessions.turn")
 
 _SNAPSHOT_EVERY = 0.25
 _SETTLE = (0.1, 0.2, 0.4, 0.8)
+_LOOK_AGAIN = 1.0
 _PASSING = (ServerUnreachableError, ConnectionLostError, RequestTimedOutError, ServerError)
 
 
@@ -102,6 +103,8 @@ class Follower:
         return max(due - self._clock.monotonic(), 0.0)
 
     def _next_look(self) -> float:
+        if self._unreadable_since is not None:
+            return self._looked + _LOOK_AGAIN
         return max(self._heard, self._looked) + self._deadlines.look
 
     async def _take(self, event: Event | None) -> Reply | None:

@@ -19,7 +19,7 @@ class Timeouts:
     """Seconds.
 
     Attributes:
-        connect: To make a connection.
+        connect: To make a connection, and for an event stream to begin.
         read: For an answer.
         creation: For the answer to a creation, which a person waits for.
         silence: Without a byte on the event stream (the server beats every 10 s) before it is given up.

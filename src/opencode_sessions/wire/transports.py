@@ -56,7 +56,12 @@ class _Httpx:
         return httpx2.Timeout(read, connect=self._timeouts.connect)
 
     def _stream_timeout(self) -> httpx2.Timeout:
-        return httpx2.Timeout(self._timeouts.silence, connect=self._timeouts.connect)
+        """For the head of a stream. A server that is still starting can leave a request hanging for good."""
+        return httpx2.Timeout(self._timeouts.connect)
+
+    def _allow_silence(self, response: httpx2.Response) -> None:
+        """For the events themselves."""
+        response.request.extensions["timeout"]["read"] = self._timeouts.silence
 
     def _summary(self, request: Request) -> RequestSummary:
         return RequestSummary(request.method, self._address.base_url + request.path)
@@ -75,7 +80,7 @@ class _Httpx:
         except httpx2.TimeoutException as error:
             if streaming:
                 raise StreamSilentError(
-                    f"{summary} said nothing for {self._timeouts.silence:g} s, not even its heartbeat",
+                    f"{summary} said nothing for too long, not even its heartbeat",
                     request=summary,
                 ) from error
             raise RequestTimedOutError(f"{summary} was not answered in time", request=summary) from error
@@ -150,6 +155,7 @@ class BlockingTransport(_Httpx):
             if not self._check_stream(response):
                 response.read()
                 raise self._not_a_stream(request, response)
+            self._allow_silence(response)
             carriers = _sockets_of(response)
             self._sockets |= carriers
             try:
@@ -199,6 +205,7 @@ class SuspendingTransport(_Httpx):
                 if not self._check_stream(response):
                     await response.aread()
                     raise self._not_a_stream(request, response)
+                self._allow_silence(response)
                 yield response.aiter_bytes()
 
     def interrupt(self) -> None:
