@@ -164,6 +164,14 @@ def test_a_server_that_takes_the_connection_and_does_not_answer_yet_is_asked_aga
     assert len(stage.connections) == 3
 
 
+def test_a_first_connection_that_hangs_is_tried_again_rather_than_given_up(stage):
+    stage.greeting, greeting = b"", stage.greeting
+    with clients.Client(stage.url, timeouts=Timeouts(connect=0.5)) as client:
+        threading.Timer(0.3, lambda: setattr(stage, "greeting", greeting)).start()
+        client.subscribe("ses_1").close()
+    assert len(stage.connections) == 2
+
+
 def test_json_that_does_not_parse_costs_that_event_only(stage, client, caplog):
     with client.subscribe("ses_1") as events:
         stage.send(b"data: {nonsense\n\n", idle("ses_1"))

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 
+import httpx2
 import pytest
 
 from opencode_sessions import Client, Deadlines, Observer, Session, Turn, aio, allow, errors
@@ -253,6 +254,25 @@ def test_a_server_that_is_not_there_leaves_the_message_pending(session):
     message = MemoryMessage("hello")
     with Client("http://127.0.0.1:9") as nobody, pytest.raises(errors.ServerUnreachableError):
         Turn(message, session, nobody).run()
+    assert message.state.status is TurnStatus.PENDING
+
+
+class WithoutEvents(httpx2.HTTPTransport):
+    """Reaches everything but the event stream."""
+
+    def handle_request(self, request):
+        if request.url.path == "/global/event":
+            raise httpx2.ConnectError("refused", request=request)
+        return super().handle_request(request)
+
+
+def test_a_stream_that_cannot_be_opened_leaves_the_message_pending(server, session):
+    message = MemoryMessage("hello")
+    with (
+        Client(server.url, password=server.password, transport=WithoutEvents()) as client,
+        pytest.raises(errors.ServerUnreachableError),
+    ):
+        Turn(message, session, client).run()
     assert message.state.status is TurnStatus.PENDING
 
 

@@ -1,6 +1,6 @@
 """A first turn: one prompt, its answer as it streams, and the row that says how it ended.
 
-    ensure → not busy? → take → subscribe → send → follow, storing a snapshot now and then → finish
+    ensure → not busy? → subscribe → take → send → follow, storing a snapshot now and then → finish
 
 The exchange that the server stored is authoritative. A runner that is killed in the middle leaves its row
 `streaming`; a row that has ended is answered from what it holds.
@@ -91,13 +91,18 @@ class TurnDriver:
         await self._refuse_busy(wire, session_id)
         just_created = self._lifecycle.just_created
         prompt_id = new_message_id()
-        if not await self._store.start(None, prompt_id):
-            raise self._in_progress()
+        events = await wire.subscribe(session_id)
+        try:
+            if not await self._store.start(None, prompt_id):
+                raise self._in_progress()  # noqa: TRY301 - it closes the subscription, like whatever else is raised
+        except BaseException:
+            events.close()
+            raise
         self._reply = Reply(session_id, prompt_id)
         began = wire.clock.monotonic()
         failure: OpencodeError | None = None
         try:
-            await self._converse(wire, found.prompt)
+            await self._converse(wire, events, found.prompt)
         except OpencodeError as error:
             _log.warning("the turn of %s failed: %s", self._store.key, error)
             failure = error
@@ -161,16 +166,16 @@ class TurnDriver:
         context = ErrorContext(action, self._lifecycle.store.key, self._reply.session_id)
         self._lifecycle.report(error, context)
 
-    async def _converse(self, wire: TurnWire, prompt: str) -> None:
+    async def _converse(self, wire: TurnWire, events: Events, prompt: str) -> None:
         """Send and follow; where the session turns out to be gone, once more in a fresh one."""
-        if not await self._send_and_follow(wire, prompt):
+        if not await self._send_and_follow(wire, events, prompt):
             await self._move(wire)
-            if not await self._send_and_follow(wire, prompt):
+            events = await wire.subscribe(self._reply.session_id)
+            if not await self._send_and_follow(wire, events, prompt):
                 raise self._stale()
 
-    async def _send_and_follow(self, wire: TurnWire, prompt: str) -> bool:
-        """False if the session is gone, so that nothing was sent."""
-        events = await wire.subscribe(self._reply.session_id)
+    async def _send_and_follow(self, wire: TurnWire, events: Events, prompt: str) -> bool:
+        """False if the session is gone, so that nothing was sent. The subscription is closed at the end."""
         try:
             self._observer.session_id = self._reply.session_id
             ids = (self._reply.session_id, self._reply.prompt_id)

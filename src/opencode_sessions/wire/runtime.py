@@ -50,7 +50,7 @@ class Threads:
     """The sync face."""
 
     def __init__(self) -> None:
-        self._threads: list[threading.Thread] = []
+        self._threads: deque[threading.Thread] = deque(maxlen=8)  # the reader, and probes that are long over
         self._ended = threading.Event()
 
     monotonic = staticmethod(time.monotonic)
@@ -66,16 +66,15 @@ class Threads:
     def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """See `Runtime.spawn`."""
         thread = threading.Thread(target=lambda: complete(main()), name=name, daemon=True)
-        self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
+        self._threads.append(thread)
         thread.start()
 
     async def join(self, timeout: float) -> None:
         """See `Runtime.join`."""
         self._ended.set()
-        for thread in self._threads:
+        for thread in list(self._threads):
             if thread is not threading.current_thread():
                 thread.join(timeout)
-        self._threads = []
 
 
 class _ThreadMailbox:

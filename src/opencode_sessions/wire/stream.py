@@ -28,6 +28,7 @@ from opencode_sessions.errors import (
     NotOpencodeError,
     OpencodeError,
     ServerUnreachableError,
+    StreamSilentError,
 )
 from opencode_sessions.protocol.events import Connected, Event, Gap, Heartbeat, Unknown
 from opencode_sessions.protocol.sse import SSEDecoder
@@ -184,8 +185,9 @@ class EventStream:
             if not self._stopped:
                 level = logging.WARNING if stood or not isinstance(failure, OpencodeError) else logging.DEBUG
                 _log.log(level, "the event stream broke: %s", failure)
-                # Who had a stream waits for the next one; who waits for a first one hears why there is none.
-                for mailbox in self._waiting:
+                # Who had a stream waits for the next one; who waits for a first one hears why there is none, but
+                # not where a server that is still starting left it hanging.
+                for mailbox in () if isinstance(failure, StreamSilentError) else self._waiting:
                     mailbox.put(failure)
                 if over:
                     self._hub.broadcast(failure)
