@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from .model import (
-    DEFAULT_RULE,
-    Call,
-    Cut,
-    ModelRequest,
-    Refusal,
-    Rule,
-    Script,
-    ScriptedModel,
-    Step,
-    ToolResult,
-)
+from opencode_sessions.testing.model.request import ModelRequest, ToolResult
+from opencode_sessions.testing.model.rules import DEFAULT_RULE, Rule
+from opencode_sessions.testing.model.script import Call, Cut, Refusal, Script, Step
+from opencode_sessions.testing.model.server import ScriptedModel
 
 __all__ = [
     "DEFAULT_RULE",

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-from .request import ModelRequest, text_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from .script import Step
+from opencode_sessions.testing.model.request import ModelRequest, text_of
+from opencode_sessions.testing.model.script import Step
 
 __all__ = ["chunk", "completion", "deltas", "error_body", "finish_reason", "usage"]
 

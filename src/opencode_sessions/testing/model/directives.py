@@ -20,15 +20,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from opencode_sessions.errors import ConfigurationError
-
-from .script import Call, Cut, Refusal, Script, Step
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from opencode_sessions.testing.model.script import Call, Cut, Refusal, Script, Step
 
 __all__ = ["parse_directives", "without_directives"]
 

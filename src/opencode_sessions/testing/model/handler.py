@@ -7,17 +7,22 @@ import json
 import logging
 import socket
 import socketserver
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .completions import chunk, completion, deltas, error_body, finish_reason, usage
-from .request import MAIN_MODEL, SMALL_MODEL, ModelRequest
-from .script import Cut, Refusal, Step
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from opencode_sessions.testing.model.completions import (
+    chunk,
+    completion,
+    deltas,
+    error_body,
+    finish_reason,
+    usage,
+)
+from opencode_sessions.testing.model.request import MAIN_MODEL, SMALL_MODEL, ModelRequest
+from opencode_sessions.testing.model.script import Cut, Refusal, Step
 
 __all__ = ["Listener"]
 

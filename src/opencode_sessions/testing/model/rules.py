@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from opencode_sessions.errors import ConfigurationError
-
-from .directives import parse_directives, without_directives
-from .script import Script, Step
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from .request import ModelRequest, ToolResult
+from opencode_sessions.testing.model.directives import parse_directives, without_directives
+from opencode_sessions.testing.model.request import ModelRequest, ToolResult
+from opencode_sessions.testing.model.script import Script, Step
 
 __all__ = ["DEFAULT_RULE", "Rule", "next_step"]
 

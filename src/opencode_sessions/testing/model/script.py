@@ -6,13 +6,11 @@ so on until it answers without a call. Which step is due is told by the number o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opencode_sessions.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["Call", "Cut", "Refusal", "Script", "Step"]
 

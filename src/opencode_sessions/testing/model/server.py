@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import Any, Self
 
 from opencode_sessions.errors import ConfigurationError
-
-from .handler import Listener
-from .request import MAIN_MODEL, SMALL_MODEL, ModelRequest
-from .rules import DEFAULT_RULE, Rule, next_step
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
-    from types import TracebackType
-
-    from .script import Step
+from opencode_sessions.testing.model.handler import Listener
+from opencode_sessions.testing.model.request import MAIN_MODEL, SMALL_MODEL, ModelRequest
+from opencode_sessions.testing.model.rules import DEFAULT_RULE, Rule, next_step
+from opencode_sessions.testing.model.script import Step
 
 __all__ = ["ScriptedModel"]
 
