@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 import unittest
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -17,24 +16,12 @@ from asgiref.sync import async_to_sync
 from django.db import connections, models, transaction
 from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
-from fix_stores import DjangoBench, create_django_tables, run
+from fix_stores import DjangoBench, create_django_tables, run, walk
 
 from opencode_sessions.django import DjangoMessageStore, DjangoRecordStore
 from opencode_sessions.errors import ConfigurationError, OpenTransactionError
+from opencode_sessions.protocol.ids import new_session_id
 from opencode_sessions.store.records import RecordState
-
-
-def new_id():
-    return f"ses_{uuid.uuid4().hex}"
-
-
-def walk(store):
-    """Reserve and confirm, and what is there then."""
-    mine = new_id()
-    run(store.reserve(None, mine))
-    assert run(store.confirm(mine))
-    assert run(store.load()) == RecordState(mine, ready=True)
-    return mine
 
 
 @functools.cache
@@ -90,7 +77,7 @@ def test_in_multi_table_inheritance_the_comparison_and_the_write_are_one_stateme
     with CaptureQueriesContext(
         connections["default"],
     ) as captured:
-        run(store.reserve(None, new_id()))
+        run(store.reserve(None, new_session_id()))
     (statement,) = [query["sql"] for query in captured]
     assert statement.startswith('UPDATE "host_vehicle"')
     assert '"opencode_session_id" IS NULL' in statement
@@ -151,7 +138,7 @@ def test_autocommit_that_was_turned_off_is_an_open_transaction(bench):
         with pytest.raises(OpenTransactionError):
             store.check()
         with pytest.raises(OpenTransactionError):
-            run(store.reserve(None, new_id()))
+            run(store.reserve(None, new_session_id()))
     finally:
         transaction.rollback()
         transaction.set_autocommit(True)
@@ -162,7 +149,7 @@ def test_async_code_called_from_within_a_transaction_is_refused_at_the_write(mak
     record = make_bench("django-sqlite-async").record()
     store = record.__opencode_store__(asynchronous=True)
     with transaction.atomic(), pytest.raises(OpenTransactionError):
-        async_to_sync(store.reserve)(None, new_id())
+        async_to_sync(store.reserve)(None, new_session_id())
     record.refresh_from_db()
     assert record.opencode_session_id is None
 
@@ -287,7 +274,7 @@ def wait_until_blocked(postgres):
 def test_a_transaction_that_lost_to_another_is_tried_again(bench, postgres, level):
     with isolated(level) as alias:
         strict = DjangoBench(alias)
-        record, mine = strict.record(), new_id()
+        record, mine = strict.record(), new_session_id()
 
         def reserve():
             try:

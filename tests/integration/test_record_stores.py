@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import uuid
-
 import pytest
 
 from opencode_sessions.errors import OpenTransactionError, RecordGoneError, RecordNotSavedError
+from opencode_sessions.protocol.ids import new_session_id
 from opencode_sessions.store.records import RecordState
-
-
-def new_id():
-    return f"ses_{uuid.uuid4().hex}"
 
 
 def test_a_new_record_names_no_session(bench):
@@ -19,7 +14,7 @@ def test_a_new_record_names_no_session(bench):
 
 
 def test_a_reservation_is_not_ready_until_it_is_confirmed(bench):
-    store, mine = bench.store(bench.record()), new_id()
+    store, mine = bench.store(bench.record()), new_session_id()
     assert bench.run(store.reserve(None, mine)) == RecordState(mine, ready=False)
     assert bench.run(store.load()) == RecordState(mine, ready=False)
     assert bench.run(store.confirm(mine)) is True
@@ -27,7 +22,7 @@ def test_a_reservation_is_not_ready_until_it_is_confirmed(bench):
 
 
 def test_a_confirmation_succeeds_exactly_once(bench):
-    record, mine = bench.record(), new_id()
+    record, mine = bench.record(), new_session_id()
     store = bench.store(record)
     bench.run(store.reserve(None, mine))
     confirmed = bench.race(record, lambda store, _: store.confirm(mine), runners=8)
@@ -35,24 +30,24 @@ def test_a_confirmation_succeeds_exactly_once(bench):
 
 
 def test_another_sessions_confirmation_changes_nothing(bench):
-    store, mine = bench.store(bench.record()), new_id()
+    store, mine = bench.store(bench.record()), new_session_id()
     bench.run(store.reserve(None, mine))
-    assert bench.run(store.confirm(new_id())) is False
+    assert bench.run(store.confirm(new_session_id())) is False
     assert bench.run(store.load()) == RecordState(mine, ready=False)
 
 
 def test_a_reservation_that_expected_something_else_reports_what_is_there(bench):
-    record, theirs = bench.record(), new_id()
+    record, theirs = bench.record(), new_session_id()
     bench.run(bench.store(record).reserve(None, theirs))
     store = bench.store(bench.another(record))
-    assert bench.run(store.reserve(None, new_id())) == RecordState(theirs, ready=False)
-    assert bench.run(store.reserve(new_id(), new_id())) == RecordState(theirs, ready=False)
+    assert bench.run(store.reserve(None, new_session_id())) == RecordState(theirs, ready=False)
+    assert bench.run(store.reserve(new_session_id(), new_session_id())) == RecordState(theirs, ready=False)
     bench.run(store.confirm(theirs))
-    assert bench.run(store.reserve(None, new_id())) == RecordState(theirs, ready=True)
+    assert bench.run(store.reserve(None, new_session_id())) == RecordState(theirs, ready=True)
 
 
 def test_a_replacement_is_not_ready(bench):
-    store, old, new = bench.store(bench.record()), new_id(), new_id()
+    store, old, new = bench.store(bench.record()), new_session_id(), new_session_id()
     bench.run(store.reserve(None, old))
     bench.run(store.confirm(old))
     assert bench.run(store.reserve(old, new)) == RecordState(new, ready=False)
@@ -62,10 +57,10 @@ def test_a_replacement_is_not_ready(bench):
 @pytest.mark.parametrize("expected", ["nothing", "an id"])
 def test_of_many_reservations_at_once_one_wins_and_all_see_it(bench, expected):
     record = bench.record()
-    before = None if expected == "nothing" else new_id()
+    before = None if expected == "nothing" else new_session_id()
     if before is not None:
         bench.run(bench.store(record).reserve(None, before))
-    ids = [new_id() for _ in range(16)]
+    ids = [new_session_id() for _ in range(16)]
     seen = bench.race(record, lambda store, number: store.reserve(before, ids[number]), runners=16)
     winner = bench.run(bench.store(record).load())
     assert winner.session_id in ids
@@ -73,12 +68,12 @@ def test_of_many_reservations_at_once_one_wins_and_all_see_it(bench, expected):
 
 
 def test_a_row_that_vanished_is_gone(bench):
-    record, mine = bench.record(), new_id()
+    record, mine = bench.record(), new_session_id()
     store = bench.store(record)
     bench.run(store.reserve(None, mine))
     key = store.key
     bench.delete(record)
-    for call in (store.load(), store.reserve(mine, new_id()), store.read(lambda record: record)):
+    for call in (store.load(), store.reserve(mine, new_session_id()), store.read(lambda record: record)):
         with pytest.raises(RecordGoneError) as caught:
             bench.run(call)
         assert caught.value.record == key
@@ -126,7 +121,7 @@ def test_the_key_names_table_and_primary_key(database_bench):
 
 
 def test_the_callers_copy_shows_what_is_remembered_without_a_query(bench):
-    record, mine = bench.record(), new_id()
+    record, mine = bench.record(), new_session_id()
     store = bench.store(record)
     bench.run(store.reserve(None, mine))
     bench.run(store.confirm(mine))
@@ -137,7 +132,7 @@ def test_the_callers_copy_shows_what_is_remembered_without_a_query(bench):
 
 
 def test_the_callers_copy_shows_when_the_rules_came_into_force(database_bench):
-    record, mine = database_bench.record(), new_id()
+    record, mine = database_bench.record(), new_session_id()
     store = database_bench.store(record)
     database_bench.run(store.reserve(None, mine))
     store.remember(RecordState(mine, ready=False))
@@ -167,13 +162,13 @@ def test_an_open_transaction_of_the_caller_is_refused(database_bench):
 
 
 def test_nothing_is_held_after_any_call(database_bench):
-    record, mine = database_bench.record(), new_id()
+    record, mine = database_bench.record(), new_session_id()
     store = database_bench.store(record)
     calls = [
         store.load,
         lambda: store.read(lambda record: record.title),
         lambda: store.reserve(None, mine),
-        lambda: store.reserve(None, new_id()),
+        lambda: store.reserve(None, new_session_id()),
         lambda: store.confirm(mine),
         lambda: store.confirm(mine),
     ]
@@ -184,7 +179,7 @@ def test_nothing_is_held_after_any_call(database_bench):
 
 
 def test_an_id_that_another_row_has_is_refused_by_the_database(database_bench):
-    mine = new_id()
+    mine = new_session_id()
     database_bench.run(database_bench.store(database_bench.record()).reserve(None, mine))
     store = database_bench.store(database_bench.record())
     with pytest.raises(Exception, match=r"(?i)unique") as caught:

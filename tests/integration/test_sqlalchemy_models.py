@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import uuid
 from datetime import datetime
 
 import pytest
-from fix_stores import run
+from fix_stores import run, walk
 from host_models import Answer, Conversation
 from sqlalchemy import (
     JSON,
@@ -36,7 +35,6 @@ from opencode_sessions.sqlalchemy import (
     SQLAlchemyRecordStore,
 )
 from opencode_sessions.store.messages import MessageState
-from opencode_sessions.store.records import RecordState
 
 
 class Base(DeclarativeBase):
@@ -118,19 +116,6 @@ class Note(MessageMixin, DataclassBase):
     __tablename__ = "notes"
     id: Mapped[int] = mapped_column(init=False, primary_key=True)
     prompt: Mapped[str] = mapped_column(Text)
-
-
-def new_id():
-    return f"ses_{uuid.uuid4().hex}"
-
-
-def walk(store):
-    """Reserve and confirm, and what is there then."""
-    mine = new_id()
-    run(store.reserve(None, mine))
-    assert run(store.confirm(mine))
-    assert run(store.load()) == RecordState(mine, ready=True)
-    return mine
 
 
 @pytest.fixture

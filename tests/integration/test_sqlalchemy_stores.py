@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import uuid
-
 import pytest
-from fix_stores import run
+from fix_stores import run, walk
 from host_models import Answer, Base, Conversation
 from sqlalchemy import (
     create_engine,
@@ -19,25 +17,13 @@ from sqlalchemy.orm import (
 from sqlalchemy.pool import StaticPool
 
 from opencode_sessions.errors import ConfigurationError, OpenTransactionError
+from opencode_sessions.protocol.ids import new_session_id
 from opencode_sessions.sqlalchemy import (
     SQLAlchemyMessageStore,
     SQLAlchemyRecordStore,
 )
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.records import RecordState
-
-
-def new_id():
-    return f"ses_{uuid.uuid4().hex}"
-
-
-def walk(store):
-    """Reserve and confirm, and what is there then."""
-    mine = new_id()
-    run(store.reserve(None, mine))
-    assert run(store.confirm(mine))
-    assert run(store.load()) == RecordState(mine, ready=True)
-    return mine
 
 
 @pytest.fixture
@@ -55,7 +41,7 @@ def test_another_workers_write_is_seen_through_a_copy_that_does_not_expire(bench
         store = stale.__opencode_store__(asynchronous=False)
         assert store.seen is None
         assert run(store.load()) == RecordState(theirs, ready=True)
-        assert run(store.reserve(None, new_id())) == RecordState(theirs, ready=True)
+        assert run(store.reserve(None, new_session_id())) == RecordState(theirs, ready=True)
         assert run(store.read(lambda fresh: fresh.opencode_session_id)) == theirs
 
 
@@ -179,7 +165,7 @@ def test_an_async_engine_or_sessionmaker_makes_an_async_store(make_bench, make):
     identity = inspect(bench.message("?")).identity
     store = SQLAlchemyMessageStore(Answer, identity, make(bench.async_engine))
     store.check()
-    assert bench.run(store.start(None, new_id()))
+    assert bench.run(store.start(None, new_session_id()))
     assert bench.run(store.load()).status is TurnStatus.STREAMING
 
 
@@ -221,7 +207,7 @@ def test_a_session_that_routes_is_asked_where_writes_go(bench, tmp_path):
 def test_a_transaction_that_lost_to_another_is_tried_again(make_bench, level, face):
     bench = make_bench(f"sqlalchemy-postgres-{face}", isolation_level=level)
     record = bench.record()
-    ids = [new_id() for _ in range(12)]
+    ids = [new_session_id() for _ in range(12)]
     seen = bench.race(record, lambda store, number: store.reserve(None, ids[number]), runners=12)
     assert len(set(seen)) == 1
     assert seen[0].session_id in ids
@@ -233,7 +219,7 @@ def test_a_transaction_that_lost_to_another_is_tried_again(make_bench, level, fa
 def test_an_autocommit_engine_keeps_the_promises_too(make_bench):
     bench = make_bench("sqlalchemy-postgres-sync", isolation_level="AUTOCOMMIT")
     record = bench.record()
-    ids = [new_id() for _ in range(8)]
+    ids = [new_session_id() for _ in range(8)]
     seen = bench.race(record, lambda store, number: store.reserve(None, ids[number]), runners=8)
     assert len(set(seen)) == 1
     assert seen[0].session_id in ids
