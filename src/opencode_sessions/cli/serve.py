@@ -22,7 +22,6 @@ __all__ = ["serve"]
 
 _PASSWORD = "OPENCODE_SERVER_PASSWORD"  # noqa: S105 - the variable's name
 _LOOK = 0.2
-_TAIL = 15
 
 
 def serve(
@@ -75,5 +74,6 @@ def _wait(server: OpencodeServer) -> None:
 
 
 def _died(server: OpencodeServer) -> OpencodeError:
-    tail = "\n".join(server.log_path.read_text("utf-8", "replace").splitlines()[-_TAIL:])
-    return OpencodeError(f"the server ended by itself; its log, {server.log_path}, ends with:\n{tail}")
+    return OpencodeError(
+        f"the server ended by itself; its log, {server.log_path}, ends with:\n{server.log_tail()}"
+    )

@@ -19,16 +19,13 @@ from opencode_sessions.errors import (
     RecordGoneError,
     RecordNotSavedError,
 )
+from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
 
 __all__ = ["ModelRow"]
 
 _log = logging.getLogger("opencode_sessions.django")
 
 T = TypeVar("T")
-
-# The other transaction won, and ours left nothing behind: serialization failure, deadlock.
-_LOST_TO_ANOTHER = frozenset({"40001", "40P01"})
-_ATTEMPTS = 10
 
 
 class ModelRow:
@@ -134,11 +131,11 @@ class ModelRow:
         return self._model._base_manager.using(self.using).filter(pk=getattr(self.instance, key))
 
     def _run(self, work: Callable[[], T]) -> T:
-        for _ in range(_ATTEMPTS - 1):
+        for _ in range(ATTEMPTS - 1):
             try:
                 return work()
             except DatabaseError as error:
-                if not _lost_to_another(error):
+                if not lost_to_another(error.__cause__):
                     raise
                 _log.debug("a transaction lost to another: again")
         return work()
@@ -155,11 +152,6 @@ class ModelRow:
 
     def _gone(self) -> RecordGoneError:
         return RecordGoneError(f"{self.key} was deleted", record=self.key)
-
-
-def _lost_to_another(error: DatabaseError) -> bool:
-    cause = error.__cause__
-    return (getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)) in _LOST_TO_ANOTHER
 
 
 def _in_transaction(connection: BaseDatabaseWrapper) -> bool:

@@ -26,7 +26,6 @@ from opencode_sessions.services.following import Deadlines, Follower
 from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.services.observing import Contained, Observer
 from opencode_sessions.services.ports import Events, TurnWire
-from opencode_sessions.services.reporting import ErrorContext
 from opencode_sessions.services.results import TurnResult, outcome, snapshot
 from opencode_sessions.store.messages import MessageState, MessageStore, TurnStatus
 
@@ -74,7 +73,7 @@ class TurnDriver:
         self._lifecycle = lifecycle
         self._options = options
         self._deadlines = deadlines
-        self._observer = Contained(observer, lifecycle.report, lifecycle.store)
+        self._observer = Contained(observer, lifecycle.swallow)
         self._reply = Reply("", "")
         self._first_token: float | None = None
 
@@ -142,10 +141,10 @@ class TurnDriver:
         """A second prompt in a busy session would be answered within the first one's turn, or never."""
         if self._lifecycle.just_created:
             return
-        for pause in _UNTIL_IDLE:
+        for pause in (0.0, *_UNTIL_IDLE):
+            await wire.clock.sleep(pause)
             if not await wire.busy(session_id):
                 return
-            await wire.clock.sleep(pause)
         raise TurnInProgressError(
             f"session {session_id} is still answering another prompt: wait for that turn, or abort it; "
             f"the turn of {self._store.key} stays pending",
@@ -160,11 +159,7 @@ class TurnDriver:
         try:
             await self._store.finish(self._reply.prompt_id, snapshot(self._reply, prompt, status))
         except Exception as error:  # noqa: BLE001 - the cause is what is raised
-            self._report("finish", error)
-
-    def _report(self, action: str, error: Exception) -> None:
-        context = ErrorContext(action, self._lifecycle.store.key, self._reply.session_id)
-        self._lifecycle.report(error, context)
+            self._lifecycle.swallow("finish", self._reply.session_id, error)
 
     async def _converse(self, wire: TurnWire, events: Events, prompt: str) -> None:
         """Send and follow; where the session turns out to be gone, once more in a fresh one."""
@@ -208,7 +203,7 @@ class TurnDriver:
             except OpencodeError:
                 raise
             except Exception as error:  # noqa: BLE001 - a snapshot is a courtesy: the next one, or the end, will do
-                self._report("snapshot", error)
+                self._lifecycle.swallow("snapshot", reply.session_id, error)
                 return
             if not stored:
                 raise TurnTakenError(

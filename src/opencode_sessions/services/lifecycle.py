@@ -60,7 +60,7 @@ class Lifecycle:
     ) -> None:
         self.store = store
         self.just_created = False
-        self.report = Reporter(on_error)
+        self._report = Reporter(on_error)
         self._permissions_for = permissions_for
         self._namespace = namespace
         self._returned: str | None = None
@@ -82,7 +82,7 @@ class Lifecycle:
             if session_id is not None:
                 await wire.abort(session_id)
         except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised
-            self._swallow("abort", session_id, error)
+            self.swallow("abort", session_id, error)
 
     async def _walk(self, wire: SessionWire, *, stale: str | None) -> str:
         self.just_created = False
@@ -156,7 +156,7 @@ class Lifecycle:
             await wire.abort(session_id)
             await wire.delete(session_id)
         except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised
-            self._swallow(action, session_id, error)
+            self.swallow(action, session_id, error)
 
     def _found(self, state: RecordState) -> str:
         assert state.session_id is not None  # noqa: S101 - what was found has an id
@@ -164,12 +164,13 @@ class Lifecycle:
         self.store.remember(state)
         return state.session_id
 
-    def _swallow(self, action: str, session_id: str | None, error: Exception) -> None:
-        self.report(error, ErrorContext(action, self.store.key, session_id))
+    def swallow(self, action: str, session_id: str | None, error: Exception) -> None:
+        """Report an error that must not be raised."""
+        self._report(error, ErrorContext(action, self.store.key, session_id))
 
 
 def title_of(record: Any) -> str:
-    """The session's title: the record's `opencode_title`, else its `title`, else what `str()` says."""
+    """The session's title: the record's `opencode_title`, else its `title`, else none."""
     for name in ("opencode_title", "title"):
         title = getattr(record, name, None)
         if isinstance(title, str) and title:

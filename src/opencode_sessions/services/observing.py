@@ -8,9 +8,7 @@ from collections.abc import Callable
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol.events import SessionStatus
 from opencode_sessions.protocol.reply import Change, Reply
-from opencode_sessions.services.reporting import ErrorContext, Reporter
 from opencode_sessions.services.results import TurnResult
-from opencode_sessions.store.records import RecordStore
 
 __all__ = ["Contained", "Observer"]
 
@@ -41,7 +39,7 @@ class Observer:
 class Contained:
     """Calls an observer; what it raises goes to `on_error`."""
 
-    def __init__(self, observer: Observer, report: Reporter, store: RecordStore) -> None:
+    def __init__(self, observer: Observer, swallow: Callable[[str, str | None, Exception], None]) -> None:
         for name in vars(Observer):
             if inspect.iscoroutinefunction(getattr(observer, name, None)):
                 raise ConfigurationError(
@@ -49,8 +47,7 @@ class Contained:
                     "nobody would await it"
                 )
         self._observer = observer
-        self._report = report
-        self._store = store
+        self._swallow = swallow
         self.session_id: str | None = None
 
     def tell(self, call: Callable[[Observer], None]) -> None:
@@ -58,4 +55,4 @@ class Contained:
         try:
             call(self._observer)
         except Exception as error:  # noqa: BLE001 - a host's callback must not end the turn
-            self._report(error, ErrorContext("observe", self._store.key, self.session_id))
+            self._swallow("observe", self.session_id, error)

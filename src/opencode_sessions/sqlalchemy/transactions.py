@@ -15,15 +15,13 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
+
 __all__ = ["Transactions", "transactions_over"]
 
 _log = logging.getLogger("opencode_sessions.sqlalchemy")
 
 T = TypeVar("T")
-
-# The other transaction won, and ours left nothing behind: serialization failure, deadlock.
-_LOST_TO_ANOTHER = frozenset({"40001", "40P01"})
-_ATTEMPTS = 10
 
 
 class Transactions(ABC):
@@ -37,11 +35,11 @@ class Transactions(ABC):
         Raises:
             sqlalchemy.exc.DBAPIError: The database refused.
         """
-        for _ in range(_ATTEMPTS - 1):
+        for _ in range(ATTEMPTS - 1):
             try:
                 return await self._once(work)
             except DBAPIError as error:
-                if not _lost_to_another(error):
+                if not lost_to_another(error.orig):
                     raise
                 _log.debug("a transaction lost to another: again")
         return await self._once(work)
@@ -77,8 +75,3 @@ class _SuspendingTransactions(Transactions):
     async def _once(self, work: Callable[[Connection], T]) -> T:
         async with self._engine.connect() as connection:
             return await connection.run_sync(work)
-
-
-def _lost_to_another(error: DBAPIError) -> bool:
-    code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    return code in _LOST_TO_ANOTHER

@@ -22,7 +22,7 @@ from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked, Se
 from opencode_sessions.protocol.ids import new_message_id, new_part_id
 from opencode_sessions.protocol.permissions import Rule
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
-from opencode_sessions.wire.http import Request, Response, Transport, interpret
+from opencode_sessions.wire.http import Request, Response, Transport, facts, interpret
 from opencode_sessions.wire.runtime import Runtime
 from opencode_sessions.wire.stream import EventStream, Subscription
 from opencode_sessions.wire.v1 import answers, routes
@@ -332,9 +332,7 @@ class Api:
             raise NotOpencodeError(
                 f"{response.request} answered with JSON of an unknown shape ({type(error).__name__}: {error}): "
                 "is that an OpenCode 1.x server? `opencode-sessions doctor` looks at it",
-                request=response.request,
-                status=response.status,
-                body=response.body[:2000].decode("utf-8", "replace"),
+                **facts(response),
             ) from error
 
     async def _send(self, request: Request) -> Response:

@@ -20,7 +20,7 @@ from opencode_sessions.errors import (
     StatusError,
 )
 
-__all__ = ["Request", "Response", "Transport", "interpret"]
+__all__ = ["Request", "Response", "Transport", "facts", "interpret"]
 
 _BODY_IN_ERRORS = 2000
 _NO_CONTENT = 204
@@ -96,32 +96,32 @@ def interpret(response: Response, *, session_id: str | None = None) -> Any:
     except ValueError as error:
         raise NotOpencodeError(
             f"{response.request} answered {response.status} with JSON that does not parse ({error})",
-            **_facts(response),
+            **facts(response),
         ) from error
 
 
 def _failure(response: Response, session_id: str | None) -> StatusError:
     text = _message(response)
     said = f"{response.request} answered {response.status}" + (f": {text}" if text else "")
-    facts = _facts(response)
+    about = facts(response)
     match response.status:
         case 401 | 403:
             return CredentialsRefusedError(
                 f"{said}. Check OPENCODE_SERVER_PASSWORD and OPENCODE_SERVER_USERNAME against the server's",
-                **facts,
+                **about,
             )
         case 404 if session_id is not None and (text or "").startswith("Session not found"):
-            missing = SessionNotFoundError(said, **facts)
+            missing = SessionNotFoundError(said, **about)
             missing.session_id = session_id
             return missing
         case 404:
-            return NotFoundError(said, **facts)
+            return NotFoundError(said, **about)
         case 409:
-            return ConflictError(said, **facts)
+            return ConflictError(said, **about)
         case status if status >= 500:  # noqa: PLR2004 - HTTP's own boundary
-            return ServerError(said, **facts)
+            return ServerError(said, **about)
         case _:
-            return BadRequestError(said, **facts)
+            return BadRequestError(said, **about)
 
 
 def _not_opencode(response: Response, kind: str) -> NotOpencodeError:
@@ -130,16 +130,14 @@ def _not_opencode(response: Response, kind: str) -> NotOpencodeError:
         f"{response.request} answered {response.status} with {what} where JSON was due: this is not the route "
         "of an OpenCode 1.x server (it answers unknown routes with its web app). Check the URL, and the "
         "server's version with `opencode-sessions doctor`",
-        **_facts(response),
+        **facts(response),
     )
 
 
-def _facts(response: Response) -> dict[str, Any]:
-    return {"request": response.request, "status": response.status, "body": _text(response)}
-
-
-def _text(response: Response) -> str:
-    return response.body[:_BODY_IN_ERRORS].decode("utf-8", "replace")
+def facts(response: Response) -> dict[str, Any]:
+    """What an error tells of the answer that it is about."""
+    body = response.body[:_BODY_IN_ERRORS].decode("utf-8", "replace")
+    return {"request": response.request, "status": response.status, "body": body}
 
 
 def _message(response: Response) -> str | None:

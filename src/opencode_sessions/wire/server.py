@@ -21,6 +21,7 @@ from opencode_sessions.wire.address import Address
 from opencode_sessions.wire.binary import find_binary
 from opencode_sessions.wire.data_folder import DataFolder
 from opencode_sessions.wire.process import ProcessTree
+from opencode_sessions.wire.v1 import answers, routes
 
 __all__ = ["OpencodeServer"]
 
@@ -174,6 +175,13 @@ class OpencodeServer:
             "OPENCODE_SERVER_USERNAME": self.username,
         }
 
+    def log_tail(self, *, since: int = 0) -> str:
+        """The last lines of its log, of those after `since` bytes."""
+        with self.log_path.open("rb") as log:
+            log.seek(max(since, self.log_path.stat().st_size - _TAIL_BYTES))
+            lines = log.read().decode(errors="replace").splitlines()
+        return "\n".join(lines[-_TAIL_LINES:])
+
     def start(self) -> Self:
         """Start it and wait until it answers.
 
@@ -306,13 +314,15 @@ class OpencodeServer:
         with httpx2.Client(headers=headers, timeout=_PROBE_TIMEOUT, trust_env=False) as client:
             while tree.exit_code is None:
                 try:
-                    answer = client.get(f"{self.url}/global/health")
-                    health = answer.json() if answer.status_code == httpx2.codes.OK else None
-                except (httpx2.HTTPError, ValueError) as error:
+                    answer = client.get(self.url + routes.health().path)
+                    health = (
+                        answers.parse_health(answer.json()) if answer.status_code == httpx2.codes.OK else None
+                    )
+                except (httpx2.HTTPError, ValueError, AttributeError) as error:
                     seen = f"the last attempt gave {type(error).__name__}"
                 else:
-                    if isinstance(health, dict) and health.get("healthy") is True and tree.exit_code is None:
-                        return str(health.get("version", ""))
+                    if health is not None and tree.exit_code is None:
+                        return health.version
                     seen = f"the last answer was {answer.status_code} and not healthy"
                 if time.monotonic() > deadline:
                     raise self._start_error(
@@ -323,10 +333,7 @@ class OpencodeServer:
         raise self._start_error(f"opencode died at its start with exit code {tree.exit_code}", log_start)
 
     def _start_error(self, what: str, log_start: int) -> ServerStartError:
-        with self.log_path.open("rb") as log:
-            log.seek(max(log_start, self.log_path.stat().st_size - _TAIL_BYTES))
-            lines = log.read().decode(errors="replace").splitlines()
-        tail = "\n".join(lines[-_TAIL_LINES:])
+        tail = self.log_tail(since=log_start)
         return ServerStartError(f"{what}; its log ends with:\n{tail or '(nothing)'}", log_tail=tail)
 
     def _not_started(self, what: str) -> ConfigurationError:

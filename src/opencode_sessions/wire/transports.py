@@ -31,14 +31,12 @@ class _Httpx:
     def __init__(self, address: Address, timeouts: Timeouts) -> None:
         self._address = address
         self._timeouts = timeouts
-        self._pid = os.getpid()
         self.closed = False
 
     def _options(self) -> dict[str, Any]:
         return {
             "base_url": self._address.base_url,
             "headers": self._address.headers(),
-            "timeout": httpx2.Timeout(self._timeouts.read, connect=self._timeouts.connect),
             "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20),
             "trust_env": False,  # a proxy of the environment is for the internet, not for our own server
         }
@@ -98,10 +96,6 @@ class _Httpx:
     def _whole(self, request: Request, response: httpx2.Response) -> Response:
         return Response(response.status_code, response.headers, response.content, self._summary(request))
 
-    def _check_stream(self, response: httpx2.Response) -> bool:
-        kind: str = response.headers.get("content-type", "")
-        return response.status_code < httpx2.codes.BAD_REQUEST and kind.startswith("text/event-stream")
-
     def _not_a_stream(self, request: Request, response: httpx2.Response) -> WireError:
         try:
             interpret(self._whole(request, response))
@@ -118,6 +112,7 @@ class BlockingTransport(_Httpx):
         self, address: Address, timeouts: Timeouts, *, transport: httpx2.BaseTransport | None = None
     ) -> None:
         super().__init__(address, timeouts)
+        self._pid = os.getpid()
         self._transport = transport
         self._client = self._connect()
         self._inherited: list[httpx2.Client] = []
@@ -126,14 +121,17 @@ class BlockingTransport(_Httpx):
     def _connect(self) -> httpx2.Client:
         return httpx2.Client(transport=self._transport, **self._options())
 
-    @property
-    def _http(self) -> httpx2.Client:
+    def _leave_the_parents(self) -> None:
+        """A forked child must not speak on its parent's sockets, nor shut or close them."""
         if self._pid != os.getpid():
-            # A forked child must not speak on its parent's sockets, nor close them.
             self._inherited.append(self._client)
             self._sockets = set()
             self._client = self._connect()
             self._pid = os.getpid()
+
+    @property
+    def _http(self) -> httpx2.Client:
+        self._leave_the_parents()
         return self._client
 
     async def send(self, request: Request) -> Response:
@@ -152,7 +150,7 @@ class BlockingTransport(_Httpx):
             self._translated(request, streaming=True),
             self._http.stream(timeout=self._stream_timeout(), **self._arguments(request)) as response,
         ):
-            if not self._check_stream(response):
+            if not _is_stream(response):
                 response.read()
                 raise self._not_a_stream(request, response)
             self._allow_silence(response)
@@ -165,8 +163,7 @@ class BlockingTransport(_Httpx):
 
     def interrupt(self) -> None:
         """See `Transport.interrupt`: a thread that blocks in a read of a socket is woken."""
-        if self._pid != os.getpid():  # a forked child's: they are its parent's, whom it would cut off
-            return
+        self._leave_the_parents()
         for carrier in list(self._sockets):
             with suppress(OSError):
                 carrier.shutdown(socket.SHUT_RDWR)
@@ -202,7 +199,7 @@ class SuspendingTransport(_Httpx):
             async with self._client.stream(
                 timeout=self._stream_timeout(), **self._arguments(request)
             ) as response:
-                if not self._check_stream(response):
+                if not _is_stream(response):
                     await response.aread()
                     raise self._not_a_stream(request, response)
                 self._allow_silence(response)
@@ -215,6 +212,11 @@ class SuspendingTransport(_Httpx):
         """See `Transport.close`."""
         self.closed = True
         await self._client.aclose()
+
+
+def _is_stream(response: httpx2.Response) -> bool:
+    kind: str = response.headers.get("content-type", "")
+    return response.status_code < httpx2.codes.BAD_REQUEST and kind.startswith("text/event-stream")
 
 
 async def _stepwise(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
