@@ -9,6 +9,7 @@
     ├── RecordError                      the host's row is not in a state to work with
     │   ├── RecordNotSavedError          it has no primary key yet
     │   ├── RecordGoneError              it was deleted meanwhile
+    │   ├── SessionMovedError            its session lives in another directory than it says
     │   └── OpenTransactionError         the caller holds a transaction open
     ├── TurnError
     │   ├── TurnInProgressError          this turn, or another in its session, is running
@@ -21,6 +22,7 @@
         ├── ConnectionLostError          the connection broke before the answer: likewise
         ├── StreamSilentError            the event stream is open and says nothing, not even a heartbeat
         ├── EventTooLargeError           one event exceeds the cap
+        ├── NotGuardedError              the server took permission rules, and does not show them in force
         ├── NotOpencodeError             it answers, but not as an OpenCode server
         │   └── UnsupportedVersionError  it is one, of a version or line that this library does not speak
         └── StatusError                  the server answered with an error
@@ -48,6 +50,7 @@ __all__ = [
     "EventTooLargeError",
     "InvalidRulesError",
     "NotFoundError",
+    "NotGuardedError",
     "NotOpencodeError",
     "OpenTransactionError",
     "OpencodeError",
@@ -60,6 +63,7 @@ __all__ = [
     "ServerNotInstalledError",
     "ServerStartError",
     "ServerUnreachableError",
+    "SessionMovedError",
     "SessionNotFoundError",
     "StaleSessionError",
     "StatusError",
@@ -107,6 +111,24 @@ class RecordNotSavedError(RecordError):
 
 class RecordGoneError(RecordError):
     """The record's row no longer exists."""
+
+
+class SessionMovedError(RecordError):
+    """The record's session lives in another directory than the record says: the server moved it, or the record changed.
+
+    Attributes:
+        session_id: The session.
+        expected: The directory that the record says.
+        found: The one that the server says.
+    """
+
+    def __init__(
+        self, message: str, *, record: str, session_id: str, expected: str, found: str | None
+    ) -> None:
+        super().__init__(message, record=record)
+        self.session_id = session_id
+        self.expected = expected
+        self.found = found
 
 
 class OpenTransactionError(RecordError):
@@ -213,6 +235,18 @@ class StreamSilentError(WireError):
 
 class EventTooLargeError(WireError):
     """One event of the stream exceeds the cap."""
+
+
+class NotGuardedError(WireError):
+    """The server took a session's permission rules, and does not show them in force.
+
+    Attributes:
+        session_id: The session, which nobody may prompt.
+    """
+
+    def __init__(self, message: str, *, session_id: str) -> None:
+        super().__init__(message)
+        self.session_id = session_id
 
 
 class NotOpencodeError(WireError):

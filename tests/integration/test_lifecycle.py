@@ -10,6 +10,7 @@ import pytest
 from opencode_sessions import Client, Observer, Session, Turn, allow, ask, deny, errors, new_session_id
 from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord, MemoryRecordStore
+from opencode_sessions.store.records import RecordState
 
 RULES = [allow("edit", "docs/*"), deny("bash"), ask("webfetch")]
 
@@ -118,7 +119,8 @@ def test_recreate_of_what_was_replaced_already_is_found(client, record):
 
 
 def test_recreate_of_what_was_reserved_and_never_made_makes_it_and_keeps_it(client, record):
-    record.opencode_session_id = reserved = new_session_id()
+    reserved = new_session_id()
+    record.state = RecordState(reserved)
     session = Session(record)
     assert session.recreate(client) == reserved
     assert session.just_created
@@ -146,7 +148,7 @@ class Dying:
 
     def __getattr__(self, name):
         attribute = getattr(self._target, name)
-        if name not in ("load", "read", "reserve", "confirm", "create", "update", "delete", "abort"):
+        if name not in ("load", "read", "reserve", "confirm", "create", "update", "delete", "stop"):
             return attribute
 
         async def call(*args, **kwargs):
@@ -177,7 +179,7 @@ def crash_at(client, record, step, *, after, stale=None):
 
 
 STEPS_OF_ENSURE = ["load", "read", "reserve", "create", "update", "confirm"]
-STEPS_OF_RECREATE = [*STEPS_OF_ENSURE, "abort", "delete"]
+STEPS_OF_RECREATE = [*STEPS_OF_ENSURE, "stop", "delete"]
 
 
 def test_the_steps_are_these(client):
@@ -199,7 +201,7 @@ def test_a_crash_at_any_step_of_ensure_is_finished_by_the_next_caller(
     (found,) = sessions_of(key(record))
     assert found.id == session_id
     assert len(found.rules) >= len(RULES)
-    assert record.ready
+    assert record.state.ready
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -242,7 +244,7 @@ def test_a_failed_request_is_raised_and_the_next_call_goes_on_from_there(
     lifecycle = Lifecycle(MemoryRecordStore(record), permissions_for=rules)
     with pytest.raises(errors.ConnectionLostError):
         lifecycle.ensure(Unreachable(client._core, name, after=after)).send(None)
-    assert not record.ready
+    assert not record.state.ready
     reserved = record.opencode_session_id
     assert Session(record, permissions_for=rules).ensure(client) == reserved
     assert [found.id for found in sessions_of(key(record))] == [reserved]
@@ -313,7 +315,7 @@ def test_abort_never_raises_and_says_what_went_wrong(server, client, record):
 
 
 def test_an_on_error_that_raises_is_contained_and_logged(record, caplog):
-    record.opencode_session_id = "ses_x"
+    record.state = RecordState("ses_x", ready=True)
 
     def broken(error, context):
         raise ZeroDivisionError

@@ -15,11 +15,12 @@ __all__ = ["MessageModel", "RecordModel"]
 
 
 class RecordModel(models.Model):
-    """The two columns of a record: a row that owns one OpenCode session.
+    """The three columns of a record: a row that owns one OpenCode session.
 
     Attributes:
         opencode_session_id: The session, once there is one.
         opencode_session_ready_at: When its rules came into force; None until then.
+        opencode_session_digest: Of what is in force in it; `deleting` while it is being deleted.
     """
 
     opencode_session_id: models.CharField[str | None, str | None] = models.CharField(
@@ -27,6 +28,9 @@ class RecordModel(models.Model):
     )
     opencode_session_ready_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
         null=True, blank=True, editable=False
+    )
+    opencode_session_digest: models.CharField[str | None, str | None] = models.CharField(  # noqa: DJ001 - null, as
+        max_length=64, null=True, blank=True, editable=False  # the other two are where there is no session
     )
 
     class Meta:  # noqa: D106 - Django's own

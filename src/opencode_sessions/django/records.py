@@ -16,8 +16,7 @@ T = TypeVar("T")
 class DjangoRecordStore(ModelStore, ColumnRecords):
     """`RecordStore` over an instance of any model with the fields of `RecordModel`; see `ModelStore`."""
 
-    async def read(self, function: Callable[[Any], T]) -> T:
-        """See `RecordStore.read`. What the function changes in the database is rolled back."""
+    async def _read(self, function: Callable[[Any], T]) -> T:
         return await self._row.run(lambda: self._row.read(function))
 
     async def _swap_or_fetch(

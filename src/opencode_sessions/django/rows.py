@@ -19,6 +19,7 @@ from opencode_sessions.errors import (
     RecordGoneError,
     RecordNotSavedError,
 )
+from opencode_sessions.store.columns import NOT_NULL
 from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
 
 __all__ = ["ModelRow"]
@@ -99,10 +100,7 @@ class ModelRow:
             OpenTransactionError: It would be part of a transaction of the caller's.
         """
         self._refuse_open_transaction()
-        conditions = {
-            (f"{name}__isnull" if value is None else name): (True if value is None else value)
-            for name, value in expected.items()
-        }
+        conditions = dict(_condition(name, value) for name, value in expected.items())
         return self._query().filter(**conditions).update(**values) == 1
 
     def read(self, function: Callable[[Any], T]) -> T:
@@ -152,6 +150,12 @@ class ModelRow:
 
     def _gone(self) -> RecordGoneError:
         return RecordGoneError(f"{self.key} was deleted", record=self.key)
+
+
+def _condition(name: str, value: object) -> tuple[str, object]:
+    if value is None or value is NOT_NULL:
+        return f"{name}__isnull", value is None
+    return name, value
 
 
 def _in_transaction(connection: BaseDatabaseWrapper) -> bool:

@@ -1,6 +1,6 @@
 """A first turn: one prompt, its answer as it streams, and the row that says how it ended.
 
-    ensure → not busy? → subscribe → take → send → follow, storing a snapshot now and then → finish
+    ensure → reconcile → not busy? → subscribe → take → send → follow, storing a snapshot now and then → finish
 
 The exchange that the server stored is authoritative. A runner that is killed in the middle leaves its row
 `streaming`; a row that has ended is answered from what it holds.
@@ -86,7 +86,7 @@ class TurnDriver:
             return TurnResult.of(found)
         if found.status is TurnStatus.STREAMING:
             raise self._in_progress()
-        session_id = await self._lifecycle.ensure(wire)
+        session_id = await self._lifecycle.current(wire)
         await self._refuse_busy(wire, session_id)
         just_created = self._lifecycle.just_created
         prompt_id = new_message_id()
@@ -141,9 +141,14 @@ class TurnDriver:
         """A second prompt in a busy session would be answered within the first one's turn, or never."""
         if self._lifecycle.just_created:
             return
+        try:
+            info = await wire.get(session_id)
+        except SessionNotFoundError:
+            return  # the prompt will find that out, and move to a fresh one
+        self._lifecycle.check_place(info)
         for pause in (0.0, *_UNTIL_IDLE):
             await wire.clock.sleep(pause)
-            if not await wire.busy(session_id):
+            if not await wire.busy(session_id, directory=info.directory):
                 return
         raise TurnInProgressError(
             f"session {session_id} is still answering another prompt: wait for that turn, or abort it; "

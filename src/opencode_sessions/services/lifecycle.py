@@ -1,7 +1,7 @@
 """A session's lifecycle against one record: exactly one session, created once, guarded before anyone uses it.
 
     load ──id, ready──────────────────► return the id (no network)
-      │ no id
+      │ no id, or one that is being deleted
       ▼
     reserve   write a new id of ours, if the row still names what we saw
       ▼
@@ -14,37 +14,30 @@
 Whoever meets an id that is not ready does not wait for its maker, who may be dead: it helps, with the same
 idempotent steps. So a crash between any two steps is finished by the next caller, and nothing is held
 while the network is awaited.
+
+    delete    mark the row (retire) ─► stop and delete upstream ─► clear the row, if it still names that id
+
+Between the two the row keeps the id, so that a deletion that failed can be tried again; and nobody confirms it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
-from opencode_sessions.errors import OpencodeError, RecordGoneError
-from opencode_sessions.protocol.ids import new_session_id
-from opencode_sessions.protocol.permissions import Rule, check_rules
+from opencode_sessions.errors import OpencodeError, RecordGoneError, SessionMovedError, SessionNotFoundError
+from opencode_sessions.protocol.ids import mark_of, new_session_id
+from opencode_sessions.protocol.values import SessionInfo
+from opencode_sessions.services.brief import Brief, PermissionsFor, put_in_force
 from opencode_sessions.services.ports import SessionWire
 from opencode_sessions.services.reporting import ErrorContext, OnError, Reporter
 from opencode_sessions.store.records import RecordState, RecordStore
 
-__all__ = ["Lifecycle", "PermissionsFor"]
+__all__ = ["Lifecycle"]
 
 _log = logging.getLogger("opencode_sessions.session")
 
-PermissionsFor = Callable[[Any], Iterable[Rule]]
-
 _ATTEMPTS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class _Brief:
-    """What a session is made with."""
-
-    title: str
-    rules: tuple[Rule, ...]
 
 
 class Lifecycle:
@@ -64,6 +57,7 @@ class Lifecycle:
         self._permissions_for = permissions_for
         self._namespace = namespace
         self._returned: str | None = None
+        self._directory: str | None = None
 
     async def ensure(self, wire: SessionWire) -> str:
         """The id of the record's session, made if there is none."""
@@ -75,85 +69,191 @@ class Lifecycle:
         stale = stale or self._returned or self.store.seen or (await self.store.load()).session_id
         return await self._walk(wire, stale=stale)
 
+    async def reconcile(self, wire: SessionWire) -> bool:
+        """Put in force what the record says by now. Was anything to be done? Without a session, nothing is."""
+        self.store.check()
+        state, brief = await self._read()
+        if not state.ready:
+            return False
+        state, changed = await self._reconcile(wire, state, brief)
+        self.store.remember(state)
+        return changed
+
+    async def current(self, wire: SessionWire) -> str:
+        """As `ensure`, and what the record says by now is in force: what a turn begins with."""
+        self.just_created = False
+        self.store.check()
+        state, brief = await self._read()
+        if not state.ready or state.session_id is None:
+            return await self.ensure(wire)
+        try:
+            state, _ = await self._reconcile(wire, state, brief)
+        except SessionNotFoundError:
+            return await self.recreate(wire, stale=state.session_id)
+        return self._found(state) if state.ready else await self.ensure(wire)
+
     async def abort(self, wire: SessionWire, session_id: str | None = None) -> None:
         """Stop what this session does; without one, the record's own. Never raises."""
         try:
             session_id = session_id or (await self.store.load()).session_id
             if session_id is not None:
-                await wire.abort(session_id)
+                await self._stop(wire, session_id)
         except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised
             self.swallow("abort", session_id, error)
+
+    async def delete(self, wire: SessionWire) -> bool:
+        """Delete the session and let the row name none. Was there one? What fails leaves the row as it is."""
+        self.just_created = False
+        self.store.check()
+        try:
+            session_id = (await self.store.load()).session_id
+        except RecordGoneError:
+            session_id = self.store.seen
+        else:
+            if session_id is not None and not await self.store.retire(session_id):
+                return await self.delete(wire)  # it was replaced, or deleted with its row, in this instant
+        if session_id is None:
+            return False
+        await self._stop(wire, session_id)
+        await wire.delete(session_id)
+        if await self.store.clear(session_id):
+            _log.info("session %s of %s deleted", session_id, self.store.key)
+            self.store.remember(RecordState())
+        self._returned = None
+        return True
 
     async def _walk(self, wire: SessionWire, *, stale: str | None) -> str:
         self.just_created = False
         self.store.check()
+        cause: SessionNotFoundError | None = None
         for _ in range(_ATTEMPTS):
             seen = await self.store.load()
             if seen.ready and seen.session_id not in (None, stale):
                 return self._found(seen)
-            brief = await self._brief()
-            replaced, state = await self._reserve(seen)
-            if state.ready or state.session_id is None:
+            _, brief = await self._read()
+            replaced, reserved = await self._reserve(seen)
+            if reserved.session_id is None or reserved.ready or reserved.deleting:
                 continue  # another worker was quicker: look again
-            await self._make(wire, state.session_id, brief)
-            if await self.store.confirm(state.session_id):
-                _log.info("session %s created for %s", state.session_id, self.store.key)
+            try:
+                await self._make(wire, reserved.session_id, brief)
+            except SessionNotFoundError as error:
+                cause = error
+                continue  # it was deleted as soon as it was made: the row has moved on
+            made = RecordState(reserved.session_id, ready=True, digest=brief.digest())
+            if await self.store.confirm(reserved.session_id, brief.digest()):
+                _log.info("session %s created for %s", reserved.session_id, self.store.key)
                 self.just_created = True
                 replaced = replaced or stale
-            elif not await self._is_named(wire, state.session_id):
+            elif not await self._is_confirmed(wire, made):
                 continue
             # Whoever reserved knows what it replaced; whoever confirmed may stand in for one that died. An id
             # that was reserved and not yet made is what a recreate finishes, and replaces nothing.
-            if replaced is not None and replaced != state.session_id:
-                await self._discard(wire, replaced, "delete_replaced")
-            return self._found(RecordState(state.session_id, ready=True))
+            if replaced is not None and replaced != reserved.session_id:
+                await self._discard(wire, replaced, "delete_replaced", used=True)
+            return self._found(made)
         raise OpencodeError(
             f"{self.store.key} was given another session {_ATTEMPTS} times while one was being made for it: "
             "something replaces its session without end"
-        )
+        ) from cause
 
     async def _reserve(self, seen: RecordState) -> tuple[str | None, RecordState]:
-        """The id that we replaced, and the row after that; a row that is not ready is helped as it is."""
-        if seen.session_id is not None and not seen.ready:
+        """The id that we replaced, and the row after that; a row that is only reserved is helped as it is."""
+        if seen.session_id is not None and not seen.ready and not seen.deleting:
             return None, seen
-        mine = new_session_id()
+        mine = new_session_id(mark=mark_of(self._namespace, self.store.key.partition(":")[0]))
         state = await self.store.reserve(seen.session_id, mine)
         return (seen.session_id if state.session_id == mine else None), state
 
-    async def _brief(self) -> _Brief:
-        """The record's title and rules, from a fresh copy of it; checked before anything is sent."""
-        permissions_for = self._permissions_for
+    async def _read(self) -> tuple[RecordState, Brief]:
+        """The row, and what the record says, from a fresh copy of it; checked before anything is sent."""
+        state, brief = await self.store.read(lambda record: Brief.of(record, self._permissions_for))
+        self._directory = brief.directory
+        return state, brief
 
-        def read(record: Any) -> _Brief:
-            rules = check_rules(permissions_for(record)) if permissions_for is not None else ()
-            return _Brief(title_of(record), rules)
+    async def _make(self, wire: SessionWire, session_id: str, brief: Brief) -> None:
+        await wire.create(session_id, directory=brief.directory)
+        await self._put_in_force(wire, session_id, brief)
 
-        return await self.store.read(read)
+    async def _put_in_force(self, wire: SessionWire, session_id: str, brief: Brief) -> None:
+        metadata = {"namespace": self._namespace, "record": self.store.key}
+        self.check_place(await put_in_force(wire, session_id, brief, metadata))
 
-    async def _make(self, wire: SessionWire, session_id: str, brief: _Brief) -> None:
-        await wire.create(session_id)
-        await wire.update(
-            session_id,
-            title=brief.title or None,
-            rules=brief.rules,
-            metadata={"namespace": self._namespace, "record": self.store.key},
+    async def _is_confirmed(self, wire: SessionWire, made: RecordState) -> bool:
+        """Was it another helper that confirmed what we made? If the row does not name it, it is deleted."""
+        assert made.session_id is not None  # noqa: S101 - it was made
+        try:
+            state, brief = await self._read()
+        except RecordGoneError:
+            await self._discard(wire, made.session_id, "delete_unconfirmed", used=False)
+            raise
+        if state.session_id != made.session_id or not state.ready:
+            await self._discard(wire, made.session_id, "delete_unconfirmed", used=False)
+            return False
+        if state.digest != made.digest:  # the record changed between the other's look at it and ours
+            await self._reconcile(wire, state, brief, put=made.digest)
+        return True
+
+    async def _reconcile(
+        self, wire: SessionWire, state: RecordState, brief: Brief, *, put: str | None = None
+    ) -> tuple[RecordState, bool]:
+        """Until what is in force is what the record says, and the row says so too.
+
+        Args:
+            wire: The server.
+            state: The row, ready.
+            brief: What the record says.
+            put: What this worker was the last to put in force, perhaps after the one that the row tells of.
+
+        Returns:
+            The row in the end, and whether anything was put in force here.
+        """
+        session_id = state.session_id
+        changed = False
+        for _ in range(_ATTEMPTS):
+            # A row that names another session by now was given it by one who looked at the record later.
+            if session_id is None or state.session_id != session_id or not state.ready:
+                return state, changed
+            wanted = brief.digest(state.digest)
+            if state.digest == wanted and put in (None, wanted):
+                return state, changed
+            await self._put_in_force(wire, session_id, brief)
+            put, changed = wanted, True
+            if await self.store.renew(session_id, state.digest, wanted):
+                _log.info("session %s of %s follows its record again", session_id, self.store.key)
+                return replace(state, digest=wanted), changed
+            state, brief = await self._read()
+        raise OpencodeError(
+            f"{self.store.key} changed {_ATTEMPTS} times while its session was told: something changes it without end"
         )
 
-    async def _is_named(self, wire: SessionWire, session_id: str) -> bool:
-        """Was it another helper that confirmed what we made? If the row names another id, it is deleted."""
-        try:
-            named = (await self.store.load()).session_id
-        except RecordGoneError:
-            await self._discard(wire, session_id, "delete_unconfirmed")
-            raise
-        if named != session_id:
-            await self._discard(wire, session_id, "delete_unconfirmed")
-        return named == session_id
+    def check_place(self, info: SessionInfo) -> None:
+        """Does the session live where its record, as it was last read, says?
 
-    async def _discard(self, wire: SessionWire, session_id: str, action: str) -> None:
-        """Delete a session that no row names any more, best effort."""
+        Raises:
+            SessionMovedError: It does not.
+        """
+        expected, found = self._directory, info.directory
+        if expected is None or found is None or found.rstrip("/\\") == expected.rstrip("/\\"):
+            return
+        raise SessionMovedError(
+            f"session {info.id} of {self.store.key} lives in {found}, and the record says {expected}: the server "
+            "moved it, or the record was changed. Let opencode_directory say where it lives, or delete() it: the next "
+            "ensure() makes one there",
+            record=self.store.key,
+            session_id=info.id,
+            expected=expected,
+            found=found,
+        )
+
+    async def _stop(self, wire: SessionWire, session_id: str) -> None:
+        for error in await wire.stop(session_id):
+            self.swallow("reject_asks", session_id, error)
+
+    async def _discard(self, wire: SessionWire, session_id: str, action: str, *, used: bool) -> None:
+        """Delete a session that no row names any more, best effort; `used` if somebody may have prompted it."""
         try:
-            await wire.abort(session_id)
+            if used:
+                await self._stop(wire, session_id)
             await wire.delete(session_id)
         except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised
             self.swallow(action, session_id, error)
@@ -167,12 +267,3 @@ class Lifecycle:
     def swallow(self, action: str, session_id: str | None, error: Exception) -> None:
         """Report an error that must not be raised."""
         self._report(error, ErrorContext(action, self.store.key, session_id))
-
-
-def title_of(record: Any) -> str:
-    """The session's title: the record's `opencode_title`, else its `title`, else none."""
-    for name in ("opencode_title", "title"):
-        title = getattr(record, name, None)
-        if isinstance(title, str) and title:
-            return title
-    return ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from opencode_sessions.protocol.events import Event
 from opencode_sessions.protocol.permissions import Rule
-from opencode_sessions.protocol.values import Message
+from opencode_sessions.protocol.values import Message, SessionInfo
 
 __all__ = ["Clock", "Events", "ExchangeWire", "SessionWire", "TurnWire"]
 
@@ -29,19 +29,26 @@ class Events(Protocol):
 class SessionWire(Protocol):
     """What the lifecycle asks of a server."""
 
-    async def create(self, session_id: str, /) -> object: ...
+    async def create(self, session_id: str, /, *, directory: str | None) -> object: ...
     async def update(
-        self, session_id: str, /, *, title: str | None, rules: Iterable[Rule], metadata: Mapping[str, Any]
-    ) -> object: ...
+        self,
+        session_id: str,
+        /,
+        *,
+        title: str | None,
+        rules: Iterable[Rule] | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> SessionInfo: ...
+    async def stop(self, session_id: str, /) -> Sequence[Exception]: ...
     async def delete(self, session_id: str, /) -> bool: ...
-    async def abort(self, session_id: str, /) -> None: ...
 
 
 class ExchangeWire(Protocol):
     """What reading the state of a turn asks of a server."""
 
     def messages(self, session_id: str, /, *, page_size: int = ...) -> AsyncIterator[Message]: ...
-    async def busy(self, session_id: str, /) -> bool: ...
+    async def get(self, session_id: str, /) -> SessionInfo: ...
+    async def busy(self, session_id: str, /, *, directory: str | None = ...) -> bool: ...
 
 
 class TurnWire(SessionWire, ExchangeWire, Protocol):

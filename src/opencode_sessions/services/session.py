@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from opencode_sessions.faces import complete
+from opencode_sessions.services.brief import PermissionsFor
 from opencode_sessions.services.finding import record_store
-from opencode_sessions.services.lifecycle import Lifecycle, PermissionsFor
+from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.services.reporting import OnError
 from opencode_sessions.store.records import RecordStore
 from opencode_sessions.wire.clients import AsyncClient, Client, blocking_wire, suspending_wire
@@ -48,8 +49,8 @@ class Session(_Session):
 
     Args:
         record: A saved row of yours, whose model has the session columns.
-        permissions_for: Called with a fresh copy of the record when a session is made; returns its rules
-            (see `allow`, `ask`, `deny`). Without it, the agent's own rules are all there are.
+        permissions_for: Called with a fresh copy of the record when a session is made or reconciled; returns its
+            rules (see `allow`, `ask`, `deny`). Without it, the agent's own rules are all there are.
         on_error: Called as `on_error(error, context)` with what must not be raised; else it is logged.
         namespace: Written into the session's metadata, beside the record's key, to tell what is yours.
         store: A store of your own, instead of the record's.
@@ -90,9 +91,49 @@ class Session(_Session):
         """
         return complete(self.lifecycle.recreate(blocking_wire(client), stale=stale))
 
+    def reconcile(self, client: Client) -> bool:
+        """Put in force again what changed: the record's title, and what `permissions_for` returns.
+
+        What is in force is known from a digest in the row, so nothing is sent where nothing changed (one query,
+        and those of `permissions_for`). A turn does this by itself before it prompts. Without `permissions_for` the
+        rules are left as they are.
+
+        The server appends rules and forgets none (1.18.33): what an earlier list allowed and the new one does
+        not mention is put to `ask`; what it denied stays denied until a rule allows it.
+
+        Returns:
+            True if anything was put in force. A record without a session has nothing to reconcile.
+
+        Raises:
+            SessionNotFoundError: The server does not have the session any more: `recreate` it.
+            SessionMovedError: It lives in another directory than the record's `opencode_directory`.
+            OpencodeError: As `ensure`.
+        """
+        return complete(self.lifecycle.reconcile(blocking_wire(client)))
+
     def abort(self, client: Client) -> None:
-        """Stop what the session is doing, best effort: what goes wrong goes to `on_error`, never up."""
+        """Stop what the session and its sub-agents are doing, and reject what they wait for a person to answer.
+
+        Best effort: what goes wrong goes to `on_error`, never up.
+        """
         complete(self.lifecycle.abort(blocking_wire(client)))
+
+    def delete(self, client: Client) -> bool:
+        """Stop the session as `abort` does, delete it on the server, and let the row name none.
+
+        The row keeps the id, marked as deleting, until the session is gone: where this raises, call it again.
+        Whoever ensures the record meanwhile gets a new session. Of a row that was deleted itself, the session
+        that the given copy of it names is deleted.
+
+        Returns:
+            False if there was none.
+
+        Raises:
+            RecordNotSavedError: The record was never saved.
+            OpenTransactionError: A transaction is open around the call.
+            WireError: The server could not be reached or refused; call again, nothing is lost.
+        """
+        return complete(self.lifecycle.delete(blocking_wire(client)))
 
 
 class AsyncSession(_Session):
@@ -108,6 +149,14 @@ class AsyncSession(_Session):
         """See `Session.recreate`."""
         return await self.lifecycle.recreate(suspending_wire(client), stale=stale)
 
+    async def reconcile(self, client: AsyncClient) -> bool:
+        """See `Session.reconcile`."""
+        return await self.lifecycle.reconcile(suspending_wire(client))
+
     async def abort(self, client: AsyncClient) -> None:
         """See `Session.abort`."""
         await self.lifecycle.abort(suspending_wire(client))
+
+    async def delete(self, client: AsyncClient) -> bool:
+        """See `Session.delete`."""
+        return await self.lifecycle.delete(suspending_wire(client))

@@ -24,15 +24,17 @@ __all__ = ["MessageMixin", "RecordMixin"]
 
 
 class RecordMixin:
-    """The two columns of a record: a row that owns one OpenCode session.
+    """The three columns of a record: a row that owns one OpenCode session.
 
     Attributes:
         opencode_session_id: The session, once there is one.
         opencode_session_ready_at: When its rules came into force; None until then.
+        opencode_session_digest: Of what is in force in it; `deleting` while it is being deleted.
     """
 
     opencode_session_id = cast("Mapped[str | None]", mapped_column(String(64), unique=True))
     opencode_session_ready_at = cast("Mapped[datetime | None]", mapped_column(DateTime(timezone=True)))
+    opencode_session_digest = cast("Mapped[str | None]", mapped_column(String(64)))
 
     @property
     def opencode_title(self) -> str:

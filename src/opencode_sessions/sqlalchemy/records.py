@@ -19,12 +19,7 @@ T = TypeVar("T")
 class SQLAlchemyRecordStore(RowStore, ColumnRecords):
     """`RecordStore` over one mapped row; see `RowStore` for its arguments."""
 
-    async def read(self, function: Callable[[Any], T]) -> T:
-        """See `RecordStore.read`. What the function changes in the record is rolled back.
-
-        The function is an ordinary one in both faces, and follows lazy relations in both.
-        """
-
+    async def _read(self, function: Callable[[Any], T]) -> T:
         def work(connection: Connection) -> T:
             with Session(connection, autoflush=False) as session:
                 record = session.get(self._row.table.mapper, self._row.identity)

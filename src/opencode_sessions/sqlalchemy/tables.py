@@ -10,6 +10,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Row, Table, and_, insp
 from sqlalchemy.orm import Mapper
 
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.store.columns import NOT_NULL
 
 __all__ = ["Identity", "MappedTable"]
 
@@ -89,11 +90,7 @@ class MappedTable:
         Returns:
             True if it did.
         """
-        # Spelt out, as not every database knows IS NOT DISTINCT FROM.
-        conditions = [
-            self.columns[name].is_(None) if value is None else self.columns[name] == value
-            for name, value in expected.items()
-        ]
+        conditions = [_holds(self.columns[name], value) for name, value in expected.items()]
         # A plain None would become JSON's null in a JSON column.
         assignments = {
             self.columns[name]: null() if value is None else value for name, value in values.items()
@@ -103,6 +100,13 @@ class MappedTable:
 
     def _is(self, identity: Identity) -> ColumnElement[bool]:
         return and_(*(column == value for column, value in zip(self.primary_key, identity, strict=True)))
+
+
+def _holds(column: Column[Any], value: object) -> ColumnElement[bool]:
+    if value is NOT_NULL:
+        return column.is_not(None)
+    # Spelt out, as not every database knows IS NOT DISTINCT FROM.
+    return column.is_(None) if value is None else column == value
 
 
 def _column(mapper: Mapper[Any], name: str) -> Column[Any]:

@@ -7,15 +7,24 @@ copy of the row show what is stored; the columns, the transitions and what is st
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from opencode_sessions.protocol.storable import storable
 from opencode_sessions.store.messages import MessageState, TurnStatus
 from opencode_sessions.store.records import RecordState
 
-__all__ = ["ColumnMessages", "ColumnRecords", "Columns"]
+__all__ = ["NOT_NULL", "ColumnMessages", "ColumnRecords", "Columns"]
+
+T = TypeVar("T")
+
+
+NOT_NULL: Final = object()
+"""As an expected value: anything but null."""
+
+_DELETING = "deleting"
+"""Stands where a digest stands, in a row whose session is being deleted."""
 
 
 class Columns(ABC):
@@ -38,7 +47,10 @@ class Columns(ABC):
 
     @abstractmethod
     async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
-        """Write `values` if the row holds what is `expected`, in one statement. Did it?"""
+        """Write `values` if the row holds what is `expected`, in one statement. Did it?
+
+        An expected value may be `NOT_NULL`, which asks for any.
+        """
 
     @abstractmethod
     def _show(self, values: Mapping[str, object]) -> None:
@@ -53,9 +65,17 @@ class Columns(ABC):
 
 
 class ColumnRecords(Columns):
-    """`RecordStore` over two columns."""
+    """`RecordStore` over three columns.
 
-    columns = ("opencode_session_id", "opencode_session_ready_at")
+    | the row is | opencode_session_id | …_ready_at | …_digest |
+    |---|---|---|---|
+    | new | null | null | null |
+    | reserved | set | null | null |
+    | ready | set | set | set |
+    | deleting | set | null | `deleting` |
+    """
+
+    columns = ("opencode_session_id", "opencode_session_ready_at", "opencode_session_digest")
 
     _shown: str | None = None
     _ready_at: datetime | None = None
@@ -65,6 +85,10 @@ class ColumnRecords(Columns):
         self, expected: Mapping[str, object], values: Mapping[str, object]
     ) -> Mapping[str, Any] | None:
         """`_swap`, and where it did not, what the row holds, in the same transaction."""
+
+    @abstractmethod
+    async def _read(self, function: Callable[[Any], T]) -> T:
+        """What `function` makes of a fresh copy of the row, in a transaction that is rolled back."""
 
     @property
     def seen(self) -> str | None:
@@ -76,31 +100,60 @@ class ColumnRecords(Columns):
         """See `RecordStore.load`."""
         return self._state(await self._fetch())
 
+    async def read(self, function: Callable[[Any], T]) -> tuple[RecordState, T]:
+        """See `RecordStore.read`. The function is an ordinary one in both faces."""
+
+        def both(record: Any) -> tuple[Mapping[str, Any], T]:
+            return {name: getattr(record, name) for name in self.columns}, function(record)
+
+        row, made = await self._read(both)
+        return self._state(row), made
+
     async def reserve(self, expected: str | None, session_id: str) -> RecordState:
         """See `RecordStore.reserve`. Where another row has that session id, the database's own error is raised."""
-        before = {"opencode_session_id": expected}
-        after = {"opencode_session_id": session_id, "opencode_session_ready_at": None}
-        found = await self._swap_or_fetch(before, after)
-        return self._state(after if found is None else found)
+        found = await self._swap_or_fetch({"opencode_session_id": expected}, _row(session_id))
+        return self._state(_row(session_id) if found is None else found)
 
-    async def confirm(self, session_id: str) -> bool:
+    async def confirm(self, session_id: str, digest: str) -> bool:
         """See `RecordStore.confirm`."""
         now = self._now()
-        before = {"opencode_session_id": session_id, "opencode_session_ready_at": None}
-        confirmed = await self._swap(before, {"opencode_session_ready_at": now})
+        confirmed = await self._swap(_row(session_id), _row(session_id, now, digest))
         if confirmed:
             self._ready_at = now
         return confirmed
+
+    async def renew(self, session_id: str, expected: str | None, digest: str) -> bool:
+        """See `RecordStore.renew`."""
+        return await self._swap(_row(session_id, NOT_NULL, expected), {"opencode_session_digest": digest})
+
+    async def retire(self, session_id: str) -> bool:
+        """See `RecordStore.retire`."""
+        return await self._swap({"opencode_session_id": session_id}, _row(session_id, None, _DELETING))
+
+    async def clear(self, session_id: str) -> bool:
+        """See `RecordStore.clear`."""
+        return await self._swap(_row(session_id, None, _DELETING), _row(None))
 
     def remember(self, state: RecordState) -> None:
         """See `RecordStore.remember`."""
         self._shown = state.session_id
         ready_at = (self._ready_at or self._now()) if state.ready else None
-        self._show({"opencode_session_id": state.session_id, "opencode_session_ready_at": ready_at})
+        self._show(_row(state.session_id, ready_at, _DELETING if state.deleting else state.digest))
 
     def _state(self, row: Mapping[str, Any]) -> RecordState:
+        digest = row["opencode_session_digest"]
+        if digest == _DELETING:
+            return RecordState(row["opencode_session_id"], deleting=True)
         self._ready_at = row["opencode_session_ready_at"]
-        return RecordState(row["opencode_session_id"], ready=self._ready_at is not None)
+        return RecordState(row["opencode_session_id"], ready=self._ready_at is not None, digest=digest)
+
+
+def _row(session_id: str | None, ready_at: object = None, digest: str | None = None) -> dict[str, object]:
+    return {
+        "opencode_session_id": session_id,
+        "opencode_session_ready_at": ready_at,
+        "opencode_session_digest": digest,
+    }
 
 
 class ColumnMessages(Columns):

@@ -20,22 +20,27 @@ _numbers = itertools.count(1)
 
 
 class MemoryRecord:
-    """A record that lives in this process: a title and the two columns.
+    """A record that lives in this process: a title and a session.
 
     Attributes:
         title: The session's title.
-        opencode_session_id: The session, once there is one.
-        ready: Whether its rules are in force.
+        opencode_directory: Where its agent works; None: where the client says.
+        state: The row.
         deleted: Set it to play a row that vanished.
     """
 
-    def __init__(self, title: str = "") -> None:
+    def __init__(self, title: str = "", *, directory: str | None = None) -> None:
         self.number = next(_numbers)
         self.title = title
-        self.opencode_session_id: str | None = None
-        self.ready = False
+        self.opencode_directory = directory
+        self.state = RecordState()
         self.deleted = False
         self.lock = threading.Lock()
+
+    @property
+    def opencode_session_id(self) -> str | None:
+        """The session, once there is one."""
+        return self.state.session_id
 
     def __opencode_store__(self, *, asynchronous: bool) -> MemoryRecordStore:
         return MemoryRecordStore(self)
@@ -51,7 +56,7 @@ class MemoryRecordStore:
     @property
     def seen(self) -> str | None:
         """The record is its own only copy."""
-        return self._record.opencode_session_id
+        return self._record.state.session_id
 
     def check(self) -> None:
         """Nothing can be wrong with a record in memory."""
@@ -59,37 +64,52 @@ class MemoryRecordStore:
     async def load(self) -> RecordState:
         """See `RecordStore.load`."""
         with self._record.lock:
-            return self._state()
+            return self._found()
 
-    async def read(self, function: Callable[[Any], T]) -> T:
+    async def read(self, function: Callable[[Any], T]) -> tuple[RecordState, T]:
         """See `RecordStore.read`."""
-        with self._record.lock:
-            self._state()
-        return function(self._record)
+        return await self.load(), function(self._record)
 
     async def reserve(self, expected: str | None, session_id: str) -> RecordState:
         """See `RecordStore.reserve`."""
         with self._record.lock:
-            if self._state().session_id == expected:
-                self._record.opencode_session_id = session_id
-                self._record.ready = False
-            return self._state()
+            if self._found().session_id == expected:
+                self._record.state = RecordState(session_id)
+            return self._record.state
 
-    async def confirm(self, session_id: str) -> bool:
+    async def confirm(self, session_id: str, digest: str) -> bool:
         """See `RecordStore.confirm`."""
-        with self._record.lock:
-            if self._record.deleted or self._state() != RecordState(session_id, ready=False):
-                return False
-            self._record.ready = True
-            return True
+        ready = RecordState(session_id, ready=True, digest=digest)
+        return self._swap(lambda found: found == RecordState(session_id), ready)
+
+    async def renew(self, session_id: str, expected: str | None, digest: str) -> bool:
+        """See `RecordStore.renew`."""
+        before = RecordState(session_id, ready=True, digest=expected)
+        return self._swap(lambda found: found == before, replace(before, digest=digest))
+
+    async def retire(self, session_id: str) -> bool:
+        """See `RecordStore.retire`."""
+        deleting = RecordState(session_id, deleting=True)
+        return self._swap(lambda found: found.session_id == session_id, deleting)
+
+    async def clear(self, session_id: str) -> bool:
+        """See `RecordStore.clear`."""
+        return self._swap(lambda found: found == RecordState(session_id, deleting=True), RecordState())
 
     def remember(self, state: RecordState) -> None:
         """The record is its own only copy."""
 
-    def _state(self) -> RecordState:
+    def _found(self) -> RecordState:
         if self._record.deleted:
             raise RecordGoneError(f"{self.key} was deleted", record=self.key)
-        return RecordState(self._record.opencode_session_id, self._record.ready)
+        return self._record.state
+
+    def _swap(self, expected: Callable[[RecordState], bool], state: RecordState) -> bool:
+        with self._record.lock:
+            if self._record.deleted or not expected(self._record.state):
+                return False
+            self._record.state = state
+            return True
 
 
 class MemoryMessage:

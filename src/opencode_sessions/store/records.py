@@ -23,14 +23,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RecordState:
-    """The two columns of a record, as one transaction read them."""
+    """The columns of a record, as one transaction read them: nothing, reserved, ready or deleting.
 
-    session_id: str | None
-    ready: bool
+    Attributes:
+        session_id: The session that the row names.
+        ready: Its rules are in force: it may be prompted.
+        digest: Of the title, rules and directory that were put in force in it.
+        deleting: Somebody began to delete it: it is not to be used or finished any more.
+    """
+
+    session_id: str | None = None
+    ready: bool = False
+    digest: str | None = None
+    deleting: bool = False
 
 
 class RecordStore(Protocol):
-    """One record's row."""
+    """One record's row.
+
+    A method whose row has vanished raises `RecordGoneError` where it has something to return, and answers
+    False where it asks whether something was done.
+    """
 
     @property
     def key(self) -> str:
@@ -60,15 +73,17 @@ class RecordStore(Protocol):
             RecordGoneError: There is no such row.
         """
 
-    async def read(self, function: Callable[[Any], T]) -> T:
-        """Call `function` with a fresh copy of the record, inside one transaction: it may follow relations.
+    async def read(self, function: Callable[[Any], T]) -> tuple[RecordState, T]:
+        """The row, and what `function` makes of a fresh copy of the record, from one transaction.
+
+        The function may follow relations; what it changes is not stored.
 
         Raises:
             RecordGoneError: There is no such row.
         """
 
     async def reserve(self, expected: str | None, session_id: str) -> RecordState:
-        """Write `session_id`, not ready, if the row still names `expected`.
+        """Write `session_id`, not ready, if the row still names `expected`, whatever became of that one.
 
         Returns:
             The row as it is afterwards: ours, or what another worker wrote.
@@ -77,8 +92,33 @@ class RecordStore(Protocol):
             RecordGoneError: There is no such row.
         """
 
-    async def confirm(self, session_id: str) -> bool:
-        """Mark the row ready, if it still names `session_id` and is not ready yet.
+    async def confirm(self, session_id: str, digest: str) -> bool:
+        """Mark the row ready, if it still names `session_id`, not ready yet and not being deleted.
+
+        Args:
+            session_id: What was made.
+            digest: Of what is in force in it, at most 64 characters.
+
+        Returns:
+            True for the one caller whose write this was.
+        """
+
+    async def renew(self, session_id: str, expected: str | None, digest: str) -> bool:
+        """Write another digest, if the row names `session_id`, ready, with the digest that is `expected`.
+
+        Returns:
+            True if it did.
+        """
+
+    async def retire(self, session_id: str) -> bool:
+        """Mark the row as deleting, and so not ready, if it names `session_id`. May be repeated.
+
+        Returns:
+            True if it names it.
+        """
+
+    async def clear(self, session_id: str) -> bool:
+        """Let the row name nothing, if it names `session_id`, which is being deleted.
 
         Returns:
             True for the one caller whose write this was.

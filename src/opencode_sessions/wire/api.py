@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from opencode_sessions.errors import (
     ConnectionLostError,
+    NotFoundError,
     NotOpencodeError,
     ServerUnreachableError,
     SessionNotFoundError,
@@ -22,6 +23,7 @@ from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked, Se
 from opencode_sessions.protocol.ids import new_message_id, new_part_id
 from opencode_sessions.protocol.permissions import Rule
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
+from opencode_sessions.wire.asks import reject_asks
 from opencode_sessions.wire.http import Request, Response, Transport, facts, interpret
 from opencode_sessions.wire.runtime import Runtime
 from opencode_sessions.wire.stream import EventStream, Subscription
@@ -119,12 +121,26 @@ class Api:
             return await self._parsed(answers.parse_session, request)
         if parent_id is not None:
             raise ValueError("a session with a parent gets its id from the server: pass no session_id")
-        info = await self._parsed(
-            answers.parse_session, routes.create_with_id(session_id, directory=directory)
-        )
+        info = await self._create_with_id(session_id, directory)
         if title is None and metadata is None and not rules:
             return info
         return await self.update(session_id, title=title, rules=rules or None, metadata=metadata)
+
+    async def _create_with_id(self, session_id: str, directory: str | None) -> SessionInfo:
+        request = routes.create_with_id(session_id, directory=directory)
+        try:
+            info = await self._parsed(answers.parse_session, request)
+        except (NotOpencodeError, NotFoundError):
+            await self.health()  # which says so, if it is a server that we do not speak with
+            raise
+        if info.id != session_id:
+            await self.delete(info.id)
+            await self.health()
+            raise NotOpencodeError(
+                f"the server was asked for the session {session_id} and made {info.id}, which is deleted again: "
+                f"it does not create by the caller's id; needed is OpenCode {SUPPORTED}"
+            )
+        return info
 
     async def get(self, session_id: str) -> SessionInfo:
         """The session; SessionNotFoundError where there is none."""
@@ -155,8 +171,22 @@ class Api:
         return True
 
     async def abort(self, session_id: str) -> None:
-        """Stop what the session is doing. The server says yes for an unknown or idle session, too."""
+        """Stop what the session and its sub-agents are doing; also of an unknown or idle one the server says yes.
+
+        What they wait for a person to answer goes on waiting (1.18.33): see `stop`.
+        """
         await self._json(routes.abort(session_id))
+
+    async def stop(self, session_id: str) -> Sequence[WireError]:
+        """Abort, and reject what the session and its sub-agents wait for a person to answer.
+
+        An ask that an abort left pending would still run its tool when it is answered later (1.18.33).
+
+        Returns:
+            What kept asks from being rejected, though the agents are stopped: see `pending_permissions`.
+        """
+        await self.abort(session_id)
+        return await reject_asks(self, session_id)
 
     async def list(
         self, *, search: str | None = None, all_directories: bool = False, page_size: int = 100
@@ -182,12 +212,13 @@ class Api:
         """The sessions of its sub-agents."""
         return await self._parsed(answers.parse_sessions, routes.children(session_id))
 
-    async def busy(self, session_id: str) -> bool:
-        """Does the session work, or wait to retry? Asked of its own directory, whatever this client's is."""
-        try:
-            directory = (await self.get(session_id)).directory
-        except SessionNotFoundError:
-            return False
+    async def busy(self, session_id: str, *, directory: str | None = None) -> bool:
+        """Does the session work, or wait to retry? Asked of its own directory, found out if it is not given."""
+        if directory is None:
+            try:
+                directory = (await self.get(session_id)).directory
+            except SessionNotFoundError:
+                return False
         return session_id in await self._parsed(answers.parse_statuses, routes.status(directory=directory))
 
     async def status(self) -> Mapping[str, SessionStatus]:
@@ -272,16 +303,15 @@ class Api:
 
     # Asks.
 
-    async def pending_permissions(self) -> Sequence[PermissionAsked]:
-        """What waits for leave in this client's directory.
+    async def pending_permissions(self, *, directory: str | None = None) -> Sequence[PermissionAsked]:
+        """What waits for leave in a directory, by default this client's.
 
         Raises:
             BadRequestError: An ask there has metadata that the server itself cannot write as JSON, such as one of
                 `glob` without a path (1.18.33): the whole list is refused. Its event has told of it, though.
         """
-        return await self._parsed(
-            answers.parse_permissions, routes.pending_permissions(directory=self.directory)
-        )
+        request = routes.pending_permissions(directory=directory or self.directory)
+        return await self._parsed(answers.parse_permissions, request)
 
     async def answer_permission(
         self, session_id: str, request_id: str, reply: str, *, message: str | None = None
@@ -289,17 +319,22 @@ class Api:
         """Answer `once`, `always` or `reject`; a rejection may tell the agent why. NotFoundError if late."""
         await self._json(routes.answer_permission(session_id, request_id, reply, message))
 
-    async def pending_questions(self) -> Sequence[QuestionAsked]:
-        """What the agents of this client's directory ask."""
-        return await self._parsed(answers.parse_questions, routes.pending_questions(directory=self.directory))
+    async def reject_permission(self, request_id: str, *, directory: str | None = None) -> None:
+        """Reject what is asked in a directory, by default this client's. NotFoundError if late."""
+        await self._json(routes.reject_permission(request_id, directory=directory or self.directory))
+
+    async def pending_questions(self, *, directory: str | None = None) -> Sequence[QuestionAsked]:
+        """What the agents of a directory ask, by default this client's."""
+        request = routes.pending_questions(directory=directory or self.directory)
+        return await self._parsed(answers.parse_questions, request)
 
     async def answer_question(self, request_id: str, answers: Iterable[Iterable[str]]) -> None:
         """Answer with one list of labels for each question. NotFoundError if late."""
         await self._json(routes.answer_question(request_id, answers, directory=self.directory))
 
-    async def reject_question(self, request_id: str) -> None:
-        """Tell the agent that nobody answers. NotFoundError if late."""
-        await self._json(routes.reject_question(request_id, directory=self.directory))
+    async def reject_question(self, request_id: str, *, directory: str | None = None) -> None:
+        """Tell the agent that nobody answers. NotFoundError if late, or of another directory."""
+        await self._json(routes.reject_question(request_id, directory=directory or self.directory))
 
     # Events.
 

@@ -136,6 +136,12 @@ def pending_permissions(*, directory: str | None) -> Request:
     return Request("GET", "/permission", _scope(directory), repeatable=True)
 
 
+def reject_permission(request_id: str, *, directory: str | None) -> Request:
+    """Found from its own directory only, but also when its session was deleted."""
+    path = f"/permission/{quote(request_id, safe='')}/reply"
+    return Request("POST", path, _scope(directory), json={"reply": "reject"})
+
+
 def answer_permission(session_id: str, request_id: str, reply: str, message: str | None) -> Request:
     """Found from every directory, unlike `/permission/{id}/reply`; but only that one takes a message."""
     if message is None:

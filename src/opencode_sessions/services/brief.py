@@ -1,0 +1,140 @@
+"""What a record says of its session (title, rules, directory), and how that is put in force on a server.
+
+A server of the V1 line appends rules to those in force and never forgets one, and the last match wins. So a new
+list of rules decides about all that it matches; about what only older rules match, those go on deciding. An older
+`allow` that the new list no longer has is therefore followed by an `ask` for the same: it grants nothing any
+more. An older `ask` or `deny` stays, being the safe side; who wants it lifted says `allow`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from opencode_sessions.errors import ConfigurationError, NotGuardedError
+from opencode_sessions.protocol.permissions import Rule, ask, check_rules, digest, from_json
+from opencode_sessions.protocol.values import SessionInfo
+from opencode_sessions.services.ports import SessionWire
+
+__all__ = ["Brief", "PermissionsFor", "put_in_force"]
+
+PermissionsFor = Callable[[Any], Iterable[Rule]]
+
+_DIGITS = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a session is made with.
+
+    Attributes:
+        title: Empty where the record has none: the server's own stays.
+        rules: None where nothing is said of them: those in force stay.
+        directory: Where its agent works, on the server's machine; None: where the client says.
+    """
+
+    title: str
+    rules: tuple[Rule, ...] | None
+    directory: str | None
+
+    @classmethod
+    def of(cls, record: Any, permissions_for: PermissionsFor | None) -> Brief:
+        """What this record says.
+
+        Raises:
+            InvalidRulesError: `permissions_for` returned something else.
+            ConfigurationError: Its directory is none.
+        """
+        rules = None if permissions_for is None else check_rules(permissions_for(record))
+        return cls(_title_of(record), rules, _directory_of(record))
+
+    def digest(self, in_force: str | None = None) -> str:
+        """A fingerprint of at most 64 characters.
+
+        Args:
+            in_force: That of what is in force, whose part about the rules stays where nothing is said of them.
+        """
+        place = f"{self.title}\0{self.directory or ''}"
+        head = hashlib.sha256(place.encode(errors="surrogatepass")).hexdigest()[:_DIGITS]
+        _, dot, tail = (in_force or "").partition(".")
+        if self.rules is not None or not dot:
+            tail = digest(self.rules or ())[:_DIGITS]
+        return f"{head}.{tail}"
+
+
+async def put_in_force(
+    wire: SessionWire, session_id: str, brief: Brief, metadata: Mapping[str, Any]
+) -> SessionInfo:
+    """Give a session its title, rules and metadata, and make sure that the rules are in force.
+
+    Returns:
+        The session as the server shows it.
+
+    Raises:
+        NotGuardedError: They are not.
+        WireError: The server could not be reached or refused.
+    """
+    info = await wire.update(session_id, title=brief.title or None, rules=brief.rules, metadata=metadata)
+    if brief.rules is None:
+        return info
+    found = from_json(info.rules)
+    _check_guarded(session_id, found, brief.rules)
+    if outdated := _outdated(found, brief.rules):
+        rules = [*(ask(rule.permission, rule.pattern) for rule in outdated), *brief.rules]
+        info = await wire.update(session_id, title=None, rules=rules, metadata=None)
+    return info
+
+
+def _check_guarded(session_id: str, found: Sequence[Rule], rules: Sequence[Rule]) -> None:
+    """The list must stand there as a whole; another helper's may stand before or after it."""
+    starts = range(len(found) - len(rules) + 1)
+    if not any(tuple(found[start : start + len(rules)]) == tuple(rules) for start in starts):
+        raise NotGuardedError(
+            f"the server took {len(rules)} rules for session {session_id}, and shows {len(found)} that do not "
+            "contain them: nobody may prompt it. Is that a release that this library was tested with? See "
+            "docs/versions.md",
+            session_id=session_id,
+        )
+
+
+def _outdated(found: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule]:
+    """What still grants something, though the record does not say so any more."""
+    return [
+        rule
+        for index, rule in enumerate(found)
+        if rule.action == "allow"
+        and rule not in rules
+        and not any(_covers(later, rule) for later in found[index + 1 :])
+    ]
+
+
+def _covers(later: Rule, rule: Rule) -> bool:
+    return later.permission in ("*", rule.permission) and later.pattern in ("*", rule.pattern)
+
+
+def _title_of(record: Any) -> str:
+    """The record's `opencode_title`, else its `title`, else none."""
+    for name in ("opencode_title", "title"):
+        title = getattr(record, name, None)
+        if isinstance(title, str) and title:
+            return title
+    return ""
+
+
+def _directory_of(record: Any) -> str | None:
+    """The record's `opencode_directory`, if it has one."""
+    directory = getattr(record, "opencode_directory", None)
+    if directory is None or directory == "":
+        return None
+    if not isinstance(directory, str | PurePath) or not _is_absolute(str(directory)):
+        raise ConfigurationError(
+            f"opencode_directory must be an absolute path on the server's machine, or None, not {directory!r}"
+        )
+    return str(directory)
+
+
+def _is_absolute(path: str) -> bool:
+    return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()
