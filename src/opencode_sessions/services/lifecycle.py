@@ -11,9 +11,10 @@
       ▼
     confirm   ready, if the row still names that id; otherwise delete what was made, start again
 
-Whoever meets an id that is not ready does not wait for its maker, who may be dead: it helps, with the same
-idempotent steps. So a crash between any two steps is finished by the next caller, and nothing is held
-while the network is awaited.
+Whoever meets an id that is not ready gives its maker a moment, and then helps, with the same idempotent steps:
+the maker may be dead. So a crash between any two steps is finished by the next caller, and nothing is held
+while the network is awaited. (Without the moment, 64 callers at once would send the rules 64 times, and the
+server appends them.)
 
     delete    mark the row (retire) ─► stop and delete upstream ─► clear the row, if it still names that id
 
@@ -23,6 +24,7 @@ Between the two the row keeps the id, so that a deletion that failed can be trie
 from __future__ import annotations
 
 import logging
+import random
 from dataclasses import replace
 
 from opencode_sessions.errors import OpencodeError, RecordGoneError, SessionMovedError, SessionNotFoundError
@@ -38,6 +40,9 @@ __all__ = ["Lifecycle"]
 _log = logging.getLogger("opencode_sessions.session")
 
 _ATTEMPTS = 10
+
+_PATIENCE = (0.05, 0.1, 0.2, 0.4)
+"""Seconds between two looks at a row that another worker has reserved an id in."""
 
 
 class Lifecycle:
@@ -131,7 +136,9 @@ class Lifecycle:
             if seen.ready and seen.session_id not in (None, stale):
                 return self._found(seen)
             _, brief = await self._read()
-            replaced, reserved = await self._reserve(seen)
+            reserved, mine = await self._reserve(seen)
+            if not mine:
+                reserved = await self._wait_for_maker(wire, reserved)
             if reserved.session_id is None or reserved.ready or reserved.deleting:
                 continue  # another worker was quicker: look again
             try:
@@ -139,6 +146,7 @@ class Lifecycle:
             except SessionNotFoundError as error:
                 cause = error
                 continue  # it was deleted as soon as it was made: the row has moved on
+            replaced = seen.session_id if mine else None
             made = RecordState(reserved.session_id, ready=True, digest=brief.digest())
             if await self.store.confirm(reserved.session_id, brief.digest()):
                 _log.info("session %s created for %s", reserved.session_id, self.store.key)
@@ -156,13 +164,22 @@ class Lifecycle:
             "something replaces its session without end"
         ) from cause
 
-    async def _reserve(self, seen: RecordState) -> tuple[str | None, RecordState]:
-        """The id that we replaced, and the row after that; a row that is only reserved is helped as it is."""
+    async def _reserve(self, seen: RecordState) -> tuple[RecordState, bool]:
+        """The row, and whether it is we who gave it that id; one that is only reserved stays as it is."""
         if seen.session_id is not None and not seen.ready and not seen.deleting:
-            return None, seen
+            return seen, False
         mine = new_session_id(mark=mark_of(self._namespace, self.store.key.partition(":")[0]))
         state = await self.store.reserve(seen.session_id, mine)
-        return (seen.session_id if state.session_id == mine else None), state
+        return state, state.session_id == mine
+
+    async def _wait_for_maker(self, wire: SessionWire, reserved: RecordState) -> RecordState:
+        """The row when it is no longer only reserved, or else after a moment."""
+        for pause in _PATIENCE:
+            if reserved.ready or reserved.deleting or reserved.session_id is None:
+                break
+            await wire.clock.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that not all help at once
+            reserved = await self.store.load()
+        return reserved
 
     async def _read(self) -> tuple[RecordState, Brief]:
         """The row, and what the record says, from a fresh copy of it; checked before anything is sent."""

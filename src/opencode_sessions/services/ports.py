@@ -29,6 +29,8 @@ class Events(Protocol):
 class SessionWire(Protocol):
     """What the lifecycle asks of a server."""
 
+    @property
+    def clock(self) -> Clock: ...
     async def create(self, session_id: str, /, *, directory: str | None) -> object: ...
     async def update(
         self,
@@ -54,8 +56,6 @@ class ExchangeWire(Protocol):
 class TurnWire(SessionWire, ExchangeWire, Protocol):
     """What a turn asks of a server."""
 
-    @property
-    def clock(self) -> Clock: ...
     async def subscribe(self, session_id: str, /) -> Events: ...
     async def prompt(
         self,
