@@ -38,7 +38,7 @@ lint: $(STATE)/dev  ## check style, formatting, types and the order of the floor
 	@$(BIN)/lint-imports
 
 bench: $(STATE)/dev $(SERVER)  ## measure it
-	@PYTHONPATH=. $(BIN)/python -m bench $(ARGS)
+	@PYTHONPATH=.:tests/fixtures $(BIN)/python -m bench $(ARGS)
 
 # -- what they need. A file is made again when what it is made from has changed, or when it is gone.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 
+from fix_postgres import running_postgres
 from rich.console import Console
 from rich.table import Table
 
-from bench import ensuring, events, importing
+from bench import contending, ensuring, events, importing, stalling
 from opencode_sessions import Client, OpencodeServer
 from opencode_sessions.testing import ScriptedModel
 
@@ -20,10 +21,24 @@ def main() -> None:
         f"httpx2 {version('httpx2')}, SQLAlchemy {version('sqlalchemy')}"
     )
     show(console, "Importing", importing.measure())
-    with ScriptedModel() as model, OpencodeServer(config=model.config()) as server:
+    with (
+        ScriptedModel() as model,
+        OpencodeServer(config=model.config()) as server,
+        running_postgres() as postgres,
+    ):
         with Client(server.url, password=server.password) as client:
             console.print(f"server: opencode {client.health().version}")
-        show(console, "One ensure, on a SQLite file", ensuring.measure(server))
+        show(console, "One caller, on a SQLite file", ensuring.measure(server))
+
+        def database() -> str:
+            return str(postgres.url("psycopg", postgres.create_database()))
+
+        show(console, "Many callers on one row, in PostgreSQL", contending.measure(server, database()))
+        show(
+            console,
+            "The server stalls for 5 s while 50 callers make 50 sessions, through a pool of 10 connections",
+            stalling.measure(server, database()),
+        )
         show(console, "Events through decode, demultiplex and reply", events.measure(server))
 
 

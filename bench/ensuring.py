@@ -1,41 +1,19 @@
-"""One `ensure`: its requests and queries, and its time beside the bare HTTP calls and SQL that it needs."""
+"""What one call costs: its requests and queries, and its time beside the bare HTTP calls and SQL that it needs."""
 
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 import httpx2
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm import Session as OrmSession
 
+from bench.host import Base, Conversation, Counting, timed
 from opencode_sessions import Client, OpencodeServer, Session, allow, new_session_id
-from opencode_sessions.sqlalchemy import RecordMixin
 
 _ROUNDS = 40
-
-
-class Base(DeclarativeBase):
-    pass
-
-
-class Conversation(RecordMixin, Base):
-    __tablename__ = "conversations"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    title: Mapped[str] = mapped_column(default="bench")
-
-
-class Counting(httpx2.HTTPTransport):
-    requests = 0
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        self.requests += 1
-        return super().handle_request(request)
 
 
 def measure(server: OpencodeServer) -> list[tuple[str, ...]]:
@@ -58,21 +36,27 @@ def _measure(server: OpencodeServer, engine: Engine) -> list[tuple[str, ...]]:
         httpx2.Client(base_url=server.url, auth=auth, trust_env=False) as bare,
         OrmSession(engine, expire_on_commit=False) as db,
     ):
-        rows = {"new": ([], [], (0, 0)), "found": ([], [], (0, 0))}
+        rows: dict[str, tuple[list[float], list[float], tuple[int, int]]] = {}
         for _ in range(_ROUNDS):
             record = Conversation()
             db.add(record)
             db.commit()
             session = Session(record, permissions_for=lambda _: [allow("*")])
-            for name, by_hand in (("new", _bare_new), ("found", _bare_found)):
-                ours, theirs, _ = rows[name]
+            calls = {
+                "ensure, new": (session.ensure, _bare_new),
+                "ensure, found": (session.ensure, _bare_found),
+                "reconcile, unchanged": (session.reconcile, _bare_found),
+                "recreate": (session.recreate, _bare_recreate),
+            }
+            for name, (call, by_hand) in calls.items():
+                ours, theirs, _ = rows.setdefault(name, ([], [], (0, 0)))
                 counting.requests = 0
                 statements.clear()
-                ours.append(_timed(session.ensure, client))
+                ours.append(timed(call, client))
                 rows[name] = (ours, theirs, (counting.requests, len(statements)))
-                theirs.append(_timed(by_hand, bare, engine, record.id))
+                theirs.append(timed(by_hand, bare, engine, record.id))
     return [
-        ("ensure", "requests", "queries", "ms", "by hand, ms", "ratio"),
+        ("one session", "requests", "queries", "ms", "by hand, ms", "ratio"),
         *(_row(name, *what) for name, what in rows.items()),
     ]
 
@@ -83,13 +67,7 @@ def _row(name: str, ours: list[float], theirs: list[float], counts: tuple[int, i
     return (name, str(requests), str(queries), f"{mine * 1e3:.2f}", f"{bare * 1e3:.2f}", f"{mine / bare:.2f}")
 
 
-def _timed(call: Callable[..., object], *arguments: object) -> float:
-    began = time.perf_counter()
-    call(*arguments)
-    return time.perf_counter() - began
-
-
-def _bare_new(bare: httpx2.Client, engine: Engine, key: int) -> None:
+def _bare_new(bare: httpx2.Client, engine: Engine, key: int) -> str:
     """The same two requests and the same statements, written out, with none of the promises."""
     session_id = new_session_id()
     _select(engine, key)
@@ -99,8 +77,13 @@ def _bare_new(bare: httpx2.Client, engine: Engine, key: int) -> None:
     rules = [{"permission": "*", "pattern": "*", "action": "allow"}]
     body = {"title": "bench", "permission": rules, "metadata": {"namespace": "bench", "record": str(key)}}
     bare.patch(f"/session/{session_id}", json=body).raise_for_status()
-    now = datetime.now(UTC).isoformat()
-    _execute(engine, "UPDATE conversations SET title = :now WHERE id = :id", id=key, now=now)
+    _execute(engine, "UPDATE conversations SET title = title WHERE id = :id", id=key)
+    return session_id
+
+
+def _bare_recreate(bare: httpx2.Client, engine: Engine, key: int) -> None:
+    """A new one and the deletion of an old one; ours also stops what it runs and rejects what it asks."""
+    bare.delete(f"/session/{_bare_new(bare, engine, key)}").raise_for_status()
 
 
 def _bare_found(bare: httpx2.Client, engine: Engine, key: int) -> None:  # noqa: ARG001 - no request is needed
