@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -85,6 +86,45 @@ def test_many_threads_get_one_session_and_one_of_them_made_it(client, sessions_o
     assert [created for _, created in results].count(True) == 1
     (found,) = sessions_of(key(record))
     assert found.id == results[0][0]
+
+
+class Waiting:
+    """A wire whose clock, when one waits by it, lets something else happen instead."""
+
+    def __init__(self, client, meanwhile):
+        self._client, self._meanwhile = client, meanwhile
+        self.clock = self
+
+    def __getattr__(self, name):
+        return getattr(self._client._core, name)
+
+    async def sleep(self, seconds):
+        self._meanwhile()
+
+
+def test_who_meets_a_reservation_gives_its_maker_a_moment_and_sends_nothing(client, carried, record):
+    record.state = RecordState(new_session_id())
+
+    def make():
+        record.state = replace(record.state, ready=True, digest="of another")
+
+    lifecycle = Lifecycle(MemoryRecordStore(record), permissions_for=rules)
+    with pytest.raises(StopIteration) as ended:
+        lifecycle.ensure(Waiting(client, make)).send(None)
+    assert ended.value.value == record.opencode_session_id
+    assert not lifecycle.just_created
+    assert carried == []
+
+
+def test_who_meets_the_reservation_of_a_dead_worker_helps_after_that_moment(client, record):
+    record.state = RecordState(new_session_id())
+    looks = []
+    lifecycle = Lifecycle(MemoryRecordStore(record), permissions_for=rules)
+    with pytest.raises(StopIteration):
+        lifecycle.ensure(Waiting(client, lambda: looks.append(1))).send(None)
+    assert lifecycle.just_created
+    assert len(looks) > 1
+    assert len(client.get(record.opencode_session_id).rules) == len(RULES)
 
 
 def test_concurrent_recreates_converge_and_the_old_session_is_gone(client, sessions_of, record):
