@@ -4,6 +4,7 @@ These are the names for sync code; `opencode_sessions.aio` has those for asyncio
 """
 
 from opencode_sessions.errors import (
+    AskAnsweredError,
     BadRequestError,
     ConfigurationError,
     ConflictError,
@@ -12,6 +13,7 @@ from opencode_sessions.errors import (
     EventTooLargeError,
     InvalidRulesError,
     NotFoundError,
+    NotGuardedError,
     NotOpencodeError,
     OpencodeError,
     OpenTransactionError,
@@ -24,10 +26,14 @@ from opencode_sessions.errors import (
     ServerNotInstalledError,
     ServerStartError,
     ServerUnreachableError,
+    SessionMovedError,
     SessionNotFoundError,
+    SilenceTimeoutError,
     StaleSessionError,
+    StartTimeoutError,
     StatusError,
     StreamSilentError,
+    TotalTimeoutError,
     TurnError,
     TurnInProgressError,
     TurnTakenError,
@@ -40,8 +46,10 @@ from opencode_sessions.protocol.ids import new_message_id, new_part_id, new_sess
 from opencode_sessions.protocol.permissions import Rule, allow, ask, deny, digest, evaluate
 from opencode_sessions.protocol.reply import Change, Part, Reply
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
-from opencode_sessions.services.following import Deadlines
+from opencode_sessions.services.asks import IN_THE_ROW, Answer, Ask
+from opencode_sessions.services.deadlines import Deadlines
 from opencode_sessions.services.observing import Observer
+from opencode_sessions.services.options import File
 from opencode_sessions.services.reporting import ErrorContext
 from opencode_sessions.services.results import TurnResult
 from opencode_sessions.services.session import Session
@@ -54,6 +62,10 @@ from opencode_sessions.wire.server import OpencodeServer
 __version__ = "0.1.0"
 
 __all__ = [
+    "IN_THE_ROW",
+    "Answer",
+    "Ask",
+    "AskAnsweredError",
     "BadRequestError",
     "Change",
     "Client",
@@ -65,11 +77,13 @@ __all__ = [
     "ErrorContext",
     "Event",
     "EventTooLargeError",
+    "File",
     "Gap",
     "Health",
     "InvalidRulesError",
     "Message",
     "NotFoundError",
+    "NotGuardedError",
     "NotOpencodeError",
     "Observer",
     "OpenTransactionError",
@@ -89,11 +103,15 @@ __all__ = [
     "ServerUnreachableError",
     "Session",
     "SessionInfo",
+    "SessionMovedError",
     "SessionNotFoundError",
+    "SilenceTimeoutError",
     "StaleSessionError",
+    "StartTimeoutError",
     "StatusError",
     "StreamSilentError",
     "Timeouts",
+    "TotalTimeoutError",
     "Turn",
     "TurnError",
     "TurnInProgressError",

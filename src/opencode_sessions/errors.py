@@ -14,7 +14,11 @@
     ├── TurnError
     │   ├── TurnInProgressError          this turn, or another in its session, is running
     │   ├── TurnTakenError               it was ended or taken elsewhere while it ran here
-    │   └── TurnTimeoutError             it did not end within its deadline
+    │   ├── AskAnsweredError             what it asked waits for an answer no more
+    │   └── TurnTimeoutError             a deadline passed
+    │       ├── StartTimeoutError        no sign of life after the prompt
+    │       ├── SilenceTimeoutError      the stream fell silent
+    │       └── TotalTimeoutError        the whole turn took too long
     ├── ServerStartError                 a managed server did not come up
     └── WireError                        between us and the server; carries request, status and body
         ├── ServerUnreachableError       no connection: nothing was received by the server
@@ -42,6 +46,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
+    "AskAnsweredError",
     "BadRequestError",
     "ConfigurationError",
     "ConflictError",
@@ -65,9 +70,12 @@ __all__ = [
     "ServerUnreachableError",
     "SessionMovedError",
     "SessionNotFoundError",
+    "SilenceTimeoutError",
     "StaleSessionError",
+    "StartTimeoutError",
     "StatusError",
     "StreamSilentError",
+    "TotalTimeoutError",
     "TurnError",
     "TurnInProgressError",
     "TurnTakenError",
@@ -169,6 +177,30 @@ class TurnTimeoutError(TurnError):
     def __init__(self, message: str, *, message_key: str, seconds: float) -> None:
         super().__init__(message, message_key=message_key)
         self.seconds = seconds
+
+
+class StartTimeoutError(TurnTimeoutError):
+    """There was no sign of life after the prompt."""
+
+
+class SilenceTimeoutError(TurnTimeoutError):
+    """Nothing was heard of the turn's session any more; heartbeats do not count."""
+
+
+class TotalTimeoutError(TurnTimeoutError):
+    """The whole turn took too long."""
+
+
+class AskAnsweredError(TurnError):
+    """What the agent asked waits for an answer no more: it was answered, or its session was stopped.
+
+    Attributes:
+        ask_id: The ask.
+    """
+
+    def __init__(self, message: str, *, ask_id: str, message_key: str = "") -> None:
+        super().__init__(message, message_key=message_key)
+        self.ask_id = ask_id
 
 
 class ServerStartError(OpencodeError):

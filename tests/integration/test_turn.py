@@ -115,9 +115,9 @@ def test_snapshots_are_stored_on_the_way_but_not_for_every_delta(client, session
     snapshots = []
     original = store.snapshot
 
-    async def snapshot(prompt_id, state):
+    async def snapshot(epoch, state, lease):
         snapshots.append(state.content)
-        return await original(prompt_id, state)
+        return await original(epoch, state, lease)
 
     store.snapshot = snapshot
     result = Turn(message, session, client, observer=diary, store=store).run()
@@ -187,7 +187,7 @@ def test_an_abort_while_the_provider_is_waited_for_cancels_too(client, session):
 
     result = Turn(MemoryMessage("!rate-limit 30"), session, client, observer=AbortAtRetry()).run()
     assert result.status is TurnStatus.CANCELLED
-    assert result.error is None
+    assert (result.error["name"], result.error["by"]) == ("Cancelled", "server")
     assert result.duration < 20
 
 
@@ -280,12 +280,12 @@ def test_a_deadline_fails_the_turn_stops_the_model_and_keeps_what_came(client, s
     message = MemoryMessage("!slow 0.3\n!say one two three four five six seven eight nine ten")
     result = Turn(message, session, client, deadlines=Deadlines(total=1.5)).run()
     assert result.status is TurnStatus.FAILED
-    assert result.error["name"] == "TurnTimeoutError"
+    assert result.error["name"] == "TotalTimeoutError"
     assert result.content.startswith("one")
     assert result.session_id not in client.status()
 
 
-def test_a_server_killed_in_the_middle_and_started_again_ends_the_turn(own_server):
+def test_a_turn_over_which_the_server_died_is_resumed_when_it_is_back(own_server):
     server = own_server()
     with Client(server.url, password=server.password) as client:
         session = Session(MemoryRecord("x"), permissions_for=allow_all)
@@ -308,10 +308,9 @@ def test_a_server_killed_in_the_middle_and_started_again_ends_the_turn(own_serve
         message = MemoryMessage("!slow 0.1\n!say one two three four five six seven eight")
         # No look of its own accord: only the gap tells.
         result = Turn(message, session, client, observer=killer, deadlines=Deadlines(look=60)).run()
-    assert killer.gaps == 1
-    assert result.status is TurnStatus.FAILED
-    assert result.error["name"] == "Abandoned"
-    assert message.state.status is TurnStatus.FAILED
+    assert killer.gaps >= 1
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, "one two three four five six seven eight")
+    assert message.state.content == result.content
 
 
 def test_the_async_face_runs_many_turns_over_one_client(server):

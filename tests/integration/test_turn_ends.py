@@ -94,10 +94,10 @@ def test_a_snapshot_that_cannot_be_stored_is_reported_and_the_turn_goes_on(clien
     store = MemoryMessageStore(message)
     original, failures = store.snapshot, [OSError("the database was elsewhere for a moment")]
 
-    async def snapshot(prompt_id, state):
+    async def snapshot(epoch, state, lease):
         if failures:
             raise failures.pop()
-        return await original(prompt_id, state)
+        return await original(epoch, state, lease)
 
     store.snapshot = snapshot
     session = session_of(record, on_error=lambda *what: reported.append(what))
@@ -124,7 +124,7 @@ def test_an_end_that_cannot_be_stored_at_once_is_stored_a_little_later(client, r
 
 
 def test_an_end_that_can_never_be_stored_is_raised_for_the_row_does_not_know_it(client, record, monkeypatch):
-    monkeypatch.setattr("opencode_sessions.services.driver._UNTIL_STORED", (0.01,))
+    monkeypatch.setattr("opencode_sessions.services.running._UNTIL_STORED", (0.01,))
     message = MemoryMessage("hello")
     store = MemoryMessageStore(message)
 
@@ -159,7 +159,7 @@ def test_a_session_that_is_busy_refuses_a_second_turn_which_stays_pending(client
     running = threading.Thread(target=Turn(first, session_of(record), client).run)
     running.start()
     wait_until(lambda: record.opencode_session_id and client.busy(record.opencode_session_id))
-    with pytest.raises(errors.TurnInProgressError, match="another prompt"):
+    with pytest.raises(errors.TurnInProgressError, match="still being answered"):
         Turn(second, session_of(record), client).run()
     assert second.state.status is TurnStatus.PENDING
     running.join(30)
@@ -173,7 +173,8 @@ def test_a_turn_whose_session_was_replaced_leaves_the_fresh_ones_answer_alone(cl
     running.start()
     wait_until(lambda: stale.state.content)
     session_of(record).recreate(client)
-    result = Turn(MemoryMessage("!slow 0.1\n!say one two three four five"), session_of(record), client).run()
+    fresh = MemoryMessage("!slow 0.1\n!say one two three four five")
+    result = Turn(fresh, session_of(record), client, when_busy="wait").run()
     running.join(30)
     assert (result.status, result.content) == (TurnStatus.COMPLETED, "one two three four five")
     assert stale.state.status in (TurnStatus.FAILED, TurnStatus.CANCELLED)

@@ -15,12 +15,13 @@ __all__ = ["MessageModel", "RecordModel"]
 
 
 class RecordModel(models.Model):
-    """The three columns of a record: a row that owns one OpenCode session.
+    """The four columns of a record: a row that owns one OpenCode session.
 
     Attributes:
         opencode_session_id: The session, once there is one.
         opencode_session_ready_at: When its rules came into force; None until then.
         opencode_session_digest: Of what is in force in it; `deleting` while it is being deleted.
+        opencode_turn: Whose turn runs in it, and until when that holds.
     """
 
     opencode_session_id: models.CharField[str | None, str | None] = models.CharField(
@@ -30,7 +31,13 @@ class RecordModel(models.Model):
         null=True, blank=True, editable=False
     )
     opencode_session_digest: models.CharField[str | None, str | None] = models.CharField(  # noqa: DJ001 - null, as
-        max_length=64, null=True, blank=True, editable=False  # the other two are where there is no session
+        max_length=64,
+        null=True,
+        blank=True,
+        editable=False,  # the other two are where there is no session
+    )
+    opencode_turn: models.CharField[str | None, str | None] = models.CharField(  # noqa: DJ001 - null, likewise
+        max_length=200, null=True, blank=True, editable=False
     )
 
     class Meta:  # noqa: D106 - Django's own
@@ -53,12 +60,17 @@ class MessageModel(models.Model):
         prompt: What is asked. Yours to write, before the turn.
         status: A `TurnStatus`, from `pending` on.
         opencode_prompt_id: The id of the prompt in the session, from the start of the turn on.
+        opencode_prompt_session_id: That session.
+        opencode_turn_epoch: Raised by each that takes the turn, or cancels it.
+        opencode_turn_lease: Until when its runner is taken to be alive.
         content: The answer's text.
         parts: The answer's parts, in order.
+        asks: What the agent waits for a person to answer.
         error: What went wrong, if it did.
         cost: In US dollars, as the server reckons it.
         input_tokens: What the model was given.
         output_tokens: What it made.
+        revision: Raised by every write of the answer.
         started_at: When the turn was first taken.
         finished_at: When its end was stored.
     """
@@ -74,9 +86,22 @@ class MessageModel(models.Model):
     opencode_prompt_id: models.CharField[str | None, str | None] = models.CharField(
         max_length=64, unique=True, null=True, blank=True, editable=False
     )
+    opencode_prompt_session_id: models.CharField[str | None, str | None] = models.CharField(  # noqa: DJ001 - null
+        max_length=64,
+        null=True,
+        blank=True,
+        editable=False,  # until there is one, as the prompt's id
+    )
+    opencode_turn_epoch: models.IntegerField[int, int] = models.IntegerField(default=0, editable=False)
+    opencode_turn_lease: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        null=True, blank=True, editable=False, db_index=True
+    )
     content: models.TextField[str, str] = models.TextField(default="", blank=True)
     parts: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(
         default=list, blank=True
+    )
+    asks: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(
+        default=list, blank=True, editable=False
     )
     error: models.JSONField[dict[str, Any] | None, dict[str, Any] | None] = models.JSONField(
         null=True, blank=True
@@ -84,6 +109,7 @@ class MessageModel(models.Model):
     cost: models.FloatField[float, float] = models.FloatField(default=0.0)
     input_tokens: models.IntegerField[int, int] = models.IntegerField(default=0)
     output_tokens: models.IntegerField[int, int] = models.IntegerField(default=0)
+    revision: models.IntegerField[int, int] = models.IntegerField(default=0, editable=False)
     started_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
         null=True, blank=True, editable=False
     )

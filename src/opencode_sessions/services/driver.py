@@ -1,258 +1,145 @@
-"""A first turn: one prompt, its answer as it streams, and the row that says how it ended.
+"""A turn: one prompt, its answer as it streams, and the row that says how it ended, whoever runs it and how often.
 
-    ensure → reconcile → not busy? → subscribe → take → send → follow, storing a snapshot now and then → finish
+    claim the record → take the row → ensure → reconcile → subscribe → is the prompt there?
+        → address → send, only if it must be sent → follow, storing a snapshot now and then → finish → call back
 
-The exchange that the server stored is authoritative. A runner that is killed in the middle leaves its row
-`streaming`; a row that has ended is answered from what it holds.
+The prompt's ids are stored before it is first sent. Before it is sent again, what the server has is read:
+
+| the prompt is … | what is done |
+|---|---|
+| absent | it is sent, under the same ids |
+| queued or running | it is followed |
+| answered, failed or aborted | the row is told |
+| there, not answered, nobody works on it (the server died) | it is sent again: the server resumes it |
+| the same, but another prompt came after it | the turn fails: sending it would run a second one |
+| in a session that is gone | it is sent in a fresh one, under new ids |
+
+The exchange that the server stored is authoritative.
 """
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from dataclasses import replace
 
-from opencode_sessions.errors import (
-    ConnectionLostError,
-    OpencodeError,
-    RequestTimedOutError,
-    SessionNotFoundError,
-    StaleSessionError,
-    TurnInProgressError,
-    TurnTakenError,
-)
-from opencode_sessions.protocol.ids import new_message_id, new_part_id
+from opencode_sessions.errors import AskAnsweredError, OpencodeError, TurnTakenError
 from opencode_sessions.protocol.reply import Reply
-from opencode_sessions.services.following import Deadlines, Follower
-from opencode_sessions.services.lifecycle import Lifecycle
-from opencode_sessions.services.observing import Contained, Observer
-from opencode_sessions.services.ports import Events, TurnWire
-from opencode_sessions.services.results import TurnResult, outcome, snapshot
-from opencode_sessions.store.messages import MessageState, MessageStore, TurnStatus
+from opencode_sessions.services.asks import Answer, Ask, answer_ask
+from opencode_sessions.services.claiming import TurnClaim, WhenBusy
+from opencode_sessions.services.exchange import is_stored, read_exchange
+from opencode_sessions.services.ports import TurnWire
+from opencode_sessions.services.results import TurnResult, snapshot
+from opencode_sessions.services.running import Plan, Run, stop_agent
+from opencode_sessions.store.messages import MessageState, TurnStatus
 
-__all__ = ["TurnDriver", "TurnOptions"]
+__all__ = ["TurnDriver"]
 
-_log = logging.getLogger("opencode_sessions.turn")
-
-_UNTIL_STORED = (0.2, 1.0, 3.0)
-"""Seconds between the tries to store the end of a turn."""
-
-_UNTIL_IDLE = (0.1, 0.2, 0.4, 0.8)
-"""Seconds to wait for a session that was only just aborted."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnOptions:
-    """What the prompt says beside its text.
-
-    Attributes:
-        agent: The agent's name, else the server's default.
-        model: As `provider/model`, else the agent's.
-        system: More system prompt.
-        variant: The model's variant, such as an effort.
-    """
-
-    agent: str | None = None
-    model: str | None = None
-    system: str | None = None
-    variant: str | None = None
+_ATTEMPTS = 20
+_SETTLE = (0.0, 0.1, 0.2, 0.4, 0.8)
 
 
 class TurnDriver:
     """Drives one message's turn, over stores and a wire that block or suspend."""
 
-    def __init__(
-        self,
-        store: MessageStore,
-        lifecycle: Lifecycle,
-        *,
-        options: TurnOptions,
-        deadlines: Deadlines,
-        observer: Observer,
-    ) -> None:
-        self._store = store
-        self._lifecycle = lifecycle
-        self._options = options
-        self._deadlines = deadlines
-        self._observer = Contained(observer, lifecycle.swallow)
-        self._reply = Reply("", "")
-        self._first_token: float | None = None
+    def __init__(self, plan: Plan, *, when_busy: WhenBusy) -> None:
+        self._plan = plan
+        self._when_busy = when_busy
 
     async def run(self, wire: TurnWire) -> TurnResult:
         """Ask, follow, store; see `Turn.run`."""
-        self._store.check()
-        self._lifecycle.store.check()
-        found = await self._store.load()
-        if found.status.terminal:
-            return TurnResult.of(found)
-        if found.status is TurnStatus.STREAMING:
-            raise self._in_progress()
-        session_id = await self._lifecycle.current(wire)
-        await self._refuse_busy(wire, session_id)
-        just_created = self._lifecycle.just_created
-        prompt_id = new_message_id()
-        events = await wire.subscribe(session_id)
-        try:
-            if not await self._store.start(None, prompt_id):
-                raise self._in_progress()  # noqa: TRY301 - it closes the subscription, like whatever else is raised
-        except BaseException:
-            events.close()
-            raise
-        self._reply = Reply(session_id, prompt_id)
-        began = wire.clock.monotonic()
-        failure: OpencodeError | None = None
-        try:
-            await self._converse(wire, events, found.prompt)
-        except OpencodeError as error:
-            _log.warning("the turn of %s failed: %s", self._store.key, error)
-            failure = error
-        except GeneratorExit:
-            raise  # nothing may be awaited any more
-        except BaseException as error:
-            # A cancelled task, Ctrl-C, an error of the database: the row must not stay `streaming`.
-            await self._break_off(wire, found.prompt, error)
-            raise
-        end = outcome(self._reply, found.prompt, failure)
-        if not await self._finish(wire, end):
-            return TurnResult.of(await self._store.load())
-        self._store.remember(end)
-        result = TurnResult.of(
-            end,
-            session_id=self._reply.session_id,
-            just_created=just_created or self._lifecycle.just_created,
-            duration=wire.clock.monotonic() - began,
-            first_token=self._first_token,
+        plan = self._plan
+        plan.store.check()
+        plan.lifecycle.store.check()
+        limits = plan.deadlines
+        claim = TurnClaim(
+            plan.lifecycle,
+            plan.store.key,
+            when_busy=self._when_busy,
+            patience=limits.queue,
+            lease=limits.lease,
         )
-        self._observer.tell(lambda observer: observer.finished(result))
-        return result
-
-    async def _finish(self, wire: TurnWire, end: MessageState) -> bool:
-        """Store the end; a database that is elsewhere for a moment is asked again."""
-        for pause in _UNTIL_STORED:
-            try:
-                return await self._store.finish(self._reply.prompt_id, end)
-            except OpencodeError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever the host's database raises
-                _log.warning("the end of %s cannot be stored now: %s", self._store.key, error)
-            await wire.clock.sleep(pause)
-        return await self._store.finish(self._reply.prompt_id, end)
-
-    async def _refuse_busy(self, wire: TurnWire, session_id: str) -> None:
-        """A second prompt in a busy session would be answered within the first one's turn, or never."""
-        if self._lifecycle.just_created:
-            return
+        row = await self._when_free(wire, claim)
+        if row.status.terminal:
+            return TurnResult.of(row)
+        await claim.take(wire)
+        if not await plan.store.take(row, limits.lease):
+            return await self._overtaken()  # by another runner of this turn, whose claim it is now
+        run = Run(plan, wire, claim, replace(row, status=TurnStatus.STREAMING, epoch=row.epoch + 1))
         try:
-            info = await wire.get(session_id)
-        except SessionNotFoundError:
-            return  # the prompt will find that out, and move to a fresh one
-        self._lifecycle.check_place(info)
-        for pause in (0.0, *_UNTIL_IDLE):
-            await wire.clock.sleep(pause)
-            if not await wire.busy(session_id, directory=info.directory):
-                return
-        raise TurnInProgressError(
-            f"session {session_id} is still answering another prompt: wait for that turn, or abort it; "
-            f"the turn of {self._store.key} stays pending",
-            message_key=self._store.key,
-        )
-
-    async def _break_off(self, wire: TurnWire, prompt: str, cause: BaseException) -> None:
-        """Stop the agent and end the row, as well as it goes; `cause` is on its way up."""
-        await self._lifecycle.abort(wire, self._reply.session_id)
-        status = TurnStatus.FAILED if isinstance(cause, Exception) else TurnStatus.CANCELLED
-        self._reply.error = {"name": type(cause).__name__, "message": str(cause)}
-        try:
-            await self._store.finish(self._reply.prompt_id, snapshot(self._reply, prompt, status))
-        except Exception as error:  # noqa: BLE001 - the cause is what is raised
-            self._lifecycle.swallow("finish", self._reply.session_id, error)
-
-    async def _converse(self, wire: TurnWire, events: Events, prompt: str) -> None:
-        """Send and follow; where the session turns out to be gone, once more in a fresh one."""
-        if not await self._send_and_follow(wire, events, prompt):
-            await self._move(wire)
-            events = await wire.subscribe(self._reply.session_id)
-            if not await self._send_and_follow(wire, events, prompt):
-                raise self._stale()
-
-    async def _send_and_follow(self, wire: TurnWire, events: Events, prompt: str) -> bool:
-        """False if the session is gone, so that nothing was sent. The subscription is closed at the end."""
-        try:
-            self._observer.session_id = self._reply.session_id
-            ids = (self._reply.session_id, self._reply.prompt_id)
-            self._observer.tell(lambda observer: observer.started(*ids))
-            try:
-                await wire.prompt(
-                    self._reply.session_id,
-                    prompt,
-                    message_id=self._reply.prompt_id,
-                    part_id=new_part_id(),
-                    agent=self._options.agent,
-                    model=self._options.model,
-                    system=self._options.system,
-                    variant=self._options.variant,
-                )
-            except SessionNotFoundError:
-                return False
-            except (RequestTimedOutError, ConnectionLostError) as error:
-                # It may have arrived: what is stored will tell, and else the deadline for a start.
-                _log.warning("the prompt of %s was sent, but not acknowledged: %s", self._store.key, error)
-            await self._follow(wire, events, prompt)
+            return await run.run()
         finally:
-            events.close()
+            if run.owns:
+                await claim.release()
+
+    async def cancel(self, wire: TurnWire, *, by: str) -> bool:
+        """End the turn where it is, then stop what runs; see `Turn.cancel`."""
+        store = self._plan.store
+        store.check()
+        for _ in range(_ATTEMPTS):
+            row = await store.load()
+            if row.status.terminal:
+                return False
+            error = {"name": "Cancelled", "by": by, "message": f"cancelled by {by}"}
+            if await store.cancel(row, error):
+                break
+        else:
+            raise OpencodeError(f"{store.key} changed {_ATTEMPTS} times while its turn was being cancelled")
+        row = replace(row, status=TurnStatus.CANCELLED, epoch=row.epoch + 1, asks=(), error=error)
+        store.remember(await self._stopped(wire, replace(row, revision=row.revision + 1)))
         return True
 
-    async def _follow(self, wire: TurnWire, events: Events, prompt: str) -> None:
-        async def store(reply: Reply) -> None:
-            try:
-                stored = await self._store.snapshot(reply.prompt_id, snapshot(reply, prompt))
-            except OpencodeError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a snapshot is a courtesy: the next one, or the end, will do
-                self._lifecycle.swallow("snapshot", reply.session_id, error)
+    async def answer(self, wire: TurnWire, ask_id: str, answer: Answer) -> None:
+        """Answer what waits in the row; see `Turn.answer`."""
+        row = await self._plan.store.load()
+        for value in row.asks:
+            if value["id"] == ask_id:
+                await answer_ask(wire, Ask.from_json(value), answer)
                 return
-            if not stored:
-                raise TurnTakenError(
-                    f"the turn of {self._store.key} was ended elsewhere", message_key=self._store.key
-                )
-
-        follower = Follower(
-            wire,
-            wire.clock,
-            self._reply,
-            key=self._store.key,
-            deadlines=self._deadlines,
-            observer=self._observer,
-            store=store,
+        raise AskAnsweredError(
+            f"{self._plan.store.key} waits for no answer to {ask_id!r}: it was given, or its turn has ended",
+            ask_id=ask_id,
+            message_key=self._plan.store.key,
         )
+
+    async def _when_free(self, wire: TurnWire, claim: TurnClaim) -> MessageState:
+        """The row, when nobody runs this very turn (any more)."""
+        row: MessageState
+
+        async def busy_with() -> str | None:
+            nonlocal row
+            row = await self._plan.store.load()
+            return self._plan.store.key if row.status is TurnStatus.STREAMING and not row.abandoned else None
+
+        await claim.until_free(wire, busy_with)
+        return row
+
+    async def _overtaken(self) -> TurnResult:
+        row = await self._plan.store.load()
+        if row.status.terminal:
+            return TurnResult.of(row)
+        key = self._plan.store.key
+        raise TurnTakenError(f"the turn of {key} was taken by another runner", message_key=key)
+
+    async def _stopped(self, wire: TurnWire, row: MessageState) -> MessageState:
+        """Stop the agent, and keep what it had answered by then. What goes wrong is reported, never raised."""
+        if row.session_id is None or row.prompt_id is None:
+            return row
+        ids = (row.session_id, row.prompt_id)
+        await stop_agent(self._plan.lifecycle, wire, *ids)
         try:
-            self._reply = await follower.follow(events)
-        except OpencodeError:
-            if self._reply.messages:  # else what runs there is another prompt's answer
-                await self._lifecycle.abort(wire, self._reply.session_id)  # nobody listens to it any more
-            raise
-        finally:
-            self._first_token = follower.first_token
+            for pause in _SETTLE:
+                await wire.clock.sleep(pause)
+                if not await is_stored(wire, *ids):
+                    continue  # its runner may be sending it in this instant
+                reply = Reply.of(*ids, await read_exchange(wire, *ids))
+                if reply.last is not None and (reply.last.completed or reply.error is not None):
+                    return await self._amended(row, reply)
+            await stop_agent(self._plan.lifecycle, wire, *ids)
+        except Exception as error:  # noqa: BLE001 - the row is cancelled: the rest is a courtesy
+            self._plan.lifecycle.swallow("amend", row.session_id, error)
+        return row
 
-    async def _move(self, wire: TurnWire) -> None:
-        """To a fresh session, under a fresh prompt id: one is never used in a second session."""
-        gone = self._reply
-        session_id = await self._lifecycle.recreate(wire, stale=gone.session_id)
-        prompt_id = new_message_id()
-        if not await self._store.start(gone.prompt_id, prompt_id):
-            raise self._in_progress()
-        self._reply = Reply(session_id, prompt_id)
-
-    def _stale(self) -> StaleSessionError:
-        error = StaleSessionError(
-            f"the server has no session {self._reply.session_id}, which {self._lifecycle.store.key} names, and "
-            "the fresh one that replaced it is gone too: is something deleting sessions, or are there two servers "
-            "behind this address?"
-        )
-        error.session_id = self._reply.session_id
-        error.record = self._lifecycle.store.key
-        return error
-
-    def _in_progress(self) -> TurnInProgressError:
-        return TurnInProgressError(
-            f"the turn of {self._store.key} is running, or its runner died in it", message_key=self._store.key
-        )
+    async def _amended(self, row: MessageState, reply: Reply) -> MessageState:
+        if len(reply.text) < len(row.content):
+            return row
+        end = replace(snapshot(reply, row, TurnStatus.CANCELLED), error=row.error)
+        return end if await self._plan.store.amend(row.epoch, end) else row

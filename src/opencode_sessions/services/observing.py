@@ -8,6 +8,7 @@ from collections.abc import Callable
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol.events import SessionStatus
 from opencode_sessions.protocol.reply import Change, Reply
+from opencode_sessions.services.asks import Ask
 from opencode_sessions.services.results import TurnResult
 
 __all__ = ["Contained", "Observer"]
@@ -20,14 +21,29 @@ class Observer:
     that raises is reported to `on_error` and never stops a turn. No database transaction is open during any.
     """
 
+    def created(self, session_id: str) -> None:
+        """A session was made for this turn: the first one of its record, or in place of one that was gone."""
+
     def started(self, session_id: str, prompt_id: str) -> None:
-        """The prompt is about to be sent. It comes a second time if the session was gone and was recreated."""
+        """The prompt is about to be sent: again if the session was gone, or the server died over it."""
+
+    def recovered(self, session_id: str, prompt_id: str) -> None:
+        """Another runner began this turn, and its prompt is there: it is followed, not sent."""
+
+    def first_token(self, seconds: float) -> None:
+        """The first text, thought or tool call has come, so long after the prompt."""
 
     def changed(self, change: Change, reply: Reply) -> None:
         """A part is new or has changed; `change.delta` is the text that came, if only text came."""
 
     def status(self, status: SessionStatus) -> None:
         """The session is busy, or waits to try a provider again."""
+
+    def asked(self, ask: Ask) -> None:
+        """The agent waits for a person to answer; see `Turn`'s `on_ask` for who does."""
+
+    def answered(self, ask: Ask) -> None:
+        """It does no more: somebody answered, or what asked was stopped."""
 
     def gap(self, reason: str) -> None:
         """Events may have been missed; the state is being read again."""

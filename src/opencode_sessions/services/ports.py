@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from opencode_sessions.protocol.events import Event
+from opencode_sessions.protocol.events import Event, PermissionAsked, QuestionAsked
 from opencode_sessions.protocol.permissions import Rule
 from opencode_sessions.protocol.values import Message, SessionInfo
 
-__all__ = ["Clock", "Events", "ExchangeWire", "SessionWire", "TurnWire"]
+__all__ = ["AskWire", "Clock", "Events", "ExchangeWire", "SessionWire", "TurnWire"]
 
 
 class Clock(Protocol):
-    """Time, in seconds on a clock that only goes forward, and waiting."""
+    """Time, in seconds on a clock that only goes forward; waiting, and having something done meanwhile."""
 
     def monotonic(self) -> float: ...
     async def sleep(self, seconds: float, /) -> None: ...
+    def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str, /) -> None: ...
 
 
 class Events(Protocol):
@@ -49,24 +50,40 @@ class ExchangeWire(Protocol):
     """What reading the state of a turn asks of a server."""
 
     def messages(self, session_id: str, /, *, page_size: int = ...) -> AsyncIterator[Message]: ...
+    async def message(self, session_id: str, message_id: str, /) -> Message: ...
     async def get(self, session_id: str, /) -> SessionInfo: ...
     async def busy(self, session_id: str, /, *, directory: str | None = ...) -> bool: ...
 
 
-class TurnWire(SessionWire, ExchangeWire, Protocol):
+class AskWire(Protocol):
+    """What minding a turn's asks asks of a server."""
+
+    @property
+    def clock(self) -> Clock: ...
+    async def pending_asks(self, session_id: str, /) -> Sequence[PermissionAsked | QuestionAsked]: ...
+    async def answer_permission(
+        self, session_id: str, request_id: str, reply: str, /, *, message: str | None
+    ) -> None: ...
+    async def answer_question(
+        self, request_id: str, answers: Iterable[Iterable[str]], /, *, session_id: str
+    ) -> None: ...
+    async def reject_question(self, request_id: str, /, *, session_id: str) -> None: ...
+
+
+class TurnWire(SessionWire, ExchangeWire, AskWire, Protocol):
     """What a turn asks of a server."""
 
     async def subscribe(self, session_id: str, /) -> Events: ...
     async def prompt(
         self,
         session_id: str,
-        prompt: str,
+        prompt: Iterable[Mapping[str, Any]],
         /,
         *,
         message_id: str,
-        part_id: str,
         agent: str | None,
         model: str | None,
         system: str | None,
         variant: str | None,
+        schema: Mapping[str, Any] | None,
     ) -> object: ...

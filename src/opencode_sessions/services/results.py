@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from opencode_sessions.errors import OpencodeError
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.protocol.storable import storable
 from opencode_sessions.store.messages import MessageState, TurnStatus
 
-__all__ = ["TurnResult", "outcome", "snapshot"]
+__all__ = ["Fallback", "TurnResult", "outcome", "snapshot", "was_aborted", "was_rejected"]
+
+Fallback: TypeAlias = str | Callable[[Mapping[str, Any]], str] | None
+"""What the row says where a turn failed without a word: a text, or a function of the error."""
 
 _ABORTED = "MessageAbortedError"
+
+# What a tool's error says when a person refused it, or dismissed its question (1.18.33).
+_REJECTIONS = ("rejected permission", "dismissed this question")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +30,12 @@ class TurnResult:
         status: `completed`, `cancelled` or `failed`.
         content: The answer's text.
         parts: The answer's parts, JSON-safe: text, reasoning, tool calls, and others.
-        error: Why it failed, as `{"name", "message", …}`.
+        error: Why it failed or was cancelled, as `{"name", "message", …}`: see docs/turns.md.
         cost: In the currency of the provider's price list (US dollars).
-        session_id: Where the prompt went; None for a turn that had ended before this call.
+        session_id: Where the prompt went.
         just_created: The session was made for this turn.
-        duration: Seconds from the prompt to the end; None for a turn that had ended before this call.
+        structured: The data that fits the schema that was asked for.
+        duration: Seconds from the taking of the turn to its end; None for one that had ended before this call.
         first_token: Seconds from the prompt to the first text, thought or tool call, if there was one.
     """
 
@@ -42,6 +49,7 @@ class TurnResult:
     prompt_id: str | None
     session_id: str | None = None
     just_created: bool = False
+    structured: Any = None
     duration: float | None = None
     first_token: float | None = None
 
@@ -62,49 +70,77 @@ class TurnResult:
             input_tokens=state.input_tokens,
             output_tokens=state.output_tokens,
             prompt_id=state.prompt_id,
+            session_id=state.session_id,
+            structured=_structured(state),
             **more,
         )
 
 
-def snapshot(reply: Reply, prompt: str, status: TurnStatus = TurnStatus.STREAMING) -> MessageState:
-    """The answer so far, for the row."""
+def snapshot(reply: Reply, seen: MessageState, status: TurnStatus = TurnStatus.STREAMING) -> MessageState:
+    """The row with the answer so far, and the next revision."""
     tokens = reply.tokens
-    return MessageState(
-        prompt=prompt,
+    return replace(
+        seen,
         status=status,
+        session_id=reply.session_id,
         prompt_id=reply.prompt_id,
         content=storable(reply.text),
         parts=storable(reply.to_json()),
+        asks=(),
         error=storable(reply.error) if status is TurnStatus.FAILED else None,
         cost=reply.cost,
         input_tokens=tokens.input,
         output_tokens=tokens.output,
+        revision=seen.revision + 1,
     )
 
 
-def outcome(reply: Reply, prompt: str, failure: OpencodeError | None = None) -> MessageState:
+def outcome(
+    reply: Reply, seen: MessageState, failure: OpencodeError | None = None, *, fallback: Fallback = None
+) -> MessageState:
     """The terminal state of a turn whose events are over, or that failed on our side."""
+    if failure is None and was_aborted(reply):
+        aborted = {"name": "Cancelled", "by": "server", "message": "the session was aborted on the server"}
+        return replace(snapshot(reply, seen, TurnStatus.CANCELLED), error=aborted)
+    reply.error = _why(reply, failure)
+    if reply.error is None:
+        return snapshot(reply, seen, TurnStatus.COMPLETED)
+    end = snapshot(reply, seen, TurnStatus.FAILED)
+    if fallback is not None and not end.content:
+        said = fallback if isinstance(fallback, str) else fallback(reply.error)
+        end = replace(end, content=storable(said))
+    return end
+
+
+def was_rejected(reply: Reply) -> bool:
+    """Did it stop because a person refused what its last tool asked?"""
+    tools = reply.tools
+    return bool(tools) and any(word in (tools[-1].error or "") for word in _REJECTIONS)
+
+
+def was_aborted(reply: Reply) -> bool:
+    """Did somebody stop it on the server?"""
     if reply.error is not None:
-        cancelled = reply.error.get("name") == _ABORTED
-    else:
-        # An abort while the server waits to try a provider again leaves no error, and no finish (1.18.33).
-        cancelled = (
-            failure is None and reply.last is not None and reply.last.completed and not reply.last.finish
-        )
-    if cancelled:
-        return snapshot(reply, prompt, TurnStatus.CANCELLED)
+        return reply.error.get("name") == _ABORTED
+    # An abort while the server waits to try a provider again leaves no error, and no finish (1.18.33).
+    return reply.last is not None and reply.last.completed and not reply.last.finish
+
+
+def _why(reply: Reply, failure: OpencodeError | None) -> Mapping[str, Any] | None:
     if failure is not None:
-        reply.error = {"name": type(failure).__name__, "message": str(failure)}
-    elif reply.error is None and not reply.final:
-        reply.error = _unfinished(reply)
-    return snapshot(reply, prompt, TurnStatus.FAILED if reply.error is not None else TurnStatus.COMPLETED)
-
-
-def _unfinished(reply: Reply) -> dict[str, str]:
-    """Why an answer is over and not final, as far as what is stored tells."""
+        return {"name": type(failure).__name__, "message": str(failure)}
+    if reply.error is not None:
+        return reply.error
+    if reply.final:
+        empty = not reply.text and not reply.tools
+        return {"name": "EmptyAnswer", "message": "the model answered nothing"} if empty else None
     if reply.last is None:
         return {"name": "NoAnswer", "message": "the session went idle without answering the prompt"}
     if reply.last.completed:
-        said = "the session stopped after a tool call: was a permission or a question rejected?"
+        said = "the agent stopped after a tool call: a permission or a question was rejected"
         return {"name": "Stopped", "message": said}
     return {"name": "Abandoned", "message": "the server stopped in the middle of the answer"}
+
+
+def _structured(state: MessageState) -> Any:
+    return next((part["data"] for part in state.parts if part.get("type") == "structured"), None)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, TypeVar
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
+from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.faces import complete
-from opencode_sessions.services.driver import TurnDriver, TurnOptions
+from opencode_sessions.services.asks import Answer, AskHandler, InTheRow
+from opencode_sessions.services.claiming import WhenBusy
+from opencode_sessions.services.deadlines import Deadlines
+from opencode_sessions.services.driver import TurnDriver
 from opencode_sessions.services.finding import message_store
-from opencode_sessions.services.following import Deadlines
-from opencode_sessions.services.observing import Observer
-from opencode_sessions.services.results import TurnResult
+from opencode_sessions.services.observing import Contained, Observer
+from opencode_sessions.services.options import File, TurnOptions
+from opencode_sessions.services.results import Fallback, TurnResult
+from opencode_sessions.services.running import Plan
 from opencode_sessions.services.session import AsyncSession, Session
 from opencode_sessions.store.messages import MessageStore
 from opencode_sessions.wire.clients import AsyncClient, Client, blocking_wire, suspending_wire
@@ -35,28 +42,55 @@ class _Turn(Generic[S, C]):
         model: str | None = None,
         system: str | None = None,
         variant: str | None = None,
+        files: Sequence[File] = (),
+        schema: Mapping[str, Any] | None = None,
+        when_busy: WhenBusy = "reject",
+        on_ask: AskHandler | InTheRow | None = None,
+        fallback: Fallback = None,
         deadlines: Deadlines | None = None,
         observer: Observer | None = None,
         store: MessageStore | None = None,
     ) -> None:
+        if when_busy not in get_args(WhenBusy):
+            raise ConfigurationError(
+                f"when_busy must be one of {', '.join(get_args(WhenBusy))}, not {when_busy!r}"
+            )
+        if not self._asynchronous and inspect.iscoroutinefunction(on_ask):
+            raise ConfigurationError(
+                "on_ask must be an ordinary function here; opencode_sessions.aio awaits one"
+            )
         self._client: C = client
-        self._core = TurnDriver(
-            message_store(message, store, asynchronous=self._asynchronous),
-            session.lifecycle,
-            options=TurnOptions(agent=agent, model=model, system=system, variant=variant),
-            deadlines=deadlines or Deadlines(),
-            observer=observer or Observer(),
+        options = TurnOptions(
+            agent=agent, model=model, system=system, variant=variant, files=files, schema=schema
         )
+        plan = Plan(
+            store=message_store(message, store, asynchronous=self._asynchronous),
+            lifecycle=session.lifecycle,
+            options=options,
+            deadlines=deadlines or Deadlines(),
+            observer=Contained(observer or Observer(), session.lifecycle.swallow),
+            on_ask=on_ask,
+            fallback=fallback,
+        )
+        self._core = TurnDriver(plan, when_busy=when_busy)
 
 
 class Turn(_Turn[Session, Client]):
     """One prompt, one answer: the prompt in `message` goes to the session, the answer into `message`.
 
+    It can be run by anyone, any number of times, at any moment: in the end there is one prompt in the session and
+    one answer in the row.
+
     Args:
         message: A saved row of yours, whose model has the turn columns.
         session: The session of the record that it belongs to.
         client: Where to ask.
-        agent, model, system, variant: See `TurnOptions`.
+        agent, model, system, variant, files, schema: See `TurnOptions`.
+        when_busy: Where another turn of the same record runs, in whatever process: `reject` raises, `wait` waits,
+            `cancel` stops that one first.
+        on_ask: Answers what the agent asks, see `AskHandler`; `IN_THE_ROW` leaves it to `answer`, from any process;
+            None: nobody answers, so it is refused at once, and the agent told.
+        fallback: What the row says where the turn failed without a word; its error is stored apart from it.
         deadlines: In seconds.
         observer: Told of every change.
         store: A store of your own, instead of the message's.
@@ -70,17 +104,38 @@ class Turn(_Turn[Session, Client]):
     def run(self) -> TurnResult:
         """Ask, stream, store, and say how it ended.
 
-        A message whose turn has ended is answered from its row. What goes wrong before the turn is taken is
-        raised, and the row stays `pending`; what goes wrong later is the turn's end: `failed`, with its error.
-        What breaks in from outside meanwhile (Ctrl-C, a cancelled task, the database's errors) stops the agent,
-        ends the row, and is raised.
+        A message whose turn has ended is answered from its row. One that another runner began and died over is
+        taken up: what the server has of it is read, and only what must be sent is sent. What goes wrong before the
+        prompt is sent is raised, and the row stays `pending`; what goes wrong later is the turn's end: `failed`, with
+        its error. Ctrl-C or a cancelled task stops the agent, ends the row, and is raised; the database's errors
+        are raised, and leave the turn to be taken up.
 
         Raises:
-            TurnInProgressError: It is running already, or its runner died in it; or its session still answers
-                another prompt, and this one stays `pending`: one turn at a time for a record.
+            TurnInProgressError: It is running already, or another turn of its record is: see `when_busy`.
+            TurnTakenError: Another runner took it from this one.
             OpencodeError: As `Session.ensure`.
         """
         return complete(self._core.run(blocking_wire(self._client)))
+
+    def cancel(self, *, by: str = "caller") -> bool:
+        """End the turn, from any process: the row first, then what runs on the server. What was answered is kept.
+
+        Args:
+            by: Who does it, for the row's `error`.
+
+        Returns:
+            False if it had ended already: what is stored stands.
+        """
+        return complete(self._core.cancel(blocking_wire(self._client), by=by))
+
+    def answer(self, ask_id: str, answer: Answer) -> None:
+        """Answer what the agent asks and the row holds (`asks`), from any process.
+
+        Raises:
+            AskAnsweredError: It was answered already, or waits no more.
+            ConfigurationError: It is no answer to this kind of ask.
+        """
+        complete(self._core.answer(blocking_wire(self._client), ask_id, answer))
 
 
 class AsyncTurn(_Turn[AsyncSession, AsyncClient]):
@@ -91,3 +146,11 @@ class AsyncTurn(_Turn[AsyncSession, AsyncClient]):
     async def run(self) -> TurnResult:
         """See `Turn.run`."""
         return await self._core.run(suspending_wire(self._client))
+
+    async def cancel(self, *, by: str = "caller") -> bool:
+        """See `Turn.cancel`."""
+        return await self._core.cancel(suspending_wire(self._client), by=by)
+
+    async def answer(self, ask_id: str, answer: Answer) -> None:
+        """See `Turn.answer`."""
+        await self._core.answer(suspending_wire(self._client), ask_id, answer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from opencode_sessions.sqlalchemy.base import RowStore
-from opencode_sessions.store.columns import ColumnMessages
+from opencode_sessions.store.message_columns import ColumnMessages
 
 __all__ = ["SQLAlchemyMessageStore"]
 

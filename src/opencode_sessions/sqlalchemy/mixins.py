@@ -24,17 +24,19 @@ __all__ = ["MessageMixin", "RecordMixin"]
 
 
 class RecordMixin:
-    """The three columns of a record: a row that owns one OpenCode session.
+    """The four columns of a record: a row that owns one OpenCode session.
 
     Attributes:
         opencode_session_id: The session, once there is one.
         opencode_session_ready_at: When its rules came into force; None until then.
         opencode_session_digest: Of what is in force in it; `deleting` while it is being deleted.
+        opencode_turn: Whose turn runs in it, and until when that holds.
     """
 
     opencode_session_id = cast("Mapped[str | None]", mapped_column(String(64), unique=True))
     opencode_session_ready_at = cast("Mapped[datetime | None]", mapped_column(DateTime(timezone=True)))
     opencode_session_digest = cast("Mapped[str | None]", mapped_column(String(64)))
+    opencode_turn = cast("Mapped[str | None]", mapped_column(String(200)))
 
     @property
     def opencode_title(self) -> str:
@@ -53,12 +55,17 @@ class MessageMixin:
         prompt: What is asked. Yours to write, before the turn.
         status: A `TurnStatus`, from `pending` on.
         opencode_prompt_id: The id of the prompt in the session, from the start of the turn on.
+        opencode_prompt_session_id: That session.
+        opencode_turn_epoch: Raised by each that takes the turn, or cancels it.
+        opencode_turn_lease: Until when its runner is taken to be alive.
         content: The answer's text.
         parts: The answer's parts, in order.
+        asks: What the agent waits for a person to answer.
         error: What went wrong, if it did.
         cost: In US dollars, as the server reckons it.
         input_tokens: What the model was given.
         output_tokens: What it made.
+        revision: Raised by every write of the answer.
         started_at: When the turn was first taken.
         finished_at: When its end was stored.
     """
@@ -78,12 +85,17 @@ class MessageMixin:
         ),
     )
     opencode_prompt_id = cast("Mapped[str | None]", mapped_column(String(64), unique=True))
+    opencode_prompt_session_id = cast("Mapped[str | None]", mapped_column(String(64)))
+    opencode_turn_epoch = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
+    opencode_turn_lease = cast("Mapped[datetime | None]", mapped_column(DateTime(timezone=True)))
     content = cast("Mapped[str]", mapped_column(Text(), default="", nullable=False))
     parts = cast("Mapped[list[dict[str, Any]]]", mapped_column(JSON(), default=list, nullable=False))
+    asks = cast("Mapped[list[dict[str, Any]]]", mapped_column(JSON(), default=list, nullable=False))
     error = cast("Mapped[dict[str, Any] | None]", mapped_column(JSON(none_as_null=True)))
     cost = cast("Mapped[float]", mapped_column(Float(), default=0.0, nullable=False))
     input_tokens = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
     output_tokens = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
+    revision = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
     started_at = cast("Mapped[datetime | None]", mapped_column(DateTime(timezone=True)))
     finished_at = cast("Mapped[datetime | None]", mapped_column(DateTime(timezone=True)))
 

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, TypeVar
 
-from opencode_sessions.protocol.storable import storable
-from opencode_sessions.store.messages import MessageState, TurnStatus
+from opencode_sessions.store import claims
 from opencode_sessions.store.records import RecordState
 
-__all__ = ["NOT_NULL", "ColumnMessages", "ColumnRecords", "Columns"]
+__all__ = ["NOT_NULL", "ColumnRecords", "Columns"]
 
 T = TypeVar("T")
 
@@ -65,7 +64,7 @@ class Columns(ABC):
 
 
 class ColumnRecords(Columns):
-    """`RecordStore` over three columns.
+    """`RecordStore` over four columns.
 
     | the row is | opencode_session_id | …_ready_at | …_digest |
     |---|---|---|---|
@@ -73,9 +72,11 @@ class ColumnRecords(Columns):
     | reserved | set | null | null |
     | ready | set | set | set |
     | deleting | set | null | `deleting` |
+
+    The fourth, `opencode_turn`, says whose turn runs in it; see `store.claims`.
     """
 
-    columns = ("opencode_session_id", "opencode_session_ready_at", "opencode_session_digest")
+    columns = ("opencode_session_id", "opencode_session_ready_at", "opencode_session_digest", "opencode_turn")
 
     _shown: str | None = None
     _ready_at: datetime | None = None
@@ -134,6 +135,25 @@ class ColumnRecords(Columns):
         """See `RecordStore.clear`."""
         return await self._swap(_row(session_id, None, _DELETING), _row(None))
 
+    async def claim(self, holder: str, lease: float) -> str | None:
+        """See `RecordStore.claim`."""
+        found: str | None = None
+        while True:
+            now = self._now().timestamp()
+            other = claims.other_holder(found, holder, now)
+            if other is not None:
+                return other
+            mine = claims.claim(holder, now + lease)
+            if await self._swap({"opencode_turn": found}, {"opencode_turn": mine}):
+                return None
+            found = (await self._fetch())["opencode_turn"]
+
+    async def unclaim(self, holder: str) -> None:
+        """See `RecordStore.unclaim`."""
+        found = (await self._fetch())["opencode_turn"]
+        if claims.holder_of(found) == holder:
+            await self._swap({"opencode_turn": found}, {"opencode_turn": None})
+
     def remember(self, state: RecordState) -> None:
         """See `RecordStore.remember`."""
         self._shown = state.session_id
@@ -153,76 +173,4 @@ def _row(session_id: str | None, ready_at: object = None, digest: str | None = N
         "opencode_session_id": session_id,
         "opencode_session_ready_at": ready_at,
         "opencode_session_digest": digest,
-    }
-
-
-class ColumnMessages(Columns):
-    """`MessageStore` over eleven columns."""
-
-    columns = (
-        "prompt",
-        "status",
-        "opencode_prompt_id",
-        "content",
-        "parts",
-        "error",
-        "cost",
-        "input_tokens",
-        "output_tokens",
-        "started_at",
-        "finished_at",
-    )
-
-    async def load(self) -> MessageState:
-        """See `MessageStore.load`."""
-        row = await self._fetch()
-        return MessageState(
-            prompt=row["prompt"],
-            status=TurnStatus(row["status"]),
-            prompt_id=row["opencode_prompt_id"],
-            content=row["content"],
-            parts=tuple(row["parts"]),
-            error=row["error"],
-            cost=row["cost"],
-            input_tokens=row["input_tokens"],
-            output_tokens=row["output_tokens"],
-        )
-
-    async def start(self, expected: str | None, prompt_id: str) -> bool:
-        """See `MessageStore.start`. A turn that is taken over keeps the time of its first start.
-
-        Where another row has that prompt id, the database's own error is raised.
-        """
-        if expected is None:
-            values = {**_streaming_under(prompt_id), "started_at": self._now()}
-            return await self._swap({"status": TurnStatus.PENDING.value}, values)
-        return await self._swap(_streaming_under(expected), _streaming_under(prompt_id))
-
-    async def snapshot(self, prompt_id: str, state: MessageState) -> bool:
-        """See `MessageStore.snapshot`."""
-        return await self._swap(_streaming_under(prompt_id), _answer(state))
-
-    async def finish(self, prompt_id: str, state: MessageState) -> bool:
-        """See `MessageStore.finish`."""
-        end = {"status": state.status.value, "finished_at": self._now()}
-        return await self._swap(_streaming_under(prompt_id), {**_answer(state), **end})
-
-    def remember(self, state: MessageState) -> None:
-        """See `MessageStore.remember`."""
-        shown = {"status": state.status.value, "opencode_prompt_id": state.prompt_id}
-        self._show({**_answer(state), **shown})
-
-
-def _streaming_under(prompt_id: str) -> dict[str, object]:
-    return {"status": TurnStatus.STREAMING.value, "opencode_prompt_id": prompt_id}
-
-
-def _answer(state: MessageState) -> dict[str, object]:
-    return {
-        "content": storable(state.content),
-        "parts": [storable(part) for part in state.parts],
-        "error": storable(state.error),
-        "cost": state.cost,
-        "input_tokens": state.input_tokens,
-        "output_tokens": state.output_tokens,
     }

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from opencode_sessions.errors import RecordGoneError
-from opencode_sessions.store.messages import MessageState, TurnStatus
+from opencode_sessions.faces import complete
+from opencode_sessions.store import claims
+from opencode_sessions.store.message_columns import ColumnMessages
+from opencode_sessions.store.messages import MessageState
 from opencode_sessions.store.records import RecordState
 
 __all__ = ["MemoryMessage", "MemoryMessageStore", "MemoryRecord", "MemoryRecordStore"]
@@ -35,6 +39,7 @@ class MemoryRecord:
         self.opencode_directory = directory
         self.state = RecordState()
         self.deleted = False
+        self.turn: str | None = None
         self.lock = threading.Lock()
 
     @property
@@ -96,6 +101,20 @@ class MemoryRecordStore:
         """See `RecordStore.clear`."""
         return self._swap(lambda found: found == RecordState(session_id, deleting=True), RecordState())
 
+    async def claim(self, holder: str, lease: float) -> str | None:
+        """See `RecordStore.claim`."""
+        with self._record.lock:
+            other = claims.other_holder(self._record.turn, holder, time.time())
+            if other is None:
+                self._record.turn = claims.claim(holder, time.time() + lease)
+            return other
+
+    async def unclaim(self, holder: str) -> None:
+        """See `RecordStore.unclaim`."""
+        with self._record.lock:
+            if claims.holder_of(self._record.turn) == holder:
+                self._record.turn = None
+
     def remember(self, state: RecordState) -> None:
         """The record is its own only copy."""
 
@@ -113,56 +132,65 @@ class MemoryRecordStore:
 
 
 class MemoryMessage:
-    """A message that lives in this process; `state` is its row."""
+    """A message that lives in this process.
+
+    Attributes:
+        row: Its columns.
+    """
 
     def __init__(self, prompt: str) -> None:
         self.number = next(_numbers)
-        self.state = MessageState(prompt)
+        self.row: dict[str, Any] = {
+            **dict.fromkeys(MemoryMessageStore.columns),
+            "prompt": prompt,
+            "status": "pending",
+            "opencode_turn_epoch": 0,
+            "content": "",
+            "parts": [],
+            "asks": [],
+            "cost": 0.0,
+            "input_tokens": 0,
+            "output_tokens": 0,
+            "revision": 0,
+        }
         self.lock = threading.Lock()
+
+    @property
+    def state(self) -> MessageState:
+        """The row, as a store reads it."""
+        return complete(MemoryMessageStore(self).load())
 
     def __opencode_store__(self, *, asynchronous: bool) -> MemoryMessageStore:
         return MemoryMessageStore(self)
 
 
-class MemoryMessageStore:
+class MemoryMessageStore(ColumnMessages):
     """`MessageStore` over a `MemoryMessage`."""
 
     def __init__(self, message: MemoryMessage) -> None:
         self._message = message
-        self.key = f"memory:{message.number}"
+
+    @property
+    def key(self) -> str:
+        """What names the message in this process."""
+        return f"memory:{self._message.number}"
 
     def check(self) -> None:
         """Nothing can be wrong with a message in memory."""
 
-    async def load(self) -> MessageState:
-        """See `MessageStore.load`."""
-        return self._message.state
-
-    async def start(self, expected: str | None, prompt_id: str) -> bool:
-        """See `MessageStore.start`."""
-        status = TurnStatus.PENDING if expected is None else TurnStatus.STREAMING
+    async def _fetch(self) -> Mapping[str, Any]:
         with self._message.lock:
-            found = self._message.state
-            if found.status != status or (expected is not None and found.prompt_id != expected):
+            return dict(self._message.row)
+
+    async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
+        with self._message.lock:
+            if any(self._message.row[name] != value for name, value in expected.items()):
                 return False
-            self._message.state = replace(found, status=TurnStatus.STREAMING, prompt_id=prompt_id)
+            self._message.row.update(values)
             return True
 
-    async def snapshot(self, prompt_id: str, state: MessageState) -> bool:
-        """See `MessageStore.snapshot`."""
-        return self._write(prompt_id, replace(state, status=TurnStatus.STREAMING))
-
-    async def finish(self, prompt_id: str, state: MessageState) -> bool:
-        """See `MessageStore.finish`."""
-        return self._write(prompt_id, state)
-
-    def remember(self, state: MessageState) -> None:
+    def _show(self, values: Mapping[str, object]) -> None:
         """The message is its own only copy."""
 
-    def _write(self, prompt_id: str, state: MessageState) -> bool:
-        with self._message.lock:
-            found = self._message.state
-            if found.status != TurnStatus.STREAMING or found.prompt_id != prompt_id:
-                return False
-            self._message.state = replace(state, prompt=found.prompt, prompt_id=prompt_id)
-            return True
+    def _carried(self) -> Mapping[str, Any]:
+        return self._message.row

@@ -1,5 +1,13 @@
 """The port of a message: what a turn needs of the host's row that one answer is stored in.
 
+    pending ──take──► streaming ──finish──► completed | cancelled | failed
+       ▲                │    │
+       └───put_back─────┘    └──take (the next epoch)── by another runner, when the lease has run out
+
+Whoever takes a turn raises its epoch, and writes under that epoch only: the row refuses a runner from whom it was
+taken, or whose turn was cancelled or ended elsewhere. A lease tells a turn that somebody runs from one that was
+abandoned; its clock is the store's own.
+
 The same rules as for records: one short transaction a call, transitions by compare-and-set.
 """
 
@@ -30,21 +38,44 @@ class TurnStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MessageState:
-    """What a message's row holds of its turn. JSON-safe throughout."""
+    """What a message's row holds of its turn. JSON-safe throughout.
+
+    Attributes:
+        prompt: What is asked.
+        status: How far the turn is.
+        epoch: Raised by each that takes the turn, or cancels it.
+        abandoned: Nobody runs it any more: it is streaming, and its lease has run out.
+        session_id: Where the prompt was, or is about to be, sent.
+        prompt_id: Under which message id.
+        content: The answer's text.
+        parts: The answer's parts, in order.
+        asks: What the agent waits for a person to answer.
+        error: Why it failed or was cancelled.
+        revision: Raised by every write of the answer.
+    """
 
     prompt: str
     status: TurnStatus = TurnStatus.PENDING
+    epoch: int = 0
+    abandoned: bool = False
+    session_id: str | None = None
     prompt_id: str | None = None
     content: str = ""
     parts: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    asks: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     error: Mapping[str, Any] | None = None
     cost: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
+    revision: int = 0
 
 
 class MessageStore(Protocol):
-    """One message's row."""
+    """One message's row.
+
+    Every write says under which epoch, and answers False where the row is not `streaming` under it any more:
+    what is stored stands.
+    """
 
     @property
     def key(self) -> str:
@@ -64,29 +95,42 @@ class MessageStore(Protocol):
             RecordGoneError: There is no such row.
         """
 
-    async def start(self, expected: str | None, prompt_id: str) -> bool:
-        """Take the turn: store `prompt_id` and `streaming`.
+    async def take(self, seen: MessageState, lease: float) -> bool:
+        """Take the turn: `streaming`, under the epoch after the one that was seen.
 
-        With `expected` None the row must be `pending`; otherwise it must be `streaming` under the prompt
-        id `expected`, which is replaced (a prompt id is never used in a second session).
-
-        Returns:
-            True if this call took it.
-        """
-
-    async def snapshot(self, prompt_id: str, state: MessageState) -> bool:
-        """Store the answer so far (content, parts, bill), if the row is `streaming` under `prompt_id`.
+        Args:
+            seen: The row as it was loaded, pending or streaming.
+            lease: For how many seconds it is this runner's, unless it writes again.
 
         Returns:
-            False if it is not: the turn was taken away or ended elsewhere.
+            True for the one caller whose write this was.
         """
 
-    async def finish(self, prompt_id: str, state: MessageState) -> bool:
-        """Store the answer and its terminal status, if the row is `streaming` under `prompt_id`.
+    async def address(self, epoch: int, session_id: str, prompt_id: str) -> bool:
+        """Store where the prompt is about to be sent, and under which id."""
 
-        Returns:
-            False if it is not: what is stored stands.
+    async def put_back(self, epoch: int) -> bool:
+        """Make the row `pending` again: nothing was sent."""
+
+    async def extend(self, epoch: int, lease: float) -> bool:
+        """Keep the turn for so many seconds more; 0 abandons it to the next runner."""
+
+    async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
+        """Store the answer so far (content, parts, asks, bill, revision), and keep the turn."""
+
+    async def finish(self, epoch: int, state: MessageState) -> bool:
+        """Store the answer and its terminal status."""
+
+    async def cancel(self, seen: MessageState, error: Mapping[str, Any]) -> bool:
+        """Make the row `cancelled`, under the epoch after the one that was seen, with the answer that it has.
+
+        Args:
+            seen: The row as it was loaded, pending or streaming; a write in between refuses this one.
+            error: Who cancelled it, and why.
         """
+
+    async def amend(self, epoch: int, state: MessageState) -> bool:
+        """Store what a turn that was cancelled under `epoch` had answered in the end."""
 
     def remember(self, state: MessageState) -> None:
         """Let the caller's own copy of the message show the state. Never queries."""

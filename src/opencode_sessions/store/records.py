@@ -124,5 +124,22 @@ class RecordStore(Protocol):
             True for the one caller whose write this was.
         """
 
+    async def claim(self, holder: str, lease: float) -> str | None:
+        """Hold the record for one turn, so that no other runs in it; or hold it longer.
+
+        Args:
+            holder: What names the turn, at most 160 characters.
+            lease: For how many seconds, by the store's own clock, unless it is claimed again.
+
+        Returns:
+            None if it is held; otherwise who holds it.
+
+        Raises:
+            RecordGoneError: There is no such row.
+        """
+
+    async def unclaim(self, holder: str) -> None:
+        """Let go of the record, if this holder has it."""
+
     def remember(self, state: RecordState) -> None:
         """Let the caller's own copy of the record show the state. Never queries."""

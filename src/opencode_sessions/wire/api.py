@@ -5,42 +5,33 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
 
 from opencode_sessions.errors import (
-    ConnectionLostError,
     NotFoundError,
     NotOpencodeError,
-    ServerUnreachableError,
     SessionNotFoundError,
     UnsupportedVersionError,
     WireError,
 )
-from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked, SessionStatus
+from opencode_sessions.protocol.events import SessionStatus
 from opencode_sessions.protocol.ids import new_message_id, new_part_id
 from opencode_sessions.protocol.permissions import Rule
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
-from opencode_sessions.wire.asks import reject_asks
-from opencode_sessions.wire.http import Request, Response, Transport, facts, interpret
+from opencode_sessions.wire.asks import AskCalls
+from opencode_sessions.wire.http import Request, Transport
 from opencode_sessions.wire.runtime import Runtime
 from opencode_sessions.wire.stream import EventStream, Subscription
 from opencode_sessions.wire.v1 import answers, routes
 
 __all__ = ["SUPPORTED", "Api"]
 
-T = TypeVar("T")
-
 SUPPORTED = ">=1.18, <2"
-_BACKOFF = (0.1, 0.4)
-_GATEWAY_STATUSES = (502, 503, 504)
-
-_log = logging.getLogger("opencode_sessions.wire")
 
 
-class Api:
+class Api(AskCalls):
     """One server, seen from one directory.
 
     Every method raises `ServerUnreachableError`, `RequestTimedOutError` or `ConnectionLostError` where the
@@ -49,9 +40,7 @@ class Api:
     """
 
     def __init__(self, transport: Transport, runtime: Runtime, *, directory: str | None = None) -> None:
-        self._transport = transport
-        self.clock = runtime
-        self.directory = directory
+        super().__init__(transport, runtime, directory=directory)
         self._events = EventStream(
             lambda: transport.stream(routes.event_stream()),
             lambda nonce: transport.send(routes.probe(nonce, directory=directory)),
@@ -142,10 +131,6 @@ class Api:
             )
         return info
 
-    async def get(self, session_id: str) -> SessionInfo:
-        """The session; SessionNotFoundError where there is none."""
-        return await self._parsed(answers.parse_session, routes.get(session_id))
-
     async def update(
         self,
         session_id: str,
@@ -186,7 +171,7 @@ class Api:
             What kept asks from being rejected, though the agents are stopped: see `pending_permissions`.
         """
         await self.abort(session_id)
-        return await reject_asks(self, session_id)
+        return await self.reject_asks(session_id)
 
     async def list(
         self, *, search: str | None = None, all_directories: bool = False, page_size: int = 100
@@ -269,6 +254,7 @@ class Api:
         model: str | None = None,
         system: str | None = None,
         variant: str | None = None,
+        schema: Mapping[str, Any] | None = None,
     ) -> str:
         """Hand a prompt in; what comes of it is told by the events, and by the stored messages later.
 
@@ -281,6 +267,7 @@ class Api:
             model: As `provider/model`, else the agent's.
             system: More system prompt.
             variant: The model's variant, such as an effort.
+            schema: A JSON schema that the answer must fit.
 
         Returns:
             The message's id. The server has accepted the prompt, no more (204). It is never sent twice.
@@ -297,44 +284,10 @@ class Api:
             model=model,
             system=system,
             variant=variant,
+            schema=schema,
         )
         await self._json(request)
         return message_id
-
-    # Asks.
-
-    async def pending_permissions(self, *, directory: str | None = None) -> Sequence[PermissionAsked]:
-        """What waits for leave in a directory, by default this client's.
-
-        Raises:
-            BadRequestError: An ask there has metadata that the server itself cannot write as JSON, such as one of
-                `glob` without a path (1.18.33): the whole list is refused. Its event has told of it, though.
-        """
-        request = routes.pending_permissions(directory=directory or self.directory)
-        return await self._parsed(answers.parse_permissions, request)
-
-    async def answer_permission(
-        self, session_id: str, request_id: str, reply: str, *, message: str | None = None
-    ) -> None:
-        """Answer `once`, `always` or `reject`; a rejection may tell the agent why. NotFoundError if late."""
-        await self._json(routes.answer_permission(session_id, request_id, reply, message))
-
-    async def reject_permission(self, request_id: str, *, directory: str | None = None) -> None:
-        """Reject what is asked in a directory, by default this client's. NotFoundError if late."""
-        await self._json(routes.reject_permission(request_id, directory=directory or self.directory))
-
-    async def pending_questions(self, *, directory: str | None = None) -> Sequence[QuestionAsked]:
-        """What the agents of a directory ask, by default this client's."""
-        request = routes.pending_questions(directory=directory or self.directory)
-        return await self._parsed(answers.parse_questions, request)
-
-    async def answer_question(self, request_id: str, answers: Iterable[Iterable[str]]) -> None:
-        """Answer with one list of labels for each question. NotFoundError if late."""
-        await self._json(routes.answer_question(request_id, answers, directory=self.directory))
-
-    async def reject_question(self, request_id: str, *, directory: str | None = None) -> None:
-        """Tell the agent that nobody answers. NotFoundError if late, or of another directory."""
-        await self._json(routes.reject_question(request_id, directory=directory or self.directory))
 
     # Events.
 
@@ -352,40 +305,6 @@ class Api:
         self._transport.interrupt()
         await self._events.join()
         await self._transport.close()
-
-    async def _json(self, request: Request) -> Any:
-        return interpret(await self._send(request), session_id=request.session_id)
-
-    async def _parsed(self, parse: Callable[[Any], T], request: Request) -> T:
-        return self._read(parse, await self._send(request), request.session_id)
-
-    def _read(self, parse: Callable[[Any], T], response: Response, session_id: str | None = None) -> T:
-        body = interpret(response, session_id=session_id)
-        try:
-            return parse(body)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise NotOpencodeError(
-                f"{response.request} answered with JSON of an unknown shape ({type(error).__name__}: {error}): "
-                "is that an OpenCode 1.x server? `opencode-sessions doctor` looks at it",
-                **facts(response),
-            ) from error
-
-    async def _send(self, request: Request) -> Response:
-        for delay in _BACKOFF:
-            try:
-                response = await self._transport.send(request)
-            except ServerUnreachableError as error:  # nothing was received: any request may be sent again
-                _log.debug("sending again in %.1f s: %s", delay, error)
-            except ConnectionLostError as error:
-                if not request.repeatable:
-                    raise
-                _log.debug("sending again in %.1f s: %s", delay, error)
-            else:
-                if not (request.repeatable and response.status in _GATEWAY_STATUSES):
-                    return response
-                _log.debug("sending again in %.1f s: %s answered %s", delay, request.path, response.status)
-            await self.clock.sleep(delay)
-        return await self._transport.send(request)
 
 
 def _is_supported(version: str) -> bool:

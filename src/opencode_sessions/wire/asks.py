@@ -1,56 +1,120 @@
-"""Rejecting what a session and its sub-agents wait for a person to answer."""
+"""What agents wait for a person to answer: permissions and questions.
+
+The server lists them by directory, and each names the session that asks: a sub-agent's is found by its parents.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from dataclasses import replace
 
 from opencode_sessions.errors import BadRequestError, NotFoundError, SessionNotFoundError, WireError
 from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked
 from opencode_sessions.protocol.values import SessionInfo
+from opencode_sessions.wire.calls import Calls
+from opencode_sessions.wire.v1 import answers as parsers
+from opencode_sessions.wire.v1 import routes
 
-__all__ = ["reject_asks"]
-
-
-class _Wire(Protocol):
-    async def get(self, session_id: str) -> SessionInfo: ...
-    async def pending_permissions(self, *, directory: str | None) -> Sequence[PermissionAsked]: ...
-    async def pending_questions(self, *, directory: str | None) -> Sequence[QuestionAsked]: ...
-    async def reject_permission(self, request_id: str, *, directory: str | None) -> None: ...
-    async def reject_question(self, request_id: str, *, directory: str | None) -> None: ...
+__all__ = ["AskCalls"]
 
 
-async def reject_asks(wire: _Wire, session_id: str) -> Sequence[WireError]:
-    """Reject them, and say what could not be listed, and so may still wait.
+class AskCalls(Calls):
+    """The calls about asks."""
 
-    Asks are listed by directory, and name the session that asks: a sub-agent's is found by its parents.
-    """
-    try:
-        directory = (await wire.get(session_id)).directory
-    except SessionNotFoundError:
-        return ()
-    unlisted: list[WireError] = []
-    asks: list[PermissionAsked | QuestionAsked] = []
-    for pending in (wire.pending_permissions, wire.pending_questions):
+    async def get(self, session_id: str) -> SessionInfo:
+        """The session; SessionNotFoundError where there is none."""
+        return await self._parsed(parsers.parse_session, routes.get(session_id))
+
+    async def pending_permissions(self, *, directory: str | None = None) -> Sequence[PermissionAsked]:
+        """What waits for leave in a directory, by default this client's.
+
+        Raises:
+            BadRequestError: An ask there has metadata that the server itself cannot write as JSON, such as one of
+                `glob` without a path (1.18.33): the whole list is refused. Its event has told of it, though.
+        """
+        request = routes.pending_permissions(directory=directory or self.directory)
+        return await self._parsed(parsers.parse_permissions, request)
+
+    async def pending_asks(self, session_id: str) -> Sequence[PermissionAsked | QuestionAsked]:
+        """What a session and its sub-agents wait for a person to answer; BadRequestError as above."""
+        asks, unlisted = await self._asks_of(session_id)
+        if unlisted:
+            raise unlisted[0]
+        return asks
+
+    async def answer_permission(
+        self, session_id: str, request_id: str, reply: str, *, message: str | None = None
+    ) -> None:
+        """Answer `once`, `always` or `reject`; a rejection may tell the agent why. NotFoundError if late."""
+        request = routes.answer_permission_of(session_id, request_id, reply)
+        if message is not None:
+            directory = (await self.get(session_id)).directory
+            request = routes.answer_permission(request_id, reply, message=message, directory=directory)
+        await self._json(request)
+
+    async def pending_questions(self, *, directory: str | None = None) -> Sequence[QuestionAsked]:
+        """What the agents of a directory ask, by default this client's."""
+        request = routes.pending_questions(directory=directory or self.directory)
+        return await self._parsed(parsers.parse_questions, request)
+
+    async def answer_question(
+        self, request_id: str, answers: Iterable[Iterable[str]], *, session_id: str | None = None
+    ) -> None:
+        """Answer with one list of labels for each question. NotFoundError if late.
+
+        Questions are found in a directory: the session's, if one is given, else this client's.
+        """
+        directory = await self._directory_of(session_id)
+        await self._json(routes.answer_question(request_id, answers, directory=directory))
+
+    async def reject_question(self, request_id: str, *, session_id: str | None = None) -> None:
+        """Tell the agent that nobody answers. NotFoundError if late; found as for `answer_question`."""
+        directory = await self._directory_of(session_id)
+        await self._json(routes.reject_question(request_id, directory=directory))
+
+    async def _directory_of(self, session_id: str | None) -> str | None:
+        return self.directory if session_id is None else (await self.get(session_id)).directory
+
+    async def reject_asks(self, session_id: str) -> Sequence[WireError]:
+        """Reject what a session and its sub-agents wait for, and say why some of it could not be listed."""
+        asks, unlisted = await self._asks_of(session_id)
+        for ask in asks:
+            if isinstance(ask, PermissionAsked):
+                request = routes.answer_permission(
+                    ask.request_id, "reject", message=None, directory=ask.directory
+                )
+            else:
+                request = routes.reject_question(ask.request_id, directory=ask.directory)
+            with suppress(NotFoundError):  # answered meanwhile, or rejected along with another of its session
+                await self._json(request)
+        return unlisted
+
+    async def _asks_of(
+        self, session_id: str
+    ) -> tuple[list[PermissionAsked | QuestionAsked], list[WireError]]:
+        """They, each with its directory; and why some could not be listed."""
         try:
-            asks += await pending(directory=directory)
-        except BadRequestError as error:
-            unlisted.append(error)
-    family = _Family(wire, session_id)
-    for ask in asks:
-        if not await family.has(ask.session_id):
-            continue
-        reject = wire.reject_permission if isinstance(ask, PermissionAsked) else wire.reject_question
-        with suppress(NotFoundError):  # answered meanwhile, or rejected along with another ask of its session
-            await reject(ask.request_id, directory=directory)
-    return unlisted
+            directory = (await self.get(session_id)).directory
+        except SessionNotFoundError:
+            return [], []
+        unlisted: list[WireError] = []
+        asks: list[PermissionAsked | QuestionAsked] = []
+        for pending in (self.pending_permissions, self.pending_questions):
+            try:
+                asks += await pending(directory=directory)
+            except BadRequestError as error:
+                unlisted.append(error)
+        family = _Family(self, session_id)
+        return [
+            replace(ask, directory=directory) for ask in asks if await family.has(ask.session_id)
+        ], unlisted
 
 
 class _Family:
     """Whether sessions descend from one; what was found out is kept."""
 
-    def __init__(self, wire: _Wire, session_id: str) -> None:
+    def __init__(self, wire: AskCalls, session_id: str) -> None:
         self._wire = wire
         self._known: dict[str | None, bool] = {session_id: True, None: False}
 

@@ -77,7 +77,7 @@ class Client:
     prompt = blocking(Api.prompt)
     pending_permissions = blocking(Api.pending_permissions)
     answer_permission = blocking(Api.answer_permission)
-    reject_permission = blocking(Api.reject_permission)
+    pending_asks = blocking(Api.pending_asks)
     pending_questions = blocking(Api.pending_questions)
     answer_question = blocking(Api.answer_question)
     reject_question = blocking(Api.reject_question)

@@ -122,12 +122,14 @@ def prompt(
     model: str | None,
     system: str | None,
     variant: str | None,
+    schema: Json | None,
 ) -> Request:
     """Answers 204: accepted, no more. `tools` is never sent: it would replace the session's whole rules."""
     provider, _, name = (model or "").partition("/")
     body: dict[str, Any] = {"messageID": message_id, "parts": [dict(part) for part in parts]}
     body |= _given(agent=agent, system=system, variant=variant)
     body |= {"model": {"providerID": provider, "modelID": name}} if model else {}
+    body |= {"format": {"type": "json_schema", "schema": dict(schema)}} if schema is not None else {}
     return _on(session_id, "POST", "/prompt_async", json=body)
 
 
@@ -136,19 +138,16 @@ def pending_permissions(*, directory: str | None) -> Request:
     return Request("GET", "/permission", _scope(directory), repeatable=True)
 
 
-def reject_permission(request_id: str, *, directory: str | None) -> Request:
+def answer_permission(request_id: str, reply: str, *, message: str | None, directory: str | None) -> Request:
     """Found from its own directory only, but also when its session was deleted."""
     path = f"/permission/{quote(request_id, safe='')}/reply"
-    return Request("POST", path, _scope(directory), json={"reply": "reject"})
+    return Request("POST", path, _scope(directory), json={"reply": reply} | _given(message=message))
 
 
-def answer_permission(session_id: str, request_id: str, reply: str, message: str | None) -> Request:
-    """Found from every directory, unlike `/permission/{id}/reply`; but only that one takes a message."""
-    if message is None:
-        path = f"/permissions/{quote(request_id, safe='')}"
-        return _on(session_id, "POST", path, json={"response": reply})
-    body = {"reply": reply, "message": message}
-    return Request("POST", f"/permission/{quote(request_id, safe='')}/reply", json=body)
+def answer_permission_of(session_id: str, request_id: str, reply: str) -> Request:
+    """Found from every directory; takes no message."""
+    path = f"/permissions/{quote(request_id, safe='')}"
+    return _on(session_id, "POST", path, json={"response": reply})
 
 
 def pending_questions(*, directory: str | None) -> Request:

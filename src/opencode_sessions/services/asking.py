@@ -1,0 +1,122 @@
+"""The asks of one turn, and who answers them.
+
+An ask is given to the host's handler, or waits in the row for another process to answer (`Turn.answer`), or, with
+nobody to answer, is refused at once with a word to the agent, which then goes on without. So no turn hangs on one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from opencode_sessions.errors import AskAnsweredError
+from opencode_sessions.protocol.events import (
+    Event,
+    PermissionAsked,
+    PermissionReplied,
+    QuestionAsked,
+    QuestionReplied,
+)
+from opencode_sessions.services.asks import Answer, Ask, AskHandler, InTheRow, answer_ask
+from opencode_sessions.services.observing import Contained
+from opencode_sessions.services.ports import AskWire
+
+__all__ = ["Asking"]
+
+_log = logging.getLogger("opencode_sessions.turn")
+
+_NOBODY = "Nobody is there to answer this. Go on without it, or say what you would need it for."
+_EXPIRED = "Nobody has answered this in time. Go on without it, or say what you would need it for."
+
+
+class Asking:
+    """The asks of one turn, as they come and go."""
+
+    def __init__(
+        self,
+        wire: AskWire,
+        session_id: str,
+        on_ask: AskHandler | InTheRow | None,
+        observer: Contained,
+        swallow: Callable[[str, str | None, Exception], None],
+    ) -> None:
+        self._wire = wire
+        self._session_id = session_id
+        self._on_ask = on_ask
+        self._observer = observer
+        self._swallow = swallow
+        self.pending: dict[str, Ask] = {}
+
+    def adopt(self, asks: Sequence[Mapping[str, Any]]) -> None:
+        """Take over what the row says was waiting, with its age; `refresh` tells what still is."""
+        for value in asks:
+            ask = Ask.from_json(value)
+            self.pending[ask.id] = ask
+
+    async def take(self, event: Event) -> bool:
+        """Mind an event. Did anything about the asks change?"""
+        match event:
+            case PermissionAsked() | QuestionAsked() if event.request_id not in self.pending:
+                await self._asked(Ask.of(event))
+                return True
+            case PermissionReplied() | QuestionReplied():
+                return self._answered(event.request_id)
+        return False
+
+    async def refresh(self) -> bool:
+        """Read what waits now, after events may have been missed. Did anything change?"""
+        known = dict(self.pending)
+        found = {event.request_id: event for event in await self._wire.pending_asks(self._session_id)}
+        for request_id in known:
+            if request_id not in found:
+                self._answered(request_id)
+        for request_id, event in found.items():
+            if request_id not in known:
+                await self._asked(Ask.of(event))
+        return set(found) != set(known)
+
+    async def expire(self) -> None:
+        """Refuse all that waits: nobody has answered in time."""
+        for ask in list(self.pending.values()):
+            await self._refuse(ask, _EXPIRED)
+
+    async def _asked(self, ask: Ask) -> None:
+        self.pending[ask.id] = ask
+        _log.info(
+            "session %s asks: %s %s", ask.session_id, ask.kind, ask.permission, extra={"ask_id": ask.id}
+        )
+        self._observer.tell(lambda observer: observer.asked(ask))
+        if self._on_ask is None:
+            await self._refuse(ask, _NOBODY)
+        elif not isinstance(self._on_ask, InTheRow):
+            self._wire.clock.spawn(lambda: self._handle(ask), "opencode-sessions ask")
+
+    def _answered(self, request_id: str) -> bool:
+        ask = self.pending.pop(request_id, None)
+        if ask is not None:
+            self._observer.tell(lambda observer: observer.answered(ask))
+        return ask is not None
+
+    async def _handle(self, ask: Ask) -> None:
+        """Runs beside the turn."""
+        try:
+            answer = self._on_ask(ask)  # type: ignore[operator,misc]  # a handler, as `_asked` made sure
+            if inspect.isawaitable(answer):
+                answer = await answer
+            if answer is not None:
+                await answer_ask(self._wire, ask, answer)
+        except AskAnsweredError as error:
+            _log.info("%s", error)
+        except Exception as error:  # noqa: BLE001 - reported, and the turn must not hang on it
+            self._swallow("ask", ask.session_id, error)
+            await self._refuse(ask, _NOBODY)
+
+    async def _refuse(self, ask: Ask, message: str) -> None:
+        try:
+            await answer_ask(self._wire, ask, Answer.reject(message))
+        except AskAnsweredError:
+            pass
+        except Exception as error:  # noqa: BLE001 - the next look finds it waiting still
+            self._swallow("ask", ask.session_id, error)

@@ -1,0 +1,139 @@
+"""What an agent waits for a person to answer, and what it can be answered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from opencode_sessions.errors import AskAnsweredError, ConfigurationError, NotFoundError
+from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked
+from opencode_sessions.protocol.storable import storable
+from opencode_sessions.services.ports import AskWire
+
+__all__ = ["IN_THE_ROW", "Answer", "Ask", "AskHandler", "InTheRow", "answer_ask"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A permission that the agent needs, or a question that it has.
+
+    Attributes:
+        id: What it is answered by.
+        kind: `permission` or `question`.
+        session_id: Which session asks: the turn's own, or a sub-agent's.
+        permission: What the agent needs leave for, such as `bash`; with `patterns`, what it is about to touch.
+        metadata: What the tool tells of it, such as a diff.
+        questions: In the server's form: `question`, `header`, `options` (of `label` and `description`), `multiple`.
+        call_id: The tool call that waits.
+        asked_at: When it was first seen, in ISO 8601.
+    """
+
+    id: str
+    kind: Literal["permission", "question"]
+    session_id: str
+    permission: str = ""
+    patterns: Sequence[str] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    questions: Sequence[Mapping[str, Any]] = ()
+    call_id: str | None = None
+    asked_at: str = ""
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was first seen."""
+        return (datetime.now(UTC) - datetime.fromisoformat(self.asked_at)).total_seconds()
+
+    def to_json(self) -> dict[str, Any]:
+        """For a row."""
+        made: dict[str, Any] = storable(asdict(self))
+        return made
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Ask:
+        """What `to_json` gave."""
+        return cls(**value)
+
+    @classmethod
+    def of(cls, event: PermissionAsked | QuestionAsked) -> Ask:
+        """What an event tells."""
+        common = {
+            "id": event.request_id,
+            "session_id": event.session_id or "",
+            "call_id": event.call_id,
+            "asked_at": datetime.now(UTC).isoformat(),
+        }
+        if isinstance(event, PermissionAsked):
+            asked = {"permission": event.permission, "patterns": event.patterns, "metadata": event.metadata}
+            return cls(kind="permission", **asked, **common)  # type: ignore[arg-type]  # a dict of several types
+        return cls(kind="question", questions=event.questions, **common)  # type: ignore[arg-type]  # likewise
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an ask is answered: see the class methods."""
+
+    reply: Literal["once", "always", "reject"]
+    labels: Sequence[Sequence[str]] = ()
+    message: str | None = None
+
+    @classmethod
+    def once(cls) -> Answer:
+        """This time the agent may."""
+        return cls("once")
+
+    @classmethod
+    def always(cls) -> Answer:
+        """It may, and need not ask again for the like while this server runs."""
+        return cls("always")
+
+    @classmethod
+    def reject(cls, message: str | None = None) -> Answer:
+        """It may not. With a message it goes on and minds that; without one it stops."""
+        return cls("reject", message=message)
+
+    @classmethod
+    def choose(cls, *labels: Sequence[str]) -> Answer:
+        """To a question: for each of its questions a list of labels, or of a text of one's own."""
+        return cls("once", labels=labels)
+
+
+AskHandler = Callable[[Ask], Answer | Awaitable[Answer | None] | None]
+"""Answers an ask; None leaves it in the row. Called in a thread (sync face) or task of its own, so it may wait."""
+
+
+class InTheRow:
+    """The type of `IN_THE_ROW`."""
+
+    def __repr__(self) -> str:
+        return "IN_THE_ROW"
+
+
+IN_THE_ROW: Final = InTheRow()
+"""As `on_ask`: asks wait in the row for `Turn.answer`."""
+
+
+async def answer_ask(wire: AskWire, ask: Ask, answer: Answer) -> None:
+    """Tell the server.
+
+    Raises:
+        AskAnsweredError: It was answered already, or its session was stopped.
+        ConfigurationError: The answer is none to this kind of ask.
+    """
+    try:
+        if ask.kind == "permission":
+            await wire.answer_permission(ask.session_id, ask.id, answer.reply, message=answer.message)
+        elif answer.reply == "reject":
+            await wire.reject_question(ask.id, session_id=ask.session_id)
+        elif len(answer.labels) != len(ask.questions):
+            raise ConfigurationError(
+                f"ask {ask.id} has {len(ask.questions)} questions, and Answer.choose() was given "
+                f"{len(answer.labels)} lists of labels"
+            )
+        else:
+            await wire.answer_question(ask.id, answer.labels, session_id=ask.session_id)
+    except NotFoundError as error:
+        raise AskAnsweredError(
+            f"ask {ask.id} waits no more: it was answered already, or its session was stopped", ask_id=ask.id
+        ) from error

@@ -1,0 +1,86 @@
+"""One turn at a time for a record, whatever process: a claim in the record's row, which runs out with its holder."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from opencode_sessions.errors import TurnInProgressError
+from opencode_sessions.services.lifecycle import Lifecycle
+from opencode_sessions.services.ports import SessionWire
+
+__all__ = ["TurnClaim", "WhenBusy"]
+
+WhenBusy = Literal["wait", "reject", "cancel"]
+BusyWith = Callable[[], Awaitable[str | None]]
+
+_SETTLE = 1.5
+_FIRST_LOOK = 0.1
+_LAST_LOOK = 2.0
+
+
+class TurnClaim:
+    """The claim of one message's turn on its record.
+
+    Args:
+        lifecycle: Of the record's session.
+        key: The message's.
+        when_busy: What to do where another turn has it.
+        patience: For how many seconds to wait, or to try to cancel.
+        lease: For how many seconds it holds, unless it is kept.
+    """
+
+    def __init__(
+        self, lifecycle: Lifecycle, key: str, *, when_busy: WhenBusy, patience: float, lease: float
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._key = key
+        self._when_busy = when_busy
+        self._patience = patience
+        self._lease = lease
+
+    async def take(self, wire: SessionWire) -> None:
+        """Returns when the record is ours.
+
+        Raises:
+            TurnInProgressError: It is not, and was not to be waited for, or not any longer.
+        """
+        await self.until_free(wire, lambda: self._lifecycle.store.claim(self._key, self._lease))
+
+    async def keep(self) -> None:
+        """Hold it for another lease."""
+        await self._lifecycle.store.claim(self._key, self._lease)
+
+    async def release(self) -> None:
+        """Let the next turn in. What goes wrong is reported: the claim then runs out by itself."""
+        try:
+            await self._lifecycle.store.unclaim(self._key)
+        except Exception as error:  # noqa: BLE001 - reported, not raised: the turn has its end
+            self._lifecycle.swallow("release", None, error)
+
+    async def until_free(self, wire: SessionWire, busy_with: BusyWith, *, settling: bool = False) -> None:
+        """Returns when `busy_with` says that nothing is in the way; it is asked again and again.
+
+        Args:
+            wire: The server.
+            busy_with: Names what is in the way, if something is.
+            settling: Give it a moment in any case: what was only just aborted is busy a little longer.
+
+        Raises:
+            TurnInProgressError: Something is.
+        """
+        deadline = wire.clock.monotonic() + self._patience
+        settled = wire.clock.monotonic() + _SETTLE
+        pause = _FIRST_LOOK
+        while (other := await busy_with()) is not None:
+            patient = self._when_busy != "reject" or (settling and wire.clock.monotonic() < settled)
+            if not patient or wire.clock.monotonic() >= deadline:
+                raise TurnInProgressError(
+                    f"the turn of {self._key} cannot begin: {other} is still being answered in the same session; "
+                    "this turn stays pending. Run it later, or say when_busy='wait' or 'cancel'",
+                    message_key=self._key,
+                )
+            if self._when_busy == "cancel":
+                await self._lifecycle.abort(wire)
+            await wire.clock.sleep(pause)
+            pause = min(pause * 2, _LAST_LOOK)

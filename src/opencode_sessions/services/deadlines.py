@@ -1,0 +1,95 @@
+"""How long a turn may take, and who watches over it. A wait for a person stops the clocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opencode_sessions.errors import (
+    SilenceTimeoutError,
+    StartTimeoutError,
+    TotalTimeoutError,
+    TurnTimeoutError,
+)
+from opencode_sessions.services.ports import Clock
+
+__all__ = ["Deadlines", "Watch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """Seconds after which something is given up.
+
+    Attributes:
+        start: Without a sign of an answer after the prompt.
+        silence: Without an event of this session or its sub-agents.
+        unreachable: Since the state could last be read, while every look fails.
+        total: For the whole turn.
+        person: For a person to answer what the agent asks; then it is refused, and the agent goes on without.
+            Until then the clocks of the others stand still. None: however long it takes.
+        queue: Before the turn begins, for another one in the same session, with `when_busy` of `wait` or `cancel`.
+        lease: Without a write of its runner, after which another may take the turn up.
+        look: Without an event before the state is read again; no deadline, but what finds a lost idle.
+    """
+
+    start: float = 120.0
+    silence: float = 600.0
+    unreachable: float = 60.0
+    total: float = 3600.0
+    person: float | None = None
+    queue: float = 600.0
+    lease: float = 60.0
+    look: float = 5.0
+
+
+class Watch:
+    """Keeps the deadlines of one turn."""
+
+    def __init__(self, clock: Clock, deadlines: Deadlines, key: str) -> None:
+        self._clock = clock
+        self._deadlines = deadlines
+        self._key = key
+        self._began = self._sent = self.heard = self._checked = clock.monotonic()
+        self.begun = False
+
+    def send(self) -> None:
+        """The prompt was sent."""
+        self._sent = self.heard = self._clock.monotonic()
+
+    def hear(self) -> None:
+        """There was a sign of life."""
+        self.heard = self._clock.monotonic()
+
+    def since_sent(self) -> float:
+        """In seconds."""
+        return self._clock.monotonic() - self._sent
+
+    def check(self, *, waiting_since: float | None) -> bool:
+        """Has a person had long enough?
+
+        Args:
+            waiting_since: For how many seconds a person has been waited for, if one is.
+
+        Raises:
+            TurnTimeoutError: A deadline passed.
+        """
+        now = self._clock.monotonic()
+        passed, self._checked = now - self._checked, now
+        if waiting_since is not None:
+            self._began += passed
+            self._sent += passed
+            self.heard += passed
+            person = self._deadlines.person
+            return person is not None and waiting_since >= person
+        limits = self._deadlines
+        if now - self._began >= limits.total:
+            raise self._expired(TotalTimeoutError, f"did not end within {limits.total:g} s", limits.total)
+        if now - self.heard >= limits.silence:
+            what = f"heard nothing of its session for {limits.silence:g} s"
+            raise self._expired(SilenceTimeoutError, what, limits.silence)
+        if not self.begun and now - self._sent >= limits.start:
+            what = f"got no sign of an answer within {limits.start:g} s"
+            raise self._expired(StartTimeoutError, what, limits.start)
+        return False
+
+    def _expired(self, kind: type[TurnTimeoutError], what: str, seconds: float) -> TurnTimeoutError:
+        return kind(f"the turn of {self._key} {what}", message_key=self._key, seconds=seconds)

@@ -1,0 +1,86 @@
+"""What a prompt says beside its text."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opencode_sessions.errors import ConfigurationError
+
+__all__ = ["File", "TurnOptions", "prompt_parts"]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that goes with a prompt.
+
+    Attributes:
+        name: What the agent is told that it is called.
+        url: `data:` with its content, or `file:` with a path on the server's machine.
+        mime: Its media type.
+    """
+
+    name: str
+    url: str
+    mime: str
+
+    @classmethod
+    def of(cls, content: bytes | str | Path, *, name: str | None = None, mime: str | None = None) -> File:
+        """With its content.
+
+        Args:
+            content: Bytes, a text, or the path of a file that is read here and now.
+            name: By default the path's.
+            mime: By default what the name tells, else `text/plain` or `application/octet-stream`.
+
+        Raises:
+            ConfigurationError: It has no name.
+            OSError: The file cannot be read.
+        """
+        if isinstance(content, Path):
+            name, data = name or content.name, content.read_bytes()
+        else:
+            data = content.encode() if isinstance(content, str) else content
+        if not name:
+            raise ConfigurationError("a file that goes with a prompt needs a name: File.of(content, name=…)")
+        plain = "text/plain" if isinstance(content, str) else "application/octet-stream"
+        mime = mime or mimetypes.guess_type(name)[0] or plain
+        return cls(name, f"data:{mime};base64,{base64.b64encode(data).decode()}", mime)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnOptions:
+    """What the prompt says beside its text.
+
+    Attributes:
+        agent: The agent's name, else the server's default.
+        model: As `provider/model`, else the agent's.
+        system: More system prompt.
+        variant: The model's variant, such as an effort.
+        files: What goes with the text.
+        schema: A JSON schema that the answer must fit.
+    """
+
+    agent: str | None = None
+    model: str | None = None
+    system: str | None = None
+    variant: str | None = None
+    files: Sequence[File] = ()
+    schema: Mapping[str, Any] | None = None
+
+
+def prompt_parts(prompt_id: str, text: str, files: Sequence[File]) -> list[dict[str, Any]]:
+    """The prompt's parts in the server's form, with ids that follow from the prompt's.
+
+    So they are the same each time that the prompt is sent: the server appends a part that it does not know.
+    """
+    stem = f"prt_{prompt_id.removeprefix('msg_')}"
+    parts: list[dict[str, Any]] = [{"id": f"{stem}0000", "type": "text", "text": text}]
+    for number, file in enumerate(files, start=1):
+        url = {"mime": file.mime, "filename": file.name, "url": file.url}
+        parts.append({"id": f"{stem}{number:04}", "type": "file", **url})
+    return parts

@@ -1,0 +1,394 @@
+"""One run of a turn that was taken: under its epoch, from the session to the stored end."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+from opencode_sessions.errors import (
+    ConnectionLostError,
+    OpencodeError,
+    RequestTimedOutError,
+    ServerUnreachableError,
+    SessionNotFoundError,
+    StaleSessionError,
+    TurnTakenError,
+)
+from opencode_sessions.protocol.ids import new_message_id
+from opencode_sessions.protocol.reply import Reply
+from opencode_sessions.services.asking import Asking
+from opencode_sessions.services.asks import AskHandler, InTheRow
+from opencode_sessions.services.claiming import TurnClaim
+from opencode_sessions.services.deadlines import Deadlines, Watch
+from opencode_sessions.services.exchange import is_newest, is_stored
+from opencode_sessions.services.following import Follower, Over
+from opencode_sessions.services.lifecycle import Lifecycle
+from opencode_sessions.services.observing import Contained
+from opencode_sessions.services.options import TurnOptions, prompt_parts
+from opencode_sessions.services.ports import Events, TurnWire
+from opencode_sessions.services.results import (
+    Fallback,
+    TurnResult,
+    outcome,
+    snapshot,
+    was_aborted,
+    was_rejected,
+)
+from opencode_sessions.store.messages import MessageState, MessageStore, TurnStatus
+
+__all__ = ["Plan", "Run"]
+
+_log = logging.getLogger("opencode_sessions.turn")
+
+_UNTIL_STORED = (0.2, 1.0, 3.0)
+"""Seconds between the tries to store the end of a turn."""
+
+_SENDS = 10
+"""How often one runner sends a prompt at most: a server that dies over it each time is not asked for ever."""
+
+_UNACKNOWLEDGED = (RequestTimedOutError, ConnectionLostError, ServerUnreachableError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is the same for every run of a turn."""
+
+    store: MessageStore
+    lifecycle: Lifecycle
+    options: TurnOptions
+    deadlines: Deadlines
+    observer: Contained
+    on_ask: AskHandler | InTheRow | None
+    fallback: Fallback
+
+
+class Run:
+    """Runs a turn that was taken under `row.epoch`.
+
+    Args:
+        plan: What it is.
+        wire: Where.
+        claim: The record's, which is kept meanwhile.
+        row: The message's, streaming.
+    """
+
+    def __init__(self, plan: Plan, wire: TurnWire, claim: TurnClaim, row: MessageState) -> None:
+        self._plan = plan
+        self._wire = wire
+        self._claim = claim
+        self._row = row
+        self._key = plan.store.key
+        self._watch = Watch(wire.clock, plan.deadlines, self._key)
+        self._kept = self._began = wire.clock.monotonic()
+        self._just_created = False
+        self._follower: Follower
+        self._events: Events
+        self.owns = True
+        """Nobody took the turn away or ended it."""
+
+    async def run(self) -> TurnResult:
+        """See `Turn.run`."""
+        try:
+            must_send = await self._prepare()
+        except BaseException:
+            await self._give_back()
+            raise
+        failure: OpencodeError | None = None
+        try:
+            await self._converse(must_send=must_send)
+        except TurnTakenError:
+            return await self._ended_elsewhere()
+        except OpencodeError as error:
+            _log.warning("the turn of %s failed: %s", self._key, error)
+            failure = error
+            await self._stop_agent()
+        except GeneratorExit:
+            raise  # nothing may be awaited any more
+        except BaseException as error:
+            await self._break_off(error)
+            raise
+        finally:
+            self._events.close()
+        end = outcome(self._reply, self._row, failure, fallback=self._plan.fallback)
+        if not await self._finish(end):
+            return await self._ended_elsewhere()
+        return self._report(end)
+
+    @property
+    def _reply(self) -> Reply:
+        return self._follower.reply
+
+    # Before the prompt.
+
+    async def _prepare(self) -> bool:
+        """Find the session, listen, and store where the prompt goes. Must it be sent?"""
+        session_id, prompt_id = self._row.session_id, self._row.prompt_id
+        if session_id is None or prompt_id is None:
+            await self._address(await self._current())
+            return True
+        await self._listen(session_id, prompt_id)
+        self._follower.asking.adopt(self._row.asks)
+        try:
+            if await is_stored(self._wire, session_id, prompt_id):
+                _log.info(
+                    "the turn of %s is taken up in session %s", self._key, session_id, extra=self._facts
+                )
+                self._plan.observer.tell(lambda observer: observer.recovered(session_id, prompt_id))
+                return False
+        except SessionNotFoundError:
+            self._events.close()
+            await self._address(await self._plan.lifecycle.recreate(self._wire, stale=session_id))
+            return True
+        if (current := await self._current()) != session_id:
+            self._events.close()
+            await self._address(current)
+        return True
+
+    async def _current(self) -> str:
+        """The record's session, with nothing else running in it."""
+        session_id = await self._plan.lifecycle.current(self._wire)
+        if self._note_created(session_id):
+            return session_id
+        info = None
+
+        async def busy_with() -> str | None:
+            nonlocal info
+            try:
+                info = info or await self._wire.get(session_id)
+            except SessionNotFoundError:
+                return None  # sending will find that out, and move to a fresh one
+            self._plan.lifecycle.check_place(info)
+            busy = await self._wire.busy(session_id, directory=info.directory)
+            return "another prompt" if busy else None
+
+        await self._claim.until_free(self._wire, busy_with, settling=True)
+        return session_id
+
+    def _note_created(self, session_id: str) -> bool:
+        created = self._plan.lifecycle.just_created
+        if created:
+            self._just_created = True
+            self._plan.observer.tell(lambda observer: observer.created(session_id))
+        return created
+
+    async def _address(self, session_id: str) -> None:
+        """Listen to a session, and store that the prompt goes there, under an id that was never used before."""
+        prompt_id = new_message_id()
+        await self._listen(session_id, prompt_id)
+        if not await self._plan.store.address(self._row.epoch, session_id, prompt_id):
+            raise self._taken()
+        self._row = replace(self._row, session_id=session_id, prompt_id=prompt_id)
+
+    async def _listen(self, session_id: str, prompt_id: str) -> None:
+        plan = self._plan
+        plan.observer.session_id = session_id
+        self._events = await self._wire.subscribe(session_id)
+        self._follower = Follower(
+            self._wire,
+            self._wire.clock,
+            Reply(session_id, prompt_id),
+            Asking(self._wire, session_id, plan.on_ask, plan.observer, plan.lifecycle.swallow),
+            deadlines=plan.deadlines,
+            watch=self._watch,
+            observer=plan.observer,
+            store=self._keep,
+        )
+
+    async def _give_back(self) -> None:
+        """Nothing was sent by this runner: the row is as it was, for whoever runs it next."""
+        store, epoch = self._plan.store, self._row.epoch
+        try:
+            if self._row.prompt_id is None:
+                await store.put_back(epoch)
+            else:
+                await store.extend(epoch, 0)
+            if hasattr(self, "_events"):
+                self._events.close()
+        except Exception as error:  # noqa: BLE001 - the cause is what is raised
+            self._plan.lifecycle.swallow("put_back", self._row.session_id, error)
+
+    # The prompt and its answer.
+
+    async def _converse(self, *, must_send: bool) -> None:
+        """Send and follow; where the server died over it, again."""
+        sends = 0
+        while True:
+            over: Over | None = None
+            if must_send:
+                sends += 1
+                await self._send()
+            else:
+                over = await self._follower.look()
+            over = over or await self._follower.follow(self._events)
+            if over.stalled and sends < _SENDS and await self._may_resume(over.reply):
+                must_send = True
+                continue
+            if over.stalled:
+                over.reply.error = over.reply.error or self._reply.error
+            self._follower.reply = over.reply
+            return
+
+    async def _send(self) -> None:
+        """Send the prompt; where the session turns out to be gone, in a fresh one."""
+        if not await self._sent():
+            gone = self._reply.session_id
+            self._events.close()
+            await self._address(await self._plan.lifecycle.recreate(self._wire, stale=gone))
+            self._note_created(self._reply.session_id)
+            if not await self._sent():
+                raise self._stale()
+        if not await self._plan.store.extend(self._row.epoch, self._plan.deadlines.lease):
+            raise self._taken()  # cancelled in this instant: what was sent is stopped
+
+    async def _sent(self) -> bool:
+        """False if there is no such session."""
+        session_id, prompt_id = self._reply.session_id, self._reply.prompt_id
+        options = self._plan.options
+        self._plan.observer.tell(lambda observer: observer.started(session_id, prompt_id))
+        self._watch.send()
+        try:
+            await self._wire.prompt(
+                session_id,
+                prompt_parts(prompt_id, self._row.prompt, options.files),
+                message_id=prompt_id,
+                agent=options.agent,
+                model=options.model,
+                system=options.system,
+                variant=options.variant,
+                schema=options.schema,
+            )
+        except SessionNotFoundError:
+            return False
+        except _UNACKNOWLEDGED as error:
+            # It may have arrived: what is stored will tell.
+            _log.warning("the prompt of %s was sent, but not acknowledged: %s", self._key, error)
+        _log.info("the prompt of %s was sent", self._key, extra=self._facts)
+        return True
+
+    async def _may_resume(self, stored: Reply) -> bool:
+        """Nobody works on the prompt. Is it to be sent again, and can that not run a second turn?"""
+        if self._reply.error is not None or was_aborted(stored) or was_rejected(stored):
+            return False
+        ids = (self._reply.session_id, self._reply.prompt_id)
+        if await is_stored(self._wire, *ids) and not await is_newest(self._wire, *ids):
+            said = "the server stopped over it, and another prompt came after it: sending it again would run it twice"
+            self._reply.error = {"name": "Overtaken", "message": said}
+            return False
+        _log.warning("nobody works on the turn of %s any more: sending its prompt again", self._key)
+        return True
+
+    async def _keep(self, changed: bool) -> None:  # noqa: FBT001 - the follower's callback
+        """Store the answer so far, or only that this runner lives."""
+        store, lease = self._plan.store, self._plan.deadlines.lease
+        try:
+            if changed:
+                asks = tuple(ask.to_json() for ask in self._follower.asking.pending.values())
+                self._row = replace(snapshot(self._reply, self._row), asks=asks)
+                kept = await store.snapshot(self._row.epoch, self._row, lease)
+            else:
+                kept = await store.extend(self._row.epoch, lease)
+            if kept and self._wire.clock.monotonic() - self._kept >= lease / 3:
+                await self._claim.keep()
+                self._kept = self._wire.clock.monotonic()
+        except OpencodeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a snapshot is a courtesy: the next one, or the end, will do
+            self._plan.lifecycle.swallow("snapshot", self._reply.session_id, error)
+            return
+        if not kept:
+            raise self._taken()
+
+    # The end.
+
+    async def _finish(self, end: MessageState) -> bool:
+        """Store the end; a database that is elsewhere for a moment is asked again."""
+        for pause in _UNTIL_STORED:
+            try:
+                return await self._plan.store.finish(self._row.epoch, end)
+            except OpencodeError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever the host's database raises
+                _log.warning("the end of %s cannot be stored now: %s", self._key, error)
+            await self._wire.clock.sleep(pause)
+        return await self._plan.store.finish(self._row.epoch, end)
+
+    def _report(self, end: MessageState) -> TurnResult:
+        self._plan.store.remember(end)
+        result = TurnResult.of(
+            end,
+            just_created=self._just_created,
+            duration=self._wire.clock.monotonic() - self._began,
+            first_token=self._follower.first_token,
+        )
+        facts = {**self._facts, "status": str(end.status), "duration": result.duration}
+        _log.info("the turn of %s is %s", self._key, end.status, extra=facts)
+        self._plan.observer.tell(lambda observer: observer.finished(result))
+        return result
+
+    async def _ended_elsewhere(self) -> TurnResult:
+        """The row refused this runner. A turn that was cancelled meanwhile is stopped on the server, too."""
+        self.owns = False
+        row = await self._plan.store.load()
+        if not row.status.terminal:
+            raise self._taken()
+        if row.status is TurnStatus.CANCELLED:
+            await self._stop_agent()
+        self._plan.store.remember(row)
+        return TurnResult.of(row)
+
+    async def _break_off(self, cause: BaseException) -> None:
+        """Something broke in from outside; `cause` is on its way up.
+
+        An error, which is the database's: the turn is left for the next runner, and the agent goes on. Ctrl-C or a
+        cancelled task: the agent is stopped, and the turn is cancelled.
+        """
+        try:
+            if isinstance(cause, Exception):
+                await self._plan.store.extend(self._row.epoch, 0)
+                return
+            await self._stop_agent()
+            end = snapshot(self._reply, self._row, TurnStatus.CANCELLED)
+            said = {"name": "Cancelled", "by": "runner", "message": type(cause).__name__}
+            await self._plan.store.finish(self._row.epoch, replace(end, error=said))
+        except Exception as error:  # noqa: BLE001 - the cause is what is raised
+            self._plan.lifecycle.swallow("finish", self._reply.session_id, error)
+
+    async def _stop_agent(self) -> None:
+        """Nobody listens to it any more; what answers another prompt is left alone. Never raises."""
+        await stop_agent(self._plan.lifecycle, self._wire, self._reply.session_id, self._reply.prompt_id)
+
+    def _taken(self) -> TurnTakenError:
+        self.owns = False
+        return TurnTakenError(f"the turn of {self._key} was taken or ended elsewhere", message_key=self._key)
+
+    def _stale(self) -> StaleSessionError:
+        session_id, record = self._reply.session_id, self._plan.lifecycle.store.key
+        error = StaleSessionError(
+            f"the server has no session {session_id}, which {record} names, and the fresh one that replaced it is gone "
+            "too: is something deleting sessions, or are there two servers behind this address?"
+        )
+        error.session_id = session_id
+        error.record = record
+        return error
+
+    @property
+    def _facts(self) -> dict[str, object]:
+        """For a structured log."""
+        return {
+            "message_key": self._key,
+            "session_id": self._row.session_id,
+            "prompt_id": self._row.prompt_id,
+        }
+
+
+async def stop_agent(lifecycle: Lifecycle, wire: TurnWire, session_id: str, prompt_id: str) -> None:
+    """Stop a session, if this prompt is the newest there. Never raises: what goes wrong is reported."""
+    try:
+        ours = await is_stored(wire, session_id, prompt_id) and await is_newest(wire, session_id, prompt_id)
+    except SessionNotFoundError:
+        return
+    except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised
+        lifecycle.swallow("abort", session_id, error)
+        return
+    if ours:
+        await lifecycle.abort(wire, session_id)

@@ -1,0 +1,157 @@
+"""The port of a message over named columns: what every store of a database has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from opencode_sessions.protocol.storable import storable
+from opencode_sessions.store.columns import Columns
+from opencode_sessions.store.messages import MessageState, TurnStatus
+
+__all__ = ["ColumnMessages"]
+
+_PENDING, _STREAMING, _CANCELLED = (
+    status.value for status in (TurnStatus.PENDING, TurnStatus.STREAMING, TurnStatus.CANCELLED)
+)
+
+
+class ColumnMessages(Columns):
+    """`MessageStore` over columns of these names."""
+
+    columns = (
+        "prompt",
+        "status",
+        "opencode_prompt_id",
+        "opencode_prompt_session_id",
+        "opencode_turn_epoch",
+        "opencode_turn_lease",
+        "content",
+        "parts",
+        "asks",
+        "error",
+        "cost",
+        "input_tokens",
+        "output_tokens",
+        "revision",
+        "started_at",
+        "finished_at",
+    )
+
+    _started_at: datetime | None = None
+
+    async def load(self) -> MessageState:
+        """See `MessageStore.load`."""
+        row = await self._fetch()
+        self._started_at = row["started_at"]
+        return MessageState(
+            prompt=row["prompt"],
+            status=TurnStatus(row["status"]),
+            epoch=row["opencode_turn_epoch"],
+            abandoned=row["status"] == _STREAMING and self._has_passed(row["opencode_turn_lease"]),
+            session_id=row["opencode_prompt_session_id"],
+            prompt_id=row["opencode_prompt_id"],
+            content=row["content"],
+            parts=tuple(row["parts"]),
+            asks=tuple(row["asks"]),
+            error=row["error"],
+            cost=row["cost"],
+            input_tokens=row["input_tokens"],
+            output_tokens=row["output_tokens"],
+            revision=row["revision"],
+        )
+
+    async def take(self, seen: MessageState, lease: float) -> bool:
+        """See `MessageStore.take`. A turn that is taken again keeps the time of its first start."""
+        values = {
+            "status": _STREAMING,
+            "opencode_turn_epoch": seen.epoch + 1,
+            "opencode_turn_lease": self._in(lease),
+            "started_at": self._started_at or self._now(),
+        }
+        return await self._swap(_under(seen.epoch, seen.status), values)
+
+    async def address(self, epoch: int, session_id: str, prompt_id: str) -> bool:
+        """See `MessageStore.address`. Where another row has that id, the database's own error is raised."""
+        values = {"opencode_prompt_session_id": session_id, "opencode_prompt_id": prompt_id}
+        return await self._swap(_under(epoch), values)
+
+    async def put_back(self, epoch: int) -> bool:
+        """See `MessageStore.put_back`."""
+        values = {
+            "status": _PENDING,
+            "opencode_prompt_session_id": None,
+            "opencode_prompt_id": None,
+            "opencode_turn_lease": None,
+            "started_at": None,
+        }
+        return await self._swap(_under(epoch), values)
+
+    async def extend(self, epoch: int, lease: float) -> bool:
+        """See `MessageStore.extend`."""
+        return await self._swap(_under(epoch), {"opencode_turn_lease": self._in(lease)})
+
+    async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
+        """See `MessageStore.snapshot`."""
+        return await self._swap(_under(epoch), {**_answer(state), "opencode_turn_lease": self._in(lease)})
+
+    async def finish(self, epoch: int, state: MessageState) -> bool:
+        """See `MessageStore.finish`."""
+        return await self._swap(_under(epoch), {**_answer(state), **self._end(state.status)})
+
+    async def cancel(self, seen: MessageState, error: Mapping[str, Any]) -> bool:
+        """See `MessageStore.cancel`."""
+        values = {
+            **self._end(TurnStatus.CANCELLED),
+            "opencode_turn_epoch": seen.epoch + 1,
+            "asks": [],
+            "error": storable(error),
+            "revision": seen.revision + 1,
+        }
+        return await self._swap({**_under(seen.epoch, seen.status), "revision": seen.revision}, values)
+
+    async def amend(self, epoch: int, state: MessageState) -> bool:
+        """See `MessageStore.amend`."""
+        return await self._swap(_under(epoch, TurnStatus.CANCELLED), _answer(replace(state, asks=())))
+
+    def remember(self, state: MessageState) -> None:
+        """See `MessageStore.remember`."""
+        shown = {
+            "status": state.status.value,
+            "opencode_prompt_id": state.prompt_id,
+            "opencode_prompt_session_id": state.session_id,
+        }
+        self._show({**_answer(state), **shown})
+
+    def _end(self, status: TurnStatus) -> dict[str, object]:
+        return {"status": status.value, "opencode_turn_lease": None, "finished_at": self._now()}
+
+    def _in(self, seconds: float) -> datetime:
+        return self._now() + timedelta(seconds=seconds)
+
+    def _has_passed(self, moment: datetime | None) -> bool:
+        if moment is None:
+            return True
+        now = self._now()
+        if now.tzinfo is not None and moment.tzinfo is None:  # a database that forgets it, and was told UTC
+            moment = moment.replace(tzinfo=UTC)
+        return moment <= now
+
+
+def _under(epoch: int, status: TurnStatus = TurnStatus.STREAMING) -> dict[str, object]:
+    return {"status": status.value, "opencode_turn_epoch": epoch}
+
+
+def _answer(state: MessageState) -> dict[str, object]:
+    return {
+        "content": storable(state.content),
+        "parts": [storable(part) for part in state.parts],
+        "asks": [storable(ask) for ask in state.asks],
+        "error": storable(state.error),
+        "cost": state.cost,
+        "input_tokens": state.input_tokens,
+        "output_tokens": state.output_tokens,
+        "revision": state.revision,
+    }
