@@ -309,7 +309,10 @@ def test_a_turn_over_which_the_server_died_is_resumed_when_it_is_back(own_server
         # No look of its own accord: only the gap tells.
         result = Turn(message, session, client, observer=killer, deadlines=Deadlines(look=60)).run()
     assert killer.gaps >= 1
-    assert (result.status, result.content) == (TurnStatus.COMPLETED, "one two three four five six seven eight")
+    assert (result.status, result.content) == (
+        TurnStatus.COMPLETED,
+        "one two three four five six seven eight",
+    )
     assert message.state.content == result.content
 
 

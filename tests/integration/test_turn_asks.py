@@ -1,0 +1,257 @@
+"""What the agent asks is answered by a handler, in the row from any process, or refused at once: on the real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+
+import pytest
+
+from opencode_sessions import (
+    IN_THE_ROW,
+    Answer,
+    Client,
+    Deadlines,
+    Observer,
+    Session,
+    Turn,
+    aio,
+    allow,
+    ask,
+    errors,
+)
+from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
+from opencode_sessions.store.messages import TurnStatus
+
+BASH = '!tool bash {"command": "touch ran", "description": "run"}\n!say done'
+QUESTION = (
+    "!tool question "
+    + json.dumps(
+        {
+            "questions": [
+                {
+                    "question": "Where to?",
+                    "header": "Goal",
+                    "options": [
+                        {"label": "Rome", "description": "south"},
+                        {"label": "Oslo", "description": "north"},
+                    ],
+                }
+            ]
+        }
+    )
+    + "\n!say done"
+)
+
+
+def task(prompt):
+    return (
+        "!tool task "
+        + json.dumps({"description": "d", "subagent_type": "general", "prompt": prompt})
+        + "\n!say back"
+    )
+
+
+@pytest.fixture
+def place(server, tmp_path):
+    """A client of a directory of its own."""
+    with Client(server.url, password=server.password, directory=str(tmp_path)) as client:
+        yield client
+
+
+@pytest.fixture
+def record():
+    return MemoryRecord("A turn that asks")
+
+
+def rules(_):
+    return [allow("*"), ask("bash"), ask("external_directory")]
+
+
+def turn_of(message, record, client, **options):
+    return Turn(message, Session(record, permissions_for=rules), client, **options)
+
+
+def running(turn):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(turn.run()))
+    thread.start()
+    return thread, results
+
+
+def until(condition):
+    deadline = time.monotonic() + 30
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+@pytest.mark.parametrize("prompt", [BASH, QUESTION], ids=["permission", "question"])
+def test_with_nobody_to_answer_an_ask_is_refused_at_once_and_the_agent_goes_on(
+    place, record, tmp_path, prompt
+):
+    result = turn_of(MemoryMessage(prompt), record, place).run()
+    assert result.status in (TurnStatus.COMPLETED, TurnStatus.FAILED)
+    assert result.tools[0]["status"] == "error"
+    assert result.duration < 30
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_refused_permission_is_told_to_the_agent_which_goes_on(place, record):
+    result = turn_of(MemoryMessage(BASH), record, place).run()
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, "done")
+    assert "Nobody is there" in result.tools[0]["error"]
+
+
+def test_a_handler_answers_and_the_tool_runs(place, record, tmp_path):
+    asked = []
+
+    def handler(ask):
+        asked.append(ask)
+        return Answer.once()
+
+    result = turn_of(MemoryMessage(BASH), record, place, on_ask=handler).run()
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, "done")
+    assert (tmp_path / "ran").exists()
+    (only,) = asked
+    assert (only.kind, only.permission) == ("permission", "bash")
+    assert only.patterns
+    assert only.age < 60
+
+
+def test_always_is_asked_once(place, record):
+    asked = []
+    two = BASH.replace(
+        "\n!say done", '\n!tool bash {"command": "touch ran", "description": "again"}\n!say done'
+    )
+
+    def handler(ask):
+        asked.append(ask)
+        return Answer.always()
+
+    result = turn_of(MemoryMessage(two), record, place, on_ask=handler).run()
+    assert [tool["status"] for tool in result.tools] == ["completed", "completed"]
+    assert len(asked) == 1
+
+
+def test_a_rejection_with_a_word_goes_on_and_one_without_stops(place, record):
+    with_word = turn_of(MemoryMessage(BASH), record, place, on_ask=lambda _: Answer.reject("not today")).run()
+    assert (with_word.status, with_word.content) == (TurnStatus.COMPLETED, "done")
+    assert "not today" in with_word.tools[0]["error"]
+    without = turn_of(MemoryMessage(BASH), record, place, on_ask=lambda _: Answer.reject()).run()
+    assert (without.status, without.error["name"]) == (TurnStatus.FAILED, "Stopped")
+
+
+def test_a_question_is_answered_with_a_choice(place, record):
+    result = turn_of(MemoryMessage(QUESTION), record, place, on_ask=lambda _: Answer.choose(["Oslo"])).run()
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, "done")
+    assert "Oslo" in result.tools[0]["output"]
+
+
+def test_a_handler_of_the_async_face_is_awaited(server, record, tmp_path):
+    async def handler(_):
+        await asyncio.sleep(0.1)
+        return Answer.once()
+
+    async def main():
+        async with aio.Client(server.url, password=server.password, directory=str(tmp_path)) as client:
+            session = aio.Session(record, permissions_for=rules)
+            return await aio.Turn(MemoryMessage(BASH), session, client, on_ask=handler).run()
+
+    assert asyncio.run(main()).content == "done"
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_handler_that_raises_is_reported_and_the_ask_refused(place, record):
+    reported = []
+
+    def handler(ask):
+        raise ZeroDivisionError
+
+    session = Session(record, permissions_for=rules, on_error=lambda *what: reported.append(what))
+    result = Turn(MemoryMessage(BASH), session, place, on_ask=handler).run()
+    assert result.tools[0]["status"] == "error"
+    ((error, context),) = reported
+    assert isinstance(error, ZeroDivisionError)
+    assert context.action == "ask"
+
+
+def test_an_ask_waits_in_the_row_until_another_process_answers(place, record, tmp_path):
+    message = MemoryMessage(BASH)
+    thread, results = running(turn_of(message, record, place, on_ask=IN_THE_ROW))
+    (waiting,) = until(lambda: message.state.asks)
+    assert (waiting["kind"], waiting["permission"]) == ("permission", "bash")
+    elsewhere = turn_of(message, record, place)
+    elsewhere.answer(waiting["id"], Answer.once())
+    thread.join(30)
+    assert results[0].content == "done"
+    assert (tmp_path / "ran").exists()
+    assert message.state.asks == ()
+    with pytest.raises(errors.AskAnsweredError, match="has ended"):
+        elsewhere.answer(waiting["id"], Answer.once())
+
+
+def test_answered_twice_is_said(place, record):
+    message = MemoryMessage(QUESTION)
+    thread, _ = running(turn_of(message, record, place, on_ask=IN_THE_ROW))
+    (waiting,) = until(lambda: message.state.asks)
+    elsewhere = turn_of(message, record, place)
+    with pytest.raises(errors.ConfigurationError, match="1 questions"):
+        elsewhere.answer(waiting["id"], Answer.once())
+    elsewhere.answer(waiting["id"], Answer.choose(["Rome"]))
+    with pytest.raises(errors.AskAnsweredError):
+        elsewhere.answer(waiting["id"], Answer.choose(["Oslo"]))
+    thread.join(30)
+    assert "Rome" in message.state.parts[0]["output"]
+
+
+def test_what_a_sub_agent_asks_reaches_the_handler(place, record):
+    asked = []
+
+    def handler(ask):
+        asked.append(ask)
+        return Answer.reject("stay inside")
+
+    prompt = task('!tool read {"filePath": "/etc/hostname"}\n!say tried')
+    result = turn_of(MemoryMessage(prompt), record, place, on_ask=handler).run()
+    assert result.content == "back"
+    assert asked[0].permission == "external_directory"
+    assert asked[0].session_id != result.session_id
+
+
+def test_a_wait_for_a_person_stops_the_clocks_and_may_have_its_own(place, record):
+    message = MemoryMessage(BASH)
+    deadlines = Deadlines(total=8.0, silence=8.0, look=0.5)
+    thread, results = running(turn_of(message, record, place, on_ask=IN_THE_ROW, deadlines=deadlines))
+    (waiting,) = until(lambda: message.state.asks)
+    time.sleep(9)
+    assert message.state.status is TurnStatus.STREAMING
+    turn_of(message, record, place).answer(waiting["id"], Answer.once())
+    thread.join(30)
+    assert results[0].status is TurnStatus.COMPLETED
+    patient = Deadlines(person=1.0, look=0.5)
+    result = turn_of(MemoryMessage(BASH), record, place, on_ask=IN_THE_ROW, deadlines=patient).run()
+    assert "in time" in result.tools[0]["error"]
+
+
+def test_an_ask_that_came_in_a_gap_is_found(server, record, tmp_path):
+    """The stream is not there while the agent asks: only what waits can tell."""
+    message = MemoryMessage(BASH)
+    with Client(server.url, password=server.password, directory=str(tmp_path)) as client:
+        session = Session(record, permissions_for=rules)
+        session.ensure(client)
+
+        class Deaf(Observer):
+            def started(self, session_id, prompt_id):
+                client._core._events._hub.deliver = lambda event: None
+
+        deadlines = Deadlines(look=0.5)
+        turn = Turn(
+            message, session, client, on_ask=lambda _: Answer.once(), observer=Deaf(), deadlines=deadlines
+        )
+        result = turn.run()
+    assert result.content == "done"
+    assert (tmp_path / "ran").exists()

@@ -1,0 +1,134 @@
+"""A turn is cancelled from any process, and one runs at a time for a record: on the real server."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from opencode_sessions import IN_THE_ROW, Observer, Session, Turn, allow, ask, errors
+from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
+from opencode_sessions.store.messages import TurnStatus
+
+SLOW = "!slow 0.15\n!say " + " ".join(f"word{number}" for number in range(40))
+
+
+@pytest.fixture
+def record():
+    return MemoryRecord("A turn that is cancelled")
+
+
+def turn_of(message, record, client, *rules, **options):
+    session = Session(record, permissions_for=lambda _: [allow("*"), *rules])
+    return Turn(message, session, client, **options)
+
+
+def running(turn):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(turn.run()))
+    thread.start()
+    return thread, results
+
+
+def until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_cancelled_turn_keeps_what_was_said_and_its_runner_says_so_too(client, record):
+    message = MemoryMessage(SLOW)
+    thread, results = running(turn_of(message, record, client))
+    until(lambda: "word2" in message.state.content)
+    assert turn_of(message, record, client).cancel(by="ada") is True
+    thread.join(30)
+    assert results[0].status is TurnStatus.CANCELLED
+    assert (message.state.error["name"], message.state.error["by"]) == ("Cancelled", "ada")
+    assert message.state.content.startswith("word0 word1 word2")
+    assert "word39" not in message.state.content
+    until(lambda: not client.busy(record.opencode_session_id))
+    assert turn_of(message, record, client).cancel() is False
+    assert turn_of(message, record, client).run().status is TurnStatus.CANCELLED
+
+
+def test_a_cancel_that_came_first_stands_and_nothing_is_sent(client, carried, record):
+    message = MemoryMessage("never")
+    assert turn_of(message, record, client).cancel() is True
+    result = turn_of(message, record, client).run()
+    assert result.status is TurnStatus.CANCELLED
+    assert carried == []
+
+
+def test_a_cancel_in_the_instant_of_sending_stops_what_was_sent(client, record):
+    message = MemoryMessage(SLOW)
+
+    class Cancelling(Observer):
+        def started(self, session_id, prompt_id):
+            assert turn_of(message, record, client).cancel()
+
+    result = turn_of(message, record, client, observer=Cancelling()).run()
+    assert result.status is TurnStatus.CANCELLED
+    until(lambda: not client.busy(record.opencode_session_id))
+
+
+def test_a_turn_whose_runner_is_dead_can_be_cancelled(client, record):
+    message = MemoryMessage(SLOW)
+    thread, _ = running(turn_of(message, record, client))
+    until(lambda: message.state.content)
+    message.row["opencode_turn_epoch"] += 1  # the runner will never write again
+    turn_of(message, record, client).cancel()
+    thread.join(30)
+    until(lambda: not client.busy(record.opencode_session_id))
+    assert message.state.status is TurnStatus.CANCELLED
+
+
+def test_a_cancel_rejects_what_the_agent_asks(client, record):
+    message = MemoryMessage('!tool bash {"command": "echo hi", "description": "greet"}')
+    turn = turn_of(message, record, client, ask("bash"), on_ask=IN_THE_ROW)
+    thread, results = running(turn)
+    until(lambda: message.state.asks)
+    turn_of(message, record, client).cancel()
+    thread.join(30)
+    assert results[0].status is TurnStatus.CANCELLED
+    assert message.state.asks == ()
+    assert client.pending_asks(record.opencode_session_id) == []
+
+
+def test_the_second_turn_of_a_record_cancels_the_first_if_it_says_so(client, record):
+    first, second = MemoryMessage(SLOW), MemoryMessage("now me")
+    thread, results = running(turn_of(first, record, client))
+    until(lambda: first.state.content)
+    result = turn_of(second, record, client, when_busy="cancel").run()
+    thread.join(30)
+    assert result.status is TurnStatus.COMPLETED
+    assert result.content.startswith('You said: "now me".')
+    assert results[0].status is TurnStatus.CANCELLED
+    assert first.state.content.startswith("word0")
+
+
+def test_turns_that_start_in_the_same_instant_run_one_after_the_other(client, record):
+    messages = [MemoryMessage(f"!slow 0.05\n!say number {number}") for number in range(4)]
+    started = [running(turn_of(message, record, client, when_busy="wait")) for message in messages]
+    for thread, _ in started:
+        thread.join(60)
+    assert [message.state.content for message in messages] == [f"number {number}" for number in range(4)]
+    found = list(client.messages(record.opencode_session_id))
+    assert [message.info.role for message in found] == ["assistant", "user"] * 4
+
+
+def test_one_that_is_not_to_wait_is_refused_and_stays_pending(client, record):
+    first, second = MemoryMessage(SLOW), MemoryMessage("me too")
+    thread, _ = running(turn_of(first, record, client))
+    until(lambda: first.state.content)
+    with pytest.raises(errors.TurnInProgressError, match="when_busy"):
+        turn_of(second, record, client).run()
+    assert second.state.status is TurnStatus.PENDING
+    turn_of(first, record, client).cancel()
+    thread.join(30)
+
+
+def test_what_is_none_of_the_three_is_refused(client, record):
+    with pytest.raises(errors.ConfigurationError, match="wait, reject, cancel"):
+        turn_of(MemoryMessage("x"), record, client, when_busy="queue")

@@ -1,0 +1,208 @@
+"""A turn is taken up where another runner left it, and its prompt is sent only when it must be: on the real server."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from opencode_sessions import Client, Deadlines, Observer, Session, Turn, allow, errors
+from opencode_sessions.services.driver import TurnDriver
+from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
+from opencode_sessions.store.messages import TurnStatus
+
+SLOW = "!slow 0.15\n!say one two three four five six seven eight nine ten"
+SAID = "one two three four five six seven eight nine ten"
+
+
+@pytest.fixture
+def record():
+    return MemoryRecord("A turn that is taken up")
+
+
+def turn_of(message, record, client, **options):
+    session = Session(record, permissions_for=lambda _: [allow("*")])
+    return Turn(message, session, client, **options)
+
+
+class Died(BaseException):
+    """What a runner that is killed never gets to handle."""
+
+
+class Dying:
+    """A wire that lets its runner die before or after a call, the nth of its name."""
+
+    def __init__(self, client, name, *, after, nth=1):
+        self._core, self._name, self._after, self._left = client._core, name, after, nth
+
+    def __getattr__(self, name):
+        attribute = getattr(self._core, name)
+        if name != self._name:
+            return attribute
+
+        async def call(*args, **kwargs):
+            self._left -= 1
+            if self._left:
+                return await attribute(*args, **kwargs)
+            if self._after:
+                await attribute(*args, **kwargs)
+            raise Died
+
+        return call
+
+
+def die_over(message, record, client, name, monkeypatch, **how):
+    """Run the turn, and die in it as SIGKILL would have it: nothing is tidied up."""
+    monkeypatch.setattr("opencode_sessions.services.running.Run._break_off", _nothing)
+    monkeypatch.setattr("opencode_sessions.services.running.Run._give_back", _nothing)
+    monkeypatch.setattr("opencode_sessions.services.claiming.TurnClaim.release", _nothing)
+    driver = turn_of(message, record, client, deadlines=Deadlines(lease=0.3))._core
+    with pytest.raises(Died):
+        TurnDriver.run(driver, Dying(client, name, **how)).send(None)
+    monkeypatch.undo()
+    time.sleep(0.35)  # the lease runs out
+    assert message.state.abandoned
+
+
+async def _nothing(*_):
+    pass
+
+
+def user_messages(client, session_id):
+    return [message for message in client.messages(session_id) if message.info.role == "user"]
+
+
+DEATHS = [
+    ("create", False),
+    ("create", True),
+    ("update", True),
+    ("subscribe", False),
+    ("subscribe", True),
+    ("prompt", False),
+    ("prompt", True),
+    ("messages", False),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "after"), DEATHS, ids=[f"{'after' if a else 'before'} {n}" for n, a in DEATHS]
+)
+def test_a_runner_that_died_is_replaced_and_there_is_one_prompt_and_one_answer(
+    client, record, monkeypatch, name, after
+):
+    message = MemoryMessage(SLOW)
+    if name == "messages":  # a generator of pages: its runner dies as it asks for the first
+        monkeypatch.setattr("opencode_sessions.services.following.read_exchange", _die)
+        die_over(message, record, client, "nothing", monkeypatch, after=False)
+    else:
+        die_over(message, record, client, name, monkeypatch, after=after)
+    result = turn_of(message, record, client).run()
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, SAID)
+    assert [each.info.id for each in user_messages(client, result.session_id)] == [result.prompt_id]
+    assert message.state.content == SAID
+    answers = [each for each in client.messages(result.session_id) if each.info.role == "assistant"]
+    assert len(answers) == 1  # the model was asked once
+
+
+async def _die(*_):
+    raise Died
+
+
+def test_a_turn_that_was_answered_meanwhile_is_read_and_nothing_is_sent(client, record, carried, monkeypatch):
+    message = MemoryMessage("quick")
+    die_over(message, record, client, "prompt", monkeypatch, after=True)
+    time.sleep(1.5)
+    carried.clear()
+    seen = []
+
+    class Watching(Observer):
+        def started(self, session_id, prompt_id):
+            seen.append("started")
+
+        def recovered(self, session_id, prompt_id):
+            seen.append("recovered")
+
+    result = turn_of(message, record, client, observer=Watching()).run()
+    assert result.content == 'You said: "quick".'
+    assert seen == ["recovered"]
+    assert not any("prompt_async" in request for request in carried)
+
+
+def test_what_was_overtaken_by_another_prompt_is_not_sent_again(own_server, record, monkeypatch):
+    server = own_server()
+    with Client(server.url, password=server.password) as client:
+        message = MemoryMessage(SLOW)
+        die_over(message, record, client, "prompt", monkeypatch, after=True)
+        server.kill()
+        server.restart()
+        assert turn_of(MemoryMessage("another"), record, client).run().status is TurnStatus.COMPLETED
+        result = turn_of(message, record, client).run()
+        assert (result.status, result.error["name"]) == (TurnStatus.FAILED, "Overtaken")
+        assert len(user_messages(client, result.session_id)) == 2
+
+
+def test_a_prompt_of_a_session_that_is_gone_gets_a_new_id_in_a_fresh_one(client, record, monkeypatch):
+    message = MemoryMessage("once more")
+    die_over(message, record, client, "prompt", monkeypatch, after=False)
+    before = message.state
+    client.delete(before.session_id)
+    result = turn_of(message, record, client).run()
+    assert result.content == 'You said: "once more".'
+    assert result.prompt_id != before.prompt_id
+    assert result.session_id not in (None, before.session_id)
+
+
+def test_a_turn_that_somebody_runs_is_refused_or_waited_for(client, record):
+    message = MemoryMessage(SLOW)
+    running = threading.Thread(target=turn_of(message, record, client).run)
+    running.start()
+    while not message.state.content:
+        time.sleep(0.02)
+    with pytest.raises(errors.TurnInProgressError):
+        turn_of(message, record, client).run()
+    result = turn_of(message, record, client, when_busy="wait").run()
+    running.join(30)
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, SAID)
+    assert len(user_messages(client, result.session_id)) == 1
+
+
+def test_a_runner_from_whom_the_turn_was_taken_stops_and_has_overwritten_nothing(client, record):
+    message = MemoryMessage(SLOW)
+    raised = []
+
+    def run():
+        try:
+            turn_of(message, record, client).run()
+        except errors.TurnTakenError as error:
+            raised.append(error)
+
+    running = threading.Thread(target=run)
+    running.start()
+    while not message.state.content:
+        time.sleep(0.02)
+    message.row["opencode_turn_lease"] = None  # as if it had not been heard of for long
+    result = turn_of(message, record, client).run()
+    running.join(30)
+    assert raised
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, SAID)
+    assert message.state.epoch == 2
+    assert len(user_messages(client, result.session_id)) == 1
+
+
+def test_an_error_of_the_database_leaves_the_turn_to_be_taken_up(client, record, monkeypatch):
+    monkeypatch.setattr("opencode_sessions.services.running._UNTIL_STORED", ())
+    message = MemoryMessage("hello")
+    store = MemoryMessageStore(message)
+
+    async def finish(epoch, state):
+        raise OSError("the database is being restarted")
+
+    store.finish = finish
+    with pytest.raises(OSError, match="restarted"):
+        turn_of(message, record, client, store=store).run()
+    assert message.state.status is TurnStatus.STREAMING
+    message.row["opencode_turn_lease"] = None
+    result = turn_of(message, record, client).run()
+    assert result.content == 'You said: "hello".'
+    assert len(user_messages(client, result.session_id)) == 1
