@@ -44,6 +44,11 @@ class TurnDriver:
         self._plan = plan
         self._when_busy = when_busy
 
+    @property
+    def key(self) -> str:
+        """What names the message."""
+        return self._plan.store.key
+
     async def run(self, wire: TurnWire) -> TurnResult:
         """Ask, follow, store; see `Turn.run`."""
         plan = self._plan
@@ -59,7 +64,7 @@ class TurnDriver:
         )
         row = await self._when_free(wire, claim)
         if row.status.terminal:
-            return TurnResult.of(row)
+            return self._plan.result(row)
         await claim.take(wire)
         if not await plan.store.take(row, limits.lease):
             return await self._overtaken()  # by another runner of this turn, whose claim it is now
@@ -115,7 +120,7 @@ class TurnDriver:
     async def _overtaken(self) -> TurnResult:
         row = await self._plan.store.load()
         if row.status.terminal:
-            return TurnResult.of(row)
+            return self._plan.result(row)
         key = self._plan.store.key
         raise TurnTakenError(f"the turn of {key} was taken by another runner", message_key=key)
 

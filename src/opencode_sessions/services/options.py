@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import mimetypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.services.shapes import Shape
 
 __all__ = ["File", "TurnOptions", "prompt_parts"]
 
@@ -62,7 +63,7 @@ class TurnOptions:
         system: More system prompt.
         variant: The model's variant, such as an effort.
         files: What goes with the text.
-        schema: A JSON schema that the answer must fit.
+        shape: What the answer must fit.
     """
 
     agent: str | None = None
@@ -70,7 +71,7 @@ class TurnOptions:
     system: str | None = None
     variant: str | None = None
     files: Sequence[File] = ()
-    schema: Mapping[str, Any] | None = None
+    shape: Shape | None = None
 
 
 def prompt_parts(prompt_id: str, text: str, files: Sequence[File]) -> list[dict[str, Any]]:

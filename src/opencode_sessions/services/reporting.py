@@ -20,7 +20,7 @@ class ErrorContext:
 
     Attributes:
         action: `abort`, `reject_asks`, `delete_replaced`, `delete_unconfirmed`, `prune`, `observe`, `ask`,
-            `snapshot`, `finish`, `amend`, `put_back`, `release`.
+            `snapshot`, `finish`, `amend`, `put_back`, `release`, `recover`.
         record: What names the row.
         session_id: The session that it concerns.
     """

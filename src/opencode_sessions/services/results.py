@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from opencode_sessions.errors import OpencodeError
@@ -52,6 +52,16 @@ class TurnResult:
     structured: Any = None
     duration: float | None = None
     first_token: float | None = None
+    make: Callable[[Any], Any] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def value(self) -> Any:
+        """What the `schema` that was given makes of the structured answer: an instance of its class.
+
+        Raises:
+            pydantic.ValidationError: The data does not fit it.
+        """
+        return self.make(self.structured) if self.make is not None and self.structured is not None else None
 
     @property
     def tools(self) -> list[Mapping[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from typing import Any
 
 from opencode_sessions.errors import (
     ConnectionLostError,
@@ -60,6 +61,11 @@ class Plan:
     observer: Contained
     on_ask: AskHandler | InTheRow | None
     fallback: Fallback
+
+    def result(self, row: MessageState, **more: Any) -> TurnResult:
+        """What a row that has ended says."""
+        shape = self.options.shape
+        return TurnResult.of(row, make=shape.make if shape is not None else None, **more)
 
 
 class Run:
@@ -255,7 +261,7 @@ class Run:
                 model=options.model,
                 system=options.system,
                 variant=options.variant,
-                schema=options.schema,
+                schema=options.shape.schema if options.shape is not None else None,
             )
         except SessionNotFoundError:
             return False
@@ -314,7 +320,7 @@ class Run:
 
     def _report(self, end: MessageState) -> TurnResult:
         self._plan.store.remember(end)
-        result = TurnResult.of(
+        result = self._plan.result(
             end,
             just_created=self._just_created,
             duration=self._wire.clock.monotonic() - self._began,
@@ -334,7 +340,7 @@ class Run:
         if row.status is TurnStatus.CANCELLED:
             await self._stop_agent()
         self._plan.store.remember(row)
-        return TurnResult.of(row)
+        return self._plan.result(row)
 
     async def _break_off(self, cause: BaseException) -> None:
         """Something broke in from outside; `cause` is on its way up.

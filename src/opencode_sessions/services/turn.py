@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from opencode_sessions.errors import ConfigurationError
@@ -15,9 +15,11 @@ from opencode_sessions.services.driver import TurnDriver
 from opencode_sessions.services.finding import message_store
 from opencode_sessions.services.observing import Contained, Observer
 from opencode_sessions.services.options import File, TurnOptions
+from opencode_sessions.services.reporting import ErrorContext, OnError, Reporter
 from opencode_sessions.services.results import Fallback, TurnResult
 from opencode_sessions.services.running import Plan
 from opencode_sessions.services.session import AsyncSession, Session
+from opencode_sessions.services.shapes import SchemaLike, shape_of
 from opencode_sessions.store.messages import MessageStore
 from opencode_sessions.wire.clients import AsyncClient, Client, blocking_wire, suspending_wire
 
@@ -43,7 +45,7 @@ class _Turn(Generic[S, C]):
         system: str | None = None,
         variant: str | None = None,
         files: Sequence[File] = (),
-        schema: Mapping[str, Any] | None = None,
+        schema: SchemaLike = None,
         when_busy: WhenBusy = "reject",
         on_ask: AskHandler | InTheRow | None = None,
         fallback: Fallback = None,
@@ -61,7 +63,7 @@ class _Turn(Generic[S, C]):
             )
         self._client: C = client
         options = TurnOptions(
-            agent=agent, model=model, system=system, variant=variant, files=files, schema=schema
+            agent=agent, model=model, system=system, variant=variant, files=files, shape=shape_of(schema)
         )
         plan = Plan(
             store=message_store(message, store, asynchronous=self._asynchronous),
@@ -74,6 +76,10 @@ class _Turn(Generic[S, C]):
         )
         self._core = TurnDriver(plan, when_busy=when_busy)
 
+    def report(self, error: Exception, on_error: OnError | None) -> None:
+        """Hand on what kept this turn from being recovered."""
+        Reporter(on_error)(error, ErrorContext("recover", self._core.key))
+
 
 class Turn(_Turn[Session, Client]):
     """One prompt, one answer: the prompt in `message` goes to the session, the answer into `message`.
@@ -85,7 +91,9 @@ class Turn(_Turn[Session, Client]):
         message: A saved row of yours, whose model has the turn columns.
         session: The session of the record that it belongs to.
         client: Where to ask.
-        agent, model, system, variant, files, schema: See `TurnOptions`.
+        agent, model, system, variant, files: See `TurnOptions`.
+        schema: The answer is data that fits it: a JSON schema, a model of pydantic's or a dataclass. See
+            `TurnResult.structured` and `TurnResult.value`.
         when_busy: Where another turn of the same record runs, in whatever process: `reject` raises, `wait` waits,
             `cancel` stops that one first.
         on_ask: Answers what the agent asks, see `AskHandler`; `IN_THE_ROW` leaves it to `answer`, from any process;
