@@ -22,6 +22,7 @@ from opencode_sessions.errors import (
 )
 from opencode_sessions.protocol.ids import new_message_id, new_part_id
 from opencode_sessions.protocol.reply import Reply
+from opencode_sessions.protocol.values import SessionInfo
 from opencode_sessions.services.following import Deadlines, Follower
 from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.services.observing import Contained, Observer
@@ -86,8 +87,9 @@ class TurnDriver:
             return TurnResult.of(found)
         if found.status is TurnStatus.STREAMING:
             raise self._in_progress()
-        session_id = await self._lifecycle.current(wire)
-        await self._refuse_busy(wire, session_id)
+        session_id, info = await self._lifecycle.current(wire)
+        if info is not None:
+            await self._refuse_busy(wire, info)
         just_created = self._lifecycle.just_created
         prompt_id = new_message_id()
         events = await wire.subscribe(session_id)
@@ -137,21 +139,14 @@ class TurnDriver:
             await wire.clock.sleep(pause)
         return await self._store.finish(self._reply.prompt_id, end)
 
-    async def _refuse_busy(self, wire: TurnWire, session_id: str) -> None:
+    async def _refuse_busy(self, wire: TurnWire, session: SessionInfo) -> None:
         """A second prompt in a busy session would be answered within the first one's turn, or never."""
-        if self._lifecycle.just_created:
-            return
-        try:
-            info = await wire.get(session_id)
-        except SessionNotFoundError:
-            return  # the prompt will find that out, and move to a fresh one
-        self._lifecycle.check_place(info)
         for pause in (0.0, *_UNTIL_IDLE):
             await wire.clock.sleep(pause)
-            if not await wire.busy(session_id, directory=info.directory):
+            if not await wire.busy(session.id, directory=session.directory):
                 return
         raise TurnInProgressError(
-            f"session {session_id} is still answering another prompt: wait for that turn, or abort it; "
+            f"session {session.id} is still answering another prompt: wait for that turn, or abort it; "
             f"the turn of {self._store.key} stays pending",
             message_key=self._store.key,
         )

@@ -5,9 +5,11 @@ They are read newest first, so that what is read does not grow with the conversa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
+from opencode_sessions.errors import BadRequestError
+from opencode_sessions.protocol.lineage import Lineage
 from opencode_sessions.protocol.values import Message
 from opencode_sessions.services.ports import ExchangeWire
 
@@ -17,22 +19,29 @@ _PAGE = 20
 
 
 async def read_exchange(wire: ExchangeWire, session_id: str, prompt_id: str) -> list[Message]:
-    """The assistant's messages that answer this prompt, oldest first; none if it has not arrived."""
-    later: list[Message] = []
-    async for message in wire.messages(session_id, page_size=_PAGE):
+    """The messages that answer this prompt, oldest first; none if it has not arrived.
+
+    Where the server compacted the conversation on the way, the messages by which it did so are among them: a
+    `Reply` knows by them that the answer goes on.
+    """
+    try:
+        later = [message async for message in _after(prompt_id, wire.messages(session_id, page_size=_PAGE))]
+    except BadRequestError:
+        later = await _one_by_one(wire, session_id, prompt_id)
+    return list(Lineage(prompt_id).exchange(reversed(later)))
+
+
+async def _after(prompt_id: str, messages: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    async for message in messages:
         if message.info.id == prompt_id:
-            break
-        later.append(message)
-    return list(_own(reversed(later), prompt_id))
+            return
+        yield message
 
 
-def _own(later: Iterable[Message], prompt_id: str) -> Iterator[Message]:
-    """When the server compacts the conversation by itself, it goes on under a user message of its own."""
-    prompts, compacted = {prompt_id}, False
-    for message in later:
-        if message.info.role == "user":
-            if compacted:
-                prompts.add(message.info.id)
-            compacted = any(part.get("type") == "compaction" and part.get("auto") for part in message.parts)
-        elif message.info.parent_id in prompts:
-            yield replace(message, info=replace(message.info, parent_id=prompt_id))
+async def _one_by_one(wire: ExchangeWire, session_id: str, prompt_id: str) -> list[Message]:
+    """A prompt with a `format` is stored so that no page with it can be read (1.18.33): go up to it in small steps."""
+    later: list[Message] = []
+    with suppress(BadRequestError):
+        async for message in _after(prompt_id, wire.messages(session_id, page_size=1)):
+            later.append(message)  # noqa: PERF401 - what was read before the error counts
+    return later
