@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from opencode_sessions import Client, Session, allow, ask, errors, new_session_id
+from opencode_sessions import Client, Session, Turn, allow, ask, errors, new_session_id
 from opencode_sessions.services.lifecycle import Lifecycle
-from opencode_sessions.store.memory import MemoryRecord, MemoryRecordStore
+from opencode_sessions.store.memory import MemoryMessage, MemoryRecord, MemoryRecordStore
 from opencode_sessions.store.records import RecordState
 
 BASH = '!tool bash {"command": "touch ran", "description": "run"}'
@@ -102,6 +102,17 @@ def test_a_maker_that_is_overtaken_by_a_deletion_leaves_nothing_behind(client, s
         lifecycle.ensure(Overtaken()).send(None)
     assert [found.id for found in sessions_of(lifecycle.store.key)] == [ended.value.value]
     assert record.opencode_session_id == ended.value.value
+
+
+def test_a_deleted_session_that_a_slow_maker_made_again_is_bare_and_not_prompted(client, record):
+    session = Session(record, permissions_for=lambda _: [allow("*")])
+    bare = session.ensure(client)
+    client.delete(bare)
+    client.create(bare)
+    message = MemoryMessage("hello")
+    assert Turn(message, session, client).run().session_id == record.opencode_session_id != bare
+    with pytest.raises(errors.SessionNotFoundError):
+        client.get(bare)
 
 
 def test_of_a_row_that_is_gone_the_session_that_its_copy_names_is_deleted(client, record):

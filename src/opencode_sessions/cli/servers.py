@@ -20,8 +20,12 @@ __all__ = ["DATA_FOLDER", "Reached", "data_beside", "furnish", "managed_server",
 
 DATA_FOLDER = Path(".opencode-sessions")
 
-# Else it asks for a list of models and for language servers, in vain where there is no network.
-_NO_NETWORK = {"OPENCODE_DISABLE_MODELS_FETCH": "true", "OPENCODE_DISABLE_LSP_DOWNLOAD": "true"}
+# Else it asks for a list of models, for language servers and for npm packages, in vain where there is no network.
+_NO_NETWORK = {
+    "OPENCODE_DISABLE_MODELS_FETCH": "true",
+    "OPENCODE_DISABLE_LSP_DOWNLOAD": "true",
+    "npm_config_offline": "true",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,8 +84,26 @@ class Lifecycle:
         self.store.remember(state)
         return changed
 
-    async def current(self, wire: SessionWire) -> str:
-        """As `ensure`, and what the record says by now is in force: what a turn begins with."""
+    async def current(self, wire: SessionWire) -> tuple[str, SessionInfo | None]:
+        """As `ensure`, and what the record says by now is in force: what a turn begins with.
+
+        Returns:
+            The id, and the session as the server has it, unless it was only just made.
+        """
+        session_id = await self._reconciled(wire)
+        if self.just_created:
+            return session_id, None
+        try:
+            info = await wire.get(session_id)
+        except SessionNotFoundError:
+            info = None
+        # A maker that was very slow can make a session again that was deleted meanwhile: bare, and not to be used.
+        if info is None or info.metadata.get("record") != self.store.key:
+            return await self.recreate(wire, stale=session_id), None
+        self.check_place(info)
+        return session_id, info
+
+    async def _reconciled(self, wire: SessionWire) -> str:
         self.just_created = False
         self.store.check()
         state, brief = await self._read()

@@ -2,7 +2,7 @@
 
     list     sessions of all directories, a page at a time
       ▼
-    sift     made by us for one of the tables, older than the grace period, no sub-agent's
+    sift     made by us for one of the tables, not used for the grace period
       ▼
     ask      which of those does a row name?
       ▼
@@ -15,7 +15,7 @@ session that was listed, and that no row names after that, will never be named: 
 Made by us is what bears the mark of the namespace and the table in its id, which only the lifecycle gives it. Where a
 session has metadata, they must say the same; one that a crash left without any is found by its mark alone. A fork
 gets its id from the server, and with it no mark: though it keeps the metadata of what it was forked from, it belongs
-to whoever forked it, and is left alone.
+to whoever forked it, and is left alone. Nor has a sub-agent's session a mark: it goes with its parent.
 """
 
 from __future__ import annotations
@@ -104,10 +104,8 @@ class Pruning:
                     yield _leftover(info, deleted=delete and await self._remove(wire, info))
 
     def _is_of_our_tables(self, info: SessionInfo) -> bool:
-        """Was it made for a row of one of them? Sub-agents' sessions go with their parents."""
+        """Was it made for a row of one of them?"""
         self.scanned += 1
-        if info.parent_id is not None:
-            return False
         if not info.metadata:
             return any(self._is_marked(info, table) for table in self._tables)
         record = info.metadata.get("record")

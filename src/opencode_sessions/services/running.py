@@ -152,30 +152,22 @@ class Run:
 
     async def _current(self) -> str:
         """The record's session, with nothing else running in it."""
-        session_id = await self._plan.lifecycle.current(self._wire)
-        if self._note_created(session_id):
+        session_id, info = await self._plan.lifecycle.current(self._wire)
+        self._note_created(session_id)
+        if info is None:
             return session_id
-        info = None
 
         async def busy_with() -> str | None:
-            nonlocal info
-            try:
-                info = info or await self._wire.get(session_id)
-            except SessionNotFoundError:
-                return None  # sending will find that out, and move to a fresh one
-            self._plan.lifecycle.check_place(info)
             busy = await self._wire.busy(session_id, directory=info.directory)
             return "another prompt" if busy else None
 
         await self._claim.until_free(self._wire, busy_with, settling=True)
         return session_id
 
-    def _note_created(self, session_id: str) -> bool:
-        created = self._plan.lifecycle.just_created
-        if created:
+    def _note_created(self, session_id: str) -> None:
+        if self._plan.lifecycle.just_created:
             self._just_created = True
             self._plan.observer.tell(lambda observer: observer.created(session_id))
-        return created
 
     async def _address(self, session_id: str) -> None:
         """Listen to a session, and store that the prompt goes there, under an id that was never used before."""
