@@ -42,6 +42,7 @@ from opencode_sessions.protocol.reply import Change, Part, Reply
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
 from opencode_sessions.services.following import Deadlines
 from opencode_sessions.services.observing import Observer
+from opencode_sessions.services.pruning import Leftover, Pruner
 from opencode_sessions.services.reporting import ErrorContext
 from opencode_sessions.services.results import TurnResult
 from opencode_sessions.services.session import Session
@@ -68,6 +69,7 @@ __all__ = [
     "Gap",
     "Health",
     "InvalidRulesError",
+    "Leftover",
     "Message",
     "NotFoundError",
     "NotOpencodeError",
@@ -76,6 +78,7 @@ __all__ = [
     "OpencodeError",
     "OpencodeServer",
     "Part",
+    "Pruner",
     "RecordError",
     "RecordGoneError",
     "RecordNotSavedError",
