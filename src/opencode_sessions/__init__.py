@@ -50,6 +50,7 @@ from opencode_sessions.services.asks import IN_THE_ROW, Answer, Ask
 from opencode_sessions.services.deadlines import Deadlines
 from opencode_sessions.services.observing import Observer
 from opencode_sessions.services.options import File
+from opencode_sessions.services.pruning import Leftover, Pruner
 from opencode_sessions.services.reporting import ErrorContext
 from opencode_sessions.services.results import TurnResult
 from opencode_sessions.services.session import Session
@@ -81,6 +82,7 @@ __all__ = [
     "Gap",
     "Health",
     "InvalidRulesError",
+    "Leftover",
     "Message",
     "NotFoundError",
     "NotGuardedError",
@@ -90,6 +92,7 @@ __all__ = [
     "OpencodeError",
     "OpencodeServer",
     "Part",
+    "Pruner",
     "RecordError",
     "RecordGoneError",
     "RecordNotSavedError",

@@ -13,7 +13,13 @@ import time
 import pytest
 
 from opencode_sessions import aio, errors
-from opencode_sessions.protocol.events import Gap, SessionIdle, Unknown
+from opencode_sessions.protocol.events import (
+    Gap,
+    SessionChanged,
+    SessionIdle,
+    Unknown,
+)
+from opencode_sessions.testing import FaultProxy
 from opencode_sessions.wire import clients
 from opencode_sessions.wire.address import Timeouts
 
@@ -185,6 +191,67 @@ def test_what_is_not_known_passes_through(stage, client):
         assert events.next(5) == Unknown(kind="moon.phase", properties={"full": True})
 
 
+def written(kind, session_id, **properties):
+    """A frame as the real server writes it, the session first."""
+    payload = {"id": "evt_1", "type": kind, "properties": {"sessionID": session_id, **properties}}
+    whole = {"directory": "/srv", "project": "global", "payload": payload}
+    return b"data: " + json.dumps(whole, separators=(",", ":")).encode() + b"\n\n"
+
+
+def test_what_concerns_only_a_session_that_nobody_listens_to_is_not_even_parsed(stage, client, caplog):
+    broken = written("message.part.delta", "ses_other").replace(b"}}}", b",oh no")
+    with client.subscribe("ses_1") as events:
+        stage.send(broken, written("session.idle", "ses_other"), written("session.idle", "ses_1"))
+        assert events.next(5).session_id == "ses_1"
+        assert "was dropped" not in caplog.text
+        stage.send(broken.replace(b"ses_other", b"ses_1"), written("session.idle", "ses_1"))
+        assert events.next(5).session_id == "ses_1"
+        assert "was dropped" in caplog.text
+
+
+def test_a_childs_events_are_heard_from_the_moment_that_its_parent_is_known(stage, client):
+    with client.subscribe("ses_1") as events:
+        stage.send(
+            written("session.idle", "ses_child"),
+            written("session.created", "ses_child", info={"parentID": "ses_1"}),
+            written("session.idle", "ses_child"),
+        )
+        assert [type(events.next(5)), events.next(5), events.next(0.1)] == [
+            SessionChanged,
+            SessionIdle(session_id="ses_child", directory="/srv"),
+            None,
+        ]
+
+
+def delta(session_id, text):
+    return written(
+        "message.part.delta", session_id, messageID="msg_1", partID="prt_1", field="text", delta=text
+    )
+
+
+def test_a_subscriber_that_takes_nothing_holds_nobody_up_and_gets_all_text_in_few_events(stage, client):
+    with client.subscribe("ses_slow") as slow, client.subscribe("ses_quick") as quick:
+        for _ in range(100):
+            stage.send(delta("ses_slow", "four") * 50, idle("ses_quick"))
+            assert quick.next(5) == SessionIdle(session_id="ses_quick")
+        pieces = []
+        while (event := slow.next(0)) is not None:
+            pieces.append(event.delta)
+        assert "".join(pieces) == "four" * 5_000
+        assert len(pieces) < 100
+
+
+def test_a_subscriber_that_falls_far_behind_is_told_a_gap_and_then_goes_on(stage, client):
+    with client.subscribe("ses_slow") as slow, client.subscribe("ses_quick") as quick:
+        asks = [written("permission.asked", "ses_slow", id=f"per_{number}") for number in range(1_001)]
+        stage.send(b"".join(asks), idle("ses_slow"), idle("ses_quick"))
+        assert quick.next(5) == SessionIdle(session_id="ses_quick")
+        gap = slow.next(0)
+        assert isinstance(gap, Gap)
+        assert "fell behind" in gap.reason
+        assert slow.next(0) == SessionIdle(session_id="ses_slow")
+
+
 def test_nobody_there_is_said_at_once():
     with socket.create_server(("127.0.0.1", 0)) as vacant:
         url = f"http://127.0.0.1:{vacant.getsockname()[1]}"
@@ -193,6 +260,22 @@ def test_nobody_there_is_said_at_once():
         with pytest.raises(errors.ServerUnreachableError):
             client.subscribe("ses_1")
         assert time.monotonic() - began < 5
+
+
+def test_a_first_connection_that_breaks_is_tried_again_before_it_is_said(stage):
+    with FaultProxy(stage.url) as proxy, clients.Client(proxy.url) as client:
+        proxy.cut_after(1, "down", matching=b"GET /global/event")
+        proxy.cut_after(len(HEAD) + 5, "down", matching=b"GET /global/event")
+        client.subscribe("ses_1").close()
+        assert [fault.kind for fault in proxy.faults] == ["cut_after"] * 2
+
+
+def test_connections_that_all_break_are_said_soon(stage):
+    with FaultProxy(stage.url) as proxy, clients.Client(proxy.url) as client:
+        for _ in range(3):
+            proxy.cut_after(0, "down")
+        with pytest.raises(errors.ConnectionLostError):
+            client.subscribe("ses_1")
 
 
 def test_refused_credentials_end_the_stream_for_all(stage, client):

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import time
+
 from opencode_sessions.protocol.events import Heartbeat, SessionChanged, SessionDeleted, SessionIdle
+from opencode_sessions.wire import hub as module
 from opencode_sessions.wire.hub import Hub
 
 
@@ -74,3 +77,42 @@ def test_a_broadcast_reaches_everybody():
     hub, one, everything = listening("ses_1", None)
     hub.broadcast(Heartbeat())
     assert one == everything == [Heartbeat()]
+
+
+def test_whether_anybody_hears_a_session_is_known_before_its_event_is():
+    hub, _ = listening("root")
+    assert hub.hears("root")
+    assert not hub.hears("child")
+    hub.deliver(born("child", "root"))
+    hub.deliver(born("grandchild", "child"))
+    assert hub.hears("grandchild")
+    assert not hub.hears("stranger")
+
+
+def test_who_listens_to_all_hears_every_session():
+    hub, everything = listening(None)
+    assert hub.hears("ses_1")
+    hub.discard(None, everything)
+    assert not hub.hears("ses_1")
+
+
+def test_of_many_children_those_that_were_last_heard_of_are_remembered(monkeypatch):
+    monkeypatch.setattr(module, "_MOST_CHILDREN", 2)
+    hub, _ = listening("root")
+    for child in ("first", "second", "first", "third"):
+        hub.deliver(born(child, "root"))
+    assert [hub.hears(child) for child in ("first", "second", "third")] == [True, False, True]
+
+
+def test_an_event_costs_the_same_however_many_listen_to_other_sessions():
+    def seconds(hub):
+        began = time.perf_counter()
+        for _ in range(2_000):
+            hub.hears("ses_0")
+            hub.deliver(SessionIdle(session_id="ses_0"))
+        return time.perf_counter() - began
+
+    alone, *_ = listening("ses_0")
+    among_many, *_ = listening(*(f"ses_{number}" for number in range(2_000)))
+    lone = min(seconds(alone) for _ in range(5))
+    assert min(seconds(among_many) for _ in range(5)) < 5 * lone  # a scan would cost a hundred times

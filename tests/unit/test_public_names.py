@@ -23,10 +23,12 @@ def test_the_face_is_exactly_this():
         "Event",
         "Gap",
         "Health",
+        "Leftover",
         "Message",
         "Observer",
         "OpencodeServer",
         "Part",
+        "Pruner",
         "Reply",
         "Rule",
         "Session",
@@ -45,7 +47,7 @@ def test_the_face_is_exactly_this():
         "new_part_id",
         "new_session_id",
     ]
-    assert sorted(aio.__all__) == ["Client", "Session", "Subscription", "Turn"]
+    assert sorted(aio.__all__) == ["Client", "Pruner", "Session", "Subscription", "Turn"]
 
 
 def test_every_error_is_in_the_tree_that_its_module_draws():

@@ -14,7 +14,9 @@ stays open then, as always between two queries, and is idle.
 
 from __future__ import annotations
 
+from opencode_sessions.django.deletion import delete_session_with_row
+from opencode_sessions.django.index import DjangoIndex
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.records import DjangoRecordStore
 
-__all__ = ["DjangoMessageStore", "DjangoRecordStore"]
+__all__ = ["DjangoIndex", "DjangoMessageStore", "DjangoRecordStore", "delete_session_with_row"]

@@ -32,6 +32,7 @@ from opencode_sessions.protocol.ids import mark_of, new_session_id
 from opencode_sessions.protocol.values import SessionInfo
 from opencode_sessions.services.brief import Brief, PermissionsFor, put_in_force
 from opencode_sessions.services.ports import SessionWire
+from opencode_sessions.services.removing import remove
 from opencode_sessions.services.reporting import ErrorContext, OnError, Reporter
 from opencode_sessions.store.records import RecordState, RecordStore
 
@@ -120,7 +121,8 @@ class Lifecycle:
         try:
             session_id = session_id or (await self.store.load()).session_id
             if session_id is not None:
-                await self._stop(wire, session_id)
+                for error in await wire.stop(session_id):
+                    self.swallow("reject_asks", session_id, error)
         except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised
             self.swallow("abort", session_id, error)
 
@@ -137,8 +139,7 @@ class Lifecycle:
                 return await self.delete(wire)  # it was replaced, or deleted with its row, in this instant
         if session_id is None:
             return False
-        await self._stop(wire, session_id)
-        await wire.delete(session_id)
+        await self._remove(wire, session_id)
         if await self.store.clear(session_id):
             _log.info("session %s of %s deleted", session_id, self.store.key)
             self.store.remember(RecordState())
@@ -280,16 +281,17 @@ class Lifecycle:
             found=found,
         )
 
-    async def _stop(self, wire: SessionWire, session_id: str) -> None:
-        for error in await wire.stop(session_id):
+    async def _remove(self, wire: SessionWire, session_id: str) -> None:
+        for error in await remove(wire, session_id):
             self.swallow("reject_asks", session_id, error)
 
     async def _discard(self, wire: SessionWire, session_id: str, action: str, *, used: bool) -> None:
         """Delete a session that no row names any more, best effort; `used` if somebody may have prompted it."""
         try:
             if used:
-                await self._stop(wire, session_id)
-            await wire.delete(session_id)
+                await self._remove(wire, session_id)
+            else:
+                await wire.delete(session_id)
         except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised
             self.swallow(action, session_id, error)
 

@@ -19,7 +19,8 @@ class ErrorContext:
     """What was being done when an error was swallowed.
 
     Attributes:
-        action: `abort`, `reject_asks`, `delete_replaced`, `delete_unconfirmed`, `prune`, `observe`, `ask`,
+        action: `abort`, `reject_asks`, `delete_replaced`, `delete_unconfirmed`, `delete_with_row`,
+            `prune`, `observe`, `ask`,
             `snapshot`, `finish`, `amend`, `put_back`, `release`, `recover`.
         record: What names the row.
         session_id: The session that it concerns.

@@ -11,8 +11,17 @@ none, or is no mixin's, say where it is: `store=SQLAlchemyRecordStore(Conversati
 
 from __future__ import annotations
 
+from opencode_sessions.sqlalchemy.deletion import delete_session_with_row
+from opencode_sessions.sqlalchemy.index import SQLAlchemyIndex
 from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
 from opencode_sessions.sqlalchemy.mixins import MessageMixin, RecordMixin
 from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
 
-__all__ = ["MessageMixin", "RecordMixin", "SQLAlchemyMessageStore", "SQLAlchemyRecordStore"]
+__all__ = [
+    "MessageMixin",
+    "RecordMixin",
+    "SQLAlchemyIndex",
+    "SQLAlchemyMessageStore",
+    "SQLAlchemyRecordStore",
+    "delete_session_with_row",
+]

@@ -10,18 +10,16 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from opencode_sessions.faces import complete
-from opencode_sessions.protocol.events import Event
+from opencode_sessions.wire.mailbox import Backlog, Item
 
-__all__ = ["Item", "Mailbox", "Runtime", "Tasks", "Threads"]
-
-Item = Event | Exception
+__all__ = ["Mailbox", "Runtime", "Tasks", "Threads"]
 
 
 class Mailbox(Protocol):
-    """Where one subscriber's events wait for it."""
+    """Where one subscriber's events wait for it: a `Backlog`, and a way to be woken."""
 
     def put(self, item: Item) -> None:
-        """Add one; never waits."""
+        """Add one; never waits for the subscriber."""
 
     async def get(self, timeout: float | None) -> Item | None:
         """The oldest; None if none came within `timeout` seconds (None: however long)."""
@@ -79,19 +77,18 @@ class Threads:
 
 class _ThreadMailbox:
     def __init__(self) -> None:
-        self._items: deque[Item] = deque()
+        self._backlog = Backlog()
         self._arrived = threading.Condition()
 
     def put(self, item: Item) -> None:
         with self._arrived:
-            self._items.append(item)
+            self._backlog.put(item)
             self._arrived.notify()
 
     async def get(self, timeout: float | None) -> Item | None:
         with self._arrived:
-            if self._arrived.wait_for(lambda: self._items, timeout):
-                return self._items.popleft()
-            return None
+            self._arrived.wait_for(lambda: len(self._backlog), timeout)
+            return self._backlog.take()
 
 
 class Tasks:
@@ -127,19 +124,19 @@ class Tasks:
 
 class _TaskMailbox:
     def __init__(self) -> None:
-        self._items: deque[Item] = deque()
+        self._backlog = Backlog()
         self._arrived = asyncio.Event()
 
     def put(self, item: Item) -> None:
-        self._items.append(item)
+        self._backlog.put(item)
         self._arrived.set()
 
     async def get(self, timeout: float | None) -> Item | None:
-        if not self._items:
+        if not self._backlog:
             self._arrived.clear()
             try:
                 async with asyncio.timeout(timeout):
                     await self._arrived.wait()
             except TimeoutError:
                 return None
-        return self._items.popleft() if self._items else None
+        return self._backlog.take()

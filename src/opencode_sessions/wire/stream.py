@@ -2,7 +2,8 @@
 
 It is opened when somebody first subscribes and kept until the client is closed. When it breaks it is
 opened again, with backoff, and every subscriber is told that there was a gap: the server replays nothing,
-so whoever must not miss anything reads the state again.
+so whoever must not miss anything reads the state again. A subscriber that is too slow for its events is told
+the same (see `mailbox`); the reader waits for nobody.
 
 A stream that says that it is connected does not listen yet: what happens in the next milliseconds is lost
 (seen on 1.18.33). So it counts as standing only when an event has come through, and we make the server
@@ -34,7 +35,7 @@ from opencode_sessions.protocol.events import Connected, Event, Gap, Heartbeat, 
 from opencode_sessions.protocol.sse import SSEDecoder
 from opencode_sessions.wire.hub import Hub
 from opencode_sessions.wire.runtime import Mailbox, Runtime
-from opencode_sessions.wire.v1 import frames, routes
+from opencode_sessions.wire.v1 import frames, heads, routes
 
 __all__ = ["EventStream", "Subscription"]
 
@@ -45,6 +46,8 @@ _LONGEST_PAUSE = 5.0
 _PATIENCE = 30.0
 _NONCE = "opencode-sessions.probe"
 _HOPELESS = (CredentialsRefusedError, NotOpencodeError)
+_TRIES = 3
+"""Connections that may break one after the other before who waits for a first one hears of it."""
 
 _PROBES = (0.02, 0.04, 0.08, 0.16, 0.3, 0.6, 1.2, 2.4)
 """Seconds to wait for each probe before the next."""
@@ -130,13 +133,13 @@ class EventStream:
 
     async def _follow(self) -> None:
         """Read until stopped, reconnecting; runs beside the callers."""
-        pause = _FIRST_PAUSE
+        pause, broken = _FIRST_PAUSE, 0
         while True:
             try:
                 async with self._connect() as chunks:
-                    async for event in _decode(chunks):
+                    async for event in _decode(chunks, self._hub.hears):
                         if isinstance(event, Connected):
-                            pause = _FIRST_PAUSE
+                            pause, broken = _FIRST_PAUSE, 0
                             self._connection += 1
                             self._runtime.spawn(self._prove, "opencode-sessions probe")
                         elif not isinstance(event, Heartbeat):
@@ -148,7 +151,8 @@ class EventStream:
                 failure = error
             except Exception as error:  # noqa: BLE001 - subscribers hear of it; it must not end the stream silently
                 failure = error
-            if self._fell(failure):
+            broken += 1
+            if self._fell(failure, broken):
                 return
             self._greeting = Gap(reason=str(failure))
             await self._runtime.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, no secret
@@ -174,8 +178,8 @@ class EventStream:
                 self._standing = True
                 self._hub.broadcast(self._greeting)
 
-    def _fell(self, failure: Exception) -> bool:
-        """The connection is gone. Is it the end, too?"""
+    def _fell(self, failure: Exception, broken: int) -> bool:
+        """The connection is gone, as the last `broken` ones are. Is it the end, too?"""
         with self._lock:
             stood, self._standing = self._standing, False
             self._connection += 1
@@ -185,9 +189,8 @@ class EventStream:
             if not self._stopped:
                 level = logging.WARNING if stood or not isinstance(failure, OpencodeError) else logging.DEBUG
                 _log.log(level, "the event stream broke: %s", failure)
-                # Who had a stream waits for the next one; who waits for a first one hears why there is none, but
-                # not where a server that is still starting left it hanging.
-                for mailbox in () if isinstance(failure, StreamSilentError) else self._waiting:
+                # Who had a stream waits for the next one; who waits for a first one hears why there is none.
+                for mailbox in () if _passes(failure, broken) else self._waiting:
                     mailbox.put(failure)
                 if over:
                     self._hub.broadcast(failure)
@@ -204,6 +207,10 @@ class Subscription:
 
     async def next(self, timeout: float | None = None) -> Event | None:
         """The next event, in order; None if none came within `timeout` seconds.
+
+        Whoever takes them too slowly gets the text of a part in larger pieces, and a part only as it is last; whoever
+        falls far behind gets a `Gap` instead of all that waited, and reads the state again: messages, status, and the
+        asks that are pending.
 
         Raises:
             WireError: The stream has ended and will not be opened again.
@@ -232,6 +239,13 @@ class Subscription:
         self.close()
 
 
+def _passes(failure: Exception, broken: int) -> bool:
+    """Is the next connection likely to fare better? A server that is still starting can leave the first one hanging."""
+    return isinstance(failure, StreamSilentError) or (
+        isinstance(failure, ConnectionLostError) and broken < _TRIES
+    )
+
+
 def _is_probe(event: Event) -> bool:
     return (
         isinstance(event, Unknown)
@@ -240,22 +254,33 @@ def _is_probe(event: Event) -> bool:
     )
 
 
-async def _decode(chunks: AsyncIterator[bytes]) -> AsyncIterator[Event]:
+async def _decode(chunks: AsyncIterator[bytes], hears: Callable[[str], bool]) -> AsyncIterator[Event]:
     decoder = SSEDecoder()
     async for chunk in chunks:
         for framed in decoder.feed(chunk):
-            event = decode_event(framed.data)
+            event = decode_event(framed.data, hears)
             if event is not None:
                 yield event
 
 
-def decode_event(data: bytes) -> Event | None:
-    """One event's data as an event; None for a repetition, and for JSON that does not parse (logged)."""
+def decode_event(data: bytes, hears: Callable[[str], bool] | None = None) -> Event | None:
+    """One event's data as an event.
+
+    Args:
+        data: What the stream said.
+        hears: Does anybody listen to a session? Without it, all are parsed.
+
+    Returns:
+        None for a repetition, for what concerns only a session that nobody listens to, and for JSON that does
+        not parse (logged).
+    """
     if frames.is_repetition(data):
+        return None
+    if hears is not None and (session_id := heads.session_of(data)) is not None and not hears(session_id):
         return None
     try:
         frame = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         _log.warning("an event that is not JSON was dropped (%s, %d bytes)", error, len(data))
         return None
     return frames.parse_event(frame)

@@ -1,0 +1,227 @@
+"""`opencode-sessions prune`: sessions on the server that no row names any more, listed or deleted."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from sqlalchemy import Column, Engine, MetaData, String, Table, inspect
+from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
+
+from opencode_sessions.cli.database import DEFAULT_DATABASE, connect, parse_database_url
+from opencode_sessions.cli.exits import DONE, FAILED
+from opencode_sessions.cli.rendering import one_line
+from opencode_sessions.cli.servers import reach
+from opencode_sessions.errors import ConfigurationError, OpencodeError
+from opencode_sessions.services.pruning import Leftover, Pruner
+from opencode_sessions.services.reporting import ErrorContext
+from opencode_sessions.sqlalchemy import SQLAlchemyIndex
+
+__all__ = ["prune"]
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_COLUMN = "opencode_session_id"
+
+
+def prune(
+    *,
+    table: Annotated[
+        list[str],
+        typer.Option("--table", "-t", metavar="NAME", help="Whose rows own sessions. May be repeated."),
+    ],
+    database: Annotated[
+        str, typer.Option("--database", "-d", metavar="URL", help="Any SQLAlchemy URL.")
+    ] = DEFAULT_DATABASE,
+    namespace: Annotated[
+        str, typer.Option(metavar="NAME", help="The one that the sessions were made in.")
+    ] = "opencode-sessions",
+    older_than: Annotated[
+        str, typer.Option(metavar="TIME", help="Only what was not used for so long: 90s, 30m, 24h, 7d.")
+    ] = "24h",
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete what is found, rather than list it.")
+    ] = False,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server", "-s", metavar="URL", help="Else OPENCODE_BASE_URL, else http://127.0.0.1:4096."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON on stdout.")] = False,
+) -> None:
+    """List the sessions that no row of these tables names any more; with --delete, delete them.
+
+    Only sessions that this library made for rows of these tables are looked at; it is safe while others work.
+    Two databases that share a server need two namespaces: else each takes the other's sessions for its own.
+    """
+    grace = _parse_duration(older_than)
+    report = _Report(as_json=as_json, deleting=delete)
+    try:
+        with _opened(database) as engine:
+            indexes = [SQLAlchemyIndex(_table(engine, name), engine) for name in table]
+            pruner = Pruner(*indexes, namespace=namespace, grace=grace, on_error=report.failed)
+            walk = pruner.delete if delete else pruner.find
+            with reach(server) as reached, report.watching(pruner):
+                for leftover in walk(reached.client):
+                    report.found.append(leftover)
+    except (OpencodeError, SQLAlchemyError) as error:
+        report.tell(error)
+        raise
+    except KeyboardInterrupt:
+        report.tell()
+        raise
+    report.tell()
+    raise typer.Exit(FAILED if report.failures else DONE)
+
+
+def _parse_duration(text: str) -> timedelta:
+    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    if found is None:
+        raise typer.BadParameter(f"write it like 90s, 30m, 24h or 7d, not {text}", param_hint="--older-than")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[Engine]:
+    parsed = parse_database_url(url)
+    plain_file = parsed.get_backend_name() == "sqlite" and "uri" not in parsed.query
+    if plain_file and not Path(parsed.database or "").exists():  # connecting would make it
+        raise ConfigurationError(f"there is no database {parsed.database}: name yours with --database")
+    engine = connect(parsed)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _table(engine: Engine, name: str) -> Table:
+    """What is needed of a host's table: its name, as it stands in the records' keys, and one column."""
+    schema, _, plain = name.rpartition(".")
+    try:
+        columns = inspect(engine).get_columns(plain, schema or None)
+    except NoSuchTableError as error:
+        shown = engine.url.render_as_string(hide_password=True)
+        raise ConfigurationError(f"{shown} has no table {name}") from error
+    if _COLUMN not in [column["name"] for column in columns]:
+        raise ConfigurationError(
+            f"the table {name} has no column {_COLUMN}, so its rows own no sessions; if your model has it under "
+            "another name, prune from Python, with opencode_sessions.Pruner"
+        )
+    return Table(plain, MetaData(), Column(_COLUMN, String), schema=schema or None)
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """A line that says how far a walk is, each time that it is drawn."""
+
+    pruner: Pruner
+    found: list[Leftover]
+
+    def __rich__(self) -> str:
+        return f"[dim]{_counted(self.pruner.scanned)} looked at, {len(self.found):,} without a row …[/]"
+
+
+class _Report:
+    """What is told of a walk: how far it is while it lasts, and what came of it."""
+
+    def __init__(self, *, as_json: bool, deleting: bool) -> None:
+        self.found: list[Leftover] = []
+        self.failures = 0
+        self._pruner: Pruner | None = None
+        self._as_json = as_json
+        self._deleting = deleting
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def watching(self, pruner: Pruner) -> Iterator[None]:
+        """Show how far it is, on a terminal only."""
+        self._pruner = pruner
+        if not self._errors.is_terminal:
+            yield
+            return
+        with self._errors.status(_Progress(pruner, self.found)):
+            yield
+
+    def failed(self, error: Exception, context: ErrorContext) -> None:
+        """An `on_error` for the pruner."""
+        self.failures += 1
+        said = f"{context.session_id}: {one_line(str(error), limit=500)}"
+        self._errors.print(f"[red]✗[/] {escape(said)}")
+
+    def tell(self, error: Exception | None = None) -> None:
+        """What was found and done, as far as it went."""
+        if self._as_json:
+            self._write_line(error)
+            return
+        if self.found:
+            self._print_table()
+        if self._pruner is not None:
+            self._print_summary(self._pruner)
+
+    def _print_table(self) -> None:
+        now = datetime.now(UTC)
+        rows = [("SESSION", "UNUSED", "MADE FOR", "TITLE")] + [
+            (each.session_id, _age(now - each.updated), one_line(each.record or "?"), one_line(each.title))
+            for each in self.found
+        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for session_id, age, record, title in rows:
+            line = f"{session_id:<{widths[0]}}  {age:>{widths[1]}}  {record:<{widths[2]}}  {title}"
+            self._console.print(escape(line.rstrip()), style="dim" if session_id == "SESSION" else None)
+
+    def _print_summary(self, pruner: Pruner) -> None:
+        said = f"{_counted(pruner.scanned)} looked at, {len(self.found):,} of them without a row"
+        if self._deleting:
+            deleted = sum(leftover.deleted for leftover in self.found)
+            said += f", {deleted:,} deleted"
+        elif self.found:
+            said += "; --delete deletes what is listed here"
+        if pruner.of_other_tables:
+            said += f". {pruner.of_other_tables:,} belong to other tables of this namespace"
+        self._console.print(f"[bold]{said}[/]")
+
+    def _write_line(self, error: Exception | None) -> None:
+        leftovers = [
+            {
+                "session_id": each.session_id,
+                "title": each.title,
+                "record": each.record,
+                "created": each.created.isoformat(),
+                "updated": each.updated.isoformat(),
+                "deleted": each.deleted,
+            }
+            for each in self.found
+        ]
+        line = {
+            "scanned": self._pruner.scanned if self._pruner else 0,
+            "of_other_tables": self._pruner.of_other_tables if self._pruner else 0,
+            "leftovers": leftovers,
+            "failures": self.failures,
+            "error": None if error is None else {"name": type(error).__name__, "message": str(error)},
+        }
+        sys.stdout.write(f"{json.dumps(line)}\n")
+        sys.stdout.flush()
+
+
+def _counted(sessions: int) -> str:
+    return f"{sessions:,} session{'' if sessions == 1 else 's'}"
+
+
+def _age(age: timedelta) -> str:
+    """In the largest unit of which it has one."""
+    seconds = max(int(age.total_seconds()), 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

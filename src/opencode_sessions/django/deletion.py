@@ -1,0 +1,81 @@
+"""Deleting a session along with its row, when Django deletes that."""
+
+# ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from django.db import models, transaction
+from django.db.models.signals import pre_delete
+
+from opencode_sessions.django.index import owner_of_column
+from opencode_sessions.services.removing import Remover
+from opencode_sessions.services.reporting import OnError
+from opencode_sessions.wire.clients import Client
+
+__all__ = ["delete_session_with_row"]
+
+
+def delete_session_with_row(
+    model: type[models.Model], client: Client | Callable[[], Client], *, on_error: OnError | None = None
+) -> Callable[[], None]:
+    """From now on, when Django deletes a row of this model, stop and delete the row's OpenCode session too.
+
+    That is done when the transaction has been committed, in the same thread, one row after the other; a rollback
+    leaves the sessions alone. It is best effort: what goes wrong goes to `on_error`, and `prune` finds what was
+    left. A `TestCase` of Django's commits nothing: see its `captureOnCommitCallbacks`.
+
+    It goes with all that sends Django's signals: `instance.delete()`, `queryset.delete()`, cascades. Raw SQL sends
+    none, nor does a cascade of the database; there, too, `prune` finds what was left.
+
+    Call it once for a model, in the `ready()` of your `AppConfig`.
+
+    Args:
+        model: Any model with a field `opencode_session_id`; its proxies are meant, too.
+        client: The server's client, or a function that gives one when it is needed.
+        on_error: Called as `on_error(error, context)` with what went wrong; else that is logged.
+
+    Returns:
+        A function that ends it.
+
+    Raises:
+        ConfigurationError: The model lacks the field, or the client is one for asyncio.
+    """
+    owner = owner_of_column(model)
+    key = owner._meta.pk.attname
+    remover = Remover(client, on_error)
+    senders = list(_with_proxies(model._meta.concrete_model or model))
+
+    def before_delete(*, instance: models.Model, using: str, **_: Any) -> None:
+        # With a signal's receiver Django deletes inside a transaction. In it the row is read with a lock, where
+        # the database has any: nobody writes another id until it has ended.
+        primary_key = getattr(instance, key)
+        row = owner._base_manager.using(using).select_for_update().filter(pk=primary_key)
+        for session_id in row.values_list("opencode_session_id", flat=True):
+            if session_id is not None:
+                act = partial(remover, _row_key(owner, primary_key), session_id)
+                transaction.on_commit(act, using=using, robust=True)
+
+    def end() -> None:
+        for sender in senders:
+            pre_delete.disconnect(before_delete, sender=sender)
+
+    for sender in senders:
+        pre_delete.connect(before_delete, sender=sender, weak=False)
+    return end
+
+
+def _with_proxies(model: type[models.Model]) -> Iterator[type[models.Model]]:
+    """The model and its proxies: what is deleted through one of these sends its signals in that one's name."""
+    yield model
+    for child in model.__subclasses__():
+        if child._meta.proxy:
+            yield from _with_proxies(child)
+
+
+def _row_key(owner: type[models.Model], primary_key: object) -> str:
+    values = primary_key if isinstance(primary_key, tuple) else (primary_key,)
+    return f"{owner._meta.db_table}:{','.join(map(str, values))}"

@@ -1,0 +1,123 @@
+"""Deleting a session along with its row, when the ORM deletes that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from sqlalchemy import Connection, event, inspect, select
+from sqlalchemy.orm import Mapper, Session, SessionTransaction, object_session
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.services.removing import Remover
+from opencode_sessions.services.reporting import OnError
+from opencode_sessions.sqlalchemy.tables import MappedTable
+from opencode_sessions.wire.clients import Client
+
+__all__ = ["delete_session_with_row"]
+
+_NAME = "opencode_session_id"
+_INFO = "opencode_sessions.deletions"
+
+
+def delete_session_with_row(
+    model: type[Any], client: Client | Callable[[], Client], *, on_error: OnError | None = None
+) -> Callable[[], None]:
+    """From now on, when an ORM session deletes a row of this model, stop and delete the row's OpenCode session too.
+
+    That is done after the commit, in the thread that commits and before `commit()` returns, one row after the other;
+    what is rolled back, a savepoint included, is left alone. It is best effort: what goes wrong goes to `on_error`,
+    and `prune` finds what was left.
+
+    The ORM must delete the row itself: by `session.delete()`, or by a cascade of its own. A bulk `delete()` statement
+    and a cascade of the database (`passive_deletes`) tell nobody; there, too, `prune` finds what was left. So it is
+    with an `AsyncSession`, where waiting here would stop the event loop: `await Session(row).delete(client)` before
+    you delete the row. Where that was not done, `on_error` is told.
+
+    Call it once for a model, where your models are made.
+
+    Args:
+        model: The mapped class; those that inherit from it are meant, too.
+        client: The server's client, or a function that gives one when it is needed.
+        on_error: Called as `on_error(error, context)` with what went wrong; else that is logged.
+
+    Returns:
+        A function that ends it.
+
+    Raises:
+        ConfigurationError: The model has no session columns, or the client is one for asyncio.
+    """
+    table = MappedTable.of(model, [_NAME])
+    remover = Remover(client, on_error)
+
+    def before_delete(_mapper: Mapper[Any], connection: Connection, target: object) -> None:
+        session = object_session(target)
+        identity = inspect(target).identity
+        session_id = _locked_id(table, connection, identity)
+        if session is None or session_id is None:
+            return
+        act = partial(remover, table.key(identity), session_id)
+        if connection.dialect.is_async:
+            act = partial(remover.refuse, table.key(identity), session_id, _asynchronous())
+        _Deletions.of(session).add(session, act)
+
+    def end() -> None:
+        if event.contains(model, "before_delete", before_delete):
+            event.remove(model, "before_delete", before_delete)
+
+    event.listen(model, "before_delete", before_delete, propagate=True)
+    return end
+
+
+def _locked_id(table: MappedTable, connection: Connection, identity: tuple[Any, ...]) -> str | None:
+    """What the row names, read by the deleting transaction: nobody writes another until it has ended."""
+    is_it = [column == value for column, value in zip(table.primary_key, identity, strict=True)]
+    return connection.scalar(select(table.columns[_NAME]).where(*is_it).with_for_update())
+
+
+class _Deletions:
+    """What is to be done when the transactions of one ORM session, savepoints included, have been committed."""
+
+    def __init__(self) -> None:
+        self._acts: dict[SessionTransaction | None, list[Callable[[], None]]] = {}
+        self._committed: SessionTransaction | None = None
+
+    @classmethod
+    def of(cls, session: Session) -> _Deletions:
+        """Those of this session, which it keeps itself."""
+        if _INFO not in session.info:
+            session.info[_INFO] = deletions = cls()
+            event.listen(session, "after_commit", deletions._after_commit)
+            event.listen(session, "after_transaction_end", deletions._after_end)
+        return cast("_Deletions", session.info[_INFO])
+
+    def add(self, session: Session, act: Callable[[], None]) -> None:
+        self._acts.setdefault(_innermost(session), []).append(act)
+
+    def _after_commit(self, session: Session) -> None:
+        # A savepoint's release comes here, too. What is to be done waits for the end, when no connection is held.
+        self._committed = _innermost(session)
+
+    def _after_end(self, session: Session, ended: SessionTransaction) -> None:
+        acts = self._acts.pop(ended, [])
+        if ended is not self._committed:
+            return  # rolled back or closed
+        if ended.nested:
+            self._acts.setdefault(_innermost(session), []).extend(acts)
+            return
+        for act in acts:
+            act()
+
+
+def _innermost(session: Session) -> SessionTransaction | None:
+    """The transaction that a rollback would undo: the innermost savepoint, else the outermost transaction."""
+    return session.get_nested_transaction() or session.get_transaction()
+
+
+def _asynchronous() -> ConfigurationError:
+    return ConfigurationError(
+        "the row was deleted through an AsyncSession, where deleting its OpenCode session would stop the event loop: "
+        "await Session(row).delete(client), of opencode_sessions.aio, before you delete the row. This one is left to "
+        "prune"
+    )

@@ -1,0 +1,263 @@
+"""`FaultProxy`: a network that fails when a test says so."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.testing.proxy.faults import (
+    CutAfter,
+    Direction,
+    DropAnswer,
+    Fault,
+    Kind,
+    Orders,
+    chosen,
+)
+from opencode_sessions.testing.proxy.loop import Loop
+
+__all__ = ["FaultProxy"]
+
+_LOOPBACK = "127.0.0.1"
+
+
+class FaultProxy:
+    """Stands between a client and a TCP server (OpenCode, PostgreSQL, anything), and breaks what it carries.
+
+    Without an order it passes all bytes on. Orders come from any thread, hold for connections that stand and for
+    those to come, and are in force when the method returns::
+
+        with FaultProxy(server.url) as proxy, Client(proxy.url, password=server.password) as client:
+            proxy.drop_answer(b"/prompt_async")     # it arrives; nobody hears that it did
+            ...
+            proxy.cut()                             # every connection, now
+
+    In a direction, `"up"` is from the client to the target and `"down"` is back; None means both. Orders that match
+    bytes see what the client sends, so they see nothing within TLS.
+
+    Args:
+        target: A URL, or `host:port`.
+        seed: Of what is random.
+
+    Attributes:
+        random: Seeded; for jitter, and for your own choices, such as where to cut.
+    """
+
+    def __init__(self, target: str, *, seed: int = 0) -> None:
+        self._target = target
+        self._address = _resolved(target)
+        self.random = Random(seed)  # noqa: S311 - it is to be repeatable
+        self._orders = Orders(self.random)
+        self._faults: list[Fault] = []
+        self._struck = threading.Condition()
+        self._running: Loop | None = None
+
+    def start(self) -> Self:
+        """Listen on a free port of the loopback. Does nothing if it does already."""
+        if self._running is None:
+            self._running = Loop(self._address, self._orders, self._report)
+        return self
+
+    def stop(self) -> None:
+        """End all connections and the thread. Does nothing if it is stopped."""
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def _loop(self) -> Loop:
+        if self._running is None:
+            raise ConfigurationError("the fault proxy is not running: use it in a `with`, or start() it")
+        return self._running
+
+    # Where it is, and what went through.
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on 127.0.0.1.
+
+        Raises:
+            ConfigurationError: It is not running.
+        """
+        return self._loop.port
+
+    @property
+    def url(self) -> str:
+        """The target as it was given, with the proxy's address in the place of its own."""
+        if "://" not in self._target:
+            return f"{_LOOPBACK}:{self.port}"
+        parts = urlsplit(self._target)
+        user, at, _ = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{user}{at}{_LOOPBACK}:{self.port}").geturl()
+
+    @property
+    def connections(self) -> int:
+        """How many stand."""
+        return self._loop.do(lambda: len(self._loop.connections))
+
+    def carried(self, direction: Direction) -> int:
+        """How many bytes have gone through in a direction since the start."""
+
+        def order() -> int:
+            standing = self._loop.connections
+            return self._loop.carried[direction] + sum(each.lane(direction).carried for each in standing)
+
+        return self._loop.do(order)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What happened so far, in order. What is switched on stands here once, what strikes connections for each."""
+        with self._struck:
+            return list(self._faults)
+
+    def await_fault(self, kind: Kind, *, times: int = 1, timeout: float = 10.0) -> None:
+        """Wait until a kind of fault happened so many times since the start.
+
+        Raises:
+            TimeoutError: It did not within `timeout` seconds.
+        """
+        with self._struck:
+            if not self._struck.wait_for(
+                lambda: sum(fault.kind == kind for fault in self._faults) >= times, timeout
+            ):
+                raise TimeoutError(f"no {kind} happened within {timeout:g} s, only: {self._faults}")
+
+    # Faults.
+
+    def cut(self, *, reset: bool = False) -> int:
+        """End all connections now, in order, or with a TCP reset. How many were there?"""
+
+        def order() -> int:
+            struck = self._loop.cut(reset=reset)
+            for connection in struck:
+                self._report(Fault("cut", connection.number))
+            return len(struck)
+
+        return self._loop.do(order)
+
+    def cut_after(self, count: int, direction: Direction, *, matching: bytes | None = None) -> None:
+        """Cut one connection once: the first that carries exactly `count` more bytes in a direction.
+
+        Each connection counts for itself, from now on; with `matching`, from where its client has sent these bytes.
+        With 0 it is cut when it is about to carry the first.
+        """
+
+        def order() -> None:
+            cut = CutAfter(count, direction, matching)
+            if matching is None:
+                lanes = [each.lane(direction) for each in self._loop.connections]
+                cut.since.update((lane, lane.carried) for lane in lanes)
+            self._orders.cuts.append(cut)
+
+        self._loop.do(order)
+
+    def half_close(self, direction: Direction) -> None:
+        """End one direction of all connections that stand; what is under way in it is lost, the other goes on."""
+
+        def order() -> None:
+            for connection in self._loop.connections:
+                with self._loop.losing(connection):
+                    connection.half_close(direction)
+
+        self._loop.do(order)
+
+    def delay(self, seconds: float, direction: Direction | None = None, *, jitter: float = 0.0) -> None:
+        """Hold all bytes back for so long, and for up to `jitter` seconds more; their order stays. 0 ends it."""
+
+        def order() -> None:
+            for each in chosen(direction):
+                self._orders.delays[each] = (seconds, jitter)
+            if seconds or jitter:
+                self._switched_on("delay", direction)
+
+        self._loop.do(order)
+
+    def slow(self, bytes_per_second: float | None, direction: Direction | None = None) -> None:
+        """Let each connection carry no more than this; None ends it."""
+
+        def order() -> None:
+            for each in chosen(direction):
+                if bytes_per_second is None:
+                    self._orders.rates.pop(each, None)
+                else:
+                    self._orders.rates[each] = bytes_per_second
+            if bytes_per_second is not None:
+                self._switched_on("slow", direction)
+
+        self._loop.do(order)
+
+    def stall(self, direction: Direction | None = None) -> None:
+        """Accept connections, and pass nothing on until `resume`."""
+
+        def order() -> None:
+            self._orders.stalled.update(chosen(direction))
+            self._switched_on("stall", direction)
+
+        self._loop.do(order)
+
+    def resume(self) -> None:
+        """End a stall: what has come meanwhile goes on."""
+        self._loop.do(self._orders.stalled.clear)
+
+    def refuse(self) -> None:
+        """Refuse new connections until `admit`, as if nothing listened there; those that stand go on."""
+
+        def order() -> None:
+            if self._loop.refuse():
+                self._switched_on("refuse")
+
+        self._loop.do(order)
+
+    def admit(self) -> None:
+        """Take new connections again."""
+        self._loop.do(self._loop.listen)
+
+    def drop_answer(self, matching: bytes) -> None:
+        """Lose the answer to the next request that has these bytes in it: it has its effect, and then the line is cut.
+
+        The connection ends when the target has begun to answer (or hung up), and not a byte of that was passed on.
+        """
+        self._loop.do(lambda: self._orders.drops.append(DropAnswer(matching)))
+
+    def calm(self) -> None:
+        """Switch off whatever is switched on or waits to strike."""
+
+        def order() -> None:
+            self._orders.clear()
+            self._loop.listen()
+
+        self._loop.do(order)
+
+    def _switched_on(self, kind: Kind, direction: Direction | None = None) -> None:
+        self._report(Fault(kind, direction=direction))
+
+    def _report(self, fault: Fault) -> None:
+        with self._struck:
+            self._faults.append(fault)
+            self._struck.notify_all()
+
+
+def _resolved(target: str) -> tuple[socket.AddressFamily, Any]:
+    try:
+        parts = urlsplit(target if "://" in target else f"//{target}")
+        if parts.hostname is None or parts.port is None:
+            raise ValueError("it names no host and port")  # noqa: TRY301 - said below, with what the parser says
+        family, _, _, _, address = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)[0]
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"{target!r} is nothing to stand before ({error}): give a URL or host:port, with the port"
+        ) from error
+    return family, address
