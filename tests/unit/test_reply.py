@@ -5,50 +5,24 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reply_events import SESSION, assistant, begun, delta, fold, part, tool
 
 from opencode_sessions.protocol.events import (
     MessageChanged,
     MessageRemoved,
-    PartChanged,
-    PartDelta,
     PartRemoved,
     SessionFailed,
     SessionIdle,
     StoredMessage,
+    TodosChanged,
 )
 from opencode_sessions.protocol.reply import Part, Reply
 from opencode_sessions.protocol.values import Message
 
-SESSION = "ses_1"
-
 
 @pytest.fixture
 def reply():
-    reply = Reply(SESSION, "msg_prompt")
-    reply.apply(assistant())
-    return reply
-
-
-def assistant(message_id="msg_a", **more):
-    info = StoredMessage(id=message_id, session_id=SESSION, role="assistant", parent_id="msg_prompt", **more)
-    return MessageChanged(session_id=SESSION, message=info)
-
-
-def part(part_id, kind="text", message_id="msg_a", **more):
-    body = {"id": part_id, "type": kind, **more}
-    return PartChanged(session_id=SESSION, part_id=part_id, message_id=message_id, part=body)
-
-
-def delta(part_id, text, message_id="msg_a", field="text"):
-    return PartDelta(session_id=SESSION, part_id=part_id, message_id=message_id, field=field, delta=text)
-
-
-def tool(part_id, status, **state):
-    return part(part_id, "tool", tool="write", callID="call_1", state={"status": status, **state})
-
-
-def fold(reply, *events):
-    return [change for event in events for change in reply.apply(event)]
+    return begun()
 
 
 def test_text_grows_by_deltas_and_each_is_told(reply):
@@ -92,7 +66,8 @@ def test_a_tool_call_goes_through_its_states_and_loses_nothing(reply):
         reply,
         tool("p1", "pending", input={}),
         tool("p1", "running", input={"filePath": "a"}, title="a"),
-        tool("p1", "completed", output="done", metadata={"exists": False}),
+        tool("p1", "running", metadata={"diff": "+"}),
+        tool("p1", "completed", output="done", title="a", metadata={"exists": False}),
     )
     (call,) = reply.tools
     assert (call.tool, call.call_id, call.status) == ("write", "call_1", "completed")
@@ -224,3 +199,79 @@ def test_a_part_survives_json(reply):
     fold(reply, tool("p1", "completed", input={"a": 1}, output="x", title="t", metadata={"b": [1]}))
     stored = json.loads(json.dumps(reply.to_json()))
     assert [Part.from_json(value) for value in stored] == list(reply.parts.values())
+
+
+def test_text_that_has_ended_takes_no_late_delta(reply):
+    fold(reply, part("p1", text="Hello", time={"start": 1, "end": 2}))
+    assert fold(reply, delta("p1", "lo")) == []
+    assert reply.text == "Hello"
+
+
+def test_text_that_ends_empty_was_only_white_space(reply):
+    fold(reply, part("p1", text=""), delta("p1", "\n"), part("p1", text="", time={"end": 2}))
+    assert reply.text == ""
+
+
+def test_a_call_that_is_over_does_not_run_again(reply):
+    fold(reply, tool("p1", "completed", output="done"))
+    assert fold(reply, tool("p1", "running", metadata={"output": "do"})) == []
+    assert (reply.tools[0].status, reply.tools[0].output) == ("completed", "done")
+
+
+def test_the_last_update_of_a_call_is_whole(reply):
+    fold(
+        reply,
+        tool("p1", "running", title="a", metadata={"output": "do"}),
+        tool("p1", "error", title="a", error="aborted"),
+    )
+    (call,) = reply.tools
+    assert (call.title, call.metadata, call.error) == (None, None, "aborted")
+
+
+def test_a_call_that_is_renamed_on_the_way_goes_by_its_new_name(reply):
+    fold(reply, tool("p1", "pending"))
+    invalid = {"status": "running", "input": {"tool": "write", "error": "unavailable"}}
+    fold(reply, part("p1", "tool", tool="invalid", callID="call_1", state=invalid))
+    (call,) = reply.tools
+    assert (call.tool, call.status, call.input["tool"]) == ("invalid", "running", "write")
+
+
+def test_a_new_step_in_the_same_message_takes_back_what_was_not_finished(reply):
+    fold(reply, part("s1", "step-start"), part("p1", text=""), delta("p1", "one "))
+    changes = fold(reply, part("s2", "step-start"), part("p2", text=""), delta("p2", "one two"))
+    assert reply.text == "one two"
+    assert (changes[0].part.id, changes[0].part.text) == ("p1", "")
+    fold(reply, part("s2", "step-start"))
+    assert reply.text == "one two"
+
+
+def test_the_todo_list_is_the_last_part_and_is_told(reply):
+    todo = {"content": "look", "status": "pending", "priority": "high"}
+    (change,) = fold(reply, TodosChanged(session_id=SESSION, todos=(todo,)))
+    fold(reply, part("p1", text="Hello"))
+    assert (change.part.type, change.part.data) == ("todos", {"todos": [todo]})
+    assert [value["type"] for value in reply.to_json()] == ["text", "todos"]
+    assert Part.from_json(reply.to_json()[-1]) == change.part
+    assert fold(reply, TodosChanged(session_id=SESSION, todos=(todo,))) == []
+
+
+def test_todos_whose_event_was_lost_are_read_from_their_call(reply):
+    todo = {"content": "look", "status": "completed"}
+    body = {"status": "completed", "output": "[]", "metadata": {"todos": [todo]}}
+    fold(reply, part("p1", "tool", tool="todowrite", state=body))
+    assert reply.todos == (todo,)
+
+
+def test_a_part_of_no_kind_survives_json_too(reply):
+    fold(reply, part("p1", ""))
+    assert [Part.from_json(value) for value in reply.to_json()] == list(reply.parts.values())
+
+
+def test_a_message_that_is_complete_stays_so(reply):
+    fold(reply, assistant(completed=True, finish="stop"), assistant())
+    assert reply.final
+
+
+def test_a_number_that_json_does_not_have_is_null(reply):
+    fold(reply, tool("p1", "running", input={"a": [float("nan"), 1.5], "b": float("inf")}))
+    assert reply.to_json()[0]["input"] == {"a": [None, 1.5], "b": None}

@@ -39,7 +39,10 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message's envelope: who said it, in answer to what, what it cost, how it ended."""
+    """A message's envelope: who said it, in answer to what, what it cost, how it ended.
+
+    `structured` is the JSON value that a prompt with a schema was answered with.
+    """
 
     id: str
     session_id: str
@@ -50,6 +53,7 @@ class StoredMessage:
     error: Json | None = None
     cost: float = 0.0
     tokens: Mapping[str, int] = field(default_factory=dict)
+    structured: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,18 @@ which the server first spoke of them, which is the order in which it stores them
     for event in events:
         for change in reply.apply(event):
             show(change.part, change.delta)
+    reply.settle(stored_messages)
+
+Folding an event costs no more than what the event says, however long the reply is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from opencode_sessions.protocol.agents import SubAgents
 from opencode_sessions.protocol.events import (
     Event,
     MessageChanged,
@@ -25,51 +29,24 @@ from opencode_sessions.protocol.events import (
     SessionFailed,
     SessionIdle,
     StoredMessage,
+    TodosChanged,
 )
+from opencode_sessions.protocol.lineage import Lineage
+from opencode_sessions.protocol.parts import BOOKKEEPING, STREAMED, Change, Part
+from opencode_sessions.protocol.plain import plain, said
 from opencode_sessions.protocol.values import Message
 
 __all__ = ["Change", "Part", "Reply", "Tokens"]
 
 Json = Mapping[str, Any]
 
-_STREAMED = ("text", "reasoning")
+_TODOS = "todowrite"
 _GOES_ON = (None, "tool-calls", "unknown")
-_BOOKKEEPING = ("step-start", "step-finish", "snapshot")
+_MOST_EARLY = 1 << 20, 256
+"""The characters, and the parts, of deltas that are kept for parts that have not come.
 
-
-@dataclass(slots=True)
-class Part:
-    """One piece of a reply. `type` is `text`, `reasoning`, `tool`, or another of the server's kinds.
-
-    Attributes:
-        text: What a text or reasoning part says so far.
-        tool: A tool call's tool; `call_id` names the call.
-        status: A tool call's `pending`, `running`, `completed` or `error`.
-        data: A part of another kind (file, patch, retry, …) as the server has it.
-    """
-
-    id: str
-    message_id: str
-    type: str
-    text: str = ""
-    tool: str | None = None
-    call_id: str | None = None
-    status: str | None = None
-    input: Json | None = None
-    title: str | None = None
-    output: str | None = None
-    error: str | None = None
-    metadata: Json | None = None
-    data: Json | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-safe and string-keyed; what is absent is left out."""
-        return {key: value for key, value in asdict(self).items() if value is not None and value != ""}
-
-    @classmethod
-    def from_json(cls, value: Json) -> Part:
-        """What `to_json` gave."""
-        return cls(**value)
+Of more, the whole text will tell.
+"""
 
 
 @dataclass(slots=True)
@@ -83,20 +60,14 @@ class Tokens:
     cache_write: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What one event changed: a part, as it is now; `delta` is the text that was added, if only that."""
-
-    part: Part
-    delta: str = ""
-
-
 @dataclass
 class Reply:
     """The answer to one prompt.
 
     Attributes:
         parts: In order, by id.
+        messages: The assistant's messages of this turn, in order, by id.
+        todos: The agent's todo list, whole, as it last was in this turn.
         error: What the server said went wrong, as `{"name", "message", …}`.
         over: The session went idle after it had begun to answer; whether all went well, it does not say.
     """
@@ -105,9 +76,16 @@ class Reply:
     prompt_id: str
     parts: dict[str, Part] = field(default_factory=dict)
     messages: dict[str, StoredMessage] = field(default_factory=dict)
+    todos: tuple[Json, ...] = ()
     error: Json | None = None
     over: bool = False
-    _early: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._lineage = Lineage(self.prompt_id)
+        self._agents = SubAgents(self.session_id)
+        self._steps: set[str] = set()  # the step-starts that were seen
+        self._early: dict[str, Part] = {}  # what came of a part before it was said what it is
+        self._early_characters = 0
 
     @classmethod
     def of(cls, session_id: str, prompt_id: str, messages: Iterable[Message]) -> Reply:
@@ -119,7 +97,8 @@ class Reply:
     @property
     def text(self) -> str:
         """All that it says, its text parts set apart by an empty line."""
-        return "\n\n".join(part.text for part in self.parts.values() if part.type == "text" and part.text)
+        texts = (part.text for part in self.parts.values() if part.type == "text")
+        return "\n\n".join(filter(None, texts))
 
     @property
     def tools(self) -> list[Part]:
@@ -127,9 +106,15 @@ class Reply:
         return [part for part in self.parts.values() if part.type == "tool"]
 
     @property
+    def structured(self) -> Any:
+        """The answer as the JSON value that the prompt's schema asked for; None if there is none."""
+        values = (message.structured for message in reversed(self.messages.values()))
+        return next((value for value in values if value is not None), None)
+
+    @property
     def begun(self) -> bool:
         """The first token was seen: a text, a thought or a tool call."""
-        return any(part.text or part.type == "tool" for part in self.parts.values())
+        return any(part.type == "tool" or part.speaks for part in self.parts.values())
 
     @property
     def cost(self) -> float:
@@ -156,27 +141,28 @@ class Reply:
         last = self.last
         if last is None:
             return False
-        return last.error is not None or (last.completed and last.finish not in _GOES_ON)
+        # A structured answer is a tool call that ends the turn.
+        stops = last.finish not in _GOES_ON or last.structured is not None
+        return last.error is not None or (last.completed and stops)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The parts, for a row."""
-        return [part.to_json() for part in self.parts.values()]
+        """The parts, for a row; the todo list, if there is one, is the last of them."""
+        parts = [*self.parts.values(), *([self._todo_list()] if self.todos else [])]
+        return [part.to_json() for part in parts]
 
     def apply(self, event: Event) -> list[Change]:
-        """Fold an event in; events of other sessions and prompts change nothing."""
+        """Fold an event in; events of other turns, and of sessions that are no sub-agent's, change nothing."""
         if event.session_id != self.session_id:
-            return []
+            return self._agents.take(event)
         match event:
-            case PartDelta(message_id=message_id) if message_id in self.messages:
-                return self._take_delta(event)
-            case PartChanged(message_id=message_id) if message_id in self.messages:
-                return self._take_part(event.part_id, message_id, event.part)
-            case PartRemoved():
-                self.parts.pop(event.part_id, None)
+            case PartDelta() | PartChanged() | PartRemoved():
+                return self._take_part_event(event)
             case MessageChanged():
                 self._take_message(event.message)
             case MessageRemoved():
                 self._drop_message(event.message_id)
+            case TodosChanged():
+                return self._take_todos(event.todos)
             case SessionFailed():
                 self.error = event.error
             case SessionIdle():
@@ -189,67 +175,171 @@ class Reply:
         Deltas are not stored before their part ends: text that is known here and empty there stands.
         """
         changes: list[Change] = []
-        for message in messages:
+        for message in self._from_prompt(messages):
             self._take_message(message.info)
-            for part in message.parts if message.info.id in self.messages else ():
-                changes += self._take_part(str(part.get("id")), message.info.id, part)
+            if message.info.id in self.messages:
+                changes += self._take_parts(message.info.id, message.parts)
+            else:
+                for part in message.parts:
+                    self._lineage.part(message.info.id, part)
         self.over = self.over or self.final
         return changes
 
+    def settle(self, messages: Iterable[Message]) -> list[Change]:
+        """Take what is stored, oldest first, for the truth, at the end of the turn.
+
+        What only the events told is kept: todos, the progress of sub-agents, and, where the stored answer is
+        not final, the session's error. An empty exchange says nothing, and changes nothing.
+        """
+        stored = Reply.of(self.session_id, self.prompt_id, messages)
+        if not stored.messages:
+            return []
+        known, self.parts, self.messages = self.parts, stored.parts, stored.messages
+        changes = [
+            change for part in self.parts.values() if (change := self._replace(known.get(part.id), part))
+        ]
+        self._lineage = stored._lineage  # noqa: SLF001 - one of its own
+        self.error = stored.error if stored.final else stored.error or self.error
+        self.over = self.over or stored.over
+        if any(change.part.tool == _TODOS for change in changes):
+            changes += self._take_todos(stored.todos)
+        return changes
+
+    def _from_prompt(self, messages: Iterable[Message]) -> Iterable[Message]:
+        """What stands before the prompt is of other turns."""
+        listed = list(messages)
+        place = next((index for index, message in enumerate(listed) if message.info.id == self.prompt_id), -1)
+        return listed[place + 1 :]
+
+    def _replace(self, known: Part | None, part: Part) -> Change | None:
+        heard = ""
+        if known is not None:
+            heard = known.text
+            part.progress = known.progress
+            if not (part.ended or part.text):
+                part.text = heard  # a turn that broke off: of an open part only the deltas told
+        self._agents.link(part)
+        if part == known:
+            return None
+        return Change(part, part.text.removeprefix(heard) if part.text.startswith(heard) else "")
+
     def _take_message(self, message: StoredMessage) -> None:
-        if message.role == "assistant" and message.parent_id == self.prompt_id:
-            self.messages[message.id] = message
-            if message.error is not None:
-                self.error = message.error
+        known = self.messages.get(message.id)
+        if known is None:
+            if not self._lineage.owns(message):
+                return
+            self.error = None  # the server went on: whatever went wrong before was not the end
+        elif known.completed and not message.completed:
+            return  # older than what is known
+        self.messages[message.id] = message
+        if message.error is not None:
+            self.error = message.error
+        if message.completed:
+            self._forget(message.id)
 
     def _drop_message(self, message_id: str) -> None:
         self.messages.pop(message_id, None)
         self.parts = {key: part for key, part in self.parts.items() if part.message_id != message_id}
+        self._forget(message_id)
+
+    def _forget(self, message_id: str) -> None:
+        """Nothing more comes of this message: drop the deltas whose part never came."""
+        self._early = {key: part for key, part in self._early.items() if part.message_id != message_id}
+        self._early_characters = sum(len(part.text) for part in self._early.values())
+
+    def _take_part_event(self, event: PartDelta | PartChanged | PartRemoved) -> list[Change]:
+        if isinstance(event, PartRemoved):
+            self.parts.pop(event.part_id, None)
+        elif event.message_id not in self.messages:
+            if isinstance(event, PartChanged):
+                self._lineage.part(event.message_id, event.part)
+        elif isinstance(event, PartChanged):
+            return self._take_part(event.part_id, event.message_id, event.part)
+        elif event.field == "text" and event.delta:
+            return self._take_delta(event)
+        return []
 
     def _take_delta(self, event: PartDelta) -> list[Change]:
-        if event.field != "text":
-            return []
         part = self.parts.get(event.part_id)
         if part is None:
-            # Its part, which says whether this is text or reasoning, is still to come.
-            self._early[event.part_id] = self._early.get(event.part_id, "") + event.delta
+            self._take_early(event)
             return []
-        part.text += event.delta
+        if part.ended or part.type not in STREAMED:
+            return []
+        part.grow(event.delta)
         return [Change(part, event.delta)]
 
+    def _take_early(self, event: PartDelta) -> None:
+        """Its part, which says whether this is text or reasoning, is still to come."""
+        characters, parts = _MOST_EARLY
+        self._early_characters += len(event.delta)
+        if self._early_characters > characters or len(self._early) > parts:
+            self._early.clear()
+            self._early_characters = 0
+            return
+        part = self._early.setdefault(event.part_id, Part(event.part_id, event.message_id, ""))
+        part.grow(event.delta)
+
+    def _take_parts(self, message_id: str, parts: Iterable[Json]) -> list[Change]:
+        """All that is stored of a message, in order."""
+        changes: list[Change] = []
+        earlier: list[Part] = []
+        for found in parts:
+            part_id = said(found.get("id"))
+            if found.get("type") == "step-start":
+                changes += self._begin_step(part_id, earlier)
+            else:
+                changes += self._take_part(part_id, message_id, found)
+                earlier += [self.parts[part_id]] if part_id in self.parts else []
+        return changes
+
     def _take_part(self, part_id: str, message_id: str, found: Json) -> list[Change]:
-        kind = str(found.get("type") or "")
-        if kind in _BOOKKEEPING:
+        kind = found.get("type")
+        if kind in BOOKKEEPING:
+            parts = (part for part in self.parts.values() if part.message_id == message_id)
+            return self._begin_step(part_id, parts) if kind == "step-start" else []
+        if part_id not in self.parts:
+            self.parts[part_id] = self._first(part_id, message_id)
+        part = self.parts[part_id]
+        change = part.take(found)
+        if change is None:
             return []
-        known = self.parts.get(part_id)
-        before = replace(known) if known is not None else None
-        part = self.parts.setdefault(part_id, Part(part_id, message_id, kind))
-        part.type = kind
-        if kind in _STREAMED:
-            # A part that is told empty says nothing of the deltas that came before it.
-            part.text = str(found.get("text") or "") or part.text or self._early.pop(part_id, "")
-        elif kind == "tool":
-            _take_tool(part, found)
-        else:
-            part.data = {key: value for key, value in found.items() if key not in _ENVELOPE}
-        if part == before:
+        self._agents.link(part)
+        if part.tool == _TODOS and part.status == "completed":
+            return [change, *self._take_todos((part.metadata or {}).get("todos"))]
+        return [change]
+
+    def _first(self, part_id: str, message_id: str) -> Part:
+        early = self._early.pop(part_id, None)
+        if early is None:
+            return Part(part_id, message_id, "")
+        self._early_characters -= len(early.text)
+        return early
+
+    def _begin_step(self, part_id: str, parts: Iterable[Part]) -> list[Change]:
+        """The model is asked again: what it had not finished saying in this message is said anew, in new parts.
+
+        The server keeps those parts, empty.
+        """
+        if part_id in self._steps:
             return []
-        heard = before.text if before is not None else ""
-        return [Change(part, part.text.removeprefix(heard) if part.text.startswith(heard) else "")]
+        self._steps.add(part_id)
+        changes: list[Change] = []
+        for part in parts:
+            if part.type in STREAMED and not part.ended:
+                spoke, part.text, part.ended = part.speaks, "", True
+                changes += [Change(part)] if spoke else []
+        return changes
 
+    def _take_todos(self, found: Any) -> list[Change]:
+        if not isinstance(found, list | tuple):
+            return []
+        todos = tuple(plain(todo) for todo in found if isinstance(todo, Mapping))
+        if todos == self.todos:
+            return []
+        self.todos = todos
+        return [Change(self._todo_list())]
 
-_ENVELOPE = ("id", "messageID", "sessionID", "type")
-
-
-def _take_tool(part: Part, found: Json) -> None:
-    state = found.get("state")
-    state = state if isinstance(state, Mapping) else {}
-    part.tool = found.get("tool") or part.tool
-    part.call_id = found.get("callID") or part.call_id
-    part.status = state.get("status") or part.status
-    # An update tells what is new; what it leaves out stands.
-    part.input = state.get("input") or part.input
-    part.title = state.get("title") or part.title
-    part.output = state.get("output") or part.output
-    part.error = state.get("error") or part.error
-    part.metadata = state.get("metadata") or part.metadata
+    def _todo_list(self) -> Part:
+        data = {"todos": list(self.todos)}
+        return Part(f"{self.prompt_id}-todos", self.prompt_id, "todos", data=data)

@@ -243,6 +243,10 @@ class Api(AskCalls):
         """One stored message; NotFoundError where there is none, SessionNotFoundError without the session."""
         return await self._parsed(answers.parse_message, routes.message(session_id, message_id))
 
+    async def todos(self, session_id: str) -> Sequence[Mapping[str, Any]]:
+        """The agent's todo list as it is now, each as `{content, status, priority}`; empty if it made none."""
+        return await self._parsed(answers.parse_todos, routes.todos(session_id))
+
     async def prompt(
         self,
         session_id: str,

@@ -74,6 +74,7 @@ class Client:
     unrevert = blocking(Api.unrevert)
     messages = blocking_iterator(Api.messages)
     message = blocking(Api.message)
+    todos = blocking(Api.todos)
     prompt = blocking(Api.prompt)
     pending_permissions = blocking(Api.pending_permissions)
     answer_permission = blocking(Api.answer_permission)

@@ -5,11 +5,12 @@ A shape that is none of these raises KeyError, TypeError, AttributeError or Valu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from opencode_sessions.protocol import events
 from opencode_sessions.protocol.events import StoredMessage
+from opencode_sessions.protocol.plain import plain, said
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
 
 Json = Mapping[str, Any]
@@ -42,13 +43,18 @@ def parse_session(body: Json) -> SessionInfo:
 
 def parse_message(body: Json) -> Message:
     """A stored message."""
-    return Message(parse_envelope(body["info"]), tuple(body.get("parts") or ()))
+    return Message(parse_envelope(body["info"]), objects(body.get("parts") or ()))
+
+
+def parse_todos(body: Sequence[Json]) -> tuple[Json, ...]:
+    """A session's todo list, each as `{content, status, priority}`."""
+    return objects(body)
 
 
 def parse_status(status: Json, **base: Any) -> events.SessionStatus:
     """One entry of `/session/status`, or what `session.status` says."""
     return events.SessionStatus(
-        status=status["type"],
+        status=text(status["type"]),
         attempt=status.get("attempt"),
         message=status.get("message"),
         next=status.get("next"),
@@ -84,7 +90,7 @@ def parse_questions(body: Sequence[Json]) -> list[events.QuestionAsked]:
 def parse_permission(p: Json, **base: Any) -> events.PermissionAsked:
     """A pending permission request, or what `permission.asked` says."""
     return events.PermissionAsked(
-        permission=p["permission"],
+        permission=text(p["permission"]),
         patterns=tuple(p.get("patterns") or ()),
         metadata=p.get("metadata") or {},
         **(_ask(p) | base),
@@ -99,10 +105,10 @@ def parse_question(p: Json, **base: Any) -> events.QuestionAsked:
 def _ask(p: Json) -> dict[str, Any]:
     tool = p.get("tool") or {}
     return {
-        "session_id": p["sessionID"],
-        "request_id": p["id"],
-        "call_id": tool.get("callID"),
-        "message_id": tool.get("messageID"),
+        "session_id": text(p["sessionID"]),
+        "request_id": text(p["id"]),
+        "call_id": optional(tool.get("callID")),
+        "message_id": optional(tool.get("messageID")),
     }
 
 
@@ -111,34 +117,65 @@ def parse_envelope(info: Json) -> StoredMessage:
     tokens = info.get("tokens") or {}
     cache = tokens.get("cache") or {}
     return StoredMessage(
-        id=info["id"],
-        session_id=info["sessionID"],
-        role=info.get("role") or "",
-        parent_id=info.get("parentID"),
+        id=text(info["id"]),
+        session_id=text(info["sessionID"]),
+        role=said(info.get("role")),
+        parent_id=optional(info.get("parentID")),
         completed=(info.get("time") or {}).get("completed") is not None,
-        finish=info.get("finish"),
+        finish=optional(info.get("finish")),
         error=None if info.get("error") is None else flat_error(info["error"]),
-        cost=float(info.get("cost") or 0),
+        cost=_number(info.get("cost")),
         tokens={
-            "input": int(tokens.get("input") or 0),
-            "output": int(tokens.get("output") or 0),
-            "reasoning": int(tokens.get("reasoning") or 0),
-            "cache_read": int(cache.get("read") or 0),
-            "cache_write": int(cache.get("write") or 0),
+            "input": int(_number(tokens.get("input"))),
+            "output": int(_number(tokens.get("output"))),
+            "reasoning": int(_number(tokens.get("reasoning"))),
+            "cache_read": int(_number(cache.get("read"))),
+            "cache_write": int(_number(cache.get("write"))),
         },
+        structured=plain(info.get("structured")),
     )
 
 
 def flat_error(error: Any) -> dict[str, Any]:
     """`{name, data: {message, statusCode, isRetryable}}` as one flat object."""
     if not isinstance(error, Mapping):
-        return {"name": "UnknownError", "message": str(error)}
+        return {"name": "UnknownError", "message": str(plain(error))}
     data = error.get("data")
     data = data if isinstance(data, Mapping) else {}
     found = {
-        "name": error.get("name") or error.get("_tag") or "UnknownError",
-        "message": data.get("message") or error.get("message") or "",
-        "status": data.get("statusCode"),
-        "retryable": data.get("isRetryable"),
+        "name": said(error.get("name")) or said(error.get("_tag")) or "UnknownError",
+        "message": said(data.get("message")) or said(error.get("message")),
+        "status": plain(data.get("statusCode")),
+        "retryable": plain(data.get("isRetryable")),
     }
     return {key: value for key, value in found.items() if value is not None}
+
+
+def text(value: Any) -> str:
+    """A string; anything else is a TypeError."""
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} where a string belongs")
+    return value
+
+
+def optional(value: Any) -> str | None:
+    """A string or nothing; anything else is a TypeError."""
+    return None if value is None else text(value)
+
+
+def objects(values: Iterable[Any]) -> tuple[Json, ...]:
+    """JSON objects; anything else among them is a TypeError."""
+    found = tuple(values)
+    if not all(isinstance(value, Mapping) for value in found):
+        raise TypeError("something else where a JSON object belongs")
+    return found
+
+
+def _number(value: Any) -> float:
+    """A number, 0 where there is none, or one that nobody can count with."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _UNCOUNTABLE:
+        return 0.0
+    return float(value)
+
+
+_UNCOUNTABLE = 2**53

@@ -7,7 +7,9 @@ from typing import Any
 
 from opencode_sessions.protocol import events
 from opencode_sessions.protocol.events import Event
+from opencode_sessions.protocol.plain import said
 from opencode_sessions.wire.v1 import answers
+from opencode_sessions.wire.v1.answers import objects, optional, text
 
 __all__ = ["is_repetition", "parse_event"]
 
@@ -31,14 +33,14 @@ def parse_event(frame: Any) -> Event:
     kind = payload.get("type") if isinstance(payload, Mapping) else None
     properties = payload.get("properties") if isinstance(payload, Mapping) else None
     if not isinstance(kind, str) or not isinstance(properties, Mapping):
-        return events.Unknown(kind=str(kind or ""), properties=frame)
+        return events.Unknown(kind=said(kind), properties=frame)
     directory = frame.get("directory") if isinstance(frame.get("directory"), str) else None
     session_id = properties.get("sessionID") if isinstance(properties.get("sessionID"), str) else None
     parser = _PARSERS.get(kind)
     if parser is not None:
         try:
             return parser(properties, {"session_id": session_id, "directory": directory})
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
             pass  # a shape that this release does not know: passed through below
     return events.Unknown(kind=kind, properties=properties, session_id=session_id, directory=directory)
 
@@ -46,21 +48,24 @@ def parse_event(frame: Any) -> Event:
 def _session_changed(p: Json, base: dict[str, Any], *, created: bool) -> Event:
     info = p["info"]
     return events.SessionChanged(
-        created=created, parent_id=info.get("parentID"), title=info.get("title"), **base
+        created=created,
+        parent_id=optional(info.get("parentID")),
+        title=optional(info.get("title")),
+        **base,
     )
 
 
 def _part_changed(p: Json, base: dict[str, Any]) -> Event:
-    part = p["part"]
-    return events.PartChanged(part_id=part["id"], message_id=part["messageID"], part=part, **base)
+    (part,) = objects([p["part"]])
+    return events.PartChanged(part_id=text(part["id"]), message_id=text(part["messageID"]), part=part, **base)
 
 
 def _part_delta(p: Json, base: dict[str, Any]) -> Event:
     return events.PartDelta(
-        part_id=p["partID"],
-        message_id=p["messageID"],
-        field=p["field"],
-        delta=p["delta"],
+        part_id=text(p["partID"]),
+        message_id=text(p["messageID"]),
+        field=text(p["field"]),
+        delta=text(p["delta"]),
         **base,
     )
 
@@ -77,24 +82,24 @@ _PARSERS: dict[str, Callable[[Json, dict[str, Any]], Event]] = {
     "message.updated": lambda p, base: events.MessageChanged(
         message=answers.parse_envelope(p["info"]), **base
     ),
-    "message.removed": lambda p, base: events.MessageRemoved(message_id=p["messageID"], **base),
+    "message.removed": lambda p, base: events.MessageRemoved(message_id=text(p["messageID"]), **base),
     "message.part.updated": _part_changed,
     "message.part.delta": _part_delta,
     "message.part.removed": lambda p, base: events.PartRemoved(
-        part_id=p["partID"], message_id=p["messageID"], **base
+        part_id=text(p["partID"]), message_id=text(p["messageID"]), **base
     ),
     "permission.asked": lambda p, base: answers.parse_permission(p, **base),
     "permission.replied": lambda p, base: events.PermissionReplied(
-        request_id=p.get("requestID") or p["permissionID"],
-        reply=p.get("reply") or p["response"],
+        request_id=text(p.get("requestID") or p["permissionID"]),
+        reply=text(p.get("reply") or p["response"]),
         **base,
     ),
     "question.asked": lambda p, base: answers.parse_question(p, **base),
     "question.replied": lambda p, base: events.QuestionReplied(
-        request_id=p["requestID"], answers=tuple(tuple(labels) for labels in p["answers"]), **base
+        request_id=text(p["requestID"]), answers=tuple(tuple(labels) for labels in p["answers"]), **base
     ),
     "question.rejected": lambda p, base: events.QuestionReplied(
-        request_id=p["requestID"], answers=None, **base
+        request_id=text(p["requestID"]), answers=None, **base
     ),
-    "todo.updated": lambda p, base: events.TodosChanged(todos=tuple(p["todos"]), **base),
+    "todo.updated": lambda p, base: events.TodosChanged(todos=answers.parse_todos(p["todos"]), **base),
 }

@@ -113,6 +113,11 @@ def message(session_id: str, message_id: str) -> Request:
     return _on(session_id, "GET", f"/message/{quote(message_id, safe='')}", repeatable=True)
 
 
+def todos(session_id: str) -> Request:
+    """The agent's todo list as it is; stored, so that it survives a restart."""
+    return _on(session_id, "GET", "/todo", repeatable=True)
+
+
 def prompt(
     session_id: str,
     *,

@@ -1,0 +1,55 @@
+"""Which messages answer a prompt.
+
+Those whose parent it is. But when the server compacts the conversation by itself, it goes on under a user message
+of its own: after one that says `compaction`, whose answer is the summary, the next answer has that one for a parent.
+
+    prompt ← answer, answer …   compaction ← summary   (the server's own) ← answer, answer …
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from opencode_sessions.protocol.events import StoredMessage
+from opencode_sessions.protocol.values import Message
+
+__all__ = ["Lineage"]
+
+
+class Lineage:
+    """Told of messages in their order, from the prompt on, it says which are its answer."""
+
+    def __init__(self, prompt_id: str) -> None:
+        self._prompts = {prompt_id}
+        self._compactions: set[str] = set()  # those that were seen: each is told of again when it is done
+        self._compaction: str | None = None  # the newest, until the answer goes on
+        self._summarised = False
+
+    def part(self, message_id: str, part: Mapping[str, Any]) -> None:
+        """Notice where the server compacts the conversation."""
+        if part.get("type") == "compaction" and part.get("auto") and message_id not in self._compactions:
+            self._compactions.add(message_id)
+            self._compaction, self._summarised = message_id, False
+
+    def owns(self, message: StoredMessage) -> bool:
+        """Is this a part of the answer? The summary is not, though it tells that the answer goes on."""
+        if message.role != "assistant" or message.parent_id is None:
+            return False
+        if message.parent_id == self._compaction:
+            self._summarised = message.completed and message.error is None
+            return False
+        if message.parent_id not in self._prompts and self._summarised:
+            self._prompts.add(message.parent_id)
+            self._compaction, self._summarised = None, False
+        return message.parent_id in self._prompts
+
+    def exchange(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Those of the answer, and those that tell how it goes on after a compaction."""
+        for message in messages:
+            for part in message.parts:
+                self.part(message.info.id, part)
+            compaction = self._compaction
+            goes_on = compaction is not None and compaction in (message.info.id, message.info.parent_id)
+            if self.owns(message.info) or goes_on:
+                yield message
