@@ -3,6 +3,7 @@
 #
 #   ARGS      what is passed on, as in: make test ARGS='tests/unit -x'
 #   PYTHON    the Python to make .venv with; by default the newest on PATH, 3.11 or later
+#   SEED, ROUNDS    of make chaos: a seed to replay, and how many rounds
 #   OPENCODE_BIN    an OpenCode server to use; by default the one that package.json pins, installed on demand
 
 VENV := .venv
@@ -17,7 +18,7 @@ export OPENCODE_BIN ?= $(CURDIR)/$(PINNED)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo chat test lint bench
+.PHONY: help demo chat test chaos lint bench
 
 help:  ## list these
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
@@ -30,6 +31,9 @@ chat: $(STATE)/package $(SERVER)  ## talk to an agent in the terminal, with a sc
 
 test: $(STATE)/dev $(SERVER)  ## run the tests, on the real server
 	@$(BIN)/pytest $(ARGS)
+
+chaos: $(STATE)/dev $(SERVER)  ## run turns while everything dies; SEED and ROUNDS choose what and how long
+	@PYTHONPATH=tests:tests/fixtures $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
 lint: $(STATE)/dev  ## check style, formatting, types and the order of the floors
 	@$(BIN)/ruff check .

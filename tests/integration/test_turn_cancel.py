@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 
+import httpx2
 import pytest
 
-from opencode_sessions import IN_THE_ROW, Observer, Session, Turn, allow, ask, errors
+from opencode_sessions import IN_THE_ROW, Client, Observer, Session, Turn, allow, ask, errors
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
 
@@ -94,6 +95,40 @@ def test_a_cancel_rejects_what_the_agent_asks(client, record):
     assert results[0].status is TurnStatus.CANCELLED
     assert message.state.asks == ()
     assert client.pending_asks(record.opencode_session_id) == []
+
+
+def test_the_next_turn_does_not_wait_for_the_lease_of_one_that_was_cancelled(client, record):
+    first = MemoryMessage(SLOW)
+    thread, _ = running(turn_of(first, record, client))
+    until(lambda: first.state.content)
+    turn_of(first, record, client).cancel()
+    thread.join(30)
+    assert turn_of(MemoryMessage("now me"), record, client).run().status is TurnStatus.COMPLETED
+
+
+def test_an_abort_that_is_sent_again_does_not_stop_the_turn_that_comes_next(server, client, record):
+    first, second = MemoryMessage(SLOW), MemoryMessage(SLOW)
+    thread, _ = running(turn_of(first, record, client))
+    until(lambda: first.state.content)
+    first.row["opencode_turn_epoch"] += 1  # its runner is dead, and so is its claim
+    record.turn = None
+    followers = []
+
+    class LosingOneAnswer(httpx2.HTTPTransport):
+        def handle_request(self, request):
+            answer = super().handle_request(request)
+            if request.url.path.endswith("/abort") and not followers:
+                followers.append(running(turn_of(second, record, client, when_busy="wait")))
+                time.sleep(1)
+                raise httpx2.ReadError("the answer is lost")
+            return answer
+
+    with Client(server.url, password=server.password, transport=LosingOneAnswer()) as elsewhere:
+        assert turn_of(first, record, elsewhere).cancel()
+    ((follower, results),) = followers
+    thread.join(30)
+    follower.join(30)
+    assert (results[0].status, results[0].error) == (TurnStatus.COMPLETED, None)
 
 
 def test_the_second_turn_of_a_record_cancels_the_first_if_it_says_so(client, record):

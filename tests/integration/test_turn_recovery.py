@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from opencode_sessions import Client, Deadlines, Observer, Session, Turn, allow, errors
+from opencode_sessions import Client, Deadlines, Observer, Session, Timeouts, Turn, allow, errors
 from opencode_sessions.services.driver import TurnDriver
+from opencode_sessions.services.exchange import is_newest
 from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
 
@@ -140,6 +141,39 @@ def test_what_was_overtaken_by_another_prompt_is_not_sent_again(own_server, reco
         result = turn_of(message, record, client).run()
         assert (result.status, result.error["name"]) == (TurnStatus.FAILED, "Overtaken")
         assert len(user_messages(client, result.session_id)) == 2
+
+
+def test_a_server_that_goes_away_once_more_before_the_prompt_is_sent_again_does_not_fail_the_turn(
+    own_server, record, monkeypatch
+):
+    server = own_server()
+    looks = []
+
+    async def is_newest_now(*ids):
+        looks.append(ids)
+        if len(looks) == 1:
+            raise errors.ConnectionLostError("gone once more")
+        return await is_newest(*ids)
+
+    monkeypatch.setattr("opencode_sessions.services.running.is_newest", is_newest_now)
+    # What is asked of a server that is still starting can hang.
+    with Client(server.url, password=server.password, timeouts=Timeouts(read=3.0)) as client:
+        message = MemoryMessage(SLOW.replace("0.15", "0.5"))
+        results = []
+        deadlines = Deadlines(look=0.5)
+        runner = threading.Thread(
+            target=lambda: results.append(turn_of(message, record, client, deadlines=deadlines).run())
+        )
+        runner.start()
+        while not message.state.content:
+            time.sleep(0.02)
+        server.kill()
+        server.restart()
+        runner.join(60)
+        assert results[0].error is None
+        assert (results[0].status, results[0].content) == (TurnStatus.COMPLETED, SAID)
+        assert len(looks) == 2
+        assert len(user_messages(client, results[0].session_id)) == 1
 
 
 def test_a_prompt_of_a_session_that_is_gone_gets_a_new_id_in_a_fresh_one(client, record, monkeypatch):

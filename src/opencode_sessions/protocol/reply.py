@@ -196,7 +196,9 @@ class Reply:
             return []
         known, self.parts, self.messages = self.parts, stored.parts, stored.messages
         changes = [
-            change for part in self.parts.values() if (change := self._replace(known.get(part.id), part))
+            change
+            for part in self.parts.values()
+            if (change := self._replace(known.get(part.id), part, stored.messages))
         ]
         self._lineage = stored._lineage  # noqa: SLF001 - one of its own
         self.error = stored.error if stored.final else stored.error or self.error
@@ -211,13 +213,16 @@ class Reply:
         place = next((index for index, message in enumerate(listed) if message.info.id == self.prompt_id), -1)
         return listed[place + 1 :]
 
-    def _replace(self, known: Part | None, part: Part) -> Change | None:
+    def _replace(self, known: Part | None, part: Part, messages: Iterable[str]) -> Change | None:
         heard = ""
+        broke_off = part.message_id == list(messages)[-1] and not (part.ended or part.text)
         if known is not None:
             heard = known.text
             part.progress = known.progress
-            if not (part.ended or part.text):
-                part.text = heard  # a turn that broke off: of an open part only the deltas told
+            if broke_off:
+                part.text = (
+                    heard  # of an open part only the deltas told; had the turn gone on, it was said anew
+                )
         self._agents.link(part)
         if part == known:
             return None

@@ -54,20 +54,13 @@ class TurnDriver:
         plan = self._plan
         plan.store.check()
         plan.lifecycle.store.check()
-        limits = plan.deadlines
-        claim = TurnClaim(
-            plan.lifecycle,
-            plan.store.key,
-            when_busy=self._when_busy,
-            patience=limits.queue,
-            lease=limits.lease,
-        )
+        claim = self._claim()
         row = await self._when_free(wire, claim)
         if row.status.terminal:
             return self._plan.result(row)
         await claim.take(wire)
-        if not await plan.store.take(row, limits.lease):
-            return await self._overtaken()  # by another runner of this turn, whose claim it is now
+        if not await plan.store.take(row, plan.deadlines.lease):
+            return await self._overtaken(claim)
         run = Run(plan, wire, claim, replace(row, status=TurnStatus.STREAMING, epoch=row.epoch + 1))
         try:
             return await run.run()
@@ -89,7 +82,16 @@ class TurnDriver:
         else:
             raise OpencodeError(f"{store.key} changed {_ATTEMPTS} times while its turn was being cancelled")
         row = replace(row, status=TurnStatus.CANCELLED, epoch=row.epoch + 1, asks=(), error=error)
-        store.remember(await self._stopped(wire, replace(row, revision=row.revision + 1)))
+        claim = self._claim()
+        try:
+            # Nobody else's prompt is to be there when the abort arrives, perhaps late, or for the second time.
+            await claim.keep()
+        except Exception as swallowed:  # noqa: BLE001 - the row is cancelled: the rest is a courtesy
+            self._plan.lifecycle.swallow("claim", row.session_id, swallowed)
+        try:
+            store.remember(await self._stopped(wire, replace(row, revision=row.revision + 1)))
+        finally:
+            await claim.release()
         return True
 
     async def answer(self, wire: TurnWire, ask_id: str, answer: Answer) -> None:
@@ -117,9 +119,21 @@ class TurnDriver:
         await claim.until_free(wire, busy_with)
         return row
 
-    async def _overtaken(self) -> TurnResult:
+    def _claim(self) -> TurnClaim:
+        limits = self._plan.deadlines
+        return TurnClaim(
+            self._plan.lifecycle,
+            self._plan.store.key,
+            when_busy=self._when_busy,
+            patience=limits.queue,
+            lease=limits.lease,
+        )
+
+    async def _overtaken(self, claim: TurnClaim) -> TurnResult:
+        """Another runner of this turn has it, whose claim it is now; or it has ended, and nobody needs the claim."""
         row = await self._plan.store.load()
         if row.status.terminal:
+            await claim.release()
             return self._plan.result(row)
         key = self._plan.store.key
         raise TurnTakenError(f"the turn of {key} was taken by another runner", message_key=key)

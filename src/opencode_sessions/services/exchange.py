@@ -5,10 +5,11 @@ They are read newest first, so that what is read does not grow with the conversa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
-from opencode_sessions.errors import NotFoundError, SessionNotFoundError
+from opencode_sessions.errors import BadRequestError, NotFoundError, SessionNotFoundError
+from opencode_sessions.protocol.lineage import Lineage
 from opencode_sessions.protocol.values import Message
 from opencode_sessions.services.ports import ExchangeWire
 
@@ -29,44 +30,51 @@ async def is_stored(wire: ExchangeWire, session_id: str, prompt_id: str) -> bool
         raise
     except NotFoundError:
         return False
+    except BadRequestError:
+        return True  # it had a `format`: such a message is stored, and cannot be read (1.18.33)
     return True
 
 
 async def read_exchange(wire: ExchangeWire, session_id: str, prompt_id: str) -> list[Message]:
-    """The assistant's messages that answer this prompt, oldest first; none if it has not arrived."""
-    later = await _since(wire, session_id, prompt_id)
-    own = _own_prompts(later, prompt_id)
-    return [
-        replace(message, info=replace(message.info, parent_id=prompt_id))
-        for message in later
-        if message.info.role != "user" and message.info.parent_id in own
-    ]
+    """The messages that answer this prompt, oldest first; none if it has not arrived.
+
+    Where the server compacted the conversation on the way, the messages by which it did so are among them: a
+    `Reply` knows by them that the answer goes on.
+    """
+    return list(Lineage(prompt_id).exchange(await _later(wire, session_id, prompt_id)))
 
 
 async def is_newest(wire: ExchangeWire, session_id: str, prompt_id: str) -> bool:
-    """Is a prompt that has arrived still the newest one in its session?"""
-    later = await _since(wire, session_id, prompt_id)
-    own = _own_prompts(later, prompt_id)
-    return all(message.info.id in own for message in later if message.info.role == "user")
+    """Did no other prompt come after one that has arrived? Those of the server, as it compacts, do not count."""
+    compacting = False
+    for message in await _later(wire, session_id, prompt_id):
+        if message.info.role == "user":
+            own, compacting = compacting, any(part.get("type") == "compaction" for part in message.parts)
+            if not (own or compacting):
+                return False
+    return True
 
 
-async def _since(wire: ExchangeWire, session_id: str, prompt_id: str) -> list[Message]:
+async def _later(wire: ExchangeWire, session_id: str, prompt_id: str) -> list[Message]:
     """What came after the prompt, oldest first."""
-    later: list[Message] = []
-    async for message in wire.messages(session_id, page_size=_PAGE):
-        if message.info.id == prompt_id:
-            break
-        later.append(message)
+    try:
+        later = [message async for message in _after(prompt_id, wire.messages(session_id, page_size=_PAGE))]
+    except BadRequestError:
+        later = await _one_by_one(wire, session_id, prompt_id)
     return later[::-1]
 
 
-def _own_prompts(later: Sequence[Message], prompt_id: str) -> set[str]:
-    """When the server compacts the conversation by itself, it goes on under user messages of its own."""
-    own, compacted = {prompt_id}, False
-    for message in later:
-        if message.info.role == "user":
-            compacting = any(part.get("type") == "compaction" and part.get("auto") for part in message.parts)
-            if compacted:
-                own.add(message.info.id)
-            compacted = compacting
-    return own
+async def _after(prompt_id: str, messages: AsyncIterator[Message]) -> AsyncIterator[Message]:
+    async for message in messages:
+        if message.info.id == prompt_id:
+            return
+        yield message
+
+
+async def _one_by_one(wire: ExchangeWire, session_id: str, prompt_id: str) -> list[Message]:
+    """A prompt with a `format` is stored so that no page with it can be read (1.18.33): go up to it in small steps."""
+    later: list[Message] = []
+    with suppress(BadRequestError):
+        async for message in _after(prompt_id, wire.messages(session_id, page_size=1)):
+            later.append(message)  # noqa: PERF401 - what was read before the error counts
+    return later

@@ -40,14 +40,12 @@ _PASSING = (ServerUnreachableError, ConnectionLostError, RequestTimedOutError, S
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """What a look found that ends the following.
+    """What a look found that ends the following; the reply is as the server has stored it.
 
     Attributes:
-        reply: As the server has stored it.
         stalled: Nobody works on it, though it is not final.
     """
 
-    reply: Reply
     stalled: bool = False
 
 
@@ -88,6 +86,7 @@ class Follower:
         self._looked = self._stored = clock.monotonic()
         self._unstored = False
         self._unreadable_since: float | None = None
+        self._directory: str | None = None
         self.first_token: float | None = None
 
     async def follow(self, events: Events) -> Over:
@@ -109,18 +108,23 @@ class Follower:
         """Read the state, asks included; None if it goes on. A passing failure is for the next look."""
         try:
             for pause in (*_SETTLE, None):
-                stored = await self._read()
-                busy = not (stored.final and stored.error is None) and await self._busy()
+                messages = await self._exchange()
+                stored = Reply.of(self.reply.session_id, self.reply.prompt_id, messages)
+                self._watch.begun |= bool(stored.messages)
+                busy = await self._busy()
                 self._unreadable_since = None
                 if stored.final and not busy:
-                    return Over(stored)
+                    self._tell(self.reply.settle(messages))
+                    return Over()
+                self._tell(self.reply.absorb(messages))
                 if busy:
                     await self._look_for_asks()
                     return None
                 if self._only_just_sent(stored):
                     return None
                 if pause is None:
-                    return Over(stored, stalled=True)
+                    self._tell(self.reply.settle(messages))
+                    return Over(stalled=True)
                 # An idle can come before the last write: give it a moment.
                 await self._clock.sleep(pause)
         except _PASSING as error:
@@ -170,17 +174,18 @@ class Follower:
         for change in changes:
             self._observer.tell(lambda observer, change=change: observer.changed(change, self.reply))  # type: ignore[misc]  # mypy cannot infer a default's type
 
-    async def _read(self) -> Reply:
-        messages: list[Message] = []
-        if self.reply.messages or await is_stored(self._wire, self.reply.session_id, self.reply.prompt_id):
-            messages = await read_exchange(self._wire, self.reply.session_id, self.reply.prompt_id)
-        self._tell(self.reply.absorb(messages))
-        if self.reply.messages:
-            self._watch.begun = True
-        return Reply.of(self.reply.session_id, self.reply.prompt_id, messages)
+    async def _exchange(self) -> list[Message]:
+        ids = (self.reply.session_id, self.reply.prompt_id)
+        # What is read must not grow with the conversation, as it would to the end for a prompt that is not there.
+        if not self.reply.messages and not await is_stored(self._wire, *ids):
+            return []
+        return await read_exchange(self._wire, *ids)
 
     async def _busy(self) -> bool:
-        return await self._wire.busy(self.reply.session_id)
+        """The answer can be final, and the server go on: it compacts the conversation, and continues."""
+        if self._directory is None:
+            self._directory = (await self._wire.get(self.reply.session_id)).directory
+        return await self._wire.busy(self.reply.session_id, directory=self._directory)
 
     async def _look_for_asks(self) -> None:
         try:

@@ -95,7 +95,7 @@ def snapshot(reply: Reply, seen: MessageState, status: TurnStatus = TurnStatus.S
         session_id=reply.session_id,
         prompt_id=reply.prompt_id,
         content=storable(reply.text),
-        parts=storable(reply.to_json()),
+        parts=storable(_parts(reply)),
         asks=(),
         error=storable(reply.error) if status is TurnStatus.FAILED else None,
         cost=reply.cost,
@@ -142,7 +142,7 @@ def _why(reply: Reply, failure: OpencodeError | None) -> Mapping[str, Any] | Non
     if reply.error is not None:
         return reply.error
     if reply.final:
-        empty = not reply.text and not reply.tools
+        empty = not reply.text and not reply.tools and reply.structured is None
         return {"name": "EmptyAnswer", "message": "the model answered nothing"} if empty else None
     if reply.last is None:
         return {"name": "NoAnswer", "message": "the session went idle without answering the prompt"}
@@ -150,6 +150,13 @@ def _why(reply: Reply, failure: OpencodeError | None) -> Mapping[str, Any] | Non
         said = "the agent stopped after a tool call: a permission or a question was rejected"
         return {"name": "Stopped", "message": said}
     return {"name": "Abandoned", "message": "the server stopped in the middle of the answer"}
+
+
+def _parts(reply: Reply) -> list[dict[str, Any]]:
+    parts = reply.to_json()
+    if reply.structured is not None:
+        parts.append({"type": "structured", "data": reply.structured})
+    return parts
 
 
 def _structured(state: MessageState) -> Any:

@@ -10,6 +10,7 @@ from opencode_sessions.errors import (
     ConnectionLostError,
     OpencodeError,
     RequestTimedOutError,
+    ServerError,
     ServerUnreachableError,
     SessionNotFoundError,
     StaleSessionError,
@@ -218,13 +219,14 @@ class Run:
             else:
                 over = await self._follower.look()
             over = over or await self._follower.follow(self._events)
-            if over.stalled and sends < _SENDS and await self._may_resume(over.reply):
+            if not over.stalled or sends >= _SENDS:
+                return
+            try:
+                if not await self._may_resume():
+                    return
                 must_send = True
-                continue
-            if over.stalled:
-                over.reply.error = over.reply.error or self._reply.error
-            self._follower.reply = over.reply
-            return
+            except (*_UNACKNOWLEDGED, ServerError):
+                must_send = False  # it went away again: the next look waits for it
 
     async def _send(self) -> None:
         """Send the prompt; where the session turns out to be gone, in a fresh one."""
@@ -263,9 +265,9 @@ class Run:
         _log.info("the prompt of %s was sent", self._key, extra=self._facts)
         return True
 
-    async def _may_resume(self, stored: Reply) -> bool:
+    async def _may_resume(self) -> bool:
         """Nobody works on the prompt. Is it to be sent again, and can that not run a second turn?"""
-        if self._reply.error is not None or was_aborted(stored) or was_rejected(stored):
+        if self._reply.error is not None or was_aborted(self._reply) or was_rejected(self._reply):
             return False
         ids = (self._reply.session_id, self._reply.prompt_id)
         if await is_stored(self._wire, *ids) and not await is_newest(self._wire, *ids):

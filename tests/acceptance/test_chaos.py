@@ -1,0 +1,132 @@
+"""A short round of chaos keeps every promise, and one that is broken is seen. `make chaos` is the long run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session as Database
+
+SEED = 361
+
+
+@pytest.fixture(scope="module")
+def chaos():
+    """The harness, which is a program of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1])
+        from chaos import checks, crew, host, plan, round, stage  # noqa: A004, PLC0415  # not on the path before
+
+        yield SimpleNamespace(
+            check=checks.check,
+            Crew=crew.Crew,
+            Message=host.Message,
+            Plan=plan.Plan,
+            Size=plan.Size,
+            Round=round.Round,
+            Stage=stage.Stage,
+        )
+
+
+@pytest.fixture(scope="module")
+def ended(chaos):
+    """A round that is over, on a stage that still stands."""
+    plan = chaos.Plan.of(SEED, 0, chaos.Size(records=4, messages=2, workers=2, seconds=6.0))
+    with chaos.Stage(SEED) as stage, chaos.Crew() as crew:
+        round_ = chaos.Round(plan, stage, crew)
+        yield SimpleNamespace(stage=stage, keys=round_.keys, outcome=round_.run(), plan=plan)
+
+
+@pytest.fixture
+def rewritten(chaos, ended):
+    """Call it to write into the row of a completed turn; in the end the row is as it was."""
+    undo = []
+
+    def write(key, **values):
+        with ended.stage.engines[key[0]].begin() as connection:
+            table = chaos.Message.__table__
+            row = connection.execute(table.select().where(table.c.id == key[1])).mappings().one()
+            undo.append((key, {name: row[name] for name in values}))
+            connection.execute(update(table).where(table.c.id == key[1]).values(values))
+
+    yield write
+    for key, values in undo[:]:
+        write(key, **values)
+
+
+def test_whatever_dies_every_prompt_is_there_once_and_every_answer_is_in_its_row(ended):
+    assert ended.outcome.violations == []
+    assert sum(ended.outcome.turns.values()) == len(ended.plan.asked)
+    assert ended.outcome.turns["completed"]
+    assert {fault.lane for _, fault in ended.outcome.faults} >= {"server", "wire", "rows", "database"}
+
+
+def test_equal_seeds_plan_equal_rounds_and_others_do_not(chaos, ended):
+    again = chaos.Plan.of(SEED, 0, ended.plan.size)
+    assert again == ended.plan
+    assert chaos.Plan.of(SEED, 1, ended.plan.size).faults != again.faults
+    without = chaos.Plan.of(SEED, 0, ended.plan.size, lanes=["wire"])
+    assert without.faults == tuple(again.lane("wire"))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"content": "something else"}, "its content"),
+        ({"parts": []}, "its parts"),
+        ({"status": "streaming"}, "it is streaming"),
+        ({"asks": [{"id": "per_1"}]}, "it asks still"),
+        ({"opencode_prompt_id": "msg_other"}, "its prompt is in"),
+        ({"status": "failed", "error": {"name": "NoAnswer"}}, "nothing explains it"),
+        ({"status": "cancelled", "error": {"by": "the clerk"}}, "nobody wanted that"),
+    ],
+    ids=lambda value: " and ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_promise_that_was_broken_is_seen(chaos, ended, rewritten, values, said):
+    key = _completed(chaos, ended)
+    rewritten(key, **values)
+    found = chaos.check(ended.stage, ended.keys, ended.outcome)
+    assert any(said in violation.what and violation.message == key for violation in found)
+
+
+def test_an_orphan_is_seen(chaos, ended):
+    session = ended.stage.client.create()
+    try:
+        found = chaos.check(ended.stage, ended.keys, ended.outcome)
+        assert any(f"no row names session {session.id}" in violation.what for violation in found)
+    finally:
+        ended.stage.client.delete(session.id)
+
+
+def test_a_model_that_was_asked_twice_is_seen(chaos, ended):
+    tags = {asked.tag for asked in ended.keys}
+    call = next(
+        (at, place, tag)
+        for at, place, tag in ended.stage.asked
+        if tag in tags and not any(died <= at <= back for died, back in ended.stage.deaths)
+    )
+    ended.stage.asked.append(call)
+    found = list(chaos.check(ended.stage, ended.keys, ended.outcome))
+    ended.stage.asked.pop()
+    assert any(f"{call[2]}: the model was asked the same twice" in violation.what for violation in found)
+
+
+def test_a_prompt_that_was_said_twice_is_seen(chaos, ended):
+    key = _completed(chaos, ended)
+    with Database(ended.stage.engines[key[0]]) as database:
+        row = database.get_one(chaos.Message, key[1])
+    ended.stage.client.prompt(row.opencode_prompt_session_id, row.prompt.splitlines()[0])
+    found = chaos.check(ended.stage, ended.keys, ended.outcome)
+    assert any("its prompt was said 2 times" in violation.what for violation in found)
+
+
+def _completed(chaos, ended):
+    """The key of a turn that nobody was to cancel."""
+    for asked, (kind, key) in ended.keys.items():
+        with Database(ended.stage.engines[kind]) as database:
+            row = database.get_one(chaos.Message, key)
+            if row.status == "completed" and asked.cancel is None and row.content:
+                return kind, key
+    raise AssertionError("no turn completed")

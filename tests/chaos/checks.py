@@ -1,0 +1,246 @@
+"""What must hold when all is over: of the rows, of what the server holds, and of what the model was asked."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session as Database
+
+from chaos import prompts
+from chaos.host import LEASE, Conversation, Message
+from opencode_sessions.protocol.reply import Reply
+from opencode_sessions.protocol.storable import storable
+from opencode_sessions.store.claims import other_holder
+
+EXPLAINED = {"Overtaken", "Stopped"}
+"""Failures that a death, or a person, explains."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A promise that was broken; `message` is the key of the row that it is about, if it is about one."""
+
+    what: str
+    message: tuple | None = None
+    exhibits: dict = field(default_factory=dict, compare=False)
+
+
+class Upstream:
+    """All that the server holds, read once, past the proxy."""
+
+    def __init__(self, client):
+        self._client = client
+        self.sessions = {info.id: info for info in client.list(all_directories=True, page_size=1000)}
+        for info in list(self.sessions.values()):
+            self._add_children(info.id)
+        self._messages = {}
+
+    def _add_children(self, session_id):
+        for child in self._client.children(session_id):
+            self.sessions[child.id] = child
+            self._add_children(child.id)
+
+    def roots(self):
+        return [info for info in self.sessions.values() if info.parent_id is None]
+
+    def family(self, session_id):
+        """A session and those of its sub-agents."""
+        yield session_id
+        for info in self.sessions.values():
+            if info.parent_id == session_id:
+                yield from self.family(info.id)
+
+    def messages(self, session_id):
+        """Oldest first."""
+        if session_id not in self._messages:
+            self._messages[session_id] = list(self._client.messages(session_id))[::-1]
+        return self._messages[session_id]
+
+    def exchange(self, row):
+        """The assistant's messages that answer the row's prompt."""
+        return [
+            message
+            for message in self.messages(row.opencode_prompt_session_id)
+            if message.info.parent_id == row.opencode_prompt_id
+        ]
+
+
+def check(stage, keys, outcome):
+    """All violations of a round."""
+    idle = _idle(stage.client)
+    upstream = Upstream(stage.client)
+    rows, records = _stored(stage.engines, keys.values())
+    yield from idle
+    yield from _sessions(upstream, stage.engines, records)
+    said = _said(upstream, records.values())
+    for asked, key in keys.items():
+        row = rows[key]
+        what = [
+            *_ended(row),
+            *_prompted(asked, row, said),
+            *_answered(row, upstream),
+            *_cancelled(
+                asked, row, [note for note in outcome.notes if note.get("message") == "{}:{}".format(*key)]
+            ),
+            *_model_calls(asked, stage),
+            *_ran(asked, row, stage),
+        ]
+        stored = upstream.exchange(row) if row.opencode_prompt_id is not None else []
+        for sentence in what:
+            yield Violation(f"{asked.tag}: {sentence}", key, {"row": row, "stored": stored})
+
+
+def _idle(client):
+    """The agents have a moment to stop; then nothing is busy, and nothing waits for anybody."""
+    deadline = time.monotonic() + 20
+    while (busy := client.status()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    for session_id in busy:
+        yield Violation(f"session {session_id} is busy still")
+    for ask in [*client.pending_permissions(), *client.pending_questions()]:
+        yield Violation(f"session {ask.session_id} waits for an answer still: {ask}")
+
+
+def _stored(engines, keys):
+    """The messages by their keys, and their records."""
+    rows, records = {}, {}
+    for kind, key in keys:
+        with Database(engines[kind]) as database:
+            rows[kind, key] = message = database.get_one(Message, key)
+            records[kind, message.conversation_id] = database.get_one(Conversation, message.conversation_id)
+    return rows, records
+
+
+def _sessions(upstream, engines, records):
+    """One session a record, no orphan, and no claim that holds."""
+    named = set()
+    for engine in engines.values():
+        with Database(engine) as database:
+            named.update(database.scalars(select(Conversation.opencode_session_id)))
+    for info in upstream.roots():
+        if info.id not in named:
+            yield Violation(f"no row names session {info.id} ({dict(info.metadata)}, {info.title!r})")
+    made = Counter((info.metadata.get("namespace"), info.metadata.get("record")) for info in upstream.roots())
+    for (kind, _), record in records.items():
+        key = f"conversations:{record.id}"
+        if made[kind, key] > 1:
+            yield Violation(f"{kind} {key} has {made[kind, key]} sessions")
+        if record.opencode_session_id is not None and record.opencode_session_id not in upstream.sessions:
+            yield Violation(f"{kind} {key} names {record.opencode_session_id}, which is not there")
+        # What a runner left that died between its turn's end and its release runs out with its lease.
+        holder = other_holder(record.opencode_turn, "", time.time() + LEASE)
+        if holder is not None:
+            yield Violation(f"{kind} {key} is claimed by {holder} still: {record.opencode_turn}")
+
+
+def _said(upstream, records):
+    """Where each tag was said by a user: session and message; under None, all that users said, even without text."""
+    said = defaultdict(list)
+    for record in records:
+        if record.opencode_session_id in upstream.sessions:
+            for session_id in upstream.family(record.opencode_session_id):
+                for message in upstream.messages(session_id):
+                    if message.info.role == "user":
+                        texts = [part["text"] for part in message.parts if part.get("type") == "text"]
+                        for tag in {None, *map(prompts.tag_of, texts)}:
+                            said[tag].append((session_id, message.info.id))
+    return said
+
+
+def _ended(row):
+    if row.status not in ("completed", "cancelled", "failed"):
+        yield f"it is {row.status}"
+    if row.opencode_turn_lease is not None:
+        yield f"its lease is {row.opencode_turn_lease}"
+    if row.asks:
+        yield f"it asks still: {row.asks}"
+    if row.status == "failed" and row.error["name"] not in EXPLAINED:
+        yield f"it failed, and nothing explains it: {row.error}"
+    if row.status == "failed" and row.error["name"] == "Stopped" and row.person == "says yes":
+        yield f"it stopped, and nobody refused it anything: {row.error}"
+    if row.status == "completed" and row.error is not None:
+        yield f"it completed with an error: {row.error}"
+
+
+def _prompted(asked, row, said):
+    here = (row.opencode_prompt_session_id, row.opencode_prompt_id)
+    found = said[asked.tag]
+    if len(found) > 1:
+        yield f"its prompt was said {len(found)} times: {found}"
+    if found and here not in found:
+        yield f"its prompt is in {found}, and the row says {here}"
+    if not found and row.status == "completed":
+        yield "its prompt is not there"
+    if not found and row.status == "failed" and here not in said[None]:
+        yield "its prompt is not there, not even without its text, as a server leaves it that dies over it"
+
+
+def _answered(row, upstream):
+    if row.opencode_prompt_session_id not in upstream.sessions or row.status == "cancelled":
+        return  # what a cancelled turn had said by then is kept as it was known
+    ids = (row.opencode_prompt_session_id, row.opencode_prompt_id)
+    reply = Reply.of(*ids, upstream.messages(ids[0]))
+    if row.status == "completed" and not reply.final:
+        yield "it completed, and what the server has is not final"
+    if row.status == "completed" and row.content != storable(reply.text):
+        yield f"its content is {row.content!r}, and the server has {reply.text!r}"
+    yield from _different_parts(row, storable(reply.to_json()), final=reply.final)
+    bill, here = (reply.cost, reply.tokens.input), (row.cost, row.input_tokens)
+    if here != bill:
+        yield f"its bill is {here}, and the server's {bill}"
+
+
+def _different_parts(row, stored, *, final):
+    """Only events tell the progress of sub-agents, and the words of what was broken off: they are the row's own."""
+    here = [{name: value for name, value in part.items() if name != "progress"} for part in row.parts]
+    if [part["id"] for part in here] != [part["id"] for part in stored]:
+        yield f"its parts are {[part['id'] for part in here]}, and the server has {[part['id'] for part in stored]}"
+        return
+    for ours, theirs in zip(here, stored, strict=True):
+        if not final and "text" not in theirs:
+            ours.pop("text", None)
+        if ours != theirs:
+            yield f"its part is {ours}, and the server has {theirs}"
+
+
+def _cancelled(asked, row, notes):
+    said = {note["what"] for note in notes}
+    if "cancelled" in said and row.status != "cancelled":
+        yield f"it was cancelled, and is {row.status}"
+    if row.status == "cancelled" and row.error["by"] != "the clerk":
+        yield f"it was cancelled by {row.error['by']}, and nobody wanted that"
+    if row.status == "cancelled" and asked.cancel is None:
+        yield "it was cancelled, and nobody wanted that"
+    ends = {note["status"] for note in notes if note["what"] == "finished"}
+    if len(ends) > 1:
+        yield f"it ended more than once: {ends}"
+
+
+def _model_calls(asked, stage):
+    """Between two equal calls the server died: nothing else makes it ask the model again."""
+    calls = defaultdict(list)
+    for at, place, tag in list(stage.asked):
+        if tag == asked.tag:
+            calls[place].append(at)
+    for place, moments in calls.items():
+        for first, second in pairwise(moments):
+            if not any(first <= until and died <= second for died, until in stage.deaths):
+                yield (
+                    f"the model was asked the same twice, {second - first:.2f} s apart, after {place[-1]} results, "
+                    "and no server died"
+                )
+
+
+def _ran(asked, row, stage):
+    ran = stage.ran()
+    for part in row.parts:
+        command = (part.get("input") or {}).get("command") if part.get("tool") == "bash" else None
+        if command and part.get("status") == "completed" and not ran[command.split()[3]]:
+            yield f"its command completed, and never ran: {command}"
+    for tag, times in ran.items():
+        if tag.startswith(f"{asked.tag}.") and times > 1 + len(stage.deaths):
+            yield f"{tag} ran {times} times"

@@ -1,0 +1,88 @@
+"""The host application under chaos: its models, its rules, and how it runs the turn of a message."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Session as Database
+
+from opencode_sessions import IN_THE_ROW, Answer, Deadlines, Session, Turn, allow, ask
+from opencode_sessions.sqlalchemy import (
+    MessageMixin,
+    RecordMixin,
+    SQLAlchemyMessageStore,
+    SQLAlchemyRecordStore,
+)
+
+LEASE = 2.0
+DEADLINES = Deadlines(
+    lease=LEASE, look=1.0, unreachable=60.0, start=60.0, silence=90.0, total=150.0, queue=30.0
+)
+PEOPLE = ("says yes", "says no and why", "says no", "is elsewhere", "is nobody")
+"""Who answers what an agent asks. `is elsewhere`: the ask waits in the row for another process."""
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Conversation(RecordMixin, Base):
+    __tablename__ = "conversations"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str] = mapped_column(default="chaos")
+
+
+class Message(MessageMixin, Base):
+    __tablename__ = "messages"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    conversation_id: Mapped[int] = mapped_column(ForeignKey(Conversation.id))
+    person: Mapped[str]
+
+
+def rules(_):
+    return [allow("*"), ask("bash"), ask("external_directory")]
+
+
+def turn(engine, message_id, client, *, when_busy="wait", on_error=None, observer=None):
+    """The turn of a message, made from its row. Its sessions carry the name of the database's kind."""
+    with Database(engine) as database:
+        message = database.get(Message, message_id)
+        conversation_id, person = message.conversation_id, message.person
+    session = Session(
+        None,
+        store=SQLAlchemyRecordStore(Conversation, conversation_id, engine),
+        permissions_for=rules,
+        namespace=engine.dialect.name,
+        on_error=on_error,
+    )
+    return Turn(
+        None,
+        session,
+        client,
+        store=SQLAlchemyMessageStore(Message, message_id, engine),
+        when_busy=when_busy,
+        on_ask=_handler(person),
+        deadlines=DEADLINES,
+        observer=observer,
+    )
+
+
+def answer(asked, person):
+    """What such a person answers to an ask, in the form of a row."""
+    if asked["kind"] == "question" and person not in ("says no", "says no and why"):
+        return Answer.choose(*([question["options"][0]["label"]] for question in asked["questions"]))
+    replies = {"says no": Answer.reject(), "says no and why": Answer.reject("not today")}
+    return replies.get(person, Answer.once())
+
+
+def _handler(person):
+    if person in ("is elsewhere", "is nobody"):
+        return IN_THE_ROW if person == "is elsewhere" else None
+
+    def handle(asked):
+        time.sleep(0.1)
+        return answer(asked.to_json(), person)
+
+    return handle

@@ -1,0 +1,177 @@
+"""What happens in a round, and when: all of it drawn from the seed before anything begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from chaos import host, prompts
+
+DATABASES = ("sqlite", "postgresql")
+LANES = {"workers": 0.25, "clerk": 0.06, "server": 0.12, "wire": 0.6, "rows": 0.35, "database": 0.05}
+"""What can break, each independent of the others, and how often a second."""
+
+_REQUESTS = (
+    "/prompt_async",
+    "/api/session",
+    "PATCH /session",
+    "/abort",
+    "/reply",
+    "/reject",
+    "/permissions/",
+    "/message",
+    "/session/status",
+)
+_STATEMENTS = ("UPDATE messages", "UPDATE conversations", "COMMIT", "SELECT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much happens in a round."""
+
+    records: int = 4
+    messages: int = 3
+    workers: int = 3
+    seconds: float = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One message to be: where, what, and who answers its agent. `workers` run it; at `cancel` it is cancelled."""
+
+    database: str
+    record: int
+    tag: str
+    prompt: str
+    person: str
+    workers: tuple[int, ...]
+    cancel: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that goes wrong, so many seconds after the start."""
+
+    at: float
+    lane: str
+    kind: str
+    how: dict = field(default_factory=dict)
+
+    def __str__(self):
+        how = " ".join(f"{name}={value}" for name, value in self.how.items())
+        return f"{self.at:6.2f} s  {self.lane:8} {self.kind} {how}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A round. Equal seeds and sizes give equal plans; a lane that is left out changes nothing in the others."""
+
+    seed: int
+    number: int
+    size: Size
+    asked: tuple[Asked, ...]
+    faults: tuple[Fault, ...]
+
+    @classmethod
+    def of(cls, seed, number, size, lanes=tuple(LANES)):
+        faults = [fault for lane in lanes for fault in _faults(_random(seed, number, lane), lane, size)]
+        return cls(
+            seed=seed,
+            number=number,
+            size=size,
+            asked=tuple(_asked(_random(seed, number, "asked"), seed, number, size)),
+            faults=tuple(sorted(faults, key=lambda fault: fault.at)),
+        )
+
+    def lane(self, name):
+        return [fault for fault in self.faults if fault.lane == name]
+
+
+def _random(*what):
+    return Random("/".join(map(str, what)))  # noqa: S311 - it is to be repeatable
+
+
+def _asked(random, seed, number, size):
+    for record in range(size.records):
+        for place in range(size.messages):
+            tag = f"s{seed}r{number}c{record}m{place}"
+            yield Asked(
+                database=DATABASES[record % len(DATABASES)],
+                record=record,
+                tag=tag,
+                prompt=prompts.prompt(random, tag),
+                person=random.choice(host.PEOPLE),
+                workers=tuple(
+                    random.sample(range(size.workers), min(random.choice((1, 1, 1, 2)), size.workers))
+                ),
+                cancel=random.uniform(0, size.seconds) if random.random() < 0.2 else None,
+            )
+
+
+def _faults(random, lane, size):
+    at = 0.0
+    while (at := at + 0.2 + random.expovariate(LANES[lane])) < size.seconds:
+        kind, how = _DRAWS[lane](random, size)
+        yield Fault(at=round(at, 3), lane=lane, kind=kind, how=how)
+
+
+def _worker(random, size):
+    return "kill", {
+        "who": random.randrange(size.workers + 1),
+        "replaced_after": random.choice((0.0, 0.5, 3.0)),
+    }
+
+
+def _clerk(random, size):
+    return "kill", {"replaced_after": random.choice((0.0, 0.5, 3.0))}
+
+
+def _server(random, size):
+    return "kill", {"lasting": round(random.uniform(0, 3), 2)}
+
+
+def _database(random, size):
+    return "crash", {"lasting": round(random.uniform(0, 2), 2)}
+
+
+def _wire(random, size):
+    return _line(random, (*_REQUESTS, "/event"), _REQUESTS)
+
+
+def _rows(random, size):
+    return _line(random, _STATEMENTS, _STATEMENTS)
+
+
+def _line(random, cut_at, answers):
+    direction, lasting = random.choice(("up", "down")), round(random.uniform(0.3, 5), 2)
+    return random.choice(
+        (
+            ("cut", {"reset": random.random() < 0.5}),
+            (
+                "cut_after",
+                {
+                    "count": int(2 ** random.uniform(0, 13)),
+                    "direction": direction,
+                    "matching": random.choice((None, *cut_at)),
+                },
+            ),
+            ("half_close", {"direction": direction}),
+            ("delay", {"seconds": round(random.uniform(0.02, 0.4), 2), "lasting": lasting}),
+            ("slow", {"bytes_per_second": random.randrange(500, 20_000), "lasting": lasting}),
+            ("stall", {"direction": random.choice((direction, None)), "lasting": lasting}),
+            ("refuse", {"lasting": round(lasting / 2, 2)}),
+            ("drop_answer", {"matching": random.choice(answers)}),
+            ("drop_answer", {"matching": answers[0]}),
+            ("cut_after", {"count": 0, "direction": "up", "matching": random.choice(answers)}),
+        )
+    )
+
+
+_DRAWS = {
+    "workers": _worker,
+    "clerk": _clerk,
+    "server": _server,
+    "wire": _wire,
+    "rows": _rows,
+    "database": _database,
+}
