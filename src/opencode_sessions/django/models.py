@@ -30,7 +30,10 @@ class RecordModel(models.Model):
         null=True, blank=True, editable=False
     )
     opencode_session_digest: models.CharField[str | None, str | None] = models.CharField(  # noqa: DJ001 - null, as
-        max_length=64, null=True, blank=True, editable=False  # the other two are where there is no session
+        max_length=64,
+        null=True,
+        blank=True,
+        editable=False,  # the other two are where there is no session
     )
 
     class Meta:  # noqa: D106 - Django's own

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, TypeVar
 
 from opencode_sessions.protocol.storable import storable
+from opencode_sessions.store.conflicts import ATTEMPTS
 from opencode_sessions.store.messages import MessageState, TurnStatus
 from opencode_sessions.store.records import RecordState
 
@@ -111,8 +112,14 @@ class ColumnRecords(Columns):
 
     async def reserve(self, expected: str | None, session_id: str) -> RecordState:
         """See `RecordStore.reserve`. Where another row has that session id, the database's own error is raised."""
-        found = await self._swap_or_fetch({"opencode_session_id": expected}, _row(session_id))
-        return self._state(_row(session_id) if found is None else found)
+        state = RecordState()
+        for _ in range(ATTEMPTS):
+            found = await self._swap_or_fetch({"opencode_session_id": expected}, _row(session_id))
+            state = self._state(_row(session_id) if found is None else found)
+            if found is None or state.session_id != expected:
+                break
+            # The swap did not find it and the fetch did: another worker's write came in between.
+        return state
 
     async def confirm(self, session_id: str, digest: str) -> bool:
         """See `RecordStore.confirm`."""
