@@ -19,7 +19,7 @@ export OPENCODE_BIN ?= $(CURDIR)/$(PINNED)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo chat test soak lint bench compat
+.PHONY: help demo chat test soak simulate lint bench compat
 
 help:  ## list these
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
@@ -35,6 +35,9 @@ test: $(STATE)/dev $(SERVER)  ## run the tests, on the real server
 
 soak: $(STATE)/dev $(SERVER)  ## kill processes in ROUNDS=200, and tell where they died; SEED=… draws the same ones again
 	@SOAK_ROUNDS=$(or $(ROUNDS),200) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_processes.py $(ARGS)
+
+simulate: $(STATE)/dev  ## every interleaving of the session's lifecycle, with four workers too (takes minutes, and gigabytes)
+	@SIM=full $(BIN)/pytest tests/unit/test_simulator.py $(ARGS)
 
 lint: $(STATE)/dev  ## check style, formatting, types and the order of the floors
 	@$(BIN)/ruff check .

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy.dialects.mysql
+import sqlalchemy.dialects.postgresql  # noqa: F401 - a run in this process forgets what it imports, and these must not be twice
 from broken_stores import NOTICED_BY, STORES, InPostgres, broken_bench
 from fix_stores import sqlalchemy_urls
 from suite_benches import MemoryRows

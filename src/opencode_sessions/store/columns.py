@@ -112,14 +112,20 @@ class ColumnRecords(Columns):
 
     async def reserve(self, expected: str | None, session_id: str) -> RecordState:
         """See `RecordStore.reserve`. Where another row has that session id, the database's own error is raised."""
-        state = RecordState()
+        return await self._write_id({"opencode_session_id": expected}, session_id)
+
+    async def supersede(self, expected: str, session_id: str) -> RecordState:
+        """See `RecordStore.supersede`."""
+        return await self._write_id(_row(expected), session_id)
+
+    async def _write_id(self, expected: Mapping[str, object], session_id: str) -> RecordState:
+        found: Mapping[str, Any] | None = None
         for _ in range(ATTEMPTS):
-            found = await self._swap_or_fetch({"opencode_session_id": expected}, _row(session_id))
-            state = self._state(_row(session_id) if found is None else found)
-            if found is None or state.session_id != expected:
+            found = await self._swap_or_fetch(expected, _row(session_id))
+            if found is None or any(found[name] != value for name, value in expected.items()):
                 break
             # The swap did not find it and the fetch did: another worker's write came in between.
-        return state
+        return self._state(_row(session_id) if found is None else found)
 
     async def confirm(self, session_id: str, digest: str) -> bool:
         """See `RecordStore.confirm`."""

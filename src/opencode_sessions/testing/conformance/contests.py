@@ -11,7 +11,15 @@ from opencode_sessions.store.records import RecordState, RecordStore
 from opencode_sessions.testing.conformance.bench import RecordBench
 from opencode_sessions.testing.conformance.calls import DELETE, Call, Row, explained
 from opencode_sessions.testing.conformance.rows import row_that_is
-from opencode_sessions.testing.conformance.table import Table, clear, confirm, renew, reserve, retire
+from opencode_sessions.testing.conformance.table import (
+    Table,
+    clear,
+    confirm,
+    renew,
+    reserve,
+    retire,
+    supersede,
+)
 
 __all__ = ["CONTESTS", "VANISHING", "Contest", "Round"]
 
@@ -87,6 +95,8 @@ def _each(calls: Callable[[Table], Sequence[Call]]) -> Callable[[Table, int], Ca
 
 CONTESTS: Final[Mapping[str, Contest]] = {
     "reserve": Contest("new", lambda *_: reserve(None, new_session_id()), one_wins=True),
+    "supersede": Contest("reserved", lambda t, _: supersede(t.a, new_session_id()), one_wins=True),
+    "confirm, supersede": Contest("reserved", _each(lambda t: [confirm(t.a, t.digest), supersede(t.a, t.b)])),
     "replace": Contest("ready", lambda t, _: reserve(t.a, new_session_id()), one_wins=True),
     "confirm": Contest("reserved", lambda t, number: confirm(t.a, _digest(number)), one_wins=True),
     "renew": Contest("ready", lambda t, number: renew(t.a, t.digest, _digest(number)), one_wins=True),

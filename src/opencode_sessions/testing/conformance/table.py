@@ -1,8 +1,8 @@
 """The port as a table: which call on which row changes it, and into what. What is not in it is refused.
 
 A row is new, reserved, ready or deleting, or it has vanished. A call that is refused leaves the row as it is, and
-says so: `reserve` returns the row, the others return False. On a row that has vanished `load`, `read` and
-`reserve` raise `RecordGoneError`, and the others return False.
+says so: `reserve` and `supersede` return the row, the others return False. On a row that has vanished `load`,
+`read`, `reserve` and `supersede` raise `RecordGoneError`, and the others return False.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Table:
             },
             "reserved": {
                 reserve(a, b): replaced,
+                supersede(a, b): replaced,
                 confirm(a, _OLD): ready,
                 confirm(a, _NEW): renewed,
                 retire(a): deleting,
@@ -77,6 +78,7 @@ class Table:
             Call("load"),
             Call("read"),
             *(reserve(before, after) for before, after in ((None, a), (None, b), (a, b), (b, a))),
+            *(supersede(before, after) for before, after in ((a, b), (b, a))),
             *(confirm(session_id, digest) for session_id in (a, b) for digest in (_OLD, _NEW)),
             *(renew(session_id, _OLD, _NEW) for session_id in (a, b)),
             *(renew(session_id, _NEW, _OLD) for session_id in (a, b)),
@@ -94,19 +96,24 @@ class Table:
                 return row, row
             case "read":
                 return (row, "made of the record"), row
-            case "reserve":
+            case "reserve" | "supersede":
                 return after or row, after or row
             case _:
                 return after is not None, after or row
 
     def answer_of_none(self, call: Call) -> Any:
         """What the table says of a row that has vanished."""
-        return GONE if call.method in ("load", "read", "reserve") else False
+        return GONE if call.method in ("load", "read", "reserve", "supersede") else False
 
 
 def reserve(before: str | None, session_id: str) -> Call:
     """`RecordStore.reserve`."""
     return Call("reserve", (before, session_id))
+
+
+def supersede(before: str, session_id: str) -> Call:
+    """`RecordStore.supersede`."""
+    return Call("supersede", (before, session_id))
 
 
 def confirm(session_id: str, digest: str) -> Call:
