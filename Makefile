@@ -5,6 +5,8 @@
 #   PYTHON    the Python to make .venv with; by default the newest on PATH, 3.11 or later
 #   SEED, ROUNDS    of make chaos: a seed to replay, and how many rounds
 #   OPENCODE_BIN    an OpenCode server to use; by default the one that package.json pins, installed on demand
+#   VERSIONS  releases for compat, as in: make compat VERSIONS='1.18.3 1.18.33'; by default a spread
+#   ROUNDS, SEED    how often soak kills, and what it draws: make soak ROUNDS=40 SEED=7
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +20,7 @@ export OPENCODE_BIN ?= $(CURDIR)/$(PINNED)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo chat test chaos lint bench
+.PHONY: help demo chat test soak chaos simulate lint bench compat
 
 help:  ## list these
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
@@ -32,6 +34,12 @@ chat: $(STATE)/package $(SERVER)  ## talk to an agent in the terminal, with a sc
 test: $(STATE)/dev $(SERVER)  ## run the tests, on the real server
 	@$(BIN)/pytest $(ARGS)
 
+soak: $(STATE)/dev $(SERVER)  ## kill processes in ROUNDS=200, and tell where they died; SEED=… draws the same ones again
+	@SOAK_ROUNDS=$(or $(ROUNDS),200) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_processes.py $(ARGS)
+
+simulate: $(STATE)/dev  ## every interleaving of the session's lifecycle, with four workers too (takes minutes, and gigabytes)
+	@SIM=full $(BIN)/pytest tests/unit/test_simulator.py $(ARGS)
+
 chaos: $(STATE)/dev $(SERVER)  ## run turns while everything dies; SEED and ROUNDS choose what and how long
 	@PYTHONPATH=tests:tests/fixtures $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
@@ -42,7 +50,10 @@ lint: $(STATE)/dev  ## check style, formatting, types and the order of the floor
 	@$(BIN)/lint-imports
 
 bench: $(STATE)/dev $(SERVER)  ## measure it
-	@PYTHONPATH=.:tests/fixtures $(BIN)/python -m bench $(ARGS)
+	@npm_config_offline=true PYTHONPATH=.:tests/fixtures $(BIN)/python -m bench $(ARGS)
+
+compat: $(STATE)/dev  ## run its tests on older and newer releases of the server
+	@$(BIN)/python tools/compat.py $(ARGS) $(VERSIONS)
 
 # -- what they need. A file is made again when what it is made from has changed, or when it is gone.
 
@@ -62,7 +73,7 @@ $(STATE)/dev: $(VENV)/pyvenv.cfg pyproject.toml
 	@$(PIP) -e '.[$(EXTRAS)]' --group dev
 	@mkdir -p $(STATE) && touch $(STATE)/package $@
 
-$(PINNED): package.json package-lock.json .npmrc tools/install-server | $(VENV)/pyvenv.cfg
+$(PINNED): package.json package-lock.json .npmrc tools/install-server tools/with-node | $(VENV)/pyvenv.cfg
 	@echo "installing the OpenCode server into node_modules"
 	@mkdir -p $(STATE)
 	@tools/install-server $(BIN)/python

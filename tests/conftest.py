@@ -1,4 +1,19 @@
 from __future__ import annotations
 
+import os
+
+# A server inherits it. Else each new one fetches npm packages for plugins that it does not have (1.18.33).
+os.environ["npm_config_offline"] = "true"  # noqa: SIM112 - as npm spells it
+
 # One concern a file, in tests/fixtures.
-pytest_plugins = ["fix_cli", "fix_client", "fix_postgres", "fix_server", "fix_stores"]
+pytest_plugins = [
+    "pytester",
+    "fix_cli",
+    "fix_client",
+    "fix_deletion",
+    "fix_postgres",
+    "fix_mariadb",
+    "fix_processes",
+    "fix_server",
+    "fix_stores",
+]

@@ -9,6 +9,7 @@
     ├── RecordError                      the host's row is not in a state to work with
     │   ├── RecordNotSavedError          it has no primary key yet
     │   ├── RecordGoneError              it was deleted meanwhile
+    │   ├── RecordContendedError         others changed it again and again while its session was being made
     │   ├── SessionMovedError            its session lives in another directory than it says
     │   └── OpenTransactionError         the caller holds a transaction open
     ├── TurnError
@@ -59,6 +60,7 @@ __all__ = [
     "NotOpencodeError",
     "OpenTransactionError",
     "OpencodeError",
+    "RecordContendedError",
     "RecordError",
     "RecordGoneError",
     "RecordNotSavedError",
@@ -119,6 +121,10 @@ class RecordNotSavedError(RecordError):
 
 class RecordGoneError(RecordError):
     """The record's row no longer exists."""
+
+
+class RecordContendedError(RecordError):
+    """Others changed the row again and again while its session was being made or told: call again, a little later."""
 
 
 class SessionMovedError(RecordError):

@@ -158,13 +158,22 @@ def test_recreate_of_what_was_replaced_already_is_found(client, record):
     assert not late.just_created
 
 
-def test_recreate_of_what_was_reserved_and_never_made_makes_it_and_keeps_it(client, record):
+def test_what_was_reserved_and_never_made_is_superseded(client, record):
     reserved = new_session_id()
     record.state = RecordState(reserved)
     session = Session(record)
+    assert session.ensure(client) == record.opencode_session_id != reserved
+    assert session.just_created
+
+
+def test_recreate_of_what_was_made_and_never_guarded_finishes_it(client, record):
+    reserved = new_session_id()
+    client.create(reserved)
+    record.state = RecordState(reserved)
+    session = Session(record, permissions_for=rules)
     assert session.recreate(client) == reserved
     assert session.just_created
-    assert client.get(reserved).id == reserved
+    assert len(client.get(reserved).rules) == len(RULES)
 
 
 def test_recreate_without_a_session_is_ensure(client, record):
@@ -237,7 +246,8 @@ def test_a_crash_at_any_step_of_ensure_is_finished_by_the_next_caller(
     crash_at(client, record, step, after=after)
     named = record.opencode_session_id
     session_id = Session(record, permissions_for=rules).ensure(client)
-    assert named in (None, session_id)
+    was_made = (step, after) >= (STEPS_OF_ENSURE.index("create") + 1, True)
+    assert (named == session_id) == was_made
     (found,) = sessions_of(key(record))
     assert found.id == session_id
     assert len(found.rules) >= len(RULES)
@@ -286,8 +296,19 @@ def test_a_failed_request_is_raised_and_the_next_call_goes_on_from_there(
         lifecycle.ensure(Unreachable(client._core, name, after=after)).send(None)
     assert not record.state.ready
     reserved = record.opencode_session_id
-    assert Session(record, permissions_for=rules).ensure(client) == reserved
-    assert [found.id for found in sessions_of(key(record))] == [reserved]
+    session_id = Session(record, permissions_for=rules).ensure(client)
+    assert (session_id == reserved) == (name == "update" or after)  # what was made is finished
+    assert [found.id for found in sessions_of(key(record))] == [session_id]
+
+
+def test_who_reserved_an_id_makes_it_when_he_tries_again(client, record):
+    lifecycle = Lifecycle(MemoryRecordStore(record), permissions_for=rules)
+    with pytest.raises(errors.ConnectionLostError):
+        lifecycle.ensure(Unreachable(client._core, "create", after=False)).send(None)
+    reserved = record.opencode_session_id
+    with pytest.raises(StopIteration) as ended:
+        lifecycle.ensure(client._core).send(None)
+    assert ended.value.value == reserved
 
 
 def test_what_clean_up_swallowed_is_reported_once_with_its_context(client, record):

@@ -10,12 +10,12 @@ from opencode_sessions.store.messages import MessageState, TurnStatus
 
 ANSWER = MessageState(
     "Where is Rome?",
-    content="In Italy 🇮🇹, 'quoted' and \"quoted\"",
+    content="In Italy 🇮🇹, 'quoted' and \"quoted\"" + 70_000 * ".",
     parts=(
         {"type": "text", "text": "In Italy\u2028", "nested": {"list": [1, 2.5, None, True, "ä"]}},
         {"type": "tool", "state": {"status": "completed", "output": ""}},
     ),
-    cost=0.0125,
+    cost=1.0123456789,
     input_tokens=120,
     output_tokens=7,
 )
@@ -162,7 +162,7 @@ def test_the_callers_copy_shows_what_is_remembered_without_a_query(database_benc
     assert type(message.status) is str
     assert message.content == ANSWER.content
     assert message.parts == list(ANSWER.parts)
-    assert (message.error, message.cost, message.output_tokens) == ({"name": "X"}, 0.0125, 7)
+    assert (message.error, message.cost, message.output_tokens) == ({"name": "X"}, 1.0123456789, 7)
     assert message.opencode_prompt_id == mine
     store.check()
 
@@ -196,9 +196,10 @@ def test_an_open_transaction_of_the_caller_is_refused(database_bench):
 
 def test_a_status_that_is_none_is_refused_by_the_database(database_bench):
     message = database_bench.message("?")
-    with pytest.raises(Exception, match=r"(?i)check") as caught:
+    with pytest.raises(Exception, match=r"(?i)check|constraint") as caught:
         database_bench.write(message, status="running")
-    assert type(caught.value).__name__ == "IntegrityError"
+    # The second is what MariaDB's drivers make of it.
+    assert type(caught.value).__name__ in ("IntegrityError", "OperationalError")
 
 
 def test_nothing_is_held_after_any_call(database_bench):

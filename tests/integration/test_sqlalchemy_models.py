@@ -9,7 +9,8 @@ from sqlalchemy import (
     JSON,
     Column,
     DateTime,
-    Float,
+    Double,
+    Enum,
     ForeignKey,
     Integer,
     MetaData,
@@ -56,6 +57,7 @@ class Ticket(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     opencode_session_id: Mapped[str | None] = mapped_column("oc_session", String(80))
     opencode_session_ready_at: Mapped[datetime | None] = mapped_column("oc_ready", DateTime(timezone=True))
+    opencode_session_digest: Mapped[str | None] = mapped_column("oc_digest", String(64))
 
 
 class Reply(Base):
@@ -172,7 +174,7 @@ def test_in_joined_inheritance_the_table_that_has_the_columns_is_written(session
     other, one = added(session, model()), added(session, model())
     store = one.__opencode_store__(asynchronous=False)
     mine = walk(store)
-    assert run(store.read(lambda record: (type(record), record.opencode_session_id))) == (model, mine)
+    assert run(store.read(lambda record: (type(record), record.opencode_session_id)))[1] == (model, mine)
     session.commit()
     assert other.opencode_session_id is None
 
@@ -233,6 +235,7 @@ def test_columns_in_two_tables_are_refused(engine):
         __tablename__ = "children"
         child_id = Column(ForeignKey(Parent.id), primary_key=True)
         opencode_session_ready_at = Column(DateTime(timezone=True))
+        opencode_session_digest = Column(String(64))
 
     with pytest.raises(ConfigurationError, match="one table"):
         SQLAlchemyRecordStore(Child, 1, engine)
@@ -248,12 +251,12 @@ def test_the_columns_are_what_the_documentation_says():
     kinds = {name: type(column.type) for name, column in columns.items() if name != "id"}
     assert kinds == {
         "prompt": Text,
-        "status": String,
+        "status": Enum,
         "opencode_prompt_id": String,
         "content": Text,
         "parts": JSON,
         "error": JSON,
-        "cost": Float,
+        "cost": Double,
         "input_tokens": Integer,
         "output_tokens": Integer,
         "started_at": DateTime,

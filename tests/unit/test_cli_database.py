@@ -22,7 +22,7 @@ def url(tmp_path):
         ("sqlite:////nowhere/at/all.sqlite3", "unable to open database file"),
         ("sqlite+aiosqlite:///x.sqlite3", "asynchronous driver"),
         ("nosuch://u:hunter2@host/x", "knows no database 'nosuch'"),
-        ("mysql+pymysql://u:hunter2@127.0.0.1/x", "pip install pymysql"),
+        ("mssql+pymssql://u:hunter2@127.0.0.1/x", "pip install pymssql"),
         ("postgresql+psycopg2://u:hunter2@127.0.0.1/x", r"pip install 'psycopg\[binary\]'"),
         ("postgresql+psycopg://u:hunter2@127.0.0.1:1/x", "connection failed"),
     ],

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import FieldDoesNotExist
-from django.db import DatabaseError, models, router, transaction
+from django.db import DatabaseError, Error, models, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from opencode_sessions.errors import (
@@ -131,12 +131,20 @@ class ModelRow:
     def _run(self, work: Callable[[], T]) -> T:
         for _ in range(ATTEMPTS - 1):
             try:
-                return work()
+                return self._once(work)
             except DatabaseError as error:
                 if not lost_to_another(error.__cause__):
                     raise
                 _log.debug("a transaction lost to another: again")
-        return work()
+        return self._once(work)
+
+    def _once(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except Error:
+            # Outside of requests nobody else would: a worker would keep a connection that broke, and fail for ever.
+            transaction.get_connection(self.using).close_if_unusable_or_obsolete()
+            raise
 
     def _refuse_open_transaction(self) -> None:
         if _in_transaction(transaction.get_connection(self.using)):

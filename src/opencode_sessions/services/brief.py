@@ -64,6 +64,15 @@ class Brief:
             tail = digest(self.rules or ())[:_DIGITS]
         return f"{head}.{tail}"
 
+    def is_in_force(self, info: SessionInfo) -> bool:
+        """Does the server show this title, and these rules as the last ones?"""
+        if self.title and info.title != self.title:
+            return False
+        if self.rules is None:
+            return True
+        found = from_json(info.rules)
+        return found[len(found) - len(self.rules) :] == self.rules and not _outdated(found, self.rules)
+
 
 async def put_in_force(
     wire: SessionWire, session_id: str, brief: Brief, metadata: Mapping[str, Any]

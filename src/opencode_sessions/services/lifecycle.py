@@ -11,10 +11,13 @@
       ▼
     confirm   ready, if the row still names that id; otherwise delete what was made, start again
 
-Whoever meets an id that is not ready gives its maker a moment, and then helps, with the same idempotent steps:
-the maker may be dead. So a crash between any two steps is finished by the next caller, and nothing is held
-while the network is awaited. (Without the moment, 64 callers at once would send the rules 64 times, and the
-server appends them.)
+Whoever meets an id that is not ready gives its maker a moment, and then helps: the maker may be dead. He guards
+and confirms what was created; where nothing was, he supersedes the id by one of his own. So a crash between any
+two steps is finished by the next caller, and nothing is held while the network is awaited.
+
+- Without the moment, 64 callers at once would send the rules 64 times, and the server appends them.
+- Only who reserved an id creates it. A helper's request to create could arrive when the session was confirmed,
+  handed out, replaced and deleted, and bring it back without rules, for those who still hold its id.
 
     delete    mark the row (retire) ─► stop and delete upstream ─► clear the row, if it still names that id
 
@@ -25,9 +28,15 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
-from opencode_sessions.errors import OpencodeError, RecordGoneError, SessionMovedError, SessionNotFoundError
+from opencode_sessions.errors import (
+    RecordContendedError,
+    RecordGoneError,
+    SessionMovedError,
+    SessionNotFoundError,
+)
 from opencode_sessions.protocol.ids import mark_of, new_session_id
 from opencode_sessions.protocol.values import SessionInfo
 from opencode_sessions.services.brief import Brief, PermissionsFor, put_in_force
@@ -64,6 +73,8 @@ class Lifecycle:
         self._namespace = namespace
         self._returned: str | None = None
         self._directory: str | None = None
+        self._reserved: set[str] = set()
+        self._has_superseded = False
 
     async def ensure(self, wire: SessionWire) -> str:
         """The id of the record's session, made if there is none."""
@@ -91,30 +102,44 @@ class Lifecycle:
         Returns:
             The id, and the session as the server has it, unless it was only just made.
         """
-        session_id = await self._reconciled(wire)
-        if self.just_created:
-            return session_id, None
-        try:
-            info = await wire.get(session_id)
-        except SessionNotFoundError:
-            info = None
-        # A maker that was very slow can make a session again that was deleted meanwhile: bare, and not to be used.
-        if info is None or info.metadata.get("record") != self.store.key:
-            return await self.recreate(wire, stale=session_id), None
-        self.check_place(info)
-        return session_id, info
-
-    async def _reconciled(self, wire: SessionWire) -> str:
         self.just_created = False
         self.store.check()
         state, brief = await self._read()
         if not state.ready or state.session_id is None:
-            return await self.ensure(wire)
+            session_id = await self.ensure(wire)
+            if self.just_created:
+                return session_id, None
+            state, brief = await self._read()
         try:
-            state, _ = await self._reconcile(wire, state, brief)
+            state, info = await self._looked_at(wire, state, brief)
         except SessionNotFoundError:
-            return await self.recreate(wire, stale=state.session_id)
-        return self._found(state) if state.ready else await self.ensure(wire)
+            return await self.recreate(wire, stale=state.session_id), None
+        return self._found(state), info
+
+    async def _looked_at(
+        self, wire: SessionWire, state: RecordState, brief: Brief
+    ) -> tuple[RecordState, SessionInfo]:
+        """The row, and the session as the server has it, following its record.
+
+        Raises:
+            SessionNotFoundError: The server has none, or a bare one: a request to create that was very late brings
+                a session back that was deleted meanwhile.
+        """
+        put: str | None = None
+        for _ in range(_ATTEMPTS):
+            state, _ = await self._reconcile(wire, state, brief, put=put)
+            if state.session_id is None or not state.ready:
+                raise SessionNotFoundError(f"{self.store.key} names no session any more")
+            info = await wire.get(state.session_id)
+            if info.metadata.get("record") != self.store.key:
+                raise SessionNotFoundError(f"session {info.id} is none that was made for {self.store.key}")
+            self.check_place(info)
+            if brief.is_in_force(info):
+                return state, info
+            # The row says that it is, but a worker that died had put something older over it.
+            put = "something older"
+            state, brief = await self._read()
+        raise self._restless()
 
     async def abort(self, wire: SessionWire, session_id: str | None = None) -> None:
         """Stop what this session does; without one, the record's own. Never raises."""
@@ -149,47 +174,58 @@ class Lifecycle:
     async def _walk(self, wire: SessionWire, *, stale: str | None) -> str:
         self.just_created = False
         self.store.check()
-        cause: SessionNotFoundError | None = None
+        self._has_superseded = False
+        replaced: list[str] = []
         for _ in range(_ATTEMPTS):
             seen = await self.store.load()
             if seen.ready and seen.session_id not in (None, stale):
+                await self._discard_replaced(wire, replaced, seen)
                 return self._found(seen)
             _, brief = await self._read()
-            reserved, mine = await self._reserve(seen)
+            reserved = await self._reserve(seen)
+            mine = reserved.session_id in self._reserved
+            if mine and seen.session_id not in (None, reserved.session_id):
+                replaced.append(seen.session_id)
             if not mine:
                 reserved = await self._wait_for_maker(wire, reserved)
             if reserved.session_id is None or reserved.ready or reserved.deleting:
                 continue  # another worker was quicker: look again
-            try:
-                await self._make(wire, reserved.session_id, brief)
-            except SessionNotFoundError as error:
-                cause = error
-                continue  # it was deleted as soon as it was made: the row has moved on
-            replaced = seen.session_id if mine else None
+            if not await self._make(wire, reserved.session_id, brief):
+                continue
             made = RecordState(reserved.session_id, ready=True, digest=brief.digest())
             if await self.store.confirm(reserved.session_id, brief.digest()):
                 _log.info("session %s created for %s", reserved.session_id, self.store.key)
                 self.just_created = True
-                replaced = replaced or stale
+                # Who confirms what another reserved stands in for it, as far as he knows what it was to replace.
+                replaced += [] if stale is None else [stale]
             elif not await self._is_confirmed(wire, made):
                 continue
-            # Whoever reserved knows what it replaced; whoever confirmed may stand in for one that died. An id
-            # that was reserved and not yet made is what a recreate finishes, and replaces nothing.
-            if replaced is not None and replaced != reserved.session_id:
-                await self._discard(wire, replaced, "delete_replaced", used=True)
+            await self._discard_replaced(wire, replaced, made)
             return self._found(made)
-        raise OpencodeError(
+        await self._discard_replaced(wire, replaced, await self.store.load())
+        raise RecordContendedError(
             f"{self.store.key} was given another session {_ATTEMPTS} times while one was being made for it: "
-            "something replaces its session without end"
-        ) from cause
+            "something replaces its session without end",
+            record=self.store.key,
+        )
 
-    async def _reserve(self, seen: RecordState) -> tuple[RecordState, bool]:
-        """The row, and whether it is we who gave it that id; one that is only reserved stays as it is."""
+    async def _discard_replaced(self, wire: SessionWire, replaced: Sequence[str], row: RecordState) -> None:
+        """Delete what was replaced on the way to this row."""
+        for session_id in dict.fromkeys(replaced):
+            if session_id != row.session_id:
+                await self._discard(wire, session_id, "delete_replaced", used=True)
+
+    async def _reserve(self, seen: RecordState) -> RecordState:
+        """The row after we tried to give it an id of ours; one that is only reserved stays as it is."""
         if seen.session_id is not None and not seen.ready and not seen.deleting:
-            return seen, False
-        mine = new_session_id(mark=mark_of(self._namespace, self.store.key.partition(":")[0]))
-        state = await self.store.reserve(seen.session_id, mine)
-        return state, state.session_id == mine
+            return seen
+        return await self.store.reserve(seen.session_id, self._new_id())
+
+    def _new_id(self) -> str:
+        """One that this lifecycle alone will make a session under."""
+        session_id = new_session_id(mark=mark_of(self._namespace, self.store.key.partition(":")[0]))
+        self._reserved.add(session_id)
+        return session_id
 
     async def _wait_for_maker(self, wire: SessionWire, reserved: RecordState) -> RecordState:
         """The row when it is no longer only reserved, or else after a moment."""
@@ -206,9 +242,21 @@ class Lifecycle:
         self._directory = brief.directory
         return state, brief
 
-    async def _make(self, wire: SessionWire, session_id: str, brief: Brief) -> None:
-        await wire.create(session_id, directory=brief.directory)
-        await self._put_in_force(wire, session_id, brief)
+    async def _make(self, wire: SessionWire, session_id: str, brief: Brief) -> bool:
+        """Create it, if it is ours to create, and guard it. False if there is none to guard."""
+        mine = session_id in self._reserved
+        try:
+            if mine:
+                await wire.create(session_id, directory=brief.directory)
+            await self._put_in_force(wire, session_id, brief)
+        except SessionNotFoundError:
+            if not mine and not self._has_superseded:
+                # Its maker never came to it. If he comes now, he finds that he was superseded, and deletes it. Once in
+                # a walk: who is then superseded himself was slow, and leaves it to the others.
+                self._has_superseded = True
+                await self.store.supersede(session_id, self._new_id())
+            return False  # ours was deleted as soon as it was made: the row has moved on
+        return True
 
     async def _put_in_force(self, wire: SessionWire, session_id: str, brief: Brief) -> None:
         metadata = {"namespace": self._namespace, "record": self.store.key}
@@ -258,8 +306,12 @@ class Lifecycle:
                 _log.info("session %s of %s follows its record again", session_id, self.store.key)
                 return replace(state, digest=wanted), changed
             state, brief = await self._read()
-        raise OpencodeError(
-            f"{self.store.key} changed {_ATTEMPTS} times while its session was told: something changes it without end"
+        raise self._restless()
+
+    def _restless(self) -> RecordContendedError:
+        return RecordContendedError(
+            f"{self.store.key} changed {_ATTEMPTS} times while its session was told: something changes it without end",
+            record=self.store.key,
         )
 
     def check_place(self, info: SessionInfo) -> None:

@@ -72,6 +72,7 @@ class Session(_Session):
             OpenTransactionError: A transaction is open around the call.
             InvalidRulesError: `permissions_for` returned something else; nothing was sent.
             RecordGoneError: The row was deleted.
+            RecordContendedError: Others replaced the session ten times meanwhile.
             WireError: The server could not be reached or refused; call again, nothing is lost.
         """
         return complete(self.lifecycle.ensure(blocking_wire(client)))

@@ -10,7 +10,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import JSON, CheckConstraint, DateTime, Float, Integer, String, Text
+from sqlalchemy import JSON, DateTime, Double, Enum, Integer, String, Text
+from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
@@ -18,6 +19,12 @@ from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
 from opencode_sessions.store.messages import TurnStatus
 
 __all__ = ["MessageMixin", "RecordMixin"]
+
+_MYSQL = ("mysql", "mariadb")
+
+# Where these are longer than 64 KB, or more exact than a second, only if one says so.
+_TEXT = Text().with_variant(mysql.LONGTEXT(), *_MYSQL)
+_TIME = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
 
 # A mixin's annotated columns would have to be fields of a dataclass host, which only a dataclass may give.
 # So they carry no annotations, and `cast` tells the type checker what they are.
@@ -34,7 +41,7 @@ class RecordMixin:
     """
 
     opencode_session_id = cast("Mapped[str | None]", mapped_column(String(64), unique=True))
-    opencode_session_ready_at = cast("Mapped[datetime | None]", mapped_column(DateTime(timezone=True)))
+    opencode_session_ready_at = cast("Mapped[datetime | None]", mapped_column(_TIME))
     opencode_session_digest = cast("Mapped[str | None]", mapped_column(String(64)))
     opencode_turn = cast("Mapped[str | None]", mapped_column(String(200)))
 
@@ -70,14 +77,17 @@ class MessageMixin:
         finished_at: When its end was stored.
     """
 
-    prompt = cast("Mapped[str]", mapped_column(Text(), nullable=False))
+    prompt = cast("Mapped[str]", mapped_column(_TEXT, nullable=False))
     status = cast(
         "Mapped[str]",
         mapped_column(
-            String(16),
-            CheckConstraint(
-                f"status IN ({', '.join(repr(status.value) for status in TurnStatus)})",
+            # A string with a constraint of the table: MariaDB wants no name for one of a column.
+            Enum(
+                *(status.value for status in TurnStatus),
                 name="opencode_turn_status",
+                native_enum=False,
+                create_constraint=True,
+                length=16,
             ),
             default=TurnStatus.PENDING.value,
             index=True,
@@ -87,17 +97,17 @@ class MessageMixin:
     opencode_prompt_id = cast("Mapped[str | None]", mapped_column(String(64), unique=True))
     opencode_prompt_session_id = cast("Mapped[str | None]", mapped_column(String(64)))
     opencode_turn_epoch = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
-    opencode_turn_lease = cast("Mapped[datetime | None]", mapped_column(DateTime(timezone=True)))
-    content = cast("Mapped[str]", mapped_column(Text(), default="", nullable=False))
+    opencode_turn_lease = cast("Mapped[datetime | None]", mapped_column(_TIME))
+    content = cast("Mapped[str]", mapped_column(_TEXT, default="", nullable=False))
     parts = cast("Mapped[list[dict[str, Any]]]", mapped_column(JSON(), default=list, nullable=False))
     asks = cast("Mapped[list[dict[str, Any]]]", mapped_column(JSON(), default=list, nullable=False))
     error = cast("Mapped[dict[str, Any] | None]", mapped_column(JSON(none_as_null=True)))
-    cost = cast("Mapped[float]", mapped_column(Float(), default=0.0, nullable=False))
+    cost = cast("Mapped[float]", mapped_column(Double(), default=0.0, nullable=False))
     input_tokens = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
     output_tokens = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
     revision = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
-    started_at = cast("Mapped[datetime | None]", mapped_column(DateTime(timezone=True)))
-    finished_at = cast("Mapped[datetime | None]", mapped_column(DateTime(timezone=True)))
+    started_at = cast("Mapped[datetime | None]", mapped_column(_TIME))
+    finished_at = cast("Mapped[datetime | None]", mapped_column(_TIME))
 
     def __opencode_store__(self, *, asynchronous: bool) -> SQLAlchemyMessageStore:
         return SQLAlchemyMessageStore.attached(self, asynchronous=asynchronous)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, TypeVar
 
 from opencode_sessions.store import claims
+from opencode_sessions.store.conflicts import ATTEMPTS
 from opencode_sessions.store.records import RecordState
 
 __all__ = ["NOT_NULL", "ColumnRecords", "Columns"]
@@ -112,7 +113,19 @@ class ColumnRecords(Columns):
 
     async def reserve(self, expected: str | None, session_id: str) -> RecordState:
         """See `RecordStore.reserve`. Where another row has that session id, the database's own error is raised."""
-        found = await self._swap_or_fetch({"opencode_session_id": expected}, _row(session_id))
+        return await self._write_id({"opencode_session_id": expected}, session_id)
+
+    async def supersede(self, expected: str, session_id: str) -> RecordState:
+        """See `RecordStore.supersede`."""
+        return await self._write_id(_row(expected), session_id)
+
+    async def _write_id(self, expected: Mapping[str, object], session_id: str) -> RecordState:
+        found: Mapping[str, Any] | None = None
+        for _ in range(ATTEMPTS):
+            found = await self._swap_or_fetch(expected, _row(session_id))
+            if found is None or any(found[name] != value for name, value in expected.items()):
+                break
+            # The swap did not find it and the fetch did: another worker's write came in between.
         return self._state(_row(session_id) if found is None else found)
 
     async def confirm(self, session_id: str, digest: str) -> bool:

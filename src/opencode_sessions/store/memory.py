@@ -82,6 +82,13 @@ class MemoryRecordStore:
                 self._record.state = RecordState(session_id)
             return self._record.state
 
+    async def supersede(self, expected: str, session_id: str) -> RecordState:
+        """See `RecordStore.supersede`."""
+        with self._record.lock:
+            if self._found() == RecordState(expected):
+                self._record.state = RecordState(session_id)
+            return self._record.state
+
     async def confirm(self, session_id: str, digest: str) -> bool:
         """See `RecordStore.confirm`."""
         ready = RecordState(session_id, ready=True, digest=digest)

@@ -92,6 +92,16 @@ class RecordStore(Protocol):
             RecordGoneError: There is no such row.
         """
 
+    async def supersede(self, expected: str, session_id: str) -> RecordState:
+        """Write `session_id`, not ready, if the row names `expected`, only reserved: not ready, not deleting.
+
+        Returns:
+            The row as it is afterwards: ours, or what another worker wrote.
+
+        Raises:
+            RecordGoneError: There is no such row.
+        """
+
     async def confirm(self, session_id: str, digest: str) -> bool:
         """Mark the row ready, if it still names `session_id`, not ready yet and not being deleted.
 

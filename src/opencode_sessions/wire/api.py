@@ -12,6 +12,7 @@ from typing import Any
 from opencode_sessions.errors import (
     NotFoundError,
     NotOpencodeError,
+    ServerError,
     SessionNotFoundError,
     UnsupportedVersionError,
     WireError,
@@ -119,7 +120,7 @@ class Api(AskCalls):
         request = routes.create_with_id(session_id, directory=directory)
         try:
             info = await self._parsed(answers.parse_session, request)
-        except (NotOpencodeError, NotFoundError):
+        except (NotOpencodeError, NotFoundError, ServerError):
             await self.health()  # which says so, if it is a server that we do not speak with
             raise
         if info.id != session_id:
@@ -141,7 +142,11 @@ class Api(AskCalls):
     ) -> SessionInfo:
         """Change what is given. The server appends `rules` to those in force, and replaces `metadata`."""
         request = routes.update(session_id, title=title, rules=rules, metadata=metadata)
-        return await self._parsed(answers.parse_session, request)
+        try:
+            return await self._parsed(answers.parse_session, request)
+        except NotOpencodeError:
+            await self.health()  # one of the V2 line creates a session, and then does not know this
+            raise
 
     async def delete(self, session_id: str) -> bool:
         """Delete a session, with its children. A busy one goes on spending: `abort` it first.

@@ -1,0 +1,33 @@
+"""What every record store has to do, as tests that the author of a store runs over it.
+
+    from opencode_sessions.testing.conformance import BlockingBench, RecordStoreConformance
+
+    class MyBench(BlockingBench):
+        def record(self): ...           # a new row
+        def store(self, record): ...    # a store of it, for one more caller
+        def delete(self, record): ...   # the row vanishes
+
+    class TestMyStore(RecordStoreConformance):
+        @pytest.fixture
+        def bench(self):
+            return MyBench()
+
+`RecordBench` says what else a bench can bring; the tests that want it are skipped, by name, where it does not.
+This package needs pytest, and nothing else that the library does not need.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+# Before they are imported: a failed assert then says what it compared.
+pytest.register_assert_rewrite(f"{__name__}.records", f"{__name__}.contention", f"{__name__}.faults")
+
+from opencode_sessions.testing.conformance.bench import (  # noqa: E402 - see above
+    BlockingBench,
+    RecordBench,
+    SuspendingBench,
+)
+from opencode_sessions.testing.conformance.suite import RecordStoreConformance  # noqa: E402 - see above
+
+__all__ = ["BlockingBench", "RecordBench", "RecordStoreConformance", "SuspendingBench"]

@@ -1,0 +1,16 @@
+"""The whole suite, under one name."""
+
+from __future__ import annotations
+
+from opencode_sessions.testing.conformance.contention import Contention
+from opencode_sessions.testing.conformance.faults import Faults
+from opencode_sessions.testing.conformance.records import Transitions
+
+__all__ = ["RecordStoreConformance"]
+
+
+class RecordStoreConformance(Transitions, Contention, Faults):
+    """Inherit from it as `TestMyStore`, and give it a fixture `bench` that returns a `RecordBench`.
+
+    Every test makes rows of its own, with session ids of their own, and leaves them: many can share a database.
+    """
