@@ -52,6 +52,7 @@ from opencode_sessions.services.deadlines import Deadlines
 from opencode_sessions.services.observing import Observer
 from opencode_sessions.services.options import File
 from opencode_sessions.services.pruning import Leftover, Pruner
+from opencode_sessions.services.recovering import recover
 from opencode_sessions.services.reporting import ErrorContext
 from opencode_sessions.services.results import TurnResult
 from opencode_sessions.services.session import Session
@@ -135,4 +136,5 @@ __all__ = [
     "new_message_id",
     "new_part_id",
     "new_session_id",
+    "recover",
 ]

@@ -26,7 +26,7 @@ from chaos.host import Message
 from opencode_sessions import AskAnsweredError, Client, ErrorContext, Observer, Timeouts
 from opencode_sessions.errors import OpencodeError
 from opencode_sessions.services.recovering import recover
-from opencode_sessions.sqlalchemy.abandoned import abandoned
+from opencode_sessions.sqlalchemy import abandoned
 
 LAZY = (
     "encodings.idna",

@@ -231,7 +231,7 @@ def test_what_a_reading_function_saves_is_rolled_back(bench):
 def test_a_message_remembers_no_enum(bench):
     message = bench.message("?")
     store = bench.store(message)
-    run(store.start(None, "msg_1"))
+    run(store.take(run(store.load()), 60))
     store.remember(run(store.load()))
     assert type(message.status) is str
     message.full_clean()

@@ -164,8 +164,8 @@ def test_any_model_that_maps_the_attributes_will_do(session):
 def test_no_error_is_null_in_any_json_column(session):
     reply = added(session, Reply(prompt="?", error={"name": "X"}))
     store = SQLAlchemyMessageStore.attached(reply, asynchronous=False)
-    assert run(store.start(None, "msg_1"))
-    assert run(store.snapshot("msg_1", MessageState("?")))
+    assert run(store.take(run(store.load()), 60))
+    assert run(store.snapshot(1, MessageState("?"), 60))
     assert session.scalar(text("SELECT error IS NULL FROM replies")) == 1
 
 
@@ -186,7 +186,7 @@ def test_a_dataclass_takes_the_mixins_and_its_own_prompt(session):
     walk(trip.__opencode_store__(asynchronous=False))
     store = note.__opencode_store__(asynchronous=False)
     assert run(store.load()) == MessageState("Where to?")
-    assert run(store.start(None, "msg_1"))
+    assert run(store.take(run(store.load()), 60))
 
 
 def test_a_record_without_a_title_has_an_empty_one():

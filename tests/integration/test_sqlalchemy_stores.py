@@ -165,7 +165,7 @@ def test_an_async_engine_or_sessionmaker_makes_an_async_store(make_bench, make):
     identity = inspect(bench.message("?")).identity
     store = SQLAlchemyMessageStore(Answer, identity, make(bench.async_engine))
     store.check()
-    assert bench.run(store.start(None, new_session_id()))
+    assert bench.run(store.take(bench.run(store.load()), 60))
     assert bench.run(store.load()).status is TurnStatus.STREAMING
 
 

@@ -16,13 +16,17 @@ def test_every_public_name_is_there_and_listed_once():
 def test_the_face_is_exactly_this():
     beside_errors = set(opencode_sessions.__all__) - set(errors.__all__)
     assert sorted(beside_errors) == [
+        "Answer",
+        "Ask",
         "Change",
         "Client",
         "Deadlines",
         "ErrorContext",
         "Event",
+        "File",
         "Gap",
         "Health",
+        "IN_THE_ROW",
         "Leftover",
         "Message",
         "Observer",
@@ -46,8 +50,9 @@ def test_the_face_is_exactly_this():
         "new_message_id",
         "new_part_id",
         "new_session_id",
+        "recover",
     ]
-    assert sorted(aio.__all__) == ["Client", "Pruner", "Session", "Subscription", "Turn"]
+    assert sorted(aio.__all__) == ["Client", "Pruner", "Session", "Subscription", "Turn", "recover"]
 
 
 def test_every_error_is_in_the_tree_that_its_module_draws():

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from opencode_sessions.django.deletion import delete_session_with_row
 from opencode_sessions.django.index import DjangoIndex
+from opencode_sessions.django.leases import abandoned
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.records import DjangoRecordStore
 
-__all__ = ["DjangoIndex", "DjangoMessageStore", "DjangoRecordStore", "delete_session_with_row"]
+__all__ = ["DjangoIndex", "DjangoMessageStore", "DjangoRecordStore", "abandoned", "delete_session_with_row"]

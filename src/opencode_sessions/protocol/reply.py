@@ -40,6 +40,7 @@ __all__ = ["Change", "Part", "Reply", "Tokens"]
 
 Json = Mapping[str, Any]
 
+_ABORTED = "MessageAbortedError"
 _TODOS = "todowrite"
 _GOES_ON = (None, "tool-calls", "unknown")
 _MOST_EARLY = 1 << 20, 256
@@ -163,7 +164,8 @@ class Reply:
                 self._drop_message(event.message_id)
             case TodosChanged():
                 return self._take_todos(event.todos)
-            case SessionFailed():
+            case SessionFailed() if event.error.get("name") != _ABORTED:
+                # An abort stands in the message that it ended; the session's word of it can come during the next turn.
                 self.error = event.error
             case SessionIdle():
                 self.over = self.over or bool(self.messages)
@@ -205,6 +207,8 @@ class Reply:
         self.over = self.over or stored.over
         if any(change.part.tool == _TODOS for change in changes):
             changes += self._take_todos(stored.todos)
+        if not any(part.tool == _TODOS for part in self.parts.values()):
+            self.todos = ()  # the event names no message: it was another turn's of this session
         return changes
 
     def _from_prompt(self, messages: Iterable[Message]) -> Iterable[Message]:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from opencode_sessions.errors import AskAnsweredError
+from opencode_sessions.errors import AskAnsweredError, WireError
 from opencode_sessions.protocol.events import (
     Event,
     PermissionAsked,
@@ -48,6 +48,7 @@ class Asking:
         self._observer = observer
         self._swallow = swallow
         self.pending: dict[str, Ask] = {}
+        self._undelivered: dict[str, Answer] = {}
 
     def adopt(self, asks: Sequence[Mapping[str, Any]]) -> None:
         """Take over what the row says was waiting, with its age; `refresh` tells what still is."""
@@ -75,7 +76,16 @@ class Asking:
         for request_id, event in found.items():
             if request_id not in known:
                 await self._asked(Ask.of(event))
+            elif (answer := self._undelivered.pop(request_id, None)) is not None:
+                await self._deliver(known[request_id], answer)
         return set(found) != set(known)
+
+    def waiting_for_a_person(self) -> float | None:
+        """For how many seconds, if one is waited for; an answer that is only still to be delivered is there."""
+        if self._on_ask is None:
+            return None
+        ages = (ask.age for ask in self.pending.values() if ask.id not in self._undelivered)
+        return max(ages, default=None)
 
     async def expire(self) -> None:
         """Refuse all that waits: nobody has answered in time."""
@@ -95,6 +105,7 @@ class Asking:
 
     def _answered(self, request_id: str) -> bool:
         ask = self.pending.pop(request_id, None)
+        self._undelivered.pop(request_id, None)
         if ask is not None:
             self._observer.tell(lambda observer: observer.answered(ask))
         return ask is not None
@@ -106,17 +117,20 @@ class Asking:
             if inspect.isawaitable(answer):
                 answer = await answer
             if answer is not None:
-                await answer_ask(self._wire, ask, answer)
-        except AskAnsweredError as error:
-            _log.info("%s", error)
+                await self._deliver(ask, answer)
         except Exception as error:  # noqa: BLE001 - reported, and the turn must not hang on it
             self._swallow("ask", ask.session_id, error)
             await self._refuse(ask, _NOBODY)
 
     async def _refuse(self, ask: Ask, message: str) -> None:
+        await self._deliver(ask, Answer.reject(message))
+
+    async def _deliver(self, ask: Ask, answer: Answer) -> None:
+        """Tell the server; where it cannot be told now, the next look tells it."""
         try:
-            await answer_ask(self._wire, ask, Answer.reject(message))
-        except AskAnsweredError:
-            pass
-        except Exception as error:  # noqa: BLE001 - the next look finds it waiting still
+            await answer_ask(self._wire, ask, answer)
+        except AskAnsweredError as error:
+            _log.info("%s", error)
+        except WireError as error:
+            self._undelivered[ask.id] = answer
             self._swallow("ask", ask.session_id, error)

@@ -27,7 +27,8 @@ class Deadlines:
         person: For a person to answer what the agent asks; then it is refused, and the agent goes on without.
             Until then the clocks of the others stand still. None: however long it takes.
         queue: Before the turn begins, for another one in the same session, with `when_busy` of `wait` or `cancel`.
-        lease: Without a write of its runner, after which another may take the turn up.
+        lease: Without a write of its runner, after which another may take the turn up. It should be longer than the
+            longest request with its repetitions, during which nothing is written.
         look: Without an event before the state is read again; no deadline, but what finds a lost idle.
     """
 
@@ -37,7 +38,7 @@ class Deadlines:
     total: float = 3600.0
     person: float | None = None
     queue: float = 600.0
-    lease: float = 60.0
+    lease: float = 120.0
     look: float = 5.0
 
 

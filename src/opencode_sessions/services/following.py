@@ -101,7 +101,7 @@ class Follower:
             if over is not None:
                 return over
             await self._keep()
-            if self._watch.check(waiting_since=self._oldest_ask()):
+            if self._watch.check(waiting_since=self.asking.waiting_for_a_person()):
                 await self.asking.expire()
 
     async def look(self) -> Over | None:
@@ -198,9 +198,6 @@ class Follower:
         if stored.last is not None or self.reply.error is not None:
             return False
         return self._watch.since_sent() < self._deadlines.look
-
-    def _oldest_ask(self) -> float | None:
-        return max((ask.age for ask in self.asking.pending.values()), default=None)
 
     async def _keep(self) -> None:
         """Store what has changed, at most four times a second; and at least as often as the lease wants it."""

@@ -19,7 +19,8 @@ Fallback: TypeAlias = str | Callable[[Mapping[str, Any]], str] | None
 _ABORTED = "MessageAbortedError"
 
 # What a tool's error says when a person refused it, or dismissed its question (1.18.33).
-_REJECTIONS = ("rejected permission", "dismissed this question")
+_REJECTIONS = ("The user rejected permission", "The user dismissed this question")
+_FEEDBACK = "with the following feedback"  # the agent minds it, and goes on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +124,10 @@ def outcome(
 
 
 def was_rejected(reply: Reply) -> bool:
-    """Did it stop because a person refused what its last tool asked?"""
-    tools = reply.tools
-    return bool(tools) and any(word in (tools[-1].error or "") for word in _REJECTIONS)
+    """Did it stop because a person refused, without a word, what a tool of its last message asked?"""
+    last = reply.last
+    errors = [part.error or "" for part in reply.tools if last is not None and part.message_id == last.id]
+    return any(error.startswith(_REJECTIONS) and _FEEDBACK not in error for error in errors)
 
 
 def was_aborted(reply: Reply) -> bool:

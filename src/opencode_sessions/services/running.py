@@ -238,7 +238,8 @@ class Run:
             if not await self._sent():
                 raise self._stale()
         if not await self._plan.store.extend(self._row.epoch, self._plan.deadlines.lease):
-            raise self._taken()  # cancelled in this instant: what was sent is stopped
+            await self._stop_agent()  # cancelled in this instant, when there was nothing to stop yet
+            raise self._taken()
 
     async def _sent(self) -> bool:
         """False if there is no such session."""
@@ -326,13 +327,11 @@ class Run:
         return result
 
     async def _ended_elsewhere(self) -> TurnResult:
-        """The row refused this runner. A turn that was cancelled meanwhile is stopped on the server, too."""
+        """The row refused this runner. A turn that was cancelled is stopped on the server by who cancelled it."""
         self.owns = False
         row = await self._plan.store.load()
         if not row.status.terminal:
             raise self._taken()
-        if row.status is TurnStatus.CANCELLED:
-            await self._stop_agent()
         self._plan.store.remember(row)
         return self._plan.result(row)
 

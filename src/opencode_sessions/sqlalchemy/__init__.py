@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from opencode_sessions.sqlalchemy.deletion import delete_session_with_row
 from opencode_sessions.sqlalchemy.index import SQLAlchemyIndex
+from opencode_sessions.sqlalchemy.leases import abandoned
 from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
 from opencode_sessions.sqlalchemy.mixins import MessageMixin, RecordMixin
 from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
@@ -23,5 +24,6 @@ __all__ = [
     "SQLAlchemyIndex",
     "SQLAlchemyMessageStore",
     "SQLAlchemyRecordStore",
+    "abandoned",
     "delete_session_with_row",
 ]
