@@ -30,7 +30,7 @@ class Scene:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr("opencode_sessions.wire.api._BACKOFF", (0.0, 0.0))
+    monkeypatch.setattr("opencode_sessions.wire.calls._BACKOFF", (0.0, 0.0))
 
 
 def json_answer(status, body):

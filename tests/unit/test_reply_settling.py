@@ -24,7 +24,17 @@ def test_settling_takes_what_is_stored_and_keeps_what_only_events_told(reply):
     changes = reply.settle([stored({"id": "p1", "type": "text", "text": "lost and found"}, text("p2", ""))])
     assert [p.text for p in reply.parts.values()] == ["lost and found", "open"]
     assert [change.delta for change in changes] == [" and found"]
-    assert reply.todos == (todo,)
+    assert reply.todos == ()  # the event names no turn, and this one has no call that made a list
+
+
+def test_a_todo_list_is_kept_where_the_turn_has_made_one(reply):
+    first, second = ({"content": "look", "status": status} for status in ("pending", "completed"))
+    state = {"status": "completed", "input": {"todos": [first]}, "metadata": {"todos": [first]}}
+    call = {"id": "p1", "type": "tool", "tool": "todowrite", "callID": "c1", "state": state}
+    fold(reply, part("p1", **{key: call[key] for key in ("type", "tool", "callID", "state")}))
+    fold(reply, TodosChanged(session_id=SESSION, todos=(second,)))
+    reply.settle([stored(call)])
+    assert reply.todos == (second,)
 
 
 def test_settling_on_nothing_keeps_all(reply):

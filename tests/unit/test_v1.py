@@ -121,7 +121,14 @@ def test_rules_are_patched_only_when_given():
 
 def test_tools_is_never_sent_with_a_prompt():
     request = routes.prompt(
-        "ses_1", message_id="msg_1", parts=[], agent="a", model="p/m/x", system=None, variant=None
+        "ses_1",
+        message_id="msg_1",
+        parts=[],
+        agent="a",
+        model="p/m/x",
+        system=None,
+        variant=None,
+        schema=None,
     )
     assert request.json == {
         "messageID": "msg_1",
