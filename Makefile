@@ -32,7 +32,7 @@ chat: $(STATE)/package $(SERVER)  ## talk to an agent in the terminal, with a sc
 	@$(BIN)/opencode-sessions chat --offline $(ARGS)
 
 test: $(STATE)/dev $(SERVER)  ## run the tests, on the real server
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(or $(ARGS),-q -n 2 --dist loadfile)
 
 soak: $(STATE)/dev $(SERVER)  ## kill processes in ROUNDS=200, and tell where they died; SEED=… draws the same ones again
 	@SOAK_ROUNDS=$(or $(ROUNDS),200) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_processes.py $(ARGS)

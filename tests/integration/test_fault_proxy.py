@@ -323,7 +323,10 @@ def test_it_leaves_no_thread_and_no_socket(echo):
             proxy.refuse()
         assert not [thread for thread in threading.enumerate() if thread.name == "fault-proxy"]
     echo.wait_for_ends(len(echo.heard))
-    assert len(list(OPEN_FILES.iterdir())) == before
+    deadline = time.monotonic() + 5  # others of this process may be at it
+    while len(list(OPEN_FILES.iterdir())) > before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_orders_are_for_a_proxy_that_runs(echo):

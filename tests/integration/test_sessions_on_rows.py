@@ -73,7 +73,7 @@ def test_a_row_gets_its_session_and_its_own_copy_shows_it(bench, faces):
     session = faces.session(record)
     session_id = faces.ensure(session)
     assert session.just_created
-    assert record.__dict__["opencode_session_id"] == session_id
+    assert bench.store(record).seen == session_id
     assert bench.idle()
 
 

@@ -84,12 +84,9 @@ def test_a_note_begins_a_line_of_its_own(screen, written):
     assert written() == "One\n· remark\n two"
 
 
-def test_a_turn_that_moved_to_a_fresh_session_says_so(screen, written):
+def test_a_turn_in_a_fresh_session_says_so_if_another_was_there(screen, written):
+    screen.created("ses_1", None)
     screen.started("ses_1", "msg_1")
     assert written() == ""
-    screen.started("ses_2", "msg_2")
+    screen.created("ses_2", "ses_1")
     assert "no longer has this session" in written()
-    screen.settle()
-    before = written()
-    screen.started("ses_2", "msg_3")
-    assert written() == before

@@ -38,7 +38,6 @@ class Screen(Observer):
         self.console = console
         self._lock = threading.RLock()
         self._spinner: Status | None = None
-        self._begun: str | None = None
         self._typing: str | None = None  # the part that the cursor's line belongs to
         self._typed: dict[str, str] = {}  # what was written of each part's text
         self._running: dict[str, str] = {}  # the captions of the tools at work, by part
@@ -46,13 +45,13 @@ class Screen(Observer):
 
     # What the runner tells.
 
+    def created(self, session_id: str, replaced: str | None) -> None:  # noqa: ARG002 - as Observer has it
+        """See `Observer.created`."""
+        if replaced is not None:
+            self.note("the server no longer has this session; asking in a fresh one, which knows nothing yet")
+
     def started(self, session_id: str, prompt_id: str) -> None:  # noqa: ARG002 - as Observer has it
         """See `Observer.started`."""
-        if self._begun not in (None, prompt_id):
-            self.note(
-                "the server no longer has this session; asking again in a fresh one, which knows nothing yet"
-            )
-        self._begun = prompt_id
         self.wait("thinking")
 
     def changed(self, change: Change, reply: Reply) -> None:  # noqa: ARG002 - as Observer has it

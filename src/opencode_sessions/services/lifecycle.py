@@ -74,7 +74,7 @@ class Lifecycle:
         self._returned: str | None = None
         self._directory: str | None = None
         self._reserved: set[str] = set()
-        self._has_superseded = False
+        self._superseded: str | None = None
 
     async def ensure(self, wire: SessionWire) -> str:
         """The id of the record's session, made if there is none."""
@@ -174,7 +174,7 @@ class Lifecycle:
     async def _walk(self, wire: SessionWire, *, stale: str | None) -> str:
         self.just_created = False
         self.store.check()
-        self._has_superseded = False
+        self._superseded = None
         replaced: list[str] = []
         for _ in range(_ATTEMPTS):
             seen = await self.store.load()
@@ -210,7 +210,9 @@ class Lifecycle:
         )
 
     async def _discard_replaced(self, wire: SessionWire, replaced: Sequence[str], row: RecordState) -> None:
-        """Delete what was replaced on the way to this row."""
+        """Delete what was replaced on the way to this row; also what its maker may have come to after all."""
+        if self._superseded not in (None, row.session_id):
+            await self._discard(wire, self._superseded, "delete_unconfirmed", used=False)
         for session_id in dict.fromkeys(replaced):
             if session_id != row.session_id:
                 await self._discard(wire, session_id, "delete_replaced", used=True)
@@ -250,10 +252,10 @@ class Lifecycle:
                 await wire.create(session_id, directory=brief.directory)
             await self._put_in_force(wire, session_id, brief)
         except SessionNotFoundError:
-            if not mine and not self._has_superseded:
+            if not mine and self._superseded is None:
                 # Its maker never came to it. If he comes now, he finds that he was superseded, and deletes it. Once in
                 # a walk: who is then superseded himself was slow, and leaves it to the others.
-                self._has_superseded = True
+                self._superseded = session_id
                 await self.store.supersede(session_id, self._new_id())
             return False  # ours was deleted as soon as it was made: the row has moved on
         return True

@@ -21,7 +21,7 @@ class Observer:
     that raises is reported to `on_error` and never stops a turn. No database transaction is open during any.
     """
 
-    def created(self, session_id: str) -> None:
+    def created(self, session_id: str, replaced: str | None) -> None:
         """A session was made for this turn: the first one of its record, or in place of one that was gone."""
 
     def started(self, session_id: str, prompt_id: str) -> None:

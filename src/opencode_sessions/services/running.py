@@ -144,7 +144,7 @@ class Run:
                 return False
         except SessionNotFoundError:
             self._events.close()
-            await self._address(await self._plan.lifecycle.recreate(self._wire, stale=session_id))
+            await self._address(await self._recreated(session_id))
             return True
         if (current := await self._current()) != session_id:
             self._events.close()
@@ -153,8 +153,9 @@ class Run:
 
     async def _current(self) -> str:
         """The record's session, with nothing else running in it."""
+        before = self._plan.lifecycle.store.seen
         session_id, info = await self._plan.lifecycle.current(self._wire)
-        self._note_created(session_id)
+        self._note_created(session_id, before)
         if info is None:
             return session_id
 
@@ -165,10 +166,15 @@ class Run:
         await self._claim.until_free(self._wire, busy_with, settling=True)
         return session_id
 
-    def _note_created(self, session_id: str) -> None:
+    async def _recreated(self, gone: str) -> str:
+        session_id = await self._plan.lifecycle.recreate(self._wire, stale=gone)
+        self._note_created(session_id, gone)
+        return session_id
+
+    def _note_created(self, session_id: str, replaced: str | None) -> None:
         if self._plan.lifecycle.just_created:
             self._just_created = True
-            self._plan.observer.tell(lambda observer: observer.created(session_id))
+            self._plan.observer.tell(lambda observer: observer.created(session_id, replaced))
 
     async def _address(self, session_id: str) -> None:
         """Listen to a session, and store that the prompt goes there, under an id that was never used before."""
@@ -233,8 +239,7 @@ class Run:
         if not await self._sent():
             gone = self._reply.session_id
             self._events.close()
-            await self._address(await self._plan.lifecycle.recreate(self._wire, stale=gone))
-            self._note_created(self._reply.session_id)
+            await self._address(await self._recreated(gone))
             if not await self._sent():
                 raise self._stale()
         if not await self._plan.store.extend(self._row.epoch, self._plan.deadlines.lease):
