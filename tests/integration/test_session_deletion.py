@@ -173,4 +173,4 @@ def test_asks_that_the_server_cannot_list_are_reported_and_do_not_keep_a_session
 
 
 def test_stopping_what_does_not_exist_is_nothing(client):
-    assert client.stop(new_session_id()) == ()
+    assert not client.stop(new_session_id())

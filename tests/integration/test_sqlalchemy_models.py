@@ -58,6 +58,7 @@ class Ticket(Base):
     opencode_session_id: Mapped[str | None] = mapped_column("oc_session", String(80))
     opencode_session_ready_at: Mapped[datetime | None] = mapped_column("oc_ready", DateTime(timezone=True))
     opencode_session_digest: Mapped[str | None] = mapped_column("oc_digest", String(64))
+    opencode_turn: Mapped[str | None] = mapped_column("oc_turn", String(200))
 
 
 class Reply(Base):
@@ -68,12 +69,17 @@ class Reply(Base):
     prompt: Mapped[str]
     status: Mapped[str] = mapped_column(default="pending")
     opencode_prompt_id: Mapped[str | None]
+    opencode_prompt_session_id: Mapped[str | None]
+    opencode_turn_epoch: Mapped[int] = mapped_column(default=0)
+    opencode_turn_lease: Mapped[datetime | None]
     content: Mapped[str] = mapped_column(default="")
     parts: Mapped[list] = mapped_column(JSON, default=list)
+    asks: Mapped[list] = mapped_column(JSON, default=list)
     error: Mapped[dict | None] = mapped_column(JSON)
     cost: Mapped[float] = mapped_column(default=0.0)
     input_tokens: Mapped[int] = mapped_column(default=0)
     output_tokens: Mapped[int] = mapped_column(default=0)
+    revision: Mapped[int] = mapped_column(default=0)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
@@ -202,12 +208,17 @@ def test_a_message_is_pending_and_empty_from_its_first_commit(bench):
         "prompt": "?",
         "status": "pending",
         "opencode_prompt_id": None,
+        "opencode_prompt_session_id": None,
+        "opencode_turn_epoch": 0,
+        "opencode_turn_lease": None,
         "content": "",
         "parts": [],
+        "asks": [],
         "error": None,
         "cost": 0.0,
         "input_tokens": 0,
         "output_tokens": 0,
+        "revision": 0,
         "started_at": None,
         "finished_at": None,
     }
@@ -236,6 +247,7 @@ def test_columns_in_two_tables_are_refused(engine):
         child_id = Column(ForeignKey(Parent.id), primary_key=True)
         opencode_session_ready_at = Column(DateTime(timezone=True))
         opencode_session_digest = Column(String(64))
+        opencode_turn = Column(String(200))
 
     with pytest.raises(ConfigurationError, match="one table"):
         SQLAlchemyRecordStore(Child, 1, engine)
@@ -253,17 +265,24 @@ def test_the_columns_are_what_the_documentation_says():
         "prompt": Text,
         "status": Enum,
         "opencode_prompt_id": String,
+        "opencode_prompt_session_id": String,
+        "opencode_turn_epoch": Integer,
+        "opencode_turn_lease": DateTime,
         "content": Text,
         "parts": JSON,
+        "asks": JSON,
         "error": JSON,
         "cost": Double,
         "input_tokens": Integer,
         "output_tokens": Integer,
+        "revision": Integer,
         "started_at": DateTime,
         "finished_at": DateTime,
     }
     assert {name for name, column in columns.items() if column.nullable} == {
         "opencode_prompt_id",
+        "opencode_prompt_session_id",
+        "opencode_turn_lease",
         "error",
         "started_at",
         "finished_at",
