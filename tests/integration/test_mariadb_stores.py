@@ -71,7 +71,9 @@ def test_a_transaction_that_lost_a_deadlock_is_tried_again(bench, theirs):
         retitle(theirs, bench, bench.identity(record))
         if deadlocks(theirs) == before:
             theirs.connection.rollback()
-            pytest.skip("MariaDB let them wait for each other until one gave up, instead of noticing a deadlock")
+            pytest.skip(
+                "MariaDB let them wait for each other until one gave up, instead of noticing a deadlock"
+            )
         theirs.connection.commit()
         assert reserved.result(30) == RecordState(mine)
     row = bench.row(record)
