@@ -189,7 +189,7 @@ def test_listing_is_paged_and_lazy():
         assert next(sessions).id == "ses_1"
         assert len(scene.requests) == 1
         assert [session.id for session in sessions] == ["ses_2", "ses_3"]
-    assert dict(scene.requests[1].url.params) == {"directory": "/srv/a b", "cursor": "77", "limit": "2"}
+    assert dict(scene.requests[1].url.params) == {"directory": "/srv/a b", "cursor": "78", "limit": "2"}
 
 
 def test_a_session_id_cannot_leave_its_place_in_the_path():
@@ -276,3 +276,45 @@ def test_a_closed_client_says_so():
     client.close()
     with pytest.raises(errors.ServerUnreachableError, match="closed"):
         client.get("ses_1")
+
+
+class Listing:
+    """A server that lists sessions as 1.18.33 does: its cursor is the last one's millisecond, and excludes it."""
+
+    def __init__(self, times):
+        self.sessions = [
+            {"id": f"ses_{number}", "time": {"created": 1, "updated": updated}}
+            for number, updated in enumerate(sorted(times, reverse=True))
+        ]
+        self.pages = 0
+
+    def __call__(self, request):
+        self.pages += 1
+        before, limit = request.url.params.get("cursor"), int(request.url.params["limit"])
+        left = [each for each in self.sessions if before is None or each["time"]["updated"] < int(before)]
+        more = {"x-next-cursor": str(left[limit - 1]["time"]["updated"])} if len(left) > limit else {}
+        return httpx2.Response(200, json=left[:limit], headers=more)
+
+
+@pytest.mark.parametrize("times", [range(12), [7] * 12, [9, 9, 9, 5, 5, 5, 5, 5, 5, 5, 1, 1], []])
+@pytest.mark.parametrize("page_size", [1, 2, 5, 100])
+def test_a_list_leaves_out_no_session_that_shares_its_millisecond(times, page_size):
+    listing = Listing(times)
+    with Client("http://server.test:1", transport=httpx2.MockTransport(listing)) as client:
+        found = [info.id for info in client.list(page_size=page_size)]
+    assert found == [each["id"] for each in listing.sessions]
+
+
+def test_a_server_of_the_v2_line_is_named_when_a_session_is_to_be_guarded():
+    def v2(request):
+        match request.url.path:
+            case "/api/session":
+                return httpx2.Response(200, json={"data": {"id": "ses_1"}})
+            case "/api/health":
+                return httpx2.Response(200, json={"healthy": True, "version": "2.0.1"})
+        return httpx2.Response(200, html="<!doctype html>")
+
+    with Client("http://server.test:1", transport=httpx2.MockTransport(v2)) as client:
+        with pytest.raises(errors.UnsupportedVersionError, match="needed is") as caught:
+            client.create("ses_1", title="x")
+    assert caught.value.found == "2.0.1"
