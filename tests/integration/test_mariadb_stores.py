@@ -86,7 +86,7 @@ def impatient(mariadb):
     with pymysql.connect(host="127.0.0.1", port=mariadb.port, user="root") as connection:
         connection.cursor().execute("SET GLOBAL innodb_lock_wait_timeout = 1")
         yield
-        connection.cursor().execute("SET GLOBAL innodb_lock_wait_timeout = 50")
+        connection.cursor().execute("SET GLOBAL innodb_lock_wait_timeout = 5")
 
 
 def test_a_lock_that_is_not_let_go_is_an_error_and_nothing_is_held(impatient, bench, theirs):
