@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router, transaction
 
-from opencode_sessions.django.rows import _in_transaction
+from opencode_sessions.django.rows import in_transaction
 from opencode_sessions.errors import ConfigurationError, OpenTransactionError
 from opencode_sessions.store.index import batches
 
@@ -51,7 +51,7 @@ class DjangoIndex:
 
     def _named(self, session_ids: Collection[str]) -> set[str]:
         using = self._using or router.db_for_write(self._owner)
-        if _in_transaction(transaction.get_connection(using)):
+        if in_transaction(transaction.get_connection(using)):
             raise OpenTransactionError(
                 f"a transaction is open on the database {using!r}: what it sees of {self.table} may be older than the "
                 "sessions that are asked for. Call this outside of transaction.atomic()",

@@ -22,7 +22,7 @@ from opencode_sessions.errors import (
 from opencode_sessions.store.columns import NOT_NULL
 from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
 
-__all__ = ["ModelRow"]
+__all__ = ["ModelRow", "in_transaction"]
 
 _log = logging.getLogger("opencode_sessions.django")
 
@@ -147,7 +147,7 @@ class ModelRow:
             raise
 
     def _refuse_open_transaction(self) -> None:
-        if _in_transaction(transaction.get_connection(self.using)):
+        if in_transaction(transaction.get_connection(self.using)):
             raise OpenTransactionError(
                 f"a transaction is open on the database {self.using!r} around the use of {self.key}: what it has "
                 "locked would stay so while the network is awaited, and its rollback would undo what was stored "
@@ -166,7 +166,8 @@ def _condition(name: str, value: object) -> tuple[str, object]:
     return name, value
 
 
-def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
+def in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Has the caller a transaction open there?"""
     if connection.in_atomic_block:
         # The one that a TestCase wraps each test in does not count, as for Django's own durable blocks.
         return not getattr(connection.atomic_blocks[-1], "_from_testcase", False)

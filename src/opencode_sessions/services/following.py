@@ -28,14 +28,16 @@ from opencode_sessions.services.exchange import is_stored, read_exchange
 from opencode_sessions.services.observing import Contained
 from opencode_sessions.services.ports import Clock, Events, ExchangeWire
 
-__all__ = ["Follower", "Over"]
+__all__ = ["PASSING", "Follower", "Over"]
 
 _log = logging.getLogger("opencode_sessions.turn")
 
 _SNAPSHOT_EVERY = 0.25
 _SETTLE = (0.1, 0.2, 0.4, 0.8)
 _LOOK_AGAIN = 1.0
-_PASSING = (ServerUnreachableError, ConnectionLostError, RequestTimedOutError, ServerError)
+
+PASSING = (ServerUnreachableError, ConnectionLostError, RequestTimedOutError, ServerError)
+"""What a server that is away for a moment makes of a request: the next look may do better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class Follower:
                     return Over(stalled=True)
                 # An idle can come before the last write: give it a moment.
                 await self._clock.sleep(pause)
-        except _PASSING as error:
+        except PASSING as error:
             _log.debug("the state of session %s cannot be read now: %s", self.reply.session_id, error)
             now = self._clock.monotonic()
             self._unreadable_since = self._unreadable_since or now

@@ -192,8 +192,9 @@ class Lifecycle:
                 continue  # another worker was quicker: look again
             if not await self._make(wire, reserved.session_id, brief):
                 continue
-            made = RecordState(reserved.session_id, ready=True, digest=brief.digest())
-            if await self.store.confirm(reserved.session_id, brief.digest()):
+            digest = brief.digest()
+            made = RecordState(reserved.session_id, ready=True, digest=digest)
+            if await self.store.confirm(reserved.session_id, digest):
                 _log.info("session %s created for %s", reserved.session_id, self.store.key)
                 self.just_created = True
                 # Who confirms what another reserved stands in for it, as far as he knows what it was to replace.

@@ -10,7 +10,6 @@ from opencode_sessions.errors import (
     ConnectionLostError,
     OpencodeError,
     RequestTimedOutError,
-    ServerError,
     ServerUnreachableError,
     SessionNotFoundError,
     StaleSessionError,
@@ -23,7 +22,7 @@ from opencode_sessions.services.asks import AskHandler, InTheRow
 from opencode_sessions.services.claiming import TurnClaim
 from opencode_sessions.services.deadlines import Deadlines, Watch
 from opencode_sessions.services.exchange import is_newest, is_stored
-from opencode_sessions.services.following import Follower, Over
+from opencode_sessions.services.following import PASSING, Follower, Over
 from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.services.observing import Contained
 from opencode_sessions.services.options import TurnOptions, prompt_parts
@@ -231,7 +230,7 @@ class Run:
                 if not await self._may_resume():
                     return
                 must_send = True
-            except (*_UNACKNOWLEDGED, ServerError):
+            except PASSING:
                 must_send = False  # it went away again: the next look waits for it
 
     async def _send(self) -> None:

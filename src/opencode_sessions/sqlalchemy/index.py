@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, Engine, Table, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from opencode_sessions.errors import ConfigurationError
-from opencode_sessions.sqlalchemy.rows import Source, _engine_of
+from opencode_sessions.sqlalchemy.rows import Source, engine_of
 from opencode_sessions.sqlalchemy.tables import MappedTable
 from opencode_sessions.sqlalchemy.transactions import transactions_over
 from opencode_sessions.store.index import batches
@@ -54,7 +54,7 @@ class SQLAlchemyIndex:
 
 def _of_model(model: type[Any], source: Source) -> tuple[Engine, Column[Any]]:
     table = MappedTable.of(model, [_NAME])
-    return _engine_of(source, table, f"the index of {table.table.fullname}"), table.columns[_NAME]
+    return engine_of(source, table, f"the index of {table.table.fullname}"), table.columns[_NAME]
 
 
 def _of_table(table: Table, source: Source) -> tuple[Engine, Column[Any]]:

@@ -15,7 +15,7 @@ from opencode_sessions.errors import ConfigurationError, OpenTransactionError, R
 from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
 from opencode_sessions.sqlalchemy.transactions import Transactions, transactions_over
 
-__all__ = ["AddressedRow", "AttachedRow", "Row", "Source", "show"]
+__all__ = ["AddressedRow", "AttachedRow", "Row", "Source", "engine_of", "show"]
 
 Source: TypeAlias = Engine | AsyncEngine | sessionmaker[Any] | async_sessionmaker[Any]
 
@@ -56,7 +56,7 @@ class AddressedRow:
         self.table = table
         self.instance = instance
         self._primary_key = primary_key
-        self.transactions = transactions_over(_engine_of(source, table, "the sessionmaker"))
+        self.transactions = transactions_over(engine_of(source, table, "the sessionmaker"))
 
     @property
     def identity(self) -> Identity:
@@ -94,7 +94,7 @@ class AttachedRow:
     def transactions(self) -> Transactions:
         """See `Row.transactions`. Once found they are kept: the instance may be detached meanwhile."""
         if self._transactions is None:
-            engine = _engine_of(self._session(), self.table, self.table.key(self.identity))
+            engine = engine_of(self._session(), self.table, self.table.key(self.identity))
             if engine.dialect.is_async != self._asynchronous:
                 raise self._wrong_face()
             self._transactions = transactions_over(engine)
@@ -133,7 +133,7 @@ def show(instance: object, values: Mapping[str, object]) -> None:
         set_committed_value(instance, name, value)
 
 
-def _engine_of(source: Source | Session, table: MappedTable, who: str) -> Engine:
+def engine_of(source: Source | Session, table: MappedTable, who: str) -> Engine:
     """The engine that writes of this table go to.
 
     Raises:
