@@ -21,7 +21,7 @@ class ErrorContext:
     Attributes:
         action: `abort`, `reject_asks`, `delete_replaced`, `delete_unconfirmed`, `delete_with_row`,
             `prune`, `observe`, `ask`,
-            `snapshot`, `finish`, `amend`, `put_back`, `release`, `recover`.
+            `snapshot`, `finish`, `amend`, `put_back`, `claim`, `release`, `recover`.
         record: What names the row.
         session_id: The session that it concerns.
     """
