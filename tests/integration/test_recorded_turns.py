@@ -358,6 +358,11 @@ def test_a_compacted_answer_is_followed_live_and_its_first_error_is_not_the_end(
     assert len({message.parent_id for message in recording.live().messages.values()}) == 2
 
 
+def test_the_summary_of_a_compacted_answer_is_in_its_bill(recordings):
+    reply = recordings["a conversation that is compacted"].live()
+    assert reply.cost > sum(message.cost for message in reply.messages.values())
+
+
 def test_a_structured_answer_is_a_tool_call_that_ends_the_turn(recordings):
     reply = recordings["an answer after a schema"].live()
     assert (reply.structured, reply.final, reply.last.finish) == ({"answer": 42}, True, "tool-calls")

@@ -66,11 +66,12 @@ def test_an_answer_goes_on_after_a_compaction_but_its_summary_is_no_part_of_it(r
     fold(
         reply, assistant("msg_s", parent_id="msg_compaction"), part("s", message_id="msg_s", text="a summary")
     )
-    fold(reply, assistant("msg_s", parent_id="msg_compaction", completed=True, finish="stop"))
+    fold(reply, assistant("msg_s", parent_id="msg_compaction", completed=True, finish="stop", cost=0.5))
     fold(reply, part("c", "compaction", message_id="msg_compaction", auto=True, tail_start_id="msg_a"))
     fold(reply, assistant("msg_b", parent_id="msg_again"), part("p1", message_id="msg_b", text="on"))
     fold(reply, assistant("msg_c", parent_id="msg_stranger"), part("p2", message_id="msg_c", text="no"))
     assert (reply.text, reply.error) == ("on", None)
+    assert reply.cost == 0.5
 
 
 def test_a_compaction_that_failed_ends_the_answer(reply):

@@ -32,6 +32,10 @@ class Lineage:
             self._compactions.add(message_id)
             self._compaction, self._summarised = message_id, False
 
+    def summarises(self, message: StoredMessage) -> bool:
+        """Is this the summary of a conversation that was compacted on the way?"""
+        return message.role == "assistant" and message.parent_id in self._compactions
+
     def owns(self, message: StoredMessage) -> bool:
         """Is this a part of the answer? The summary is not, though it tells that the answer goes on."""
         if message.role != "assistant" or message.parent_id is None:

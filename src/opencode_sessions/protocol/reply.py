@@ -14,8 +14,9 @@ Folding an event costs no more than what the event says, however long the reply 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from opencode_sessions.protocol.agents import SubAgents
@@ -68,6 +69,8 @@ class Reply:
     Attributes:
         parts: In order, by id.
         messages: The assistant's messages of this turn, in order, by id.
+        summaries: Those by which the server compacted the conversation on the way: no part of the answer, but of its
+            bill.
         todos: The agent's todo list, whole, as it last was in this turn.
         error: What the server said went wrong, as `{"name", "message", …}`.
         over: The session went idle after it had begun to answer; whether all went well, it does not say.
@@ -77,6 +80,7 @@ class Reply:
     prompt_id: str
     parts: dict[str, Part] = field(default_factory=dict)
     messages: dict[str, StoredMessage] = field(default_factory=dict)
+    summaries: dict[str, StoredMessage] = field(default_factory=dict)
     todos: tuple[Json, ...] = ()
     error: Json | None = None
     over: bool = False
@@ -120,16 +124,20 @@ class Reply:
     @property
     def cost(self) -> float:
         """In the currency of the provider's price list (US dollars)."""
-        return sum(message.cost for message in self.messages.values())
+        return sum(message.cost for message in self._billed)
 
     @property
     def tokens(self) -> Tokens:
         """Summed over the turn's messages."""
         total = Tokens()
-        for message in self.messages.values():
+        for message in self._billed:
             for name, count in message.tokens.items():
                 setattr(total, name, getattr(total, name) + count)
         return total
+
+    @property
+    def _billed(self) -> Iterator[StoredMessage]:
+        return chain(self.messages.values(), self.summaries.values())
 
     @property
     def last(self) -> StoredMessage | None:
@@ -197,6 +205,7 @@ class Reply:
         if not stored.messages:
             return []
         known, self.parts, self.messages = self.parts, stored.parts, stored.messages
+        self.summaries = stored.summaries
         changes = [
             change
             for part in self.parts.values()
@@ -233,6 +242,8 @@ class Reply:
         return Change(part, part.text.removeprefix(heard) if part.text.startswith(heard) else "")
 
     def _take_message(self, message: StoredMessage) -> None:
+        if self._lineage.summarises(message):
+            self.summaries[message.id] = message
         known = self.messages.get(message.id)
         if known is None:
             if not self._lineage.owns(message):

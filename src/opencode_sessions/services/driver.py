@@ -28,7 +28,8 @@ from opencode_sessions.services.claiming import TurnClaim, WhenBusy
 from opencode_sessions.services.exchange import is_stored, read_exchange
 from opencode_sessions.services.ports import TurnWire
 from opencode_sessions.services.results import TurnResult, snapshot
-from opencode_sessions.services.running import Plan, Run, stop_agent
+from opencode_sessions.services.running import Plan, Run
+from opencode_sessions.services.stopping import stop_agent
 from opencode_sessions.store.messages import MessageState, TurnStatus
 
 __all__ = ["TurnDriver"]

@@ -89,7 +89,13 @@ class Follower:
         self._unstored = False
         self._unreadable_since: float | None = None
         self._directory: str | None = None
+        self._before: str | None = None
         self.first_token: float | None = None
+
+    def sending(self) -> None:
+        """The prompt is about to be sent: for the first time, or once more, after what there is of an answer."""
+        self._watch.send()
+        self._before = self._newest(self.reply)
 
     async def follow(self, events: Events) -> Over:
         """Returns when the turn is over, or has stalled.
@@ -138,6 +144,12 @@ class Follower:
         finally:
             self._looked = self._clock.monotonic()
         return None
+
+    async def forget(self, events: Events) -> None:
+        """Drop what was told and not read yet, and the error: of what counts, the next look tells."""
+        self.reply.error = None
+        while await events.next(0.0) is not None:
+            pass
 
     def _patience(self) -> float:
         """Until the next thing is due: a look, or a write."""
@@ -195,9 +207,13 @@ class Follower:
         except BadRequestError as error:
             _log.debug("what session %s asks cannot be listed: %s", self.reply.session_id, error)
 
+    @staticmethod
+    def _newest(reply: Reply) -> str | None:
+        return reply.last.id if reply.last is not None else None
+
     def _only_just_sent(self, stored: Reply) -> bool:
         """A session that was only just prompted is not busy yet either."""
-        if stored.last is not None or self.reply.error is not None:
+        if self._newest(stored) != self._before or self.reply.error is not None:
             return False
         return self._watch.since_sent() < self._deadlines.look
 

@@ -35,6 +35,7 @@ from opencode_sessions.services.results import (
     was_aborted,
     was_rejected,
 )
+from opencode_sessions.services.stopping import stop_agent
 from opencode_sessions.store.messages import MessageState, MessageStore, TurnStatus
 
 __all__ = ["Plan", "Run"]
@@ -86,7 +87,7 @@ class Run:
         self._key = plan.store.key
         self._watch = Watch(wire.clock, plan.deadlines, self._key)
         self._kept = self._began = wire.clock.monotonic()
-        self._just_created = False
+        self._just_created = self._doubted = False
         self._follower: Follower
         self._events: Events
         self.owns = True
@@ -107,7 +108,6 @@ class Run:
         except OpencodeError as error:
             _log.warning("the turn of %s failed: %s", self._key, error)
             failure = error
-            await self._stop_agent()
         except GeneratorExit:
             raise  # nothing may be awaited any more
         except BaseException as error:
@@ -118,6 +118,8 @@ class Run:
         end = outcome(self._reply, self._row, failure, fallback=self._plan.fallback)
         if not await self._finish(end):
             return await self._ended_elsewhere()
+        if failure is not None:
+            await self._stop_agent()
         return self._report(end)
 
     @property
@@ -242,7 +244,8 @@ class Run:
             if not await self._sent():
                 raise self._stale()
         if not await self._plan.store.extend(self._row.epoch, self._plan.deadlines.lease):
-            await self._stop_agent()  # cancelled in this instant, when there was nothing to stop yet
+            if (await self._plan.store.load()).status is TurnStatus.CANCELLED:
+                await self._stop_agent()  # in this instant, when there was nothing to stop yet
             raise self._taken()
 
     async def _sent(self) -> bool:
@@ -250,7 +253,7 @@ class Run:
         session_id, prompt_id = self._reply.session_id, self._reply.prompt_id
         options = self._plan.options
         self._plan.observer.tell(lambda observer: observer.started(session_id, prompt_id))
-        self._watch.send()
+        self._follower.sending()
         try:
             await self._wire.prompt(
                 session_id,
@@ -272,6 +275,10 @@ class Run:
 
     async def _may_resume(self) -> bool:
         """Nobody works on the prompt. Is it to be sent again, and can that not run a second turn?"""
+        if self._reply.error is not None and self._reply.last is None and not self._doubted:
+            # No message bears it: it can be of the turn before, told late. If it is ours, it comes again.
+            self._doubted = True
+            await self._follower.forget(self._events)
         if self._reply.error is not None or was_aborted(self._reply) or was_rejected(self._reply):
             return False
         ids = (self._reply.session_id, self._reply.prompt_id)
@@ -349,10 +356,10 @@ class Run:
             if isinstance(cause, Exception):
                 await self._plan.store.extend(self._row.epoch, 0)
                 return
-            await self._stop_agent()
             end = snapshot(self._reply, self._row, TurnStatus.CANCELLED)
             said = {"name": "Cancelled", "by": "runner", "message": type(cause).__name__}
-            await self._plan.store.finish(self._row.epoch, replace(end, error=said))
+            if await self._plan.store.finish(self._row.epoch, replace(end, error=said)):
+                await self._stop_agent()
         except Exception as error:  # noqa: BLE001 - the cause is what is raised
             self._plan.lifecycle.swallow("finish", self._reply.session_id, error)
 
@@ -382,16 +389,3 @@ class Run:
             "session_id": self._row.session_id,
             "prompt_id": self._row.prompt_id,
         }
-
-
-async def stop_agent(lifecycle: Lifecycle, wire: TurnWire, session_id: str, prompt_id: str) -> None:
-    """Stop a session, if this prompt is the newest there. Never raises: what goes wrong is reported."""
-    try:
-        ours = await is_stored(wire, session_id, prompt_id) and await is_newest(wire, session_id, prompt_id)
-    except SessionNotFoundError:
-        return
-    except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised
-        lifecycle.swallow("abort", session_id, error)
-        return
-    if ours:
-        await lifecycle.abort(wire, session_id)

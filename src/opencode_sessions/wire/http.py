@@ -93,7 +93,7 @@ def interpret(response: Response, *, session_id: str | None = None) -> Any:
         raise _not_opencode(response, kind)
     try:
         return json.loads(response.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotOpencodeError(
             f"{response.request} answered {response.status} with JSON that does not parse ({error})",
             **facts(response),
@@ -144,7 +144,7 @@ def _message(response: Response) -> str | None:
     """What the server said went wrong. Errors come in two shapes: `{name, data: {message}}` and `{_tag, …}`."""
     try:
         body = json.loads(response.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(body, dict):
         return None
