@@ -86,6 +86,23 @@ class Lifecycle:
         stale = stale or self._returned or self.store.seen or (await self.store.load()).session_id
         return await self._walk(wire, stale=stale)
 
+    async def fork(self, wire: SessionWire, source: str, *, before: str | None) -> str:
+        """The id of the record's session, made from a copy of another one if there is none."""
+        self.just_created = False
+        self.store.check()
+        if (await self.store.load()).session_id is None:
+            await self._read()
+            copy = (await wire.fork(source, before)).id
+            try:
+                reserved = await self.store.reserve(None, copy)
+            except RecordGoneError:
+                await self._discard(wire, copy, "delete_unconfirmed", used=False)
+                raise
+            self._reserved.add(copy)
+            if reserved.session_id != copy:
+                await self._discard(wire, copy, "delete_unconfirmed", used=False)
+        return await self._walk(wire, stale=None)
+
     async def reconcile(self, wire: SessionWire) -> bool:
         """Put in force what the record says by now. Was anything to be done? Without a session, nothing is."""
         self.store.check()

@@ -92,6 +92,24 @@ class Session(_Session):
         """
         return complete(self.lifecycle.recreate(blocking_wire(client), stale=stale))
 
+    def fork(self, client: Client, source: str, *, before: str | None = None) -> str:
+        """Give a record that has no session yet a copy of another one: its messages, guarded by this record's rules.
+
+        It is safe as `ensure` is, and a record that has a session keeps it. Messages get new ids in the copy. The
+        server chooses a copy's id, so there is one instant, between the copy and its reservation in the row, in which
+        a crash leaves a copy that no row names, and that `Pruner` cannot tell from one that you made yourself.
+
+        Args:
+            client: Where to make it.
+            source: The session to copy, which stays as it is; it may be busy.
+            before: A message of it: that one and what came after it are not copied. By default all are.
+
+        Raises:
+            SessionNotFoundError: There is no such session to copy; the row names none.
+            OpencodeError: As `ensure`.
+        """
+        return complete(self.lifecycle.fork(blocking_wire(client), source, before=before))
+
     def reconcile(self, client: Client) -> bool:
         """Put in force again what changed: the record's title, and what `permissions_for` returns.
 
@@ -149,6 +167,10 @@ class AsyncSession(_Session):
     async def recreate(self, client: AsyncClient, *, stale: str | None = None) -> str:
         """See `Session.recreate`."""
         return await self.lifecycle.recreate(suspending_wire(client), stale=stale)
+
+    async def fork(self, client: AsyncClient, source: str, *, before: str | None = None) -> str:
+        """See `Session.fork`."""
+        return await self.lifecycle.fork(suspending_wire(client), source, before=before)
 
     async def reconcile(self, client: AsyncClient) -> bool:
         """See `Session.reconcile`."""

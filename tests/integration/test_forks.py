@@ -1,0 +1,116 @@
+"""A record that begins as a copy of another one's session: on the real server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from opencode_sessions import Session, Turn, aio, allow, ask, deny, errors
+from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
+
+
+def session_of(record, *rules):
+    return Session(record, permissions_for=lambda _: rules or [allow("*")])
+
+
+def say(client, record, prompt):
+    return Turn(MemoryMessage(prompt), session_of(record), client).run()
+
+
+def prompts(client, session_id):
+    """Oldest first."""
+    found = [message for message in client.messages(session_id) if message.info.role == "user"]
+    return [part["text"] for message in reversed(found) for part in message.parts if part["type"] == "text"]
+
+
+@pytest.fixture
+def source(client):
+    """A record with two turns; the second turn's result stands on it."""
+    record = MemoryRecord("The first way")
+    say(client, record, "one")
+    record.second = say(client, record, "two")
+    return record
+
+
+def test_a_copy_has_the_messages_before_the_one_that_is_named_and_goes_its_own_way(client, source):
+    record = MemoryRecord("Another way")
+    session = session_of(record, ask("bash"))
+    copy = session.fork(client, source.opencode_session_id, before=source.second.prompt_id)
+    assert (record.opencode_session_id, session.just_created) == (copy, True)
+    assert prompts(client, copy) == ["one"]
+    say(client, record, "something else")
+    assert prompts(client, copy) == ["one", "something else"]
+    assert prompts(client, source.opencode_session_id) == ["one", "two"]
+
+
+def test_a_copy_is_guarded_by_the_rules_of_its_own_record(client, source):
+    record = MemoryRecord("Another way")
+    copy = session_of(record, deny("bash")).fork(client, source.opencode_session_id)
+    info = client.get(copy)
+    assert (info.title, info.metadata["record"]) == ("Another way", f"memory:{record.number}")
+    assert [rule["action"] for rule in info.rules] == ["deny"]
+    assert prompts(client, copy) == ["one", "two"]
+
+
+def test_a_record_that_has_a_session_keeps_it(client, source):
+    record = MemoryRecord("Another way")
+    session = session_of(record)
+    first = session.fork(client, source.opencode_session_id)
+    assert session.fork(client, source.opencode_session_id) == first
+    assert not session.just_created
+
+
+def test_what_cannot_be_copied_leaves_the_row_as_it_was(client):
+    record = MemoryRecord("Another way")
+    with pytest.raises(errors.SessionNotFoundError):
+        session_of(record).fork(client, "ses_000000000000000000000000")
+    assert record.opencode_session_id is None
+
+
+def test_of_two_who_copy_at_once_one_wins_and_the_others_copy_is_gone(client, source, monkeypatch):
+    record = MemoryRecord("Another way")
+    made = []
+
+    async def fork(self, *ids):
+        info = await forked(self, *ids)
+        made.append(info.id)
+        if len(made) == 1:
+            session_of(record).fork(client, source.opencode_session_id)
+        return info
+
+    forked = type(client._core).fork
+    monkeypatch.setattr(type(client._core), "fork", fork)
+    assert session_of(record).fork(client, source.opencode_session_id) == made[1]
+    assert record.opencode_session_id == made[1]
+    assert {info.id for info in client.list()} & set(made) == {made[1]}
+
+
+def test_a_copy_whose_maker_died_is_finished_by_the_next_caller(client, source, monkeypatch):
+    record = MemoryRecord("Another way")
+
+    class Died(BaseException):
+        pass
+
+    async def die(*_, **__):
+        raise Died
+
+    session = session_of(record)
+    monkeypatch.setattr(session.lifecycle, "_put_in_force", die)
+    with pytest.raises(Died):
+        session.fork(client, source.opencode_session_id)
+    assert not record.state.ready
+    assert session_of(record).ensure(client) == record.opencode_session_id
+    assert prompts(client, record.opencode_session_id) == ["one", "two"]
+    assert client.get(record.opencode_session_id).rules
+
+
+def test_asyncio_copies_too(server, client, source):
+    record = MemoryRecord("Another way")
+
+    async def main():
+        async with aio.Client(server.url, password=server.password) as fellow:
+            session = aio.Session(record, permissions_for=lambda _: [allow("*")])
+            return await session.fork(fellow, source.opencode_session_id)
+
+    assert prompts(client, asyncio.run(main())) == ["one", "two"]
