@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,12 +10,6 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session as Database
 
 SEED = 361
-
-
-pytestmark = pytest.mark.skipif(
-    "CHAOS" not in os.environ,
-    reason="it can still find what is known (docs/chaos.md): CHAOS=1 makes it run here, make chaos for longer",
-)
 
 
 @pytest.fixture(scope="module")
