@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from fix_cli import eventually
 
 from opencode_sessions import (
     IN_THE_ROW,
@@ -255,3 +256,25 @@ def test_an_ask_that_came_in_a_gap_is_found(server, record, tmp_path):
         result = turn.run()
     assert result.content == "done"
     assert (tmp_path / "ran").exists()
+
+
+def test_what_another_turn_of_the_session_asks_is_left_to_that_one(place, record):
+    asked, results = [], []
+
+    def refuse(ask):
+        asked.append(ask)
+        return Answer.reject()
+
+    message = MemoryMessage("!slow 0.3\n!say one two three four five six")
+    turn = Turn(message, Session(record, permissions_for=rules), place, on_ask=refuse)
+    runner = threading.Thread(target=lambda: results.append(turn.run()))
+    runner.start()
+    eventually(lambda: message.state.content)
+    place.prompt(record.opencode_session_id, BASH)
+    eventually(lambda: place.pending_asks(record.opencode_session_id))
+    time.sleep(1.0)  # in which it would be answered
+    (waiting,) = place.pending_asks(record.opencode_session_id)
+    place.answer_permission(record.opencode_session_id, waiting.request_id, "once")
+    runner.join(30)
+    assert [result.content for result in results] == ["one two three four five six"]
+    assert asked == []

@@ -256,3 +256,136 @@ def test_a_server_that_is_killed_and_stays_away_ends_the_turn_and_says_why(own_s
     assert result.error["name"] == "ServerUnreachableError"
     assert result.duration < 30
     assert message.state.content.startswith("word")
+
+
+# -- what the row says of a failure ----------------------------------------------------------------------
+
+AT_ONCE = 0.05  # seconds until the provider may be asked again
+PROVIDER = {
+    "unauthorized": (Refusal(401, "who are you?"), {"name": "APIError", "status": 401, "retryable": False}),
+    "rate limit": (
+        Refusal(429, "slow down", retry_after=AT_ONCE),
+        {"name": "APIError", "status": 429, "retryable": True},
+    ),
+    "its own fault": (
+        Refusal(500, "out of order", retry_after=AT_ONCE),
+        {"name": "APIError", "status": 500, "retryable": True},
+    ),
+    "context overflow": (
+        Refusal(400, "prompt is too long: 250000 tokens > 200000 maximum"),
+        {"name": "ContextOverflowError"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PROVIDER)
+def test_a_provider_that_refuses_for_good_is_quoted_in_the_row(
+    client, record, scripted_model, monkeypatch, kind
+):
+    refusal, said = PROVIDER[kind]
+    refusing = Rule(when=lambda request: not request.is_title, reply=Script(Step(trouble=refusal)))
+    monkeypatch.setattr(scripted_model, "rules", (refusing,))
+    message = MemoryMessage("anybody there?")
+    result = Turn(message, session_of(record), client).run()
+    assert message.state.status is result.status is TurnStatus.FAILED
+    assert message.state.error == result.error == {**said, "message": refusal.message}
+    assert (message.state.content, message.state.parts) == ("", ())
+
+
+@pytest.mark.parametrize("thought", ["", "I wonder"], ids=["nothing at all", "only a thought"])
+def test_a_model_that_says_nothing_has_failed(client, record, scripted_model, monkeypatch, thought):
+    mute = Rule(when=lambda _: True, reply=Script(Step(reason=thought, say="")))
+    monkeypatch.setattr(scripted_model, "rules", (mute,))
+    message = MemoryMessage("anybody there?")
+    result = Turn(message, session_of(record), client).run()
+    assert (result.status, result.error["name"]) == (TurnStatus.FAILED, "EmptyAnswer")
+    assert message.state.error == result.error
+    assert [part["text"] for part in message.state.parts] == list(filter(None, [thought]))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [("!slow 0.2\n!say " + "word " * 10, "word"), ("!slow 30\n!say x", "")],
+    ids=["as it speaks", "as it is silent"],
+)
+def test_a_session_that_is_deleted_under_the_answer_fails_it_and_keeps_what_came(
+    client, record, prompt, said
+):
+    class Vandal(Observer):
+        def status(self, status):
+            if status.status == "busy" and not deleting.is_alive() and not deleting.finished.is_set():
+                deleting.start()
+
+    deleting = threading.Timer(1.0, lambda: client.delete(record.opencode_session_id))
+    message = MemoryMessage(prompt)
+    turn = Turn(message, session_of(record), client, observer=Vandal(), deadlines=Deadlines(look=0.5))
+    result = turn.run()
+    assert (result.status, result.error["name"]) == (TurnStatus.FAILED, "SessionNotFoundError")
+    assert message.state.content.startswith(said)
+    assert message.state.error == result.error
+
+
+# -- the fallback ----------------------------------------------------------------------------------------
+
+REFUSED = "!error 401 who are you?"
+
+
+@pytest.mark.parametrize(
+    ("fallback", "said"),
+    [
+        ("Sorry.", "Sorry."),
+        (lambda error: f"Sorry: {error['name']} {error['status']}.", "Sorry: APIError 401."),
+        (lambda error: error["message"] + " \x00", "who are you? \ufffd"),
+    ],
+    ids=["a text", "a function of the error", "what no database stores"],
+)
+def test_a_turn_that_failed_without_a_word_says_the_fallback_and_keeps_its_error(
+    client, record, fallback, said
+):
+    message = MemoryMessage(REFUSED)
+    result = Turn(message, session_of(record), client, fallback=fallback).run()
+    assert (result.status, result.content) == (TurnStatus.FAILED, said)
+    assert (message.state.content, message.state.error["name"]) == (said, "APIError")
+    assert message.state.parts == ()
+    again = Turn(message, session_of(record), client).run()
+    assert again.content == said
+
+
+def test_what_was_said_before_it_failed_is_not_replaced_by_the_fallback(client, record):
+    deadlines = Deadlines(total=1.5)
+    result = Turn(
+        MemoryMessage(SLOW), session_of(record), client, fallback="Sorry.", deadlines=deadlines
+    ).run()
+    assert result.status is TurnStatus.FAILED
+    assert result.content.startswith("word")
+
+
+def test_a_fallback_is_for_failures_only(client, record):
+    def unwanted(error):
+        raise AssertionError(error)
+
+    completed = Turn(MemoryMessage("hello"), session_of(record), client, fallback=unwanted).run()
+    assert (completed.status, completed.content) == (TurnStatus.COMPLETED, 'You said: "hello".')
+    message = MemoryMessage("!slow 30\n!say x")
+    running = Turn(message, session_of(record), client, fallback=unwanted)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    wait_until(lambda: client.busy(record.opencode_session_id))
+    Turn(message, session_of(record), client, fallback=unwanted).cancel()
+    thread.join(20)
+    assert (message.state.status, message.state.content) == (TurnStatus.CANCELLED, "")
+
+
+def failing(error):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("fallback", [failing, lambda _: None], ids=["raises", "gives no text"])
+def test_a_fallback_that_fails_is_reported_and_the_turn_has_its_end(client, record, fallback):
+    message, reported = MemoryMessage(REFUSED), []
+    session = session_of(record, on_error=lambda *what: reported.append(what))
+    result = Turn(message, session, client, fallback=fallback).run()
+    assert (result.status, result.content) == (TurnStatus.FAILED, "")
+    assert message.state.error["name"] == "APIError"
+    ((_, context),) = reported
+    assert context.session_id == result.session_id

@@ -109,7 +109,7 @@ def test_a_runner_that_died_is_replaced_and_there_is_one_prompt_and_one_answer(
     assert len(answers) == 1  # the model was asked once
 
 
-async def _die(*_):
+async def _die(*_, **__):
     raise Died
 
 

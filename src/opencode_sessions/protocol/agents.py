@@ -37,6 +37,11 @@ class SubAgents:
         if watch.heard:
             part.progress = watch.progress
 
+    def owns(self, session_id: str | None) -> bool:
+        """Is this the session of a sub-agent that a call of this reply's started, or of one of its own?"""
+        watch = self._watches.get(session_id or "")
+        return watch is not None and watch.progress.session_id in self._calls
+
     def take(self, event: Event) -> list[Change]:
         """Fold in an event of another session; of one that is no descendant, nothing."""
         if event.session_id is None:

@@ -27,6 +27,8 @@ from opencode_sessions.protocol.events import (
     PartChanged,
     PartDelta,
     PartRemoved,
+    PermissionAsked,
+    QuestionAsked,
     SessionFailed,
     SessionIdle,
     StoredMessage,
@@ -178,6 +180,12 @@ class Reply:
             case SessionIdle():
                 self.over = self.over or bool(self.messages)
         return []
+
+    def asks(self, event: PermissionAsked | QuestionAsked) -> bool:
+        """Is it this turn that asks, as far as is known, and not another one of the session's?"""
+        if event.session_id != self.session_id:
+            return self._agents.owns(event.session_id)
+        return event.message_id is None or event.message_id in self.messages
 
     def absorb(self, messages: Iterable[Message]) -> list[Change]:
         """Take in what is stored, oldest first, after events may have been missed.

@@ -20,7 +20,7 @@ from opencode_sessions.protocol.events import (
     QuestionReplied,
 )
 from opencode_sessions.services.asks import Answer, Ask, AskHandler, InTheRow, answer_ask
-from opencode_sessions.services.observing import Contained
+from opencode_sessions.services.containing import Contained
 from opencode_sessions.services.ports import AskWire
 
 __all__ = ["Asking"]
@@ -32,7 +32,16 @@ _EXPIRED = "Nobody has answered this in time. Go on without it, or say what you 
 
 
 class Asking:
-    """The asks of one turn, as they come and go."""
+    """The asks of one turn, as they come and go.
+
+    Args:
+        wire: Where they are answered.
+        session_id: Whose they are, or whose sub-agents'.
+        on_ask: Who answers.
+        observer: Is told.
+        swallow: What goes wrong is reported there.
+        ours: Is it this turn's, and not the next one's of the session, that is still heard here?
+    """
 
     def __init__(
         self,
@@ -41,12 +50,15 @@ class Asking:
         on_ask: AskHandler | InTheRow | None,
         observer: Contained,
         swallow: Callable[[str, str | None, Exception], None],
+        *,
+        ours: Callable[[PermissionAsked | QuestionAsked], bool],
     ) -> None:
         self._wire = wire
         self._session_id = session_id
         self._on_ask = on_ask
         self._observer = observer
         self._swallow = swallow
+        self._ours = ours
         self.pending: dict[str, Ask] = {}
         self._undelivered: dict[str, Answer] = {}
 
@@ -69,7 +81,8 @@ class Asking:
     async def refresh(self) -> bool:
         """Read what waits now, after events may have been missed. Did anything change?"""
         known = dict(self.pending)
-        found = {event.request_id: event for event in await self._wire.pending_asks(self._session_id)}
+        pending = await self._wire.pending_asks(self._session_id)
+        found = {event.request_id: event for event in pending if self._ours(event)}
         for request_id in known:
             if request_id not in found:
                 self._answered(request_id)
@@ -94,9 +107,6 @@ class Asking:
 
     async def _asked(self, ask: Ask) -> None:
         self.pending[ask.id] = ask
-        _log.info(
-            "session %s asks: %s %s", ask.session_id, ask.kind, ask.permission, extra={"ask_id": ask.id}
-        )
         self._observer.tell(lambda observer: observer.asked(ask))
         if self._on_ask is None:
             await self._refuse(ask, _NOBODY)

@@ -35,13 +35,18 @@ async def is_stored(wire: ExchangeWire, session_id: str, prompt_id: str) -> bool
     return True
 
 
-async def read_exchange(wire: ExchangeWire, session_id: str, prompt_id: str) -> list[Message]:
+async def read_exchange(
+    wire: ExchangeWire, session_id: str, prompt_id: str, *, known: int = 0
+) -> list[Message]:
     """The messages that answer this prompt, oldest first; none if it has not arrived.
+
+    With the number of those that are `known` already, a page holds them and the prompt, and nothing of older turns,
+    which can be large.
 
     Where the server compacted the conversation on the way, the messages by which it did so are among them: a
     `Reply` knows by them that the answer goes on.
     """
-    return list(Lineage(prompt_id).exchange(await _later(wire, session_id, prompt_id)))
+    return list(Lineage(prompt_id).exchange(await _later(wire, session_id, prompt_id, known)))
 
 
 async def is_newest(wire: ExchangeWire, session_id: str, prompt_id: str) -> bool:
@@ -55,10 +60,11 @@ async def is_newest(wire: ExchangeWire, session_id: str, prompt_id: str) -> bool
     return True
 
 
-async def _later(wire: ExchangeWire, session_id: str, prompt_id: str) -> list[Message]:
+async def _later(wire: ExchangeWire, session_id: str, prompt_id: str, known: int = 0) -> list[Message]:
     """What came after the prompt, oldest first."""
+    page = known + 1 if known else _PAGE
     try:
-        later = [message async for message in _after(prompt_id, wire.messages(session_id, page_size=_PAGE))]
+        later = [message async for message in _after(prompt_id, wire.messages(session_id, page_size=page))]
     except BadRequestError:
         later = await _one_by_one(wire, session_id, prompt_id)
     return later[::-1]

@@ -19,13 +19,21 @@ from opencode_sessions.errors import (
     ServerError,
     ServerUnreachableError,
 )
-from opencode_sessions.protocol.events import Event, Gap, SessionFailed, SessionIdle, SessionStatus
+from opencode_sessions.protocol.events import (
+    Event,
+    Gap,
+    PermissionAsked,
+    QuestionAsked,
+    SessionFailed,
+    SessionIdle,
+    SessionStatus,
+)
 from opencode_sessions.protocol.reply import Change, Reply
 from opencode_sessions.protocol.values import Message
 from opencode_sessions.services.asking import Asking
+from opencode_sessions.services.containing import Contained
 from opencode_sessions.services.deadlines import Deadlines, Watch
 from opencode_sessions.services.exchange import is_stored, read_exchange
-from opencode_sessions.services.observing import Contained
 from opencode_sessions.services.ports import Clock, Events, ExchangeWire
 
 __all__ = ["PASSING", "Follower", "Over"]
@@ -171,6 +179,11 @@ class Follower:
             self._observer.tell(lambda observer: observer.gap(event.reason))
             return await self.look()
         self._watch.hear()  # a sub-agent's events are signs of life, too
+        if isinstance(event, PermissionAsked | QuestionAsked) and not self.reply.asks(event):
+            # Events may have been missed that say whose it is; what is stored says so, too.
+            over = await self.look()
+            if over is not None or not self.reply.asks(event):
+                return over
         self._unstored |= await self.asking.take(event)
         self._tell(self.reply.apply(event))
         if event.session_id != self.reply.session_id:
@@ -193,7 +206,7 @@ class Follower:
         # What is read must not grow with the conversation, as it would to the end for a prompt that is not there.
         if not self.reply.messages and not await is_stored(self._wire, *ids):
             return []
-        return await read_exchange(self._wire, *ids)
+        return await read_exchange(self._wire, *ids, known=len(self.reply.messages))
 
     async def _busy(self) -> bool:
         """The answer can be final, and the server go on: it compacts the conversation, and continues."""

@@ -1,9 +1,8 @@
-"""Who watches a turn: callbacks with defaults that do nothing, and the containment of those that raise."""
+"""Who watches a turn: callbacks with defaults that do nothing."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol.events import SessionStatus
@@ -11,7 +10,7 @@ from opencode_sessions.protocol.reply import Change, Reply
 from opencode_sessions.services.asks import Ask
 from opencode_sessions.services.results import TurnResult
 
-__all__ = ["Contained", "Observer"]
+__all__ = ["Observer", "check_observer"]
 
 
 class Observer:
@@ -52,23 +51,16 @@ class Observer:
         """The turn has ended and its row says so."""
 
 
-class Contained:
-    """Calls an observer; what it raises goes to `on_error`."""
+def check_observer(observer: Observer) -> Observer:
+    """Refuse one with coroutine functions.
 
-    def __init__(self, observer: Observer, swallow: Callable[[str, str | None, Exception], None]) -> None:
-        for name in vars(Observer):
-            if inspect.iscoroutinefunction(getattr(observer, name, None)):
-                raise ConfigurationError(
-                    f"{type(observer).__name__}.{name} must be an ordinary method, also with opencode_sessions.aio: "
-                    "nobody would await it"
-                )
-        self._observer = observer
-        self._swallow = swallow
-        self.session_id: str | None = None
-
-    def tell(self, call: Callable[[Observer], None]) -> None:
-        """Make one call."""
-        try:
-            call(self._observer)
-        except Exception as error:  # noqa: BLE001 - a host's callback must not end the turn
-            self._swallow("observe", self.session_id, error)
+    Raises:
+        ConfigurationError: It has some.
+    """
+    for name in vars(Observer):
+        if inspect.iscoroutinefunction(getattr(observer, name, None)):
+            raise ConfigurationError(
+                f"{type(observer).__name__}.{name} must be an ordinary method, also with opencode_sessions.aio: "
+                "nobody would await it"
+            )
+    return observer

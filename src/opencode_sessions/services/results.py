@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from opencode_sessions.errors import OpencodeError
+from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.protocol.storable import storable
 from opencode_sessions.store.messages import MessageState, TurnStatus
 
-__all__ = ["Fallback", "TurnResult", "outcome", "snapshot", "was_aborted", "was_rejected"]
+__all__ = ["Fallback", "TurnResult", "outcome", "said_of", "snapshot", "was_aborted", "was_rejected"]
 
 Fallback: TypeAlias = str | Callable[[Mapping[str, Any]], str] | None
 """What the row says where a turn failed without a word: a text, or a function of the error."""
@@ -107,7 +107,11 @@ def snapshot(reply: Reply, seen: MessageState, status: TurnStatus = TurnStatus.S
 
 
 def outcome(
-    reply: Reply, seen: MessageState, failure: OpencodeError | None = None, *, fallback: Fallback = None
+    reply: Reply,
+    seen: MessageState,
+    failure: OpencodeError | None = None,
+    *,
+    fallback: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> MessageState:
     """The terminal state of a turn whose events are over, or that failed on our side."""
     if failure is None and was_aborted(reply):
@@ -117,10 +121,19 @@ def outcome(
     if reply.error is None:
         return snapshot(reply, seen, TurnStatus.COMPLETED)
     end = snapshot(reply, seen, TurnStatus.FAILED)
-    if fallback is not None and not end.content:
-        said = fallback if isinstance(fallback, str) else fallback(reply.error)
-        end = replace(end, content=storable(said))
-    return end
+    return end if fallback is None or end.content else replace(end, content=storable(fallback(reply.error)))
+
+
+def said_of(error: Mapping[str, Any], fallback: Fallback) -> str:
+    """The host's words for an error.
+
+    Raises:
+        ConfigurationError: They are no text. And whatever the host's function raises.
+    """
+    said = fallback(error) if callable(fallback) else fallback or ""
+    if not isinstance(said, str):
+        raise ConfigurationError(f"the fallback of a turn must be a text, not {said!r}")
+    return said
 
 
 def was_rejected(reply: Reply) -> bool:

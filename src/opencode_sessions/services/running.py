@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,17 +21,18 @@ from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.services.asking import Asking
 from opencode_sessions.services.asks import AskHandler, InTheRow
 from opencode_sessions.services.claiming import TurnClaim
+from opencode_sessions.services.containing import Contained
 from opencode_sessions.services.deadlines import Deadlines, Watch
 from opencode_sessions.services.exchange import is_newest, is_stored
 from opencode_sessions.services.following import PASSING, Follower, Over
 from opencode_sessions.services.lifecycle import Lifecycle
-from opencode_sessions.services.observing import Contained
 from opencode_sessions.services.options import TurnOptions, prompt_parts
 from opencode_sessions.services.ports import Events, TurnWire
 from opencode_sessions.services.results import (
     Fallback,
     TurnResult,
     outcome,
+    said_of,
     snapshot,
     was_aborted,
     was_rejected,
@@ -88,6 +90,7 @@ class Run:
         self._watch = Watch(wire.clock, plan.deadlines, self._key)
         self._kept = self._began = wire.clock.monotonic()
         self._just_created = self._doubted = False
+        plan.observer.begin(self._key)
         self._follower: Follower
         self._events: Events
         self.owns = True
@@ -115,7 +118,7 @@ class Run:
             raise
         finally:
             self._events.close()
-        end = outcome(self._reply, self._row, failure, fallback=self._plan.fallback)
+        end = outcome(self._reply, self._row, failure, fallback=self._fallback)
         if not await self._finish(end):
             return await self._ended_elsewhere()
         if failure is not None:
@@ -138,9 +141,6 @@ class Run:
         self._follower.asking.adopt(self._row.asks)
         try:
             if await is_stored(self._wire, session_id, prompt_id):
-                _log.info(
-                    "the turn of %s is taken up in session %s", self._key, session_id, extra=self._facts
-                )
                 self._plan.observer.tell(lambda observer: observer.recovered(session_id, prompt_id))
                 return False
         except SessionNotFoundError:
@@ -189,11 +189,13 @@ class Run:
         plan = self._plan
         plan.observer.session_id = session_id
         self._events = await self._wire.subscribe(session_id)
+        reply = Reply(session_id, prompt_id)
+        swallow = plan.lifecycle.swallow
         self._follower = Follower(
             self._wire,
             self._wire.clock,
-            Reply(session_id, prompt_id),
-            Asking(self._wire, session_id, plan.on_ask, plan.observer, plan.lifecycle.swallow),
+            reply,
+            Asking(self._wire, session_id, plan.on_ask, plan.observer, swallow, ours=reply.asks),
             deadlines=plan.deadlines,
             watch=self._watch,
             observer=plan.observer,
@@ -270,7 +272,6 @@ class Run:
         except _UNACKNOWLEDGED as error:
             # It may have arrived: what is stored will tell.
             _log.warning("the prompt of %s was sent, but not acknowledged: %s", self._key, error)
-        _log.info("the prompt of %s was sent", self._key, extra=self._facts)
         return True
 
     async def _may_resume(self) -> bool:
@@ -312,6 +313,14 @@ class Run:
 
     # The end.
 
+    def _fallback(self, error: Mapping[str, Any]) -> str:
+        """What the host says of it, if that can be had."""
+        try:
+            return said_of(error, self._plan.fallback)
+        except Exception as swallowed:  # noqa: BLE001 - the turn has its end, whatever the host's function does
+            self._plan.lifecycle.swallow("fallback", self._reply.session_id, swallowed)
+            return ""
+
     async def _finish(self, end: MessageState) -> bool:
         """Store the end; a database that is elsewhere for a moment is asked again."""
         for pause in _UNTIL_STORED:
@@ -332,8 +341,6 @@ class Run:
             duration=self._wire.clock.monotonic() - self._began,
             first_token=self._follower.first_token,
         )
-        facts = {**self._facts, "status": str(end.status), "duration": result.duration}
-        _log.info("the turn of %s is %s", self._key, end.status, extra=facts)
         self._plan.observer.tell(lambda observer: observer.finished(result))
         return result
 
@@ -380,12 +387,3 @@ class Run:
         error.session_id = session_id
         error.record = record
         return error
-
-    @property
-    def _facts(self) -> dict[str, object]:
-        """For a structured log."""
-        return {
-            "message_key": self._key,
-            "session_id": self._row.session_id,
-            "prompt_id": self._row.prompt_id,
-        }

@@ -10,10 +10,11 @@ from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.faces import complete
 from opencode_sessions.services.asks import Answer, AskHandler, InTheRow
 from opencode_sessions.services.claiming import WhenBusy
+from opencode_sessions.services.containing import Contained
 from opencode_sessions.services.deadlines import Deadlines
 from opencode_sessions.services.driver import TurnDriver
 from opencode_sessions.services.finding import message_store
-from opencode_sessions.services.observing import Contained, Observer
+from opencode_sessions.services.observing import Observer
 from opencode_sessions.services.options import File, TurnOptions
 from opencode_sessions.services.reporting import ErrorContext, OnError, Reporter
 from opencode_sessions.services.results import Fallback, TurnResult

@@ -216,7 +216,7 @@ class Api(AskCalls):
                 directory = (await self.get(session_id)).directory
             except SessionNotFoundError:
                 return False
-        return session_id in await self._parsed(answers.parse_statuses, routes.status(directory=directory))
+        return session_id in await self._parsed(answers.parse_busy, routes.status(directory=directory))
 
     async def status(self) -> Mapping[str, SessionStatus]:
         """The busy and retrying sessions of this client's directory, by id.

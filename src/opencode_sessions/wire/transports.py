@@ -25,6 +25,10 @@ from opencode_sessions.wire.http import Request, Response, interpret
 __all__ = ["BlockingTransport", "SuspendingTransport"]
 
 
+_CONNECTIONS = 100
+"""More requests wait for one of these: what the pool does for a request costs as much as it has connections."""
+
+
 class _Httpx:
     """What both transports share: how a request is written, and what its failures mean."""
 
@@ -37,7 +41,7 @@ class _Httpx:
         return {
             "base_url": self._address.base_url,
             "headers": self._address.headers(),
-            "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+            "limits": httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
             "trust_env": False,  # a proxy of the environment is for the internet, not for our own server
         }
 

@@ -77,6 +77,11 @@ def parse_statuses(body: Json) -> dict[str, events.SessionStatus]:
     return {key: parse_status(each, session_id=key) for key, each in body.items()}
 
 
+def parse_busy(body: Json) -> frozenset[str]:
+    """`/session/status`: whose sessions are listed, without what it says of each."""
+    return frozenset(body.keys())
+
+
 def parse_permissions(body: Sequence[Json]) -> list[events.PermissionAsked]:
     """The pending permission requests."""
     return [parse_permission(each) for each in body]
