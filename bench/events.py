@@ -80,7 +80,9 @@ def record(server: OpencodeServer) -> tuple[bytes, TurnResult]:
     pieces: list[bytes] = []
     with (
         Client(server.url, password=server.password) as client,
-        httpx2.stream("GET", f"{server.url}/global/event", auth=auth, trust_env=False) as stream,
+        httpx2.stream(
+            "GET", f"{server.url}/global/event", auth=auth, trust_env=False, timeout=None
+        ) as stream,
     ):
         reader = threading.Thread(target=_read, args=(stream, pieces), daemon=True)
         reader.start()
