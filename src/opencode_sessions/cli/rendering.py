@@ -7,6 +7,7 @@ from math import floor, log10
 from typing import Any
 
 from opencode_sessions.protocol.events import SessionStatus
+from opencode_sessions.protocol.plain import clean, one_line
 from opencode_sessions.protocol.reply import Part
 from opencode_sessions.services.results import TurnResult
 from opencode_sessions.store.messages import TurnStatus
@@ -26,26 +27,10 @@ __all__ = [
 
 PROMPT = "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} "
 
-_LONGEST_CAPTION = 100
 _TELLING = ("path", "pattern", "command", "url", "query", "description", "prompt")
 _TOOL_FACTS = ("tool", "status", "title", "input", "output", "error")
 _MINUTE = 60
 _CENT = 0.01
-
-# A model's text is shown, not obeyed: a terminal acts on escape sequences.
-_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
-_CONTROLS |= {ord("\n"): "\n", ord("\t"): "\t", ord("\r"): ""}
-
-
-def clean(text: str) -> str:
-    """The text without anything that a terminal would act on, but for line ends and tabs."""
-    return text.translate(_CONTROLS)
-
-
-def one_line(text: str, limit: int = _LONGEST_CAPTION) -> str:
-    """The text on one line, cut short where it is longer than `limit` characters."""
-    line = clean(" ".join(text.split()))
-    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 
 def caption(tool: Part) -> str:

@@ -1,4 +1,4 @@
-"""JSON from outside, made safe to keep: of bounded depth, and without numbers that JSON does not have."""
+"""What comes from outside, made safe: JSON to keep, and text to show in a terminal."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-__all__ = ["plain", "said"]
+__all__ = ["LONGEST_LINE", "clean", "one_line", "plain", "said"]
+
+LONGEST_LINE = 100
 
 _DEEPEST = 64
 """Levels that are kept: far more than a tool's input has, and far less than Python can recurse."""
 
 _ELLIPSIS = "…"
+
+# A model's text is shown, not obeyed: a terminal acts on escape sequences.
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
+_CONTROLS |= {ord("\n"): "\n", ord("\t"): "\t", ord("\r"): ""}
 
 
 def plain(value: Any, depth: int = _DEEPEST) -> Any:
@@ -33,3 +39,14 @@ def plain(value: Any, depth: int = _DEEPEST) -> Any:
 def said(value: Any) -> str:
     """The text, or an empty one where something else stands."""
     return value if isinstance(value, str) else ""
+
+
+def clean(text: str) -> str:
+    """The text without anything that a terminal would act on, but for line ends and tabs."""
+    return text.translate(_CONTROLS)
+
+
+def one_line(text: str, limit: int = LONGEST_LINE) -> str:
+    """The text on one line, cut short where it is longer than `limit` characters."""
+    line = clean(" ".join(text.split()))
+    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"

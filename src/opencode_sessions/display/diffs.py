@@ -1,0 +1,175 @@
+"""Unified diffs, read line by line: what was changed, with the numbers of the lines."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from opencode_sessions.display.reading import MOST_LINES, clean, cut
+
+__all__ = ["DiffLine", "FileDiff", "Hunk", "parse_diff", "replaced"]
+
+Change: TypeAlias = Literal["add", "edit", "delete", "move"]
+
+_HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@ ?(.*)")
+_NOWHERE = "/dev/null"
+
+
+@dataclass(frozen=True, slots=True)
+class DiffLine:
+    """One line. `old` and `new` are its numbers before and after; None where it was not there, or that is unknown."""
+
+    kind: Literal["add", "remove", "context"]
+    text: str
+    old: int | None = None
+    new: int | None = None
+
+    @property
+    def sign(self) -> str:
+        """As diffs have it."""
+        return {"add": "+", "remove": "\N{MINUS SIGN}", "context": ""}[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """Lines that stand together. `header` is what the diff says of the place, such as a function's name."""
+
+    header: str
+    lines: tuple[DiffLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileDiff:
+    """What changes in one file.
+
+    Attributes:
+        path: Of the file, after the change.
+        change: `add`, `edit`, `delete` or `move`.
+        moved_from: Where it was, if it was moved.
+        hunks: As far as they are shown.
+        added, removed: Lines, all of them counted.
+    """
+
+    path: str
+    change: Change = "edit"
+    moved_from: str = ""
+    hunks: tuple[Hunk, ...] = ()
+    added: int = 0
+    removed: int = 0
+
+
+def parse_diff(text: str, most: int = MOST_LINES) -> tuple[list[FileDiff], int]:
+    """The files of a diff, and how many of its lines are left out, after the first `most`.
+
+    What is no diff gives no files.
+    """
+    reader = _Reader(most)
+    for line in text.split("\n"):
+        reader.take(line)
+    return reader.end(), reader.left_out
+
+
+def replaced(path: str, old: str, new: str) -> FileDiff:
+    """One text in the place of another; where in the file is not known, so the lines have no numbers."""
+    before, after = (cut(text) for text in (old, new))
+    lines = [DiffLine("remove", line) for line in _lines(before.text)]
+    lines += [DiffLine("add", line) for line in _lines(after.text)]
+    added, removed = (len(_lines(each.text)) + each.left_out for each in (after, before))
+    return FileDiff(path=path, hunks=(Hunk("", tuple(lines)),), added=added, removed=removed)
+
+
+def _lines(text: str) -> list[str]:
+    return text.split("\n") if text else []
+
+
+class _Reader:
+    """Reads a diff; a hunk's own count of lines says where it ends, so a removed `-- x` is no header."""
+
+    def __init__(self, most: int) -> None:
+        self._files: list[FileDiff] = []
+        self._hunks: list[Hunk] = []
+        self._lines: list[DiffLine] = []
+        self._header = ""
+        self._room = most
+        self.left_out = 0
+        self._old = self._new = self._old_left = self._new_left = 0
+        self._old_path = ""
+
+    def take(self, line: str) -> None:
+        if self._old_left > 0 or self._new_left > 0:
+            self._take_content(line)
+        elif hunk := _HUNK.match(line):
+            self._begin_hunk(hunk)
+        elif line.startswith("--- "):
+            self._old_path = _path(line)
+        elif line.startswith("+++ "):
+            self._begin_file(_path(line))
+
+    def end(self) -> list[FileDiff]:
+        self._end_file()
+        return self._files
+
+    def _begin_file(self, path: str) -> None:
+        self._end_file()
+        if path == _NOWHERE:
+            self._files.append(FileDiff(path=self._old_path, change="delete"))
+        else:
+            self._files.append(FileDiff(path=path, change="add" if self._old_path == _NOWHERE else "edit"))
+        self._old_path = ""
+
+    def _begin_hunk(self, found: re.Match[str]) -> None:
+        self._end_hunk()
+        if not self._files:
+            self._files.append(FileDiff(path=""))
+        self._old, self._new = int(found[1]), int(found[3])
+        self._old_left, self._new_left = (1 if found[at] is None else int(found[at]) for at in (2, 4))
+        self._header = cut(found[5]).text
+        # Nothing stood at line 0: the file is new. Nothing will: it goes.
+        file = self._files[-1]
+        if file.change == "edit" and not self._hunks:
+            if (self._old, self._old_left) == (0, 0):
+                self._files[-1] = replace(file, change="add")
+            elif (self._new, self._new_left) == (0, 0):
+                self._files[-1] = replace(file, change="delete")
+
+    def _take_content(self, line: str) -> None:
+        sign, text = line[:1], line[1:]
+        if sign == "\\":  # "No newline at end of file"
+            return
+        file = self._files[-1]
+        if sign == "+":
+            self._show(DiffLine("add", text, None, self._new))
+            self._files[-1] = replace(file, added=file.added + 1)
+            self._new, self._new_left = self._new + 1, self._new_left - 1
+        elif sign == "-":
+            self._show(DiffLine("remove", text, self._old, None))
+            self._files[-1] = replace(file, removed=file.removed + 1)
+            self._old, self._old_left = self._old + 1, self._old_left - 1
+        else:
+            self._show(DiffLine("context", text, self._old, self._new))
+            self._old, self._old_left = self._old + 1, self._old_left - 1
+            self._new, self._new_left = self._new + 1, self._new_left - 1
+
+    def _show(self, line: DiffLine) -> None:
+        if self._room > 0:
+            self._room -= 1
+            self._lines.append(replace(line, text=cut(line.text).text))
+        else:
+            self.left_out += 1
+
+    def _end_hunk(self) -> None:
+        if self._lines:
+            self._hunks.append(Hunk(self._header, tuple(self._lines)))
+            self._lines = []
+
+    def _end_file(self) -> None:
+        self._end_hunk()
+        if self._hunks:
+            self._files[-1] = replace(self._files[-1], hunks=tuple(self._hunks))
+            self._hunks = []
+
+
+def _path(line: str) -> str:
+    """Of `--- a/some/path<tab>a date`."""
+    return clean(line[4:].split("\t", maxsplit=1)[0].strip())

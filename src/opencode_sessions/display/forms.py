@@ -1,0 +1,82 @@
+"""The fields of the form that an ask is answered with, and what a filled-in form says.
+
+ask             the ask's id
+answer          once | always | reject
+message         with `reject`: a word to the agent, which then goes on and minds it
+answer-0, …     of each question, what was chosen: labels, as often as there are some
+own-0, …        of each question, a text of the person's own
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from opencode_sessions.display.asks import PermissionAsk, Question, ShownAsk
+from opencode_sessions.errors import ConfigurationError
+
+__all__ = ["ANSWER", "ASK", "MESSAGE", "Given", "answer_field", "own_field", "read_answer"]
+
+ASK, ANSWER, MESSAGE = "ask", "answer", "message"
+
+Reply = Literal["once", "always", "reject"]
+
+_LONGEST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a filled-in form says: `Answer(given.reply, given.labels, given.message)`, to the ask `given.ask`."""
+
+    ask: str
+    reply: Reply
+    labels: tuple[tuple[str, ...], ...] = ()
+    message: str | None = None
+
+
+def answer_field(question: Question) -> str:
+    """The field of what is chosen."""
+    return f"{ANSWER}-{question.place}"
+
+
+def own_field(question: Question) -> str:
+    """The field of a text of one's own."""
+    return f"own-{question.place}"
+
+
+def read_answer(fields: Mapping[str, Sequence[str]], ask: ShownAsk) -> Given:
+    """What a form says.
+
+    Args:
+        fields: Each with all its values, such as `dict(request.POST.lists())`.
+        ask: What is answered, as `display_ask` gives it.
+
+    Raises:
+        ConfigurationError: It is no such form: `ask` names another ask, or `answer` is none of the three.
+    """
+    reply = _first(fields, ANSWER)
+    if _first(fields, ASK) != ask.id or reply not in get_args(Reply):
+        raise ConfigurationError(
+            f"the form needs a field `{ASK}` that is {ask.id!r}, and `{ANSWER}` to be one of "
+            f"{', '.join(get_args(Reply))}; its fields are {', '.join(sorted(fields)[:20])}"
+        )
+    if reply == "reject":
+        return Given(ask.id, "reject", (), _first(fields, MESSAGE) or None)
+    if isinstance(ask, PermissionAsk):
+        return Given(ask.id, cast("Reply", reply))
+    return Given(ask.id, "once", tuple(_chosen(fields, question) for question in ask.questions))
+
+
+def _chosen(fields: Mapping[str, Sequence[str]], question: Question) -> tuple[str, ...]:
+    """The labels; a text of one's own stands beside them where there may be several, else in their place."""
+    own = _first(fields, own_field(question)) if question.own_answer else ""
+    offered = [option.label for option in question.options]
+    chosen = tuple(label for label in offered if label in fields.get(answer_field(question), ()))
+    if own:
+        return (*chosen, own) if question.multiple else (own,)
+    return chosen if question.multiple else chosen[:1]
+
+
+def _first(fields: Mapping[str, Sequence[str]], name: str) -> str:
+    return next((value.strip()[:_LONGEST] for value in fields.get(name, ()) if value.strip()), "")

@@ -1,0 +1,208 @@
+"""`display`: a reply's parts, as a message's row has them, as they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from opencode_sessions.display.calls import Call, why_not
+from opencode_sessions.display.detailing import detail_of, todo_list
+from opencode_sessions.display.naming import words
+from opencode_sessions.display.paths import short, worktree_of
+from opencode_sessions.display.reading import (
+    MOST_ITEMS,
+    Json,
+    cut,
+    entries,
+    number,
+    objects,
+    one_line,
+    pretty,
+    prose,
+    safe_id,
+    section,
+    web_url,
+)
+from opencode_sessions.display.shown import (
+    File,
+    Notice,
+    Patch,
+    Shown,
+    Structured,
+    Text,
+    Thought,
+    Todos,
+    Tool,
+)
+from opencode_sessions.display.tools import kind_of
+from opencode_sessions.protocol.plain import said
+
+__all__ = ["display"]
+
+_OVER = ("completed", "cancelled", "failed")
+_BROKEN_OFF = "The turn ended before this did."
+
+
+def display(
+    parts: Iterable[Any],
+    *,
+    status: str | None = None,
+    asks: Iterable[Any] = (),
+    root: str | None = None,
+) -> list[Shown]:
+    """What is to be shown of a reply, in its order. Whatever is given, nothing is raised.
+
+    Args:
+        parts: As a message's row has them, or `Reply.to_json`. Those that say nothing are left out.
+        status: The row's. It tells a text that still grows, and a call that runs, from what the end of the turn
+            broke off; None says nothing of that.
+        asks: The row's: a call that waits for a person says so.
+        root: The worktree, for paths that are shown from there on; by default, what the calls tell of it.
+    """
+    found = objects(parts)
+    waiting = {said(ask.get("call_id")) for ask in objects(asks)} - {""}
+    # What has no id of its own is named after the message: several may stand on one page.
+    turn = next((said(part.get("message_id")) for part in found if part.get("message_id")), "")
+    showing = _Showing(worktree_of(found) if root is None else root, status, waiting, turn)
+    last = len(found) - 1
+    shown = (showing.show(part, place, is_last=place == last) for place, part in enumerate(found))
+    return [each for each in shown if each is not None]
+
+
+class _Showing:
+    """Shows the parts of one reply."""
+
+    def __init__(self, root: str, status: str | None, waiting: set[str], turn: str) -> None:
+        self._root = root
+        self._over = status in _OVER
+        self._live = status == "streaming"
+        self._waiting = waiting
+        self._prefix = f"{turn}-" if turn else ""
+        self._ids: set[str] = set()
+
+    def show(self, part: Json, place: int, *, is_last: bool) -> Shown | None:
+        kind = said(part.get("type"))
+        part_id = self._id(said(part.get("id")) or f"{self._prefix}{kind[:20] or 'part'}-{place}")
+        if kind in ("text", "reasoning"):
+            return self._text(part_id, part, growing=self._live and is_last)
+        if kind == "tool":
+            return self._tool(part_id, part)
+        return _OTHERS.get(kind, _unknown)(part_id, part, self._root)
+
+    def _id(self, wanted: str) -> str:
+        """Safe in HTML, and not used yet."""
+        stem = made = safe_id(wanted)
+        count = 1
+        while made in self._ids:
+            count += 1
+            made = f"{stem}-{count}"
+        self._ids.add(made)
+        return made
+
+    def _text(self, part_id: str, part: Json, *, growing: bool) -> Shown | None:
+        shown = prose(said(part.get("text")))
+        if not shown.text.strip():
+            return None  # also what a broken stream took back
+        if part.get("type") == "text":
+            return Text(id=part_id, markdown=shown.text, growing=growing, left_out=shown.left_out)
+        return Thought(
+            id=part_id,
+            markdown=shown.text,
+            growing=growing,
+            duration=_duration(part),
+            left_out=shown.left_out,
+        )
+
+    def _tool(self, part_id: str, part: Json) -> Tool:
+        call = Call.of(part, self._root)
+        kind = kind_of(call.tool)
+        state, error = call.state, why_not(call)
+        asks = said(part.get("call_id")) in self._waiting and state in ("waiting", "running")
+        if asks:
+            state = "waiting"
+        elif self._over and state in ("waiting", "running"):
+            state, error = "failed", error or _BROKEN_OFF
+        return Tool(
+            id=part_id,
+            tool=one_line(call.tool),
+            kind=kind.kind,
+            state=state,
+            verb=kind.verb(state, asks=asks),
+            icon=kind.icon,
+            target=kind.about(call),
+            detail=detail_of(call),
+            error=cut(error).text,
+            duration=_duration(part),
+            asks=asks,
+        )
+
+
+def _duration(part: Json) -> float | None:
+    """Seconds; the server's times are in milliseconds."""
+    time = section(part, "time") or section(section(part, "data"), "time")
+    start, end = number(time.get("start")), number(time.get("end"))
+    return None if start is None or end is None or end < start else (end - start) / 1000
+
+
+def _todos(part_id: str, part: Json, _: str) -> Shown | None:
+    found = todo_list(section(part, "data").get("todos"))
+    return Todos(id=part_id, list=found) if found.todos else None
+
+
+def _file(part_id: str, part: Json, _: str) -> Shown:
+    data = section(part, "data")
+    mime = one_line(data.get("mime"))
+    name = one_line(data.get("filename")) or "file"
+    return File(id=part_id, name=name, mime=mime, url=web_url(data.get("url")))
+
+
+def _patch(part_id: str, part: Json, root: str) -> Shown | None:
+    files = [short(said(path), root) for path in entries(section(part, "data").get("files"))]
+    named = [path for path in files if path]
+    left_out = len(named[MOST_ITEMS:])
+    return Patch(id=part_id, files=tuple(named[:MOST_ITEMS]), left_out=left_out) if named else None
+
+
+def _structured(part_id: str, part: Json, _: str) -> Shown:
+    shown = cut(pretty(part.get("data")))
+    return Structured(id=part_id, text=shown.text, left_out=shown.left_out)
+
+
+def _compaction(part_id: str, _part: Json, _: str) -> Shown:
+    return Notice(
+        id=part_id,
+        kind="compaction",
+        icon="fold",
+        title="The conversation got long",
+        text="What came before was summed up, to make room.",
+    )
+
+
+def _retry(part_id: str, part: Json, _: str) -> Shown:
+    data = section(part, "data")
+    attempt, error = number(data.get("attempt")), section(data, "error")
+    told = (
+        said(error.get("message")) or said(section(error, "data").get("message")) or said(data.get("message"))
+    )
+    title = "The model's provider was asked again" + ("" if attempt is None else f" (attempt {attempt})")
+    return Notice(id=part_id, kind="retry", icon="retry", title=title, text=one_line(told, 500))
+
+
+def _unknown(part_id: str, part: Json, _: str) -> Shown | None:
+    kind = one_line(part.get("type"))
+    if kind in ("step-start", "step-finish", "snapshot"):
+        return None
+    title = words(kind).capitalize() or "Something"
+    return Notice(
+        id=part_id, kind=kind, icon="info", title=title, text=one_line(pretty(part.get("data")), 500)
+    )
+
+
+_OTHERS: dict[str, Callable[[str, Json, str], Shown | None]] = {
+    "compaction": _compaction,
+    "file": _file,
+    "patch": _patch,
+    "retry": _retry,
+    "structured": _structured,
+    "todos": _todos,
+}

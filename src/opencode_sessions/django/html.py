@@ -1,0 +1,88 @@
+"""What a message has to show, as HTML: for views by these functions, for templates by `{% load opencode %}`.
+
+The templates are `opencode/parts/….html`; a host's own of the same name stand in their place. There is no inline style
+and no script in them, so they fit a strict Content Security Policy. All need a configured Django.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString, mark_safe
+
+from opencode_sessions.display import (
+    QuestionAsk,
+    Shown,
+    ShownAsk,
+    ShownError,
+    ShownMessage,
+    display_ask,
+    display_error,
+    display_message,
+)
+from opencode_sessions.display.details import Detail
+from opencode_sessions.display.forms import answer_field, own_field
+
+__all__ = ["render_ask", "render_asks", "render_detail", "render_error", "render_part", "render_parts"]
+
+
+def render_parts(message: Any, *, root: str | None = None) -> SafeString:
+    """All parts of a message, and why it failed.
+
+    Args:
+        message: The row, or what `display_message` made of it.
+        root: The worktree, for paths that are shown from there on.
+    """
+    return _render("parts", message=_shown(message, root))
+
+
+def render_part(part: Shown) -> SafeString:
+    """One part, as `display` gives it: an element with the id `part-…`, which a page can replace by a newer one."""
+    return _render(part.type, part=part)
+
+
+def render_detail(detail: Detail) -> SafeString:
+    """What a tool's card shows below its line."""
+    return _render(f"detail_{detail.type}", detail=detail)
+
+
+def render_error(error: ShownError | Mapping[str, Any] | None) -> SafeString:
+    """A row's `error`; nothing if there is none."""
+    shown = error if isinstance(error, ShownError) else display_error(error)
+    return mark_safe("") if shown is None else _render("error", error=shown)
+
+
+def render_asks(
+    message: Any, *, action: str = "", csrf_token: str = "", root: str | None = None
+) -> SafeString:
+    """All that the agent waits for a person to answer, each with its form.
+
+    Args:
+        message: The row, or what `display_message` made of it.
+        action: Where the forms are sent; by default the page itself.
+        csrf_token: Of the request: `django.middleware.csrf.get_token(request)`.
+        root: The worktree, for paths that are shown from there on.
+    """
+    asks = (render_ask(ask, action=action, csrf_token=csrf_token) for ask in _shown(message, root).asks)
+    return mark_safe("".join(asks))  # noqa: S308 - each is safe
+
+
+def render_ask(ask: ShownAsk | Mapping[str, Any], *, action: str = "", csrf_token: str = "") -> SafeString:
+    """One ask, as the row has it or as `display_ask` gives it, with the form that answers it.
+
+    Its fields are those of `opencode_sessions.display.forms`.
+    """
+    shown = display_ask(ask) if isinstance(ask, Mapping) else ask
+    questions = shown.questions if isinstance(shown, QuestionAsk) else ()
+    fields = [(question, answer_field(question), own_field(question)) for question in questions]
+    return _render("ask", ask=shown, fields=fields, action=action, csrf_token=csrf_token)
+
+
+def _shown(message: Any, root: str | None) -> ShownMessage:
+    return message if isinstance(message, ShownMessage) else display_message(message, root=root)
+
+
+def _render(name: str, **context: Any) -> SafeString:
+    return render_to_string(f"opencode/parts/{name}.html", context)
