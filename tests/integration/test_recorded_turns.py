@@ -327,6 +327,13 @@ def test_events_that_are_older_than_what_was_read_undo_nothing(recordings, name)
         assert not any(told) or "sub-agent" in name
 
 
+def test_thoughts_and_calls_tell_when_they_began_and_ended(recordings):
+    reply = recordings["several tools in one message and in several"].live()
+    timed = [part.time for part in reply.parts.values() if part.type in ("reasoning", "tool")]
+    assert timed
+    assert all(0 < time["start"] <= time["end"] for time in timed)
+
+
 def test_what_sub_agents_did_shows_under_their_calls(recordings):
     first, second = (part.progress for part in recordings["two sub-agents at once"].live().tools)
     assert first.steps == [{"tool": "bash", "title": "echo sub", "status": "completed"}]

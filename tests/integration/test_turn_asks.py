@@ -278,3 +278,14 @@ def test_what_another_turn_of_the_session_asks_is_left_to_that_one(place, record
     runner.join(30)
     assert [result.content for result in results] == ["one two three four five six"]
     assert asked == []
+
+
+def test_an_ask_says_what_always_would_allow(place, record):
+    asked = []
+
+    def refuse(ask):
+        asked.append(ask)
+        return Answer.reject("no")
+
+    Turn(MemoryMessage(BASH), Session(record, permissions_for=rules), place, on_ask=refuse).run()
+    assert asked[0].always == ("touch *",)

@@ -166,6 +166,7 @@ class PermissionAsked(Event):
     permission: str
     patterns: tuple[str, ...]
     metadata: Json
+    always: tuple[str, ...] = ()
     call_id: str | None = None
     message_id: str | None = None
 

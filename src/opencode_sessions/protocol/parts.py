@@ -51,6 +51,8 @@ class Part:
         text: What a text or reasoning part says so far.
         tool: A tool call's tool; `call_id` names the call.
         status: A tool call's `pending`, `running`, `completed` or `error`.
+        time: When a thought, a text or a tool call began and ended: `start` and `end`, in milliseconds since 1970 by
+            the server's clock.
         data: A part of another kind (file, patch, retry, …) as the server has it.
         progress: What a sub-agent that this tool call started is doing; told by events alone.
         ended: A text whose end was told: it gets no more deltas.
@@ -68,6 +70,7 @@ class Part:
     output: str | None = None
     error: str | None = None
     metadata: Json | None = None
+    time: Json | None = None
     data: Json | None = None
     progress: Progress | None = None
     ended: bool = field(default=False, compare=False)
@@ -116,6 +119,7 @@ class Part:
         text, time = said(found.get("text")), found.get("time")
         ends = isinstance(time, Mapping) and time.get("end") is not None
         self.ended = self.ended or ends
+        self.time = _times(time) or self.time
         heard = self.text
         told = "" if renamed else heard  # as this kind nobody was told of it yet
         # A part that is told empty says nothing of the deltas that came before it, unless that is its end.
@@ -149,6 +153,7 @@ class Part:
         self.output = said(state.get("output")) or kept.get("output")
         self.error = said(state.get("error")) or kept.get("error")
         self.metadata = _object(state, "metadata") or kept.get("metadata")
+        self.time = _times(state.get("time")) or self.time
         if status == "error":
             self.title = self.output = None  # an aborted call still tells of its title, which is not stored
         return self._call() != before
@@ -158,7 +163,7 @@ class Part:
 
 
 _CALL = ("tool", "call_id", "status", "input", "title", "output", "error", "metadata")
-_TOLD = ("text", *_CALL, "data")
+_TOLD = ("text", *_CALL, "time", "data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,12 @@ class Change:
 
     part: Part
     delta: str = ""
+
+
+def _times(found: Any) -> Json | None:
+    if not isinstance(found, Mapping):
+        return None
+    return {name: found[name] for name in ("start", "end") if isinstance(found.get(name), int)} or None
 
 
 def _object(state: Json, name: str) -> Json | None:

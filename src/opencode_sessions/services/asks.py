@@ -25,6 +25,7 @@ class Ask:
         session_id: Which session asks: the turn's own, or a sub-agent's.
         permission: What the agent needs leave for, such as `bash`; with `patterns`, what it is about to touch.
         metadata: What the tool tells of it, such as a diff.
+        always: The patterns that it would have leave for from then on, if it is answered `always`.
         questions: In the server's form: `question`, `header`, `options` (of `label` and `description`), `multiple`.
         call_id: The tool call that waits.
         asked_at: When it was first seen, in ISO 8601.
@@ -36,6 +37,7 @@ class Ask:
     permission: str = ""
     patterns: Sequence[str] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    always: Sequence[str] = ()
     questions: Sequence[Mapping[str, Any]] = ()
     call_id: str | None = None
     asked_at: str = ""
@@ -65,7 +67,8 @@ class Ask:
             "asked_at": datetime.now(UTC).isoformat(),
         }
         if isinstance(event, PermissionAsked):
-            asked = {"permission": event.permission, "patterns": event.patterns, "metadata": event.metadata}
+            names = ("permission", "patterns", "metadata", "always")
+            asked = {name: getattr(event, name) for name in names}
             return cls(kind="permission", **asked, **common)  # type: ignore[arg-type]  # a dict of several types
         return cls(kind="question", questions=event.questions, **common)  # type: ignore[arg-type]  # likewise
 

@@ -98,6 +98,7 @@ def parse_permission(p: Json, **base: Any) -> events.PermissionAsked:
         permission=text(p["permission"]),
         patterns=tuple(p.get("patterns") or ()),
         metadata=p.get("metadata") or {},
+        always=tuple(p.get("always") or ()),
         **(_ask(p) | base),
     )
 
