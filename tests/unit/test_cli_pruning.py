@@ -6,8 +6,9 @@ import pytest
 import typer
 from sqlalchemy import create_engine
 
-from opencode_sessions.cli.pruning import _age, _opened, _parse_duration, _table
+from opencode_sessions.cli.pruning import _opened, _parse_duration, _table
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.services.telling import age_of
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_nothing_else_is_one(text):
     ],
 )
 def test_an_age_is_told_in_its_largest_unit(seconds, said):
-    assert _age(timedelta(seconds=seconds)) == said
+    assert age_of(timedelta(seconds=seconds)) == said
 
 
 def test_a_database_file_that_is_not_there_is_not_made(tmp_path):

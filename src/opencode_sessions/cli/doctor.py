@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -23,50 +18,23 @@ from rich.text import Text
 from opencode_sessions.cli.database import DEFAULT_DATABASE, connect, missing_tables, parse_database_url
 from opencode_sessions.cli.exits import DONE, FAILED
 from opencode_sessions.cli.naming import command
-from opencode_sessions.errors import (
-    ConfigurationError,
-    CredentialsRefusedError,
-    OpencodeError,
-    RequestTimedOutError,
-    ServerNotInstalledError,
-    ServerUnreachableError,
-    UnsupportedVersionError,
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.services.examining import (
+    Finding,
+    State,
+    look_at_binary,
+    look_at_python,
+    look_at_server,
 )
-from opencode_sessions.wire.api import SUPPORTED
-from opencode_sessions.wire.binary import find_binary
 from opencode_sessions.wire.clients import Client
 
 __all__ = ["doctor"]
 
-_OLDEST_PYTHON = (3, 11)
 _EXTRAS = {"cli": ("typer", "rich"), "sqlalchemy": ("SQLAlchemy",), "django": ("Django",)}
 _DRIVERS = ("psycopg", "psycopg2", "asyncpg", "aiosqlite", "PyMySQL")
 
 
-class State(StrEnum):
-    """How it stands with one thing."""
-
-    OK = "ok"
-    WARNING = "warning"
-    MISSING = "missing"
-    BROKEN = "broken"
-
-
 _STYLES = {State.OK: "green", State.WARNING: "yellow", State.MISSING: "red", State.BROKEN: "red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        mend: What to do about it, if anything is to be done.
-    """
-
-    what: str
-    state: State
-    found: str
-    mend: str = ""
 
 
 def doctor(
@@ -92,27 +60,19 @@ def doctor(
         state = f"[{_STYLES[finding.state]}]{finding.state}[/]"
         table.add_row(state, finding.what, Text.from_markup(escape(finding.found) + mend, overflow="fold"))
     Console(highlight=False).print(table)
-    broken = any(finding.state in (State.MISSING, State.BROKEN) for finding in findings)
-    raise typer.Exit(FAILED if broken else DONE)
+    raise typer.Exit(FAILED if any(finding.broken for finding in findings) else DONE)
 
 
 def examine(server: str | None, database: str) -> Iterator[Finding]:
     """All that can be looked at, one after the other."""
-    yield _python()
+    yield look_at_python()
     yield Finding("opencode-sessions", State.OK, version("opencode-sessions"))
     yield _extras()
     yield _drivers()
     reachable = _server(server)
-    yield _binary(needed=reachable.state is not State.OK)
+    yield look_at_binary(needed=reachable.state is not State.OK)
     yield reachable
     yield _database(database)
-
-
-def _python() -> Finding:
-    found = platform.python_version()
-    if sys.version_info < _OLDEST_PYTHON:
-        return Finding("Python", State.BROKEN, found, "Python 3.11 or newer")
-    return Finding("Python", State.OK, found)
 
 
 def _extras() -> Finding:
@@ -134,38 +94,10 @@ def _drivers() -> Finding:
     return Finding("drivers", State.OK, ", ".join([f"sqlite3 {sqlite3.sqlite_version}", *installed]))
 
 
-def _binary(*, needed: bool) -> Finding:
-    what = "opencode"
-    try:
-        path = find_binary()
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - the user's own binary
-    except ServerNotInstalledError as error:
-        return Finding(what, State.MISSING if needed else State.WARNING, "not found", str(error))
-    except (OSError, subprocess.SubprocessError) as error:
-        mend = "install it anew: npm install opencode-ai"
-        return Finding(what, State.BROKEN if needed else State.WARNING, f"{path} does not run: {error}", mend)
-    return Finding(what, State.OK, f"{said.stdout.strip()} at {path} (supported: {SUPPORTED})")
-
-
 def _server(url: str | None) -> Finding:
-    what = "server"
     asked_for = url is not None or "OPENCODE_BASE_URL" in os.environ
     start = f"{command()} serve --offline, in another terminal; or chat --offline"
-    try:
-        with Client(url) as client:
-            address = client.address.base_url
-            number = client.health().version
-    except (ServerUnreachableError, RequestTimedOutError):
-        state = State.MISSING if asked_for else State.WARNING
-        return Finding(what, state, f"nothing answers at {address}", start)
-    except CredentialsRefusedError:
-        mend = "set OPENCODE_SERVER_PASSWORD to the server's"
-        return Finding(what, State.BROKEN, f"{address} refuses the credentials", mend)
-    except UnsupportedVersionError as error:
-        return Finding(what, State.BROKEN, f"OpenCode {error.found} at {address}", f"a version {SUPPORTED}")
-    except OpencodeError as error:
-        return Finding(what, State.BROKEN, str(error), f"the URL of an OpenCode server, {SUPPORTED}")
-    return Finding(what, State.OK, f"{number} at {address} (supported: {SUPPORTED})")
+    return look_at_server(lambda: Client(url), asked_for=asked_for, start=start)
 
 
 def _database(url: str) -> Finding:

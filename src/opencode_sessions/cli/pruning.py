@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -20,16 +19,22 @@ from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
 from opencode_sessions.cli.database import DEFAULT_DATABASE, connect, parse_database_url
 from opencode_sessions.cli.exits import DONE, FAILED
-from opencode_sessions.cli.rendering import one_line
 from opencode_sessions.cli.servers import reach
 from opencode_sessions.errors import ConfigurationError, OpencodeError
+from opencode_sessions.protocol.plain import one_line
 from opencode_sessions.services.pruning import Leftover, Pruner
 from opencode_sessions.services.reporting import ErrorContext
+from opencode_sessions.services.telling import (
+    leftover_facts,
+    leftover_lines,
+    parse_duration,
+    sessions,
+    summary_of,
+)
 from opencode_sessions.sqlalchemy import SQLAlchemyIndex
 
 __all__ = ["prune"]
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _COLUMN = "opencode_session_id"
 
 
@@ -85,10 +90,10 @@ def prune(
 
 
 def _parse_duration(text: str) -> timedelta:
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
-    if found is None:
-        raise typer.BadParameter(f"write it like 90s, 30m, 24h or 7d, not {text}", param_hint="--older-than")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        return parse_duration(text)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint="--older-than") from error
 
 
 @contextmanager
@@ -128,7 +133,7 @@ class _Progress:
     found: list[Leftover]
 
     def __rich__(self) -> str:
-        return f"[dim]{_counted(self.pruner.scanned)} looked at, {len(self.found):,} without a row …[/]"
+        return f"[dim]{sessions(self.pruner.scanned)} looked at, {len(self.found):,} without a row …[/]"
 
 
 class _Report:
@@ -170,58 +175,20 @@ class _Report:
             self._print_summary(self._pruner)
 
     def _print_table(self) -> None:
-        now = datetime.now(UTC)
-        rows = [("SESSION", "UNUSED", "MADE FOR", "TITLE")] + [
-            (each.session_id, _age(now - each.updated), one_line(each.record or "?"), one_line(each.title))
-            for each in self.found
-        ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for session_id, age, record, title in rows:
-            line = f"{session_id:<{widths[0]}}  {age:>{widths[1]}}  {record:<{widths[2]}}  {title}"
-            self._console.print(escape(line.rstrip()), style="dim" if session_id == "SESSION" else None)
+        for number, line in enumerate(leftover_lines(self.found)):
+            self._console.print(escape(line), style="dim" if number == 0 else None)
 
     def _print_summary(self, pruner: Pruner) -> None:
-        said = f"{_counted(pruner.scanned)} looked at, {len(self.found):,} of them without a row"
-        if self._deleting:
-            deleted = sum(leftover.deleted for leftover in self.found)
-            said += f", {deleted:,} deleted"
-        elif self.found:
-            said += "; --delete deletes what is listed here"
-        if pruner.of_other_tables:
-            said += f". {pruner.of_other_tables:,} belong to other tables of this namespace"
-        self._console.print(f"[bold]{said}[/]")
+        counts = {"scanned": pruner.scanned, "of_other_tables": pruner.of_other_tables}
+        self._console.print(f"[bold]{summary_of(self.found, deleting=self._deleting, **counts)}[/]")
 
     def _write_line(self, error: Exception | None) -> None:
-        leftovers = [
-            {
-                "session_id": each.session_id,
-                "title": each.title,
-                "record": each.record,
-                "created": each.created.isoformat(),
-                "updated": each.updated.isoformat(),
-                "deleted": each.deleted,
-            }
-            for each in self.found
-        ]
         line = {
             "scanned": self._pruner.scanned if self._pruner else 0,
             "of_other_tables": self._pruner.of_other_tables if self._pruner else 0,
-            "leftovers": leftovers,
+            "leftovers": [leftover_facts(each) for each in self.found],
             "failures": self.failures,
             "error": None if error is None else {"name": type(error).__name__, "message": str(error)},
         }
         sys.stdout.write(f"{json.dumps(line)}\n")
         sys.stdout.flush()
-
-
-def _counted(sessions: int) -> str:
-    return f"{sessions:,} session{'' if sessions == 1 else 's'}"
-
-
-def _age(age: timedelta) -> str:
-    """In the largest unit of which it has one."""
-    seconds = max(int(age.total_seconds()), 0)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"

@@ -1,12 +1,19 @@
-"""The stores for Django rows, and the abstract models that give a model its columns.
+"""The Django app: stores for rows, abstract models, and turns that run beside the request.
 
-The models are in `opencode_sessions.django.models`, and are imported from there only: this package may stand in
-`INSTALLED_APPS`, which Django imports before any model may be.
-
-    from opencode_sessions.django.models import RecordModel
+    from opencode_sessions.django.models import MessageModel, RecordModel
 
     class Conversation(RecordModel):
         title = models.CharField(max_length=200)
+
+    class Message(MessageModel):
+        conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE)
+
+and in a view::
+
+    enqueue(conversation.message_set.create(prompt=…))
+
+The models are in `opencode_sessions.django.models`, and are imported from there only: this package stands in
+`INSTALLED_APPS`, which Django imports before any model may be.
 
 No transaction and no lock is open while the network is awaited. The connection that Django keeps for each thread
 stays open then, as always between two queries, and is idle.
@@ -14,10 +21,32 @@ stays open then, as always between two queries, and is idle.
 
 from __future__ import annotations
 
+from opencode_sessions.django.clients import async_client, client
 from opencode_sessions.django.deletion import delete_session_with_row
 from opencode_sessions.django.index import DjangoIndex
-from opencode_sessions.django.leases import abandoned
+from opencode_sessions.django.leases import TurnQuerySet, abandoned, being_run, waiting_for_answer
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.records import DjangoRecordStore
+from opencode_sessions.django.running import acancel, aenqueue, cancel, enqueue
+from opencode_sessions.django.sessions import asession_for, aturn_for, session_for, turn_for
 
-__all__ = ["DjangoIndex", "DjangoMessageStore", "DjangoRecordStore", "abandoned", "delete_session_with_row"]
+__all__ = [
+    "DjangoIndex",
+    "DjangoMessageStore",
+    "DjangoRecordStore",
+    "TurnQuerySet",
+    "abandoned",
+    "acancel",
+    "aenqueue",
+    "asession_for",
+    "async_client",
+    "aturn_for",
+    "being_run",
+    "cancel",
+    "client",
+    "delete_session_with_row",
+    "enqueue",
+    "session_for",
+    "turn_for",
+    "waiting_for_answer",
+]

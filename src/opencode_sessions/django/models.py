@@ -9,6 +9,7 @@ from django.db import models
 
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.records import DjangoRecordStore
+from opencode_sessions.django.registry import record_field
 from opencode_sessions.store.messages import TurnStatus
 
 __all__ = ["MessageModel", "RecordModel"]
@@ -62,7 +63,7 @@ class MessageModel(models.Model):
         opencode_prompt_id: The id of the prompt in the session, from the start of the turn on.
         opencode_prompt_session_id: That session.
         opencode_turn_epoch: Raised by each that takes the turn, or cancels it.
-        opencode_turn_lease: Until when its runner is taken to be alive.
+        opencode_turn_lease: Until when its runner, or whoever undertook to run it, is taken to be alive.
         content: The answer's text.
         parts: The answer's parts, in order.
         asks: What the agent waits for a person to answer.
@@ -128,3 +129,13 @@ class MessageModel(models.Model):
 
     def __opencode_store__(self, *, asynchronous: bool) -> DjangoMessageStore:
         return DjangoMessageStore(self, asynchronous=asynchronous)
+
+    @property
+    def opencode_record(self) -> models.Model:
+        """The record that the turn belongs to: where its one foreign key to a record leads. Override it otherwise.
+
+        Raises:
+            ConfigurationError: There is no such key, or there are several.
+        """
+        record: models.Model = getattr(self, record_field(type(self)).name)
+        return record

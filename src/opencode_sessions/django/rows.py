@@ -22,7 +22,7 @@ from opencode_sessions.errors import (
 from opencode_sessions.store.columns import NOT_NULL
 from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
 
-__all__ = ["ModelRow", "in_transaction"]
+__all__ = ["ModelRow", "database_of", "in_transaction"]
 
 _log = logging.getLogger("opencode_sessions.django")
 
@@ -54,7 +54,7 @@ class ModelRow:
     @property
     def using(self) -> str:
         """The alias of the row's database."""
-        return self._using or router.db_for_write(type(self.instance), instance=self.instance)
+        return self._using or database_of(self.instance)
 
     @property
     def key(self) -> str:
@@ -164,6 +164,11 @@ def _condition(name: str, value: object) -> tuple[str, object]:
     if value is None or value is NOT_NULL:
         return f"{name}__isnull", value is None
     return name, value
+
+
+def database_of(instance: models.Model) -> str:
+    """The alias of the database that writes of this instance are routed to."""
+    return router.db_for_write(type(instance), instance=instance)
 
 
 def in_transaction(connection: BaseDatabaseWrapper) -> bool:

@@ -1,0 +1,215 @@
+"""System checks: what `manage.py check` says of the settings, the models and their databases. None asks a database.
+
+| id | what it found |
+|---|---|
+| `opencode.E001` | `OPENCODE` cannot work |
+| `opencode.E002` | a message's model does not lead to its record |
+| `opencode.E003` | a column is not unique that has to be |
+| `opencode.E004` | a database without autocommit |
+| `opencode.E005` | the runner `tasks`, and no task backend that runs anything |
+| `opencode.W001` | no server is named |
+| `opencode.W002` | SQLite, set up so that writers get in each other's way |
+| `opencode.W003` | a database that this library is not tested with |
+| `opencode.W004` | a message's model without the constraint on its status |
+| `opencode.W020` | with `--deploy`: a server without a password |
+| `opencode.W021` | with `--deploy`: a password in clear over a network |
+| `opencode.W022` | with `--deploy`: turns that are run within the request |
+"""
+
+# ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, models
+
+from opencode_sessions.django.conf import OpencodeSettings, settings
+from opencode_sessions.django.registry import message_models, record_field, record_models
+from opencode_sessions.django.sweeping import databases_of
+from opencode_sessions.errors import ConfigurationError
+
+__all__ = ["TAG", "check_databases", "check_deployment", "check_models", "check_settings"]
+
+TAG = "opencode"
+
+_TESTED = ("sqlite", "postgresql", "mysql")
+_UNIQUE = ("opencode_session_id", "opencode_prompt_id")
+
+
+def check_settings(**_: Any) -> list[checks.CheckMessage]:
+    """E001, E005, W001."""
+    try:
+        now = settings()
+    except ImproperlyConfigured as error:
+        return [checks.Error(str(error), id="opencode.E001")]
+    found: list[checks.CheckMessage] = []
+    if now.server is None and not os.environ.get("OPENCODE_BASE_URL"):
+        hint = 'OPENCODE = {"SERVER": "http://127.0.0.1:4096"}, or OPENCODE_BASE_URL in the environment.'
+        found.append(checks.Warning("No OpenCode server is named.", hint=hint, id="opencode.W001"))
+    if now.runner == "tasks" and (trouble := _trouble_with_tasks()) is not None:
+        found.append(checks.Error(f'OPENCODE["RUNNER"] is "tasks", but {trouble}', id="opencode.E005"))
+    return found
+
+
+def check_models(**_: Any) -> list[checks.CheckMessage]:
+    """E002, E003, W004."""
+    found: list[checks.CheckMessage] = []
+    for model in message_models():
+        found += _check_record_of(model)
+        if not any(isinstance(each, models.CheckConstraint) for each in model._meta.constraints):
+            hint = f"class Meta(MessageModel.Meta): … in {model.__name__}, and then makemigrations."
+            said = "Its table takes any status: it lacks the constraint of MessageModel."
+            found.append(checks.Warning(said, hint=hint, obj=model, id="opencode.W004"))
+    for model in {*message_models(), *record_models()}:
+        for field in model._meta.local_fields:
+            if field.name in _UNIQUE and not _is_unique(model, field):
+                said = "Two rows could name the same one: it must be unique."
+                hint = "Give the field unique=True, and then makemigrations."
+                found.append(checks.Error(said, hint=hint, obj=field, id="opencode.E003"))
+    return found
+
+
+def check_databases(**_: Any) -> list[checks.CheckMessage]:
+    """E004, W002, W003."""
+    aliases = {alias for model in (*message_models(), *record_models()) for alias in databases_of(model)}
+    return [message for alias in sorted(aliases) for message in _check_database(alias)]
+
+
+def check_deployment(**_: Any) -> list[checks.CheckMessage]:
+    """W020, W021, W022."""
+    try:
+        return list(_deployed(settings()))
+    except ImproperlyConfigured:
+        return []  # E001 says so
+
+
+def _check_record_of(model: type[models.Model]) -> list[checks.CheckMessage]:
+    from opencode_sessions.django.models import MessageModel  # noqa: PLC0415 - not before the apps are there
+
+    said = getattr(model, "opencode_record", None)
+    if said is None:
+        hint = (
+            "Inherit from opencode_sessions.django.models.MessageModel, or define a property opencode_record."
+        )
+        return [checks.Error("Its turns belong to no record.", hint=hint, obj=model, id="opencode.E002")]
+    if said is MessageModel.opencode_record:
+        try:
+            record_field(model)
+        except ConfigurationError as error:
+            return [checks.Error(str(error), obj=model, id="opencode.E002")]
+    return []
+
+
+def _is_unique(model: type[models.Model], field: models.Field[Any, Any]) -> bool:
+    if field.unique:
+        return True
+    alone = [(field.name,), [field.name]]
+    constraints = (each for each in model._meta.constraints if isinstance(each, models.UniqueConstraint))
+    return any(each.fields in alone and each.condition is None for each in constraints)
+
+
+def _check_database(alias: str) -> Iterator[checks.CheckMessage]:
+    connection = connections[alias]
+    said = connection.settings_dict
+    if not said["AUTOCOMMIT"]:
+        yield checks.Error(
+            f"The database {alias!r} has AUTOCOMMIT off: a transaction is open around everything, and the row of a "
+            "session is written in short ones of its own.",
+            hint=f'DATABASES["{alias}"]["AUTOCOMMIT"] = True, or keep these models elsewhere.',
+            id="opencode.E004",
+        )
+    if connection.vendor not in _TESTED:
+        yield checks.Warning(
+            f"The database {alias!r} is of a kind ({connection.display_name}) that this library is not tested with.",
+            hint="Run opencode_sessions.testing.conformance over it; see docs/stores.md.",
+            id="opencode.W003",
+        )
+    if connection.vendor == "sqlite" and (trouble := _trouble_with_sqlite(said)):
+        yield checks.Warning(
+            f"The database {alias!r} is SQLite {trouble}: turns that write at the same time would meet "
+            "'database is locked'.",
+            hint=f'DATABASES["{alias}"]["OPTIONS"] = {{"timeout": 30, "init_command": "PRAGMA journal_mode = WAL"}}',
+            id="opencode.W002",
+        )
+
+
+def _trouble_with_sqlite(said: dict[str, Any]) -> str:
+    name, options = str(said["NAME"]), said["OPTIONS"]
+    if name == ":memory:" or "mode=memory" in name:
+        return "in memory, which other threads and processes do not see"
+    keeps_log = "wal" in str(options.get("init_command", "")).lower() or _has_write_ahead_log(name)
+    patient = options.get("timeout", 5) >= 5  # noqa: PLR2004 - Python's own, in seconds
+    return (
+        ""
+        if keeps_log and patient
+        else "without a write-ahead log"
+        if not keeps_log
+        else "with a short timeout"
+    )
+
+
+def _has_write_ahead_log(name: str) -> bool:
+    """Its file says so, in the version that it asks of its readers."""
+    try:
+        with Path(name).open("rb") as file:
+            return file.read(20)[18:] == b"\x02\x02"
+    except OSError:
+        return False
+
+
+def _trouble_with_tasks() -> str | None:
+    try:
+        from django.tasks import task_backends  # noqa: PLC0415 - there is none in Django 5.2
+        from django.tasks.exceptions import InvalidTaskBackend  # noqa: PLC0415 - likewise
+    except ImportError:
+        return 'this Django has no django.tasks: use Django 6.0 or newer, or "threads".'
+    try:
+        kind = type(task_backends["default"]).__name__
+    except InvalidTaskBackend as error:
+        return f"TASKS is wrong: {error}"
+    return f"TASKS names the {kind}, which runs nothing." if kind == "DummyBackend" else None
+
+
+def _waits_in_the_request(now: OpencodeSettings) -> bool:
+    if now.runner != "tasks":
+        return bool(now.runner == "inline")
+    from django.tasks import task_backends  # noqa: PLC0415 - there is none in Django 5.2
+
+    return type(task_backends["default"]).__name__ == "ImmediateBackend"
+
+
+def _deployed(now: OpencodeSettings) -> Iterator[checks.CheckMessage]:
+    url = now.server or os.environ.get("OPENCODE_BASE_URL") or "http://127.0.0.1"
+    if not (now.password or os.environ.get("OPENCODE_SERVER_PASSWORD")):
+        yield checks.Warning(
+            "The OpenCode server has no password: whoever reaches its port can run commands as its user.",
+            hint='OPENCODE["PASSWORD"], and OPENCODE_SERVER_PASSWORD in the environment of the server.',
+            id="opencode.W020",
+        )
+    elif urlsplit(url).scheme == "http" and not _is_here(urlsplit(url).hostname):
+        yield checks.Warning(
+            "The password of the OpenCode server, and all that is said, goes over the network in clear.",
+            hint='An https URL in OPENCODE["SERVER"], or a private network; silence it if that is what you have.',
+            id="opencode.W021",
+        )
+    if not check_settings() and _waits_in_the_request(now):
+        yield checks.Warning(
+            f'OPENCODE["RUNNER"] is "{now.runner}", and runs turns at once: a request waits until its turn has ended.',
+            hint='"threads", or "tasks" with a backend in TASKS that has workers.',
+            id="opencode.W022",
+        )
+
+
+def _is_here(host: str | None) -> bool:
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,238 @@
+"""The one setting of the app: `OPENCODE = {…}`, read when it is needed, and again when a test overrides it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.services.asks import IN_THE_ROW, InTheRow
+from opencode_sessions.services.brief import PermissionsFor
+from opencode_sessions.services.reporting import OnError
+from opencode_sessions.wire.address import Address, Timeouts
+
+__all__ = ["MaySee", "OpencodeSettings", "TurnOptionsFor", "settings"]
+
+TurnOptionsFor = Callable[[Any], Mapping[str, Any]]
+MaySee = Callable[[Any, Any], bool]
+
+_ASKS: dict[str, InTheRow | None] = {"row": IN_THE_ROW, "refuse": None}
+
+
+def _nobody(_request: Any, _message: Any) -> bool:
+    return False
+
+
+def _nothing(_message: Any) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpencodeSettings:
+    """What `OPENCODE` says; each attribute is the key of the same name in capitals.
+
+    Attributes:
+        server: The URL of the OpenCode server; None: `OPENCODE_BASE_URL`, else http://127.0.0.1:4096.
+        username: Else `OPENCODE_SERVER_USERNAME`, else "opencode".
+        password: Else `OPENCODE_SERVER_PASSWORD`.
+        directory: Where new sessions work, on the server's machine; None: where the server does.
+        namespace: In which sessions are made; one for each database that shares a server.
+        timeouts: Of requests, in seconds: a dict with fields of `Timeouts`.
+        permissions_for: A record's rules, see `Session`.
+        on_error: What is told of what must not be raised, see `Session`.
+        turn_options: Of a message, keyword arguments for `Turn`.
+        may_see: Of a request and a message, whether this user may see and steer its turn; by default nobody may.
+        runner: Who runs turns that are enqueued: `threads`, `tasks`, `inline`, or the dotted path of a class.
+        threads: How many turns run at once in a process, with the runner `threads`.
+        recover_at_start: Whether that runner takes up the turns that others left behind: at its start, and then
+            every few seconds.
+        retry: Of a message that failed or was cancelled, a new one with its prompt; by default a copy.
+        stream_seconds: How long a stream of events may block a thread under WSGI before the browser connects again.
+        on_ask: `row`: what the agent asks waits in the message for a person; `refuse`: nobody is there.
+    """
+
+    server: str | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    directory: str | None = None
+    namespace: str = "opencode-sessions"
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    permissions_for: PermissionsFor | None = None
+    on_error: OnError | None = None
+    turn_options: TurnOptionsFor = _nothing
+    may_see: MaySee = _nobody
+    runner: Any = "threads"
+    threads: int = 8
+    recover_at_start: bool = True
+    retry: Callable[[Any], Any] | None = None
+    stream_seconds: float = 60.0
+    on_ask: InTheRow | None = IN_THE_ROW
+
+    @classmethod
+    def of(cls, given: Any) -> OpencodeSettings:
+        """What the host wrote, checked.
+
+        Raises:
+            ImproperlyConfigured: It cannot work; the message names the key.
+        """
+        if not isinstance(given, Mapping):
+            raise ImproperlyConfigured(
+                f'OPENCODE must be a dict such as {{"SERVER": "http://…"}}, not {given!r}'
+            )
+        return cls(
+            **{_known(key).lower(): _READERS[key](key, value) for key, value in given.items() if _known(key)}
+        )
+
+
+def settings() -> OpencodeSettings:
+    """What `OPENCODE` in the host's settings says; the same object until that changes.
+
+    Raises:
+        ImproperlyConfigured: See `OpencodeSettings.of`.
+    """
+    return _settings()
+
+
+@cache
+def _settings() -> OpencodeSettings:
+    return OpencodeSettings.of(getattr(django_settings, "OPENCODE", {}))
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == "OPENCODE":
+        _settings.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="opencode_sessions.conf")
+
+
+def _known(key: Any) -> str:
+    if key in _READERS:
+        return str(key)
+    near = difflib.get_close_matches(str(key).upper(), _READERS, n=1)
+    meant = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(_READERS)}."
+    raise ImproperlyConfigured(f'OPENCODE["{key}"] is no setting of opencode_sessions. {meant}')
+
+
+def _wrong(key: str, expected: str, value: object) -> ImproperlyConfigured:
+    shown = "what it is" if key == "PASSWORD" else repr(value)
+    return ImproperlyConfigured(f'OPENCODE["{key}"] must be {expected}, not {shown}')
+
+
+def _text(key: str, value: Any) -> str | None:
+    """A non-empty string; None and "", as an unset variable of the environment gives, are nothing."""
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str):
+        raise _wrong(key, "a string", value)
+    return value
+
+
+def _url(key: str, value: Any) -> str | None:
+    url = _text(key, value)
+    if url is not None:
+        try:
+            Address.resolve(url)
+        except ConfigurationError as error:
+            raise ImproperlyConfigured(f'OPENCODE["{key}"] cannot work: {error}') from error
+    return url
+
+
+def _namespace(key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise _wrong(key, "a string that is not empty", value)
+    return value
+
+
+def _count(key: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise _wrong(key, "a whole number from 1 on", value)
+    return value
+
+
+def _duration(key: str, value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+        raise _wrong(key, "seconds above 0", value)
+    return float(value)
+
+
+def _flag(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(key, "True or False", value)
+    return value
+
+
+def _seconds(key: str, value: Any) -> Timeouts:
+    if isinstance(value, Timeouts):
+        return value
+    names = [each.name for each in fields(Timeouts)]
+    if not isinstance(value, Mapping) or not set(value) <= set(names):
+        raise _wrong(key, f"a dict with some of {', '.join(names)}", value)
+    if not all(isinstance(each, int | float) and each > 0 for each in value.values()):
+        raise _wrong(key, "a dict of seconds above 0", value)
+    return Timeouts(**value)
+
+
+def _function(key: str, value: Any) -> Any:
+    found = _imported(key, value)
+    if not callable(found):
+        raise _wrong(key, "a function, or the dotted path of one", value)
+    return found
+
+
+def _function_or_none(key: str, value: Any) -> Any:
+    return None if value is None else _function(key, value)
+
+
+def _runner(key: str, value: Any) -> Any:
+    if value in ("threads", "tasks", "inline"):
+        return value
+    found = _imported(key, value) if isinstance(value, type) or "." in str(value) else None
+    if not callable(found):
+        raise _wrong(key, '"threads", "tasks", "inline" or the dotted path of a class', value)
+    return found
+
+
+def _asks(key: str, value: Any) -> InTheRow | None:
+    if not isinstance(value, str) or value not in _ASKS:
+        raise _wrong(key, " or ".join(f'"{each}"' for each in _ASKS), value)
+    return _ASKS[value]
+
+
+def _imported(key: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return import_string(value)
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            f'OPENCODE["{key}"] names {value!r}, which cannot be imported: {error}'
+        ) from error
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "SERVER": _url,
+    "USERNAME": _text,
+    "PASSWORD": _text,
+    "DIRECTORY": _text,
+    "NAMESPACE": _namespace,
+    "TIMEOUTS": _seconds,
+    "PERMISSIONS_FOR": _function_or_none,
+    "ON_ERROR": _function_or_none,
+    "TURN_OPTIONS": _function,
+    "MAY_SEE": _function,
+    "RUNNER": _runner,
+    "THREADS": _count,
+    "RECOVER_AT_START": _flag,
+    "RETRY": _function_or_none,
+    "STREAM_SECONDS": _duration,
+    "ON_ASK": _asks,
+}

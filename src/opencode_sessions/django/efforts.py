@@ -1,0 +1,204 @@
+"""Running one turn that was enqueued: what is tried again, and when it is given up, whoever runs it.
+
+| what kept it from its end | what is done |
+|---|---|
+| another turn of its record runs | it is tried again, however long that takes |
+| somebody else runs this very turn | it is left to them |
+| the server or the database is away | it is tried again, if not begun until `Deadlines.unreachable` has passed |
+| anything else, or that has passed | a turn that had not begun fails, and its row says why; another is tried again |
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from django.db import Error as DatabaseError
+from django.db import models
+
+from opencode_sessions.django.conf import settings
+from opencode_sessions.django.jobs import Job
+from opencode_sessions.django.messages import DjangoMessageStore
+from opencode_sessions.django.sessions import prepared_turn
+from opencode_sessions.django.signals import Announcing
+from opencode_sessions.errors import RecordGoneError, TurnInProgressError, TurnTakenError
+from opencode_sessions.faces import complete
+from opencode_sessions.services.claiming import WhenBusy
+from opencode_sessions.services.deadlines import Deadlines
+from opencode_sessions.services.following import PASSING
+from opencode_sessions.services.reporting import ErrorContext, Reporter
+from opencode_sessions.services.results import TurnResult
+from opencode_sessions.store.messages import MessageState, TurnStatus
+
+__all__ = ["PROMISE", "Effort"]
+
+_log = logging.getLogger("opencode_sessions.django")
+
+_BUSY = (0.25, 0.5, 1.0, 2.0, 5.0)
+_AWAY = (0.5, 1.0, 2.0, 3.0, 5.0, 5.0, 10.0, 15.0, 30.0)
+_SELDOM = (30.0, 60.0, 120.0, 300.0)
+
+
+PROMISE = 60.0
+"""For how many seconds after the last sign of life a turn that waits here is believed to be run here."""
+
+
+class _HeldStore(DjangoMessageStore):
+    """A message store whose runner can let go of its turn: the row is then free for the next one at once.
+
+    A turn that is put back stays undertaken.
+    """
+
+    _epoch: int | None = None
+    _let_go = False
+
+    def let_go(self) -> None:
+        """This process ends: what it still writes keeps nobody away."""
+        self._let_go = True
+        if self._epoch is not None:
+            complete(self.extend(self._epoch, 0))
+
+    async def take(self, seen: MessageState, lease: float) -> bool:
+        """See `MessageStore.take`."""
+        taken = await super().take(seen, self._held(lease))
+        self._epoch = seen.epoch + 1 if taken else None
+        return taken
+
+    async def extend(self, epoch: int, lease: float) -> bool:
+        """See `MessageStore.extend`."""
+        return await super().extend(epoch, self._held(lease))
+
+    async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
+        """See `MessageStore.snapshot`."""
+        return await super().snapshot(epoch, state, self._held(lease))
+
+    async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
+        if values.get("status") == TurnStatus.PENDING.value:
+            values = {**values, "opencode_turn_lease": self._in(self._held(PROMISE))}
+        return await super()._swap(expected, values)
+
+    def _held(self, lease: float) -> float:
+        return 0 if self._let_go else lease
+
+
+class Effort:
+    """The tries of one job.
+
+    Args:
+        job: What is to be run.
+        when_busy: Where another turn of the record runs: `wait` in this thread, or `reject`: try again later.
+        patience: For how many seconds a server that is away is waited for, before a turn that had not begun fails;
+            by default as the turn's `Deadlines.unreachable` says.
+
+    Attributes:
+        result: How the turn ended, if it has.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        when_busy: WhenBusy,
+        patience: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.job = job
+        self.result: TurnResult | None = None
+        self._when_busy = when_busy
+        self._patience = patience
+        self._clock = clock
+        self._tries = 0
+        self._failing_since: float | None = None
+        self._store: _HeldStore | None = None
+        self._deadlines = Deadlines()
+
+    def attempt(self) -> float | None:
+        """Run the turn. It blocks, for as long as the turn takes.
+
+        Returns:
+            After how many seconds it is to be tried again; None: never, it has its end or belongs to others.
+        """
+        message: models.Model | None = None
+        try:
+            message = self.job.rows().first()
+            if message is None:
+                return None
+            self._run(message)
+        except (TurnTakenError, RecordGoneError) as error:
+            _log.info("%s is not run here any more: %s", self.job, error)
+            return None
+        except Exception as error:  # noqa: BLE001 - sorted out there: nobody else would
+            return self._after(error, message)
+        finally:
+            self._store = None
+        return None
+
+    def let_go(self) -> None:
+        """This process ends: leave the turn to the next runner."""
+        if self._store is not None:
+            self._store.let_go()
+
+    def _run(self, message: models.Model) -> None:
+        self._store = _HeldStore(message, using=self.job.using)
+        turn, announcing, options = prepared_turn(
+            message, defaults={"when_busy": self._when_busy, "store": self._store}
+        )
+        self._deadlines = options.get("deadlines") or self._deadlines
+        self.result = turn.run()
+        announcing.end(self.result)
+
+    def _after(self, error: Exception, message: models.Model | None) -> float | None:
+        if message is None:
+            return self._again(_AWAY, error)  # it could not be read
+        try:
+            row = complete(self._store_of(message).load())
+            if row.status.terminal:
+                return None
+            if not isinstance(error, TurnInProgressError):
+                return self._failed(error, message, row)
+        except RecordGoneError:
+            return None
+        except DatabaseError as second:
+            return self._again(_AWAY, second)
+        runs_elsewhere = row.status is TurnStatus.STREAMING and not row.abandoned
+        return None if runs_elsewhere else self._again(_BUSY, error)
+
+    def _failed(self, error: Exception, message: models.Model, row: MessageState) -> float | None:
+        self._failing_since = self._failing_since or self._clock()
+        begun = row.status is TurnStatus.STREAMING
+        if isinstance(error, (*PASSING, DatabaseError)) and (begun or not self._patience_is_over()):
+            return self._again(_AWAY, error)
+        self._report(error)
+        if begun:
+            return self._again(_SELDOM, error)
+        self._end(message, row, error)
+        return None
+
+    def _patience_is_over(self) -> bool:
+        patience = self._deadlines.unreachable if self._patience is None else self._patience
+        return self._clock() - (self._failing_since or self._clock()) >= patience
+
+    def _again(self, pauses: tuple[float, ...], error: Exception) -> float:
+        pause = pauses[min(self._tries, len(pauses) - 1)]
+        self._tries += 1
+        level = logging.DEBUG if isinstance(error, TurnInProgressError) else logging.WARNING
+        _log.log(level, "the turn of %s cannot be run now, again in %g s: %s", self.job, pause, error)
+        return pause
+
+    def _end(self, message: models.Model, row: MessageState, error: Exception) -> None:
+        """Nothing was sent, and nobody is going to: the row says so."""
+        store = self._store_of(message)
+        why = {"name": type(error).__name__, "message": str(error)}
+        end = replace(row, status=TurnStatus.FAILED, error=why, revision=row.revision + 1)
+        if complete(store.take(row, self._deadlines.lease)) and complete(store.finish(row.epoch + 1, end)):
+            store.remember(end)
+            self.result = TurnResult.of(end)
+            Announcing(message).end(self.result)
+
+    def _store_of(self, message: models.Model) -> DjangoMessageStore:
+        return DjangoMessageStore(message, using=self.job.using)
+
+    def _report(self, error: Exception) -> None:
+        Reporter(settings().on_error)(error, ErrorContext("run", str(self.job)))

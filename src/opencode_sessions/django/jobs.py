@@ -1,0 +1,111 @@
+"""A turn that is to be run, as it is handed from process to process: what names its message, and nothing else."""
+
+# ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.apps import apps
+from django.db import models
+from django.utils import timezone
+
+from opencode_sessions.django.leases import abandoned
+from opencode_sessions.django.messages import DjangoMessageStore
+from opencode_sessions.django.registry import record_field, record_of
+from opencode_sessions.django.rows import database_of
+from opencode_sessions.store.messages import TurnStatus
+
+__all__ = ["Job", "abandoned_jobs", "give_up", "undertake"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The turn of one message. All strings, and so safe for any queue.
+
+    Attributes:
+        model: Of the message, such as ``"chat.Message"``.
+        pk: Its primary key, as Django's serializers write it.
+        using: The alias of its database.
+        lane: Its record: the turns of one lane are run in order, one at a time.
+    """
+
+    model: str
+    pk: str
+    using: str
+    lane: str
+
+    @classmethod
+    def of(cls, message: models.Model, *, using: str | None = None) -> Job:
+        """That of a message.
+
+        Raises:
+            RecordNotSavedError: It has no row yet.
+            ConfigurationError: It has no turn columns, or no record.
+        """
+        _ = DjangoMessageStore(message).key
+        pk = message._meta.pk.value_to_string(message)
+        using = using or database_of(message)
+        return cls(message._meta.label, pk, using, f"{using}:{_record_key(message)}")
+
+    def rows(self) -> models.QuerySet[Any]:
+        """The message's row."""
+        model = apps.get_model(self.model)
+        rows: models.QuerySet[Any] = model._base_manager.using(self.using)
+        return rows.filter(pk=model._meta.pk.to_python(self.pk))
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.pk}"
+
+
+def undertake(job: Job, seconds: float) -> None:
+    """Write into the row, as part of the caller's transaction, that its turn is going to be run.
+
+    Args:
+        job: Whose.
+        seconds: For how long that is to be believed; after that the turn counts as `abandoned`.
+    """
+    job.rows().filter(status=TurnStatus.PENDING.value).update(opencode_turn_lease=_in(seconds))
+
+
+def give_up(jobs: Iterable[Job]) -> None:
+    """Of turns that were undertaken and have not begun: whoever finds them may run them from now on."""
+    for job in jobs:
+        job.rows().filter(status=TurnStatus.PENDING.value, opencode_turn_lease__isnull=False).update(
+            opencode_turn_lease=timezone.now()
+        )
+
+
+def abandoned_jobs(model: type[models.Model], using: str, seconds: float, *, limit: int) -> Iterator[Job]:
+    """The abandoned turns of a model in one database, oldest first; those that had not begun are undertaken first.
+
+    Of several processes that look at once, one undertakes such a turn. One that had begun is given to all: who
+    takes it from the others is decided when it is run.
+    """
+    for message in model._base_manager.using(using).filter(abandoned()).order_by("pk")[:limit]:
+        if database_of(message) != using:
+            continue  # a replica: it comes from where it is written, too
+        job = Job.of(message, using=using)
+        if getattr(message, "status", None) == TurnStatus.PENDING.value:
+            taken = job.rows().filter(abandoned(), status=TurnStatus.PENDING.value)
+            if not taken.update(opencode_turn_lease=_in(seconds)):
+                continue
+        yield job
+
+
+def _record_key(message: models.Model) -> str:
+    """What names its record; without a query, where a foreign key says it."""
+    from opencode_sessions.django.models import MessageModel  # noqa: PLC0415 - not before the apps are there
+
+    if getattr(type(message), "opencode_record", None) is MessageModel.opencode_record:
+        field = record_field(type(message))
+        return f"{field.related_model._meta.label}:{getattr(message, field.attname)}"
+    record = record_of(message)
+    return f"{record._meta.label}:{record.pk}"
+
+
+def _in(seconds: float) -> Any:
+    return timezone.now() + timedelta(seconds=seconds)

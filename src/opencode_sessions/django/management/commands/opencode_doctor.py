@@ -1,0 +1,127 @@
+"""`manage.py opencode_doctor`: what is there, what is missing, and what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import django
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseError
+from django.db import models
+
+from opencode_sessions.django.checks import TAG
+from opencode_sessions.django.clients import new_client
+from opencode_sessions.django.conf import settings
+from opencode_sessions.django.leases import abandoned, being_run, waiting_for_answer
+from opencode_sessions.django.registry import message_models, record_models
+from opencode_sessions.django.sweeping import databases_of, has_table
+from opencode_sessions.services.examining import (
+    Finding,
+    State,
+    look_at_binary,
+    look_at_python,
+    look_at_server,
+)
+
+__all__ = ["Command"]
+
+_START = "opencode-sessions serve, in another terminal (with --offline for a model that needs no keys)"
+_LEFT = "left behind"
+
+
+class Command(BaseCommand):
+    """Looks at what is there. It changes nothing, and fails if something is broken."""
+
+    help = "Look at what is there: Python, Django, the settings, the OpenCode server, the models and their turns."
+    requires_system_checks = ()  # what they say is a part of what this one says
+
+    def handle(self, *_: Any, **__: Any) -> None:
+        """See the class."""
+        findings = list(_examine())
+        width = max(len(finding.what) for finding in findings)
+        styles = {State.OK: self.style.SUCCESS, State.WARNING: self.style.WARNING}
+        for finding in findings:
+            state = styles.get(finding.state, self.style.ERROR)(f"{finding.state:<8}")
+            self.stdout.write(f"{state} {finding.what:<{width}}  {finding.found}")
+            if finding.mend:
+                self.stdout.write(f"{'':{width + 9}}  → {finding.mend}")
+        if any(finding.broken for finding in findings):
+            raise CommandError("something is missing or broken")
+
+
+def _examine() -> Iterator[Finding]:
+    yield look_at_python()
+    yield Finding("Django", State.OK, django.get_version())
+    yield from _checked()
+    try:
+        asked_for = settings().server is not None
+    except ImproperlyConfigured:
+        return  # which the checks have said
+    server = look_at_server(new_client, asked_for=asked_for, start=_START)
+    yield server
+    if server.state is not State.OK:
+        yield look_at_binary(needed=False)
+    yield from _models()
+
+
+def _checked() -> Iterator[Finding]:
+    found = checks.run_checks(tags=[TAG])
+    for message in found:
+        state = State.BROKEN if message.is_serious() else State.WARNING
+        about = "" if message.obj is None else f"{message.obj}: "
+        yield Finding("settings", state, f"{about}{message.msg} ({message.id})", str(message.hint or ""))
+    if not found:
+        yield Finding("settings", State.OK, "nothing to complain about")
+
+
+def _models() -> Iterator[Finding]:
+    records, messages = record_models(), message_models()
+    if not records:
+        mend = "let a model inherit from opencode_sessions.django.models.RecordModel"
+        yield Finding("models", State.WARNING, "no model owns sessions", mend)
+    for model in records:
+        yield from _rows(model, _sessions_of)
+    for model in messages:
+        yield from _rows(model, _turns_of)
+
+
+def _rows(
+    model: type[models.Model], say: Callable[[models.QuerySet[models.Model]], str]
+) -> Iterator[Finding]:
+    """What a model has in each database."""
+    what = model._meta.label  # noqa: SLF001 - documented
+    tables = 0
+    for alias in databases_of(model):
+        try:
+            if not has_table(model, alias):
+                continue
+            tables += 1
+            said = f"in {alias}: {say(model._base_manager.using(alias))}"  # noqa: SLF001 - documented
+        except DatabaseError as error:
+            reason = next(iter(str(error).split("\n")))
+            mend = "manage.py migrate, or the database's own log"
+            yield Finding(what, State.BROKEN, f"cannot be read in {alias}: {reason}", mend)
+        else:
+            mend = "manage.py opencode_recover takes them up" if _LEFT in said else ""
+            yield Finding(what, State.WARNING if mend else State.OK, said, mend)
+    if not tables:
+        yield Finding(what, State.MISSING, "has no table yet", "manage.py makemigrations, and then migrate")
+
+
+def _sessions_of(rows: models.QuerySet[models.Model]) -> str:
+    named = rows.filter(opencode_session_id__isnull=False).count()
+    return f"{rows.count():,} rows, {named:,} with a session"
+
+
+def _turns_of(rows: models.QuerySet[models.Model]) -> str:
+    counts = {
+        "run": rows.filter(being_run()).count(),
+        "wait for an answer": rows.filter(waiting_for_answer()).count(),
+        _LEFT: rows.filter(abandoned()).count(),
+    }
+    return ", ".join(
+        [f"{rows.count():,} turns", *(f"{number:,} {what}" for what, number in counts.items() if number)]
+    )

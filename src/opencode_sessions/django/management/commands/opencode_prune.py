@@ -1,0 +1,79 @@
+"""`manage.py opencode_prune`: sessions on the server that no row names any more, listed or deleted."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from opencode_sessions.django.clients import client
+from opencode_sessions.django.conf import settings
+from opencode_sessions.django.index import DjangoIndex
+from opencode_sessions.django.registry import record_models
+from opencode_sessions.django.sweeping import databases_of, has_table
+from opencode_sessions.errors import ConfigurationError, OpencodeError
+from opencode_sessions.protocol.plain import one_line
+from opencode_sessions.services.pruning import Leftover, Pruner
+from opencode_sessions.services.reporting import ErrorContext
+from opencode_sessions.services.telling import leftover_facts, leftover_lines, parse_duration, summary_of
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Asks all models with the column, in all their databases."""
+
+    help = "List the OpenCode sessions that no row names any more; with --delete, delete them."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """See `BaseCommand.add_arguments`."""
+        parser.add_argument(
+            "--delete", action="store_true", help="Delete what is found, rather than list it."
+        )
+        parser.add_argument(
+            "--grace",
+            default="24h",
+            metavar="TIME",
+            help="Only what was not used for so long: 90s, 30m, 24h, 7d.",
+        )
+        parser.add_argument("--json", dest="as_json", action="store_true", help="One line of JSON on stdout.")
+
+    def handle(self, *_: Any, delete: bool, grace: str, as_json: bool, **__: Any) -> None:
+        """See the class."""
+        failures: list[str] = []
+
+        def failed(error: Exception, context: ErrorContext) -> None:
+            failures.append(f"{context.session_id}: {one_line(str(error), limit=500)}")
+
+        found: list[Leftover] = []
+        try:
+            indexes = [
+                DjangoIndex(model, using=alias)
+                for model in record_models()
+                for alias in databases_of(model)
+                if has_table(model, alias)
+            ]
+            pruner = Pruner(
+                *indexes, namespace=settings().namespace, grace=parse_duration(grace), on_error=failed
+            )
+            found.extend((pruner.delete if delete else pruner.find)(client()))
+        except ConfigurationError as error:
+            raise CommandError(f"cannot prune: {error}") from error
+        except OpencodeError as error:
+            raise CommandError(str(error)) from error
+        self._tell(found, pruner, deleting=delete, as_json=as_json)
+        for failure in failures:
+            self.stderr.write(failure)
+        if failures:
+            raise CommandError(f"{len(failures)} could not be deleted")
+
+    def _tell(self, found: list[Leftover], pruner: Pruner, *, deleting: bool, as_json: bool) -> None:
+        counts = {"scanned": pruner.scanned, "of_other_tables": pruner.of_other_tables}
+        if as_json:
+            self.stdout.write(json.dumps({**counts, "leftovers": [leftover_facts(each) for each in found]}))
+            return
+        for line in leftover_lines(found) if found else ():
+            self.stdout.write(line)
+        self.stdout.write(summary_of(found, deleting=deleting, **counts))

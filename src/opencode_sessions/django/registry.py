@@ -1,0 +1,81 @@
+"""Which models of this project have our columns, and which record a message belongs to."""
+
+# ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+
+from opencode_sessions.django.messages import DjangoMessageStore
+from opencode_sessions.django.records import DjangoRecordStore
+from opencode_sessions.errors import ConfigurationError
+
+__all__ = ["has_columns", "message_models", "record_field", "record_models", "record_of"]
+
+
+def record_models() -> list[type[models.Model]]:
+    """The models of the installed apps whose tables have the columns of a record."""
+    return list(_with(DjangoRecordStore.columns))
+
+
+def message_models() -> list[type[models.Model]]:
+    """The models of the installed apps whose tables have the columns of a message."""
+    return list(_with(DjangoMessageStore.columns))
+
+
+def record_field(model: type[models.Model]) -> models.ForeignKey[Any, Any]:
+    """The one foreign key of a message's model that leads to a record.
+
+    Raises:
+        ConfigurationError: There is none, or several.
+    """
+    found = [
+        field
+        for field in model._meta.concrete_fields
+        if isinstance(field, models.ForeignKey)
+        and isinstance(field.related_model, type)
+        and has_columns(field.related_model, DjangoRecordStore.columns)
+    ]
+    if len(found) == 1:
+        return found[0]
+    several = f"several foreign keys to records ({', '.join(each.name for each in found)})"
+    raise ConfigurationError(
+        f"{model.__name__} has {several if found else 'no foreign key to a record'}: define a property "
+        "opencode_record on it, which returns the record that its turns belong to"
+    )
+
+
+def record_of(message: models.Model) -> models.Model:
+    """The record that a message's turn belongs to: its `opencode_record`. It may query.
+
+    Raises:
+        ConfigurationError: It has none.
+    """
+    record = getattr(message, "opencode_record", None)
+    if not isinstance(record, models.Model):
+        raise ConfigurationError(
+            f"{type(message).__name__}.opencode_record is {record!r}: it must be the record that the turn belongs to. "
+            "Inherit from opencode_sessions.django.models.MessageModel, or define it"
+        )
+    return record
+
+
+def has_columns(model: type[models.Model], columns: Sequence[str]) -> bool:
+    """Has the model fields of all these names, in whatever table?"""
+    try:
+        for name in columns:
+            model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return False
+    return True
+
+
+def _with(columns: Sequence[str]) -> Iterator[type[models.Model]]:
+    for model in apps.get_models():
+        if has_columns(model, columns) and model._meta.get_field(columns[0]).model is model:
+            yield model

@@ -1,0 +1,101 @@
+"""The session of a record and the turn of a message, with all that the settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+
+from opencode_sessions.django.clients import async_client, client
+from opencode_sessions.django.conf import settings
+from opencode_sessions.django.registry import record_of
+from opencode_sessions.django.signals import Announcing
+from opencode_sessions.services.observing import Observer
+from opencode_sessions.services.session import AsyncSession, Session
+from opencode_sessions.services.turn import AsyncTurn, Turn
+
+__all__ = ["asession_for", "aturn_for", "prepared_turn", "session_for", "turn_for"]
+
+
+def session_for(record: models.Model) -> Session:
+    """The session of a record, with `PERMISSIONS_FOR`, `NAMESPACE` and `ON_ERROR` of the settings.
+
+    ::
+
+        session_for(conversation).ensure(client())
+    """
+    return Session(record, **_session_options())
+
+
+async def asession_for(record: models.Model) -> AsyncSession:
+    """The same for asyncio; use it with `async_client()`."""
+    return AsyncSession(record, **_session_options())
+
+
+def turn_for(message: models.Model, *, observer: Observer | None = None, **options: Any) -> Turn:
+    """The turn of a message, with all that the settings say. It sends the signals of `signals` where it is run.
+
+    Args:
+        message: Saved; its `opencode_record` says whose session it goes to.
+        observer: Told of every change, beside the signals.
+        options: Of `Turn`; they come before those of `TURN_OPTIONS`.
+
+    Raises:
+        ConfigurationError: The message has no record, or the options cannot work.
+        ImproperlyConfigured: Nor can the settings.
+    """
+    return prepared_turn(message, observer=observer, options=options)[0]
+
+
+def prepared_turn(
+    message: models.Model,
+    *,
+    observer: Observer | None = None,
+    options: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> tuple[Turn, Announcing, Mapping[str, Any]]:
+    """The same, with what sends its signals and the options that hold.
+
+    Args:
+        message: See `turn_for`.
+        observer: Likewise.
+        options: They come before those of `TURN_OPTIONS`.
+        defaults: They come after.
+    """
+    session = session_for(record_of(message))
+    announcing, found = _turn_options(message, observer, options or {}, defaults or {})
+    return Turn(message, session, client(), observer=announcing, **found), announcing, found
+
+
+async def aturn_for(message: models.Model, *, observer: Observer | None = None, **options: Any) -> AsyncTurn:
+    """The same for asyncio; `TURN_OPTIONS` and `opencode_record` may query."""
+
+    def prepare() -> tuple[models.Model, tuple[Announcing, Mapping[str, Any]]]:
+        return record_of(message), _turn_options(message, observer, options, {})
+
+    record, (announcing, found) = await sync_to_async(prepare)()
+    return AsyncTurn(message, await asession_for(record), async_client(), observer=announcing, **found)
+
+
+def _session_options() -> dict[str, Any]:
+    now = settings()
+    return {"permissions_for": now.permissions_for, "namespace": now.namespace, "on_error": now.on_error}
+
+
+def _turn_options(
+    message: models.Model,
+    observer: Observer | None,
+    options: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> tuple[Announcing, Mapping[str, Any]]:
+    now = settings()
+    said = now.turn_options(message)
+    if not isinstance(said, Mapping):
+        raise ImproperlyConfigured(
+            f'OPENCODE["TURN_OPTIONS"] must return a dict of keyword arguments for Turn, not {said!r}'
+        )
+    found = {"on_ask": now.on_ask, **defaults, **said, **options}
+    return Announcing(message, observer or found.pop("observer", None)), found

@@ -1,0 +1,121 @@
+"""Django signals of turns, and the observer that sends them. The sender is the message's model.
+
+Each comes with `message_key` (such as ``"chat_message:7"``), `pk` and `using` (the alias of its database), and:
+
+| signal | with | when |
+|---|---|---|
+| `turn_started` | `session_id`, `prompt_id`, `recovered` | the prompt is about to be sent; or, recovered, found there |
+| `turn_changed` | `reply`, `change` | the answer has grown |
+| `turn_asked` | `ask` | the agent waits for a person |
+| `turn_answered` | `ask` | it does no more |
+| `turn_finished` | `result` | the row says how the turn ended |
+
+They come in the thread that runs the turn (with asyncio: in its event loop), and while one lasts no event is read:
+be quick, and ordinary functions. A receiver that raises is logged, and stops nothing. They come where the turn is
+run, so in another process than the one that shows it, perhaps. `turn_finished` comes from whoever ran a turn and
+from whoever cancelled it, so perhaps twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.dispatch import Signal
+
+from opencode_sessions.django.rows import database_of
+from opencode_sessions.protocol.events import SessionStatus
+from opencode_sessions.protocol.reply import Change, Reply
+from opencode_sessions.services.asks import Ask
+from opencode_sessions.services.observing import Observer, check_observer
+from opencode_sessions.services.results import TurnResult
+
+__all__ = [
+    "Announcing",
+    "turn_answered",
+    "turn_asked",
+    "turn_changed",
+    "turn_finished",
+    "turn_started",
+]
+
+turn_started = Signal(use_caching=True)
+turn_changed = Signal(use_caching=True)
+turn_asked = Signal(use_caching=True)
+turn_answered = Signal(use_caching=True)
+turn_finished = Signal(use_caching=True)
+
+
+class Announcing(Observer):
+    """Sends the signals of one message's turn.
+
+    Args:
+        message: Whose turn it is.
+        then: Who is told of everything too.
+    """
+
+    def __init__(self, message: models.Model, then: Observer | None = None) -> None:
+        self._model = type(message)
+        self._facts = {
+            "message_key": message.__opencode_store__(asynchronous=False).key,  # type: ignore[attr-defined]  # MessageModel
+            "pk": message.pk,
+            "using": database_of(message),
+        }
+        self._then = check_observer(then or Observer())
+        self._ended = False
+
+    def created(self, session_id: str, replaced: str | None) -> None:
+        """See `Observer.created`."""
+        self._then.created(session_id, replaced)
+
+    def started(self, session_id: str, prompt_id: str) -> None:
+        """See `Observer.started`."""
+        self._send(turn_started, session_id=session_id, prompt_id=prompt_id, recovered=False)
+        self._then.started(session_id, prompt_id)
+
+    def recovered(self, session_id: str, prompt_id: str) -> None:
+        """See `Observer.recovered`."""
+        self._send(turn_started, session_id=session_id, prompt_id=prompt_id, recovered=True)
+        self._then.recovered(session_id, prompt_id)
+
+    def first_token(self, seconds: float) -> None:
+        """See `Observer.first_token`."""
+        self._then.first_token(seconds)
+
+    def changed(self, change: Change, reply: Reply) -> None:
+        """See `Observer.changed`."""
+        self._send(turn_changed, change=change, reply=reply)
+        self._then.changed(change, reply)
+
+    def status(self, status: SessionStatus) -> None:
+        """See `Observer.status`."""
+        self._then.status(status)
+
+    def asked(self, ask: Ask) -> None:
+        """See `Observer.asked`."""
+        self._send(turn_asked, ask=ask)
+        self._then.asked(ask)
+
+    def answered(self, ask: Ask) -> None:
+        """See `Observer.answered`."""
+        self._send(turn_answered, ask=ask)
+        self._then.answered(ask)
+
+    def gap(self, reason: str) -> None:
+        """See `Observer.gap`."""
+        self._then.gap(reason)
+
+    def finished(self, result: TurnResult) -> None:
+        """See `Observer.finished`."""
+        self.end(result)
+        self._then.finished(result)
+
+    def end(self, result: TurnResult) -> None:
+        """Send `turn_finished`, if that is not done: of a turn that ended elsewhere no observer is told."""
+        if not self._ended:
+            self._ended = True
+            self._send(turn_finished, result=result)
+
+    def _send(self, signal: Signal, **more: Any) -> None:
+        if signal.has_listeners(self._model):
+            signal.send_robust(self._model, **self._facts, **more)

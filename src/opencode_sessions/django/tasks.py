@@ -1,0 +1,16 @@
+"""A turn as a task of Django's (6.0). Imported by `TasksRunner`, and by the workers that run it."""
+
+from __future__ import annotations
+
+from django.tasks import task
+
+from opencode_sessions.django.jobs import Job
+from opencode_sessions.django.runners import run_job
+
+__all__ = ["run_turn"]
+
+
+@task
+def run_turn(model: str, pk: str, using: str, lane: str) -> None:
+    """See `run_job`."""
+    run_job(Job(model, pk, using, lane))

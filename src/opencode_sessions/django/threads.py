@@ -1,0 +1,184 @@
+"""`ThreadRunner`: turns in threads of this process, one at a time for a record, and those that others left behind.
+
+A turn that waits is a row that says so (see `undertake`), kept fresh while this process lives. One that runs has
+its lease. So whatever dies, another process finds what is left, at its next look.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from django.db import Error as DatabaseError
+from django.db import connections
+
+from opencode_sessions.django.clients import leave_open
+from opencode_sessions.django.efforts import PROMISE, Effort
+from opencode_sessions.django.jobs import Job, give_up, undertake
+from opencode_sessions.django.sweeping import sweep
+
+__all__ = ["ThreadRunner"]
+
+_log = logging.getLogger("opencode_sessions.django")
+
+
+class ThreadRunner:
+    """Runs turns in daemon threads, which start when they are needed.
+
+    Args:
+        threads: How many at most.
+        recover: Whether to look for turns that were left behind.
+        every: Seconds between two looks; fewer than `promise`.
+        told: Called with each effort that has ended.
+
+    Attributes:
+        threads: Those that run turns.
+    """
+
+    promise: float = PROMISE
+
+    def __init__(
+        self,
+        threads: int = 8,
+        *,
+        recover: bool = True,
+        every: float = 15.0,
+        told: Callable[[Effort], None] | None = None,
+    ) -> None:
+        self._most = threads
+        self._recover = recover
+        self._every = every
+        self._told = told
+        self._wake = threading.Condition()
+        self._lanes: dict[str, deque[Effort]] = {}
+        self._due: list[tuple[float, int, str]] = []
+        self._known: set[Job] = set()
+        self._numbers = itertools.count()
+        self._idle = 0
+        self.threads: list[threading.Thread] = []
+        self._keeper: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs, and nothing waits."""
+        return not self._known
+
+    def start(self) -> None:
+        """Keep what waits, and look for what was left behind, from now on. Does nothing if it does already."""
+        if self._keeper is None:
+            with self._wake:
+                if self._keeper is None and not self._stopping.is_set():
+                    self._keeper = threading.Thread(
+                        target=self._keep, name="opencode-sessions keeper", daemon=True
+                    )
+                    self._keeper.start()
+
+    def look(self) -> None:
+        """Look once, here and now, for what was left behind."""
+        for job in sweep(self.promise):
+            self.submit(job)
+
+    def submit(self, job: Job) -> None:
+        """See `Runner.submit`."""
+        self.start()
+        with self._wake:
+            if job in self._known or self._stopping.is_set():
+                return
+            self._known.add(job)
+            lane = self._lanes.setdefault(job.lane, deque())
+            lane.append(Effort(job, when_busy="reject"))
+            if len(lane) == 1:
+                self._schedule(job.lane, 0.0)
+
+    def stop(self) -> None:
+        """Begin nothing more, and leave what runs or waits to others, at once. What runs is not waited for."""
+        with self._wake:
+            if self._stopping.is_set():
+                return
+            self._stopping.set()
+            efforts = [effort for lane in self._lanes.values() for effort in lane]
+            self._wake.notify_all()
+        if efforts:
+            leave_open()
+        for effort in efforts:
+            try:
+                effort.let_go()
+                give_up([effort.job])
+            except Exception as error:  # noqa: BLE001 - the lease then runs out by itself
+                _log.warning("%s could not be left to others at once: %s", effort.job, error)
+
+    def _schedule(self, lane: str, pause: float) -> None:
+        """Let the first of a lane be run after so many seconds. Called under the lock."""
+        heapq.heappush(self._due, (time.monotonic() + pause, next(self._numbers), lane))
+        if len(self._due) > self._idle and len(self.threads) < self._most:
+            name = f"opencode-sessions turns {len(self.threads) + 1}"
+            self.threads.append(threading.Thread(target=self._work, name=name, daemon=True))
+            self.threads[-1].start()
+        self._wake.notify()
+
+    def _work(self) -> None:
+        while (effort := self._next()) is not None:
+            pause: float | None = None
+            try:
+                pause = effort.attempt()
+                if pause is None and self._told is not None:
+                    self._told(effort)
+            except Exception:  # noqa: BLE001 - a thread that ended by it would leave its lane locked
+                _log.exception("the turn of %s cannot be run", effort.job)
+            finally:
+                connections.close_all()
+            with self._wake:
+                self._over(effort, pause)
+
+    def _next(self) -> Effort | None:
+        """The next one, when it is due; None when this runner stops."""
+        with self._wake:
+            while not self._stopping.is_set():
+                wait = self._due[0][0] - time.monotonic() if self._due else None
+                if wait is not None and wait <= 0:
+                    _, _, lane = heapq.heappop(self._due)
+                    return self._lanes[lane][0]
+                self._idle += 1
+                self._wake.wait(wait)
+                self._idle -= 1
+        return None
+
+    def _over(self, effort: Effort, pause: float | None) -> None:
+        """Make way for the next of its lane, or try it again."""
+        lane = effort.job.lane
+        if pause is not None:
+            self._schedule(lane, pause)
+            return
+        self._known.discard(effort.job)
+        self._lanes[lane].popleft()
+        if self._lanes[lane]:
+            self._schedule(lane, 0.0)
+        else:
+            del self._lanes[lane]
+
+    def _keep(self) -> None:
+        """Keep what waits from being taken for abandoned, and look for what is."""
+        while not self._stopping.is_set():
+            try:
+                self._renew()
+                if self._recover:
+                    self.look()
+            except DatabaseError as error:
+                _log.warning("turns that were left behind cannot be looked for now: %s", error)
+            except Exception:  # noqa: BLE001 - the next look may do better
+                _log.exception("turns that were left behind cannot be looked for")
+            finally:
+                connections.close_all()
+            self._stopping.wait(self._every)
+
+    def _renew(self) -> None:
+        with self._wake:
+            waiting = list(self._known)
+        for job in waiting:
+            undertake(job, self.promise)

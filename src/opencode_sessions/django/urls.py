@@ -1,0 +1,21 @@
+"""The views' addresses.
+
+    path("opencode/", include("opencode_sessions.django.urls"))
+
+and then, say, `reverse("opencode:events", args=["chat.message", 7])`.
+"""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from opencode_sessions.django import views
+
+app_name = "opencode"
+
+urlpatterns = [
+    path("turns/<str:label>/<str:pk>/events", views.events, name="events"),
+    path("turns/<str:label>/<str:pk>/answer", views.answer, name="answer"),
+    path("turns/<str:label>/<str:pk>/cancel", views.cancel, name="cancel"),
+    path("turns/<str:label>/<str:pk>/retry", views.retry, name="retry"),
+]

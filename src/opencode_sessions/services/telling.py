@@ -1,0 +1,78 @@
+"""What is told of the sessions that pruning found, as plain text and as JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.protocol.plain import one_line
+from opencode_sessions.services.pruning import Leftover
+
+__all__ = ["age_of", "leftover_facts", "leftover_lines", "parse_duration", "sessions", "summary_of"]
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(text: str) -> timedelta:
+    """What `90s`, `30m`, `24h` or `7d` says.
+
+    Raises:
+        ConfigurationError: It is written otherwise.
+    """
+    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
+    if found is None:
+        raise ConfigurationError(f"write it like 90s, 30m, 24h or 7d, not {text}")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def leftover_lines(found: Sequence[Leftover]) -> Iterator[str]:
+    """A table: its head, and a line for each."""
+    now = datetime.now(UTC)
+    rows = [("SESSION", "UNUSED", "MADE FOR", "TITLE")] + [
+        (each.session_id, age_of(now - each.updated), one_line(each.record or "?"), one_line(each.title))
+        for each in found
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for session_id, age, record, title in rows:
+        yield f"{session_id:<{widths[0]}}  {age:>{widths[1]}}  {record:<{widths[2]}}  {title}".rstrip()
+
+
+def summary_of(found: Sequence[Leftover], *, scanned: int, of_other_tables: int, deleting: bool) -> str:
+    """The line below it."""
+    said = f"{sessions(scanned)} looked at, {len(found):,} of them without a row"
+    if deleting:
+        said += f", {sum(leftover.deleted for leftover in found):,} deleted"
+    elif found:
+        said += "; --delete deletes what is listed here"
+    if of_other_tables:
+        said += f". {of_other_tables:,} belong to other tables of this namespace"
+    return said
+
+
+def leftover_facts(each: Leftover) -> dict[str, Any]:
+    """For JSON."""
+    return {
+        "session_id": each.session_id,
+        "title": each.title,
+        "record": each.record,
+        "created": each.created.isoformat(),
+        "updated": each.updated.isoformat(),
+        "deleted": each.deleted,
+    }
+
+
+def sessions(number: int) -> str:
+    """So many sessions."""
+    return f"{number:,} session{'' if number == 1 else 's'}"
+
+
+def age_of(age: timedelta) -> str:
+    """In the largest unit of which it has one."""
+    seconds = max(int(age.total_seconds()), 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,100 @@
+"""Processes that serve a project are killed and stopped, and the next ones take up their turns: all of it real."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from fix_django_app import wait_until
+
+SLOW = "!slow 0.3\n!say one two three four five six seven eight nine ten"
+SAID = "one two three four five six seven eight nine ten"
+
+
+def ended(site, message):
+    return wait_until(
+        lambda: row if (row := site.row(message))["status"] not in ("pending", "streaming") else None
+    )
+
+
+def has_begun(site, message):
+    return wait_until(lambda: site.row(message)["content"])
+
+
+def test_a_process_that_is_killed_in_a_turn_is_replaced_by_the_next_that_starts(chat_project):
+    first = chat_project.serve()
+    running, waiting = first.send(SLOW, lease=1.0), first.send("what waits behind it")
+    has_begun(first, running)
+    first.kill()
+    # The promise to run the one that waits holds for a minute, and that has passed now.
+    past = "timezone.now() - timedelta(seconds=1)"
+    assert chat_project.shell(f"Message.objects.filter(pk={waiting}).update(opencode_turn_lease={past})") == 1
+    time.sleep(1.0)
+    second = chat_project.serve()
+    row = ended(second, running)
+    assert (row["status"], row["content"], row["opencode_turn_epoch"]) == ("completed", SAID, 2)
+    assert ended(second, waiting)["status"] == "completed"
+
+
+@pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
+def test_a_process_that_is_stopped_leaves_its_turns_to_the_next_at_once(chat_project):
+    first = chat_project.serve()
+    running, waiting = first.send(SLOW), first.send("what waits behind it")
+    has_begun(first, running)
+    first.interrupt()
+    second = chat_project.serve()
+    began = time.monotonic()
+    row = ended(second, running)
+    assert (row["error"], row["content"]) == (None, SAID)
+    assert ended(second, waiting)["status"] == "completed"
+    assert time.monotonic() - began < 60  # rather than after the lease of two minutes
+
+
+@pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
+def test_the_command_takes_up_what_was_left_behind_until_it_is_told_to_stop(chat_project):
+    watching = chat_project.start("opencode_recover", "--watch", "0.5")
+    site = chat_project.serve()
+    message = site.send(SLOW, lease=1.0)
+    has_begun(site, message)
+    site.kill()
+    wait_until(lambda: f"chat.Message {message}: completed" in watching.log.read_text())
+    watching.send_signal(signal.SIGTERM)
+    assert watching.wait(10) == 0
+    assert chat_project.shell(f"Message.objects.get(pk={message}).content") == SAID
+
+
+FORKING = """
+import os, sys, time, django
+django.setup()
+from django.db import connections
+from chat_project.chat.models import Conversation, Message
+from opencode_sessions.django import enqueue
+
+def sent(prompt):
+    message = Message.objects.create(conversation=Conversation.objects.create(), prompt=prompt)
+    enqueue(message)
+    return message.pk
+
+def until(key, **said):
+    while not Message.objects.filter(pk=key, **said).exists():
+        time.sleep(0.05)
+
+running = sent("!slow 0.5\\n!say one two three four five six seven eight nine ten")
+until(running, content__startswith="one")
+connections.close_all()
+child = os.fork()
+if child == 0:
+    until(sent("of the child"), status="completed")
+    sys.exit(0)
+_, status = os.waitpid(child, 0)
+until(running, status="streaming")
+assert not Message.objects.abandoned().exists()  # the child, which has ended, gave nothing of ours away
+until(running, status="completed", opencode_turn_epoch=1)
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
+def test_a_forked_child_runs_its_own_turns_and_leaves_those_of_its_parent_alone(chat_project):
+    assert chat_project.python(FORKING) == "0\n"

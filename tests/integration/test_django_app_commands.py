@@ -1,0 +1,138 @@
+"""`opencode_doctor`, `opencode_prune` and `opencode_recover`, on the real server."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import signal
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from opencode_sessions.django import client, session_for, turn_for
+
+
+def run(command, *arguments):
+    out = io.StringIO()
+    call_command(command, *arguments, stdout=out, no_color=True)
+    return out.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(chat):
+    for using in ("default", "postgres"):
+        chat.Message.objects.using(using).all().delete()
+
+
+def left_behind(chat, using="default"):
+    return chat.message("hello", using=using, opencode_turn_lease=timezone.now() - timedelta(seconds=1))
+
+
+def test_the_doctor_finds_everything_in_order(chat, opencode):
+    turn_for(chat.message("hello")).run()
+    said = run("opencode_doctor")
+    assert re.search(r"^ok +Python +3\.\d+", said, re.MULTILINE)
+    assert re.search(rf"^ok +server +1\.\d+\.\d+ at {opencode['SERVER']}", said, re.MULTILINE)
+    assert re.search(
+        r"^ok +chat\.Conversation +in default: \d+ rows, \d+ with a session$", said, re.MULTILINE
+    )
+    assert re.search(r"^ok +chat\.Message +in default: 1 turns$", said, re.MULTILINE)
+    assert re.search(r"^ok +chat\.Message +in postgres: 0 turns$", said, re.MULTILINE)
+
+
+def test_the_doctor_tells_what_was_left_behind_and_what_mends_it(chat):
+    left_behind(chat, "postgres")
+    said = run("opencode_doctor")
+    assert re.search(r"^warning +chat\.Message +in postgres: 1 turns, 1 left behind$", said, re.MULTILINE)
+    assert "→ manage.py opencode_recover" in said
+
+
+def test_the_doctor_fails_where_something_is_broken(chat, opencode):
+    out = io.StringIO()
+    with (
+        chat.configured(opencode, SERVER="http://127.0.0.1:9"),
+        pytest.raises(CommandError, match="missing or broken"),
+    ):
+        call_command("opencode_doctor", stdout=out, no_color=True)
+    assert re.search(
+        r"^missing +server +nothing answers at http://127\.0\.0\.1:9", out.getvalue(), re.MULTILINE
+    )
+    assert re.search(r"^\S+ +opencode ", out.getvalue(), re.MULTILINE)
+
+
+def test_the_doctor_shows_wrong_settings_and_does_not_fall_over_them(chat, opencode):
+    out = io.StringIO()
+    with chat.configured(opencode, THREADS="many"), pytest.raises(CommandError):
+        call_command("opencode_doctor", stdout=out, no_color=True)
+    assert 'OPENCODE["THREADS"] must be a whole number' in out.getvalue()
+
+
+def test_the_doctor_misses_tables_that_were_not_migrated(chat, monkeypatch):
+    monkeypatch.setattr(chat.Message._meta, "db_table", "not_yet")
+    with pytest.raises(CommandError):
+        run("opencode_doctor")
+
+
+def test_sessions_without_a_row_are_listed_and_deleted(chat, opencode):
+    with chat.configured(opencode, NAMESPACE="pruned"):
+        kept, lost = (chat.conversation("postgres") for _ in range(2))
+        ids = [session_for(each).ensure(client()) for each in (kept, lost)]
+        chat.Conversation.objects.using("postgres").filter(pk=lost.pk).delete()
+        listed = run("opencode_prune", "--grace", "0s")
+        assert ids[1] in listed
+        assert ids[0] not in listed
+        assert "--delete deletes what is listed here" in listed
+        told = json.loads(run("opencode_prune", "--grace", "0s", "--delete", "--json"))
+        assert [each["session_id"] for each in told["leftovers"]] == [ids[1]]
+        assert told["leftovers"][0]["deleted"]
+        remaining = {info.id for info in client().list(all_directories=True)}
+        assert remaining & set(ids) == {ids[0]}
+
+
+def test_what_is_young_is_left_alone(chat, opencode):
+    with chat.configured(opencode, NAMESPACE="young"):
+        conversation = chat.conversation()
+        session_for(conversation).ensure(client())
+        conversation.delete()
+        assert "0 of them without a row" in run("opencode_prune", "--delete")
+
+
+def test_a_grace_period_that_is_none_is_told(chat):
+    with pytest.raises(CommandError, match="write it like 90s, 30m, 24h or 7d, not soon"):
+        run("opencode_prune", "--grace", "soon")
+
+
+def test_a_server_that_is_away_is_told(chat, opencode):
+    with (
+        chat.configured(opencode, SERVER="http://127.0.0.1:9"),
+        pytest.raises(CommandError, match="no OpenCode server"),
+    ):
+        run("opencode_prune")
+
+
+@pytest.mark.parametrize("using", ["default", "postgres"])
+def test_what_was_left_behind_is_run_and_then_the_command_ends(chat, using):
+    before = signal.getsignal(signal.SIGTERM)
+    messages = [left_behind(chat, using) for _ in range(3)]
+    said = run("opencode_recover")
+    assert sorted(said.splitlines()) == sorted(
+        f"chat.Message {message.pk}: completed" for message in messages
+    )
+    assert {chat.row(message).status for message in messages} == {"completed"}
+    assert run("opencode_recover") == ""
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_turn_that_nobody_enqueued_is_left_alone(chat):
+    message = chat.message("a draft")
+    assert run("opencode_recover") == ""
+    assert chat.row(message).status == "pending"
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "60"])
+def test_a_watch_that_is_too_short_or_too_long_is_refused(chat, seconds):
+    with pytest.raises(CommandError, match="between 0 and 60"):
+        run("opencode_recover", f"--watch={seconds}")
