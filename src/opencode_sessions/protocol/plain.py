@@ -10,8 +10,8 @@ __all__ = ["LONGEST_LINE", "clean", "one_line", "plain", "said"]
 
 LONGEST_LINE = 100
 
-_DEEPEST = 64
-"""Levels that are kept: far more than a tool's input has, and far less than Python can recurse."""
+_DEEPEST = 24
+"""Levels that are kept: far more than a tool's input has, and together with the row's own what MariaDB takes (32)."""
 
 _ELLIPSIS = "…"
 

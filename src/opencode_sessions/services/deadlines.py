@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from opencode_sessions.errors import (
@@ -49,12 +50,15 @@ class Watch:
         self._clock = clock
         self._deadlines = deadlines
         self._key = key
-        self._began = self._sent = self.heard = self._checked = clock.monotonic()
+        self._began = self._prompted = self._sent = self.heard = self._checked = clock.monotonic()
+        self._is_prompted = False
         self.begun = False
 
     def send(self) -> None:
-        """The prompt was sent."""
+        """The prompt was sent; once more does not begin its deadline anew."""
         self._sent = self.heard = self._clock.monotonic()
+        if not self._is_prompted:
+            self._is_prompted, self._prompted = True, self._sent
 
     def hear(self) -> None:
         """There was a sign of life."""
@@ -63,6 +67,15 @@ class Watch:
     def since_sent(self) -> float:
         """In seconds."""
         return self._clock.monotonic() - self._sent
+
+    def due(self, *, waiting_since: float | None) -> float:
+        """When the next deadline passes, by the clock, if nothing happens before; see `check`."""
+        limits = self._deadlines
+        if waiting_since is not None:
+            left = math.inf if limits.person is None else limits.person - waiting_since
+            return self._clock.monotonic() + left if left > 0 else math.inf
+        start = math.inf if self.begun else self._prompted + limits.start
+        return min(self._began + limits.total, self.heard + limits.silence, start)
 
     def check(self, *, waiting_since: float | None) -> bool:
         """Has a person had long enough?
@@ -77,6 +90,7 @@ class Watch:
         passed, self._checked = now - self._checked, now
         if waiting_since is not None:
             self._began += passed
+            self._prompted += passed
             self._sent += passed
             self.heard += passed
             person = self._deadlines.person
@@ -87,7 +101,7 @@ class Watch:
         if now - self.heard >= limits.silence:
             what = f"heard nothing of its session for {limits.silence:g} s"
             raise self._expired(SilenceTimeoutError, what, limits.silence)
-        if not self.begun and now - self._sent >= limits.start:
+        if not self.begun and now - self._prompted >= limits.start:
             what = f"got no sign of an answer within {limits.start:g} s"
             raise self._expired(StartTimeoutError, what, limits.start)
         return False

@@ -26,9 +26,10 @@ from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.services.asks import Answer, Ask, answer_ask
 from opencode_sessions.services.claiming import TurnClaim, WhenBusy
 from opencode_sessions.services.exchange import is_stored, read_exchange
+from opencode_sessions.services.plan import Plan
 from opencode_sessions.services.ports import TurnWire
 from opencode_sessions.services.results import TurnResult, snapshot
-from opencode_sessions.services.running import Plan, Run
+from opencode_sessions.services.running import Run
 from opencode_sessions.services.stopping import stop_agent
 from opencode_sessions.store.messages import MessageState, TurnStatus
 

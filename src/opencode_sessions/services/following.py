@@ -161,7 +161,8 @@ class Follower:
 
     def _patience(self) -> float:
         """Until the next thing is due: a look, or a write."""
-        due = min(self._next_look(), self._next_write())
+        deadline = self._watch.due(waiting_since=self.asking.waiting_for_a_person())
+        due = min(self._next_look(), self._next_write(), deadline)
         return max(due - self._clock.monotonic(), 0.0)
 
     def _next_look(self) -> float:
@@ -186,6 +187,7 @@ class Follower:
                 return over
         self._unstored |= await self.asking.take(event)
         self._tell(self.reply.apply(event))
+        self._watch.begun |= bool(self.reply.messages)
         if event.session_id != self.reply.session_id:
             return None
         if isinstance(event, SessionStatus):

@@ -15,6 +15,10 @@ from opencode_sessions.services.shapes import Shape
 __all__ = ["File", "TurnOptions", "prompt_parts"]
 
 
+_MEDIA = ("image/", "audio/", "video/", "application/pdf")
+_DRAWING = "image/svg+xml"  # which is a text, to a model
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """A file that goes with a prompt.
@@ -36,7 +40,8 @@ class File:
         Args:
             content: Bytes, a text, or the path of a file that is read here and now.
             name: By default the path's.
-            mime: By default what the name tells, else `text/plain` or `application/octet-stream`.
+            mime: By default what the name tells of a picture, a sound, a film or a PDF; all that is text, whatever its
+                name, is `text/plain`, which the server shows to every model; else `application/octet-stream`.
 
         Raises:
             ConfigurationError: It has no name.
@@ -48,9 +53,19 @@ class File:
             data = content.encode() if isinstance(content, str) else content
         if not name:
             raise ConfigurationError("a file that goes with a prompt needs a name: File.of(content, name=…)")
-        plain = "text/plain" if isinstance(content, str) else "application/octet-stream"
-        mime = mime or mimetypes.guess_type(name)[0] or plain
+        mime = mime or _kind(name, data)
         return cls(name, f"data:{mime};base64,{base64.b64encode(data).decode()}", mime)
+
+
+def _kind(name: str, data: bytes) -> str:
+    guessed = mimetypes.guess_type(name)[0] or ""
+    if guessed.startswith(_MEDIA) and guessed != _DRAWING:
+        return guessed
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return guessed or "application/octet-stream"
+    return "text/plain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +79,9 @@ class TurnOptions:
         variant: The model's variant, such as an effort.
         files: What goes with the text.
         shape: What the answer must fit.
+
+    Raises:
+        ConfigurationError: One of them cannot work.
     """
 
     agent: str | None = None
@@ -72,6 +90,20 @@ class TurnOptions:
     variant: str | None = None
     files: Sequence[File] = ()
     shape: Shape | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.files, Sequence) or not all(isinstance(file, File) for file in self.files):
+            raise ConfigurationError(
+                f"files must be a list of File, such as [File.of(Path('plan.pdf'))], not {self.files!r}"
+            )
+        for file in self.files:
+            if not file.url.startswith(("data:", "file:")):
+                raise ConfigurationError(
+                    f"the server fetches no file from {file.url!r}: File.of(…) has the content itself, and "
+                    "file:///… names one on the server's machine"
+                )
+        if self.model is not None and not all(self.model.partition("/")):
+            raise ConfigurationError(f"model must be as in 'anthropic/claude-sonnet-4-5', not {self.model!r}")
 
 
 def prompt_parts(prompt_id: str, text: str, files: Sequence[File]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from opencode_sessions.errors import ConfigurationError, OpencodeError
+from opencode_sessions.errors import ConfigurationError, OpencodeError, TurnTimeoutError
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.protocol.storable import storable
 from opencode_sessions.store.messages import MessageState, TurnStatus
@@ -153,7 +153,8 @@ def was_aborted(reply: Reply) -> bool:
 
 def _why(reply: Reply, failure: OpencodeError | None) -> Mapping[str, Any] | None:
     if failure is not None:
-        return {"name": type(failure).__name__, "message": str(failure)}
+        why = {"name": type(failure).__name__, "message": str(failure)}
+        return why | {"seconds": failure.seconds} if isinstance(failure, TurnTimeoutError) else why
     if reply.error is not None:
         return reply.error
     if reply.final:

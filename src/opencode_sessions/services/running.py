@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from opencode_sessions.errors import (
@@ -19,17 +19,14 @@ from opencode_sessions.errors import (
 from opencode_sessions.protocol.ids import new_message_id
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.services.asking import Asking
-from opencode_sessions.services.asks import AskHandler, InTheRow
 from opencode_sessions.services.claiming import TurnClaim
-from opencode_sessions.services.containing import Contained
-from opencode_sessions.services.deadlines import Deadlines, Watch
+from opencode_sessions.services.deadlines import Watch
 from opencode_sessions.services.exchange import is_newest, is_stored
 from opencode_sessions.services.following import PASSING, Follower, Over
-from opencode_sessions.services.lifecycle import Lifecycle
-from opencode_sessions.services.options import TurnOptions, prompt_parts
+from opencode_sessions.services.options import prompt_parts
+from opencode_sessions.services.plan import Plan
 from opencode_sessions.services.ports import Events, TurnWire
 from opencode_sessions.services.results import (
-    Fallback,
     TurnResult,
     outcome,
     said_of,
@@ -38,9 +35,9 @@ from opencode_sessions.services.results import (
     was_rejected,
 )
 from opencode_sessions.services.stopping import stop_agent
-from opencode_sessions.store.messages import MessageState, MessageStore, TurnStatus
+from opencode_sessions.store.messages import MessageState, TurnStatus
 
-__all__ = ["Plan", "Run"]
+__all__ = ["Run"]
 
 _log = logging.getLogger("opencode_sessions.turn")
 
@@ -51,24 +48,6 @@ _SENDS = 10
 """How often one runner sends a prompt at most: a server that dies over it each time is not asked for ever."""
 
 _UNACKNOWLEDGED = (RequestTimedOutError, ConnectionLostError, ServerUnreachableError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is the same for every run of a turn."""
-
-    store: MessageStore
-    lifecycle: Lifecycle
-    options: TurnOptions
-    deadlines: Deadlines
-    observer: Contained
-    on_ask: AskHandler | InTheRow | None
-    fallback: Fallback
-
-    def result(self, row: MessageState, **more: Any) -> TurnResult:
-        """What a row that has ended says."""
-        shape = self.options.shape
-        return TurnResult.of(row, make=shape.make if shape is not None else None, **more)
 
 
 class Run:
@@ -161,11 +140,22 @@ class Run:
             return session_id
 
         async def busy_with() -> str | None:
+            await self._stay()
             busy = await self._wire.busy(session_id, directory=info.directory)
             return "another prompt" if busy else None
 
         await self._claim.until_free(self._wire, busy_with, settling=True)
         return session_id
+
+    async def _stay(self) -> None:
+        """Who waits for the session lives, too."""
+        now, lease = self._wire.clock.monotonic(), self._plan.deadlines.lease
+        if now - self._kept < lease / 3:
+            return
+        if not await self._plan.store.extend(self._row.epoch, lease):
+            raise self._taken()
+        await self._claim.keep()
+        self._kept = now
 
     async def _recreated(self, gone: str) -> str:
         session_id = await self._plan.lifecycle.recreate(self._wire, stale=gone)
@@ -230,6 +220,7 @@ class Run:
             over = over or await self._follower.follow(self._events)
             if not over.stalled or sends >= _SENDS:
                 return
+            self._watch.check(waiting_since=None)
             try:
                 if not await self._may_resume():
                     return

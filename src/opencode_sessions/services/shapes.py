@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from typing import Any, TypeAlias
@@ -26,14 +27,15 @@ def shape_of(schema: SchemaLike) -> Shape | None:
     """What the server is told, and what the caller gets.
 
     Raises:
-        ConfigurationError: It is none of the three, or a dataclass, and pydantic is not installed.
+        ConfigurationError: It is none of the three, or no schema can be made of it; or it is a dataclass, and pydantic
+            is not installed.
     """
     if schema is None:
         return None
     if isinstance(schema, Mapping):
         return Shape(schema, lambda data: data)
     if hasattr(schema, "model_json_schema"):
-        return Shape(schema.model_json_schema(), schema.model_validate)
+        return _shape(schema, schema.model_json_schema, schema.model_validate_json)
     if not (isinstance(schema, type) and is_dataclass(schema)):
         raise ConfigurationError(
             f"schema must be a JSON schema, a model of pydantic's or a dataclass, not {schema!r}"
@@ -44,5 +46,16 @@ def shape_of(schema: SchemaLike) -> Shape | None:
         raise ConfigurationError(
             f"to make a JSON schema of the dataclass {schema.__name__}, install pydantic; or pass the schema"
         ) from error
-    adapter = TypeAdapter(schema)
-    return Shape(adapter.json_schema(), adapter.validate_python)
+    return _shape(
+        schema,
+        lambda: TypeAdapter(schema).json_schema(),
+        lambda data: TypeAdapter(schema).validate_json(data),
+    )
+
+
+def _shape(schema: type[Any], describe: Callable[[], Mapping[str, Any]], make: Callable[[str], Any]) -> Shape:
+    try:
+        described = describe()
+    except Exception as error:
+        raise ConfigurationError(f"no JSON schema can be made of {schema.__name__}: {error}") from error
+    return Shape(described, lambda data: make(json.dumps(data)))

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
-from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.faces import complete
 from opencode_sessions.services.asks import Answer, AskHandler, InTheRow
 from opencode_sessions.services.claiming import WhenBusy
@@ -16,9 +16,9 @@ from opencode_sessions.services.driver import TurnDriver
 from opencode_sessions.services.finding import message_store
 from opencode_sessions.services.observing import Observer
 from opencode_sessions.services.options import File, TurnOptions
+from opencode_sessions.services.plan import Plan
 from opencode_sessions.services.reporting import ErrorContext, OnError, Reporter
 from opencode_sessions.services.results import Fallback, TurnResult
-from opencode_sessions.services.running import Plan
 from opencode_sessions.services.session import AsyncSession, Session
 from opencode_sessions.services.shapes import SchemaLike, shape_of
 from opencode_sessions.store.messages import MessageStore
@@ -79,7 +79,11 @@ class _Turn(Generic[S, C]):
 
     def report(self, error: Exception, on_error: OnError | None) -> None:
         """Hand on what kept this turn from being recovered."""
-        Reporter(on_error)(error, ErrorContext("recover", self._core.key))
+        try:
+            key = self._core.key
+        except OpencodeError:  # its row was deleted here, and has no key any more
+            key = "a message without a row"
+        Reporter(on_error)(error, ErrorContext("recover", key))
 
 
 class Turn(_Turn[Session, Client]):

@@ -1,4 +1,4 @@
-"""What every record store has to do, as tests that the author of a store runs over it.
+"""What every store has to do, as tests that the author of a store runs over it.
 
     from opencode_sessions.testing.conformance import BlockingBench, RecordStoreConformance
 
@@ -12,6 +12,8 @@
         def bench(self):
             return MyBench()
 
+`MessageStoreConformance` is the same for message stores; its bench makes messages: `def message(self, prompt)`.
+
 `RecordBench` says what else a bench can bring; the tests that want it are skipped, by name, where it does not.
 This package needs pytest, and nothing else that the library does not need.
 """
@@ -21,13 +23,24 @@ from __future__ import annotations
 import pytest
 
 # Before they are imported: a failed assert then says what it compared.
-pytest.register_assert_rewrite(f"{__name__}.records", f"{__name__}.contention", f"{__name__}.faults")
+pytest.register_assert_rewrite(
+    f"{__name__}.records", f"{__name__}.contention", f"{__name__}.faults", f"{__name__}.messages"
+)
 
 from opencode_sessions.testing.conformance.bench import (  # noqa: E402 - see above
     BlockingBench,
     RecordBench,
     SuspendingBench,
 )
+from opencode_sessions.testing.conformance.messages.suite import (  # noqa: E402 - see above
+    MessageStoreConformance,
+)
 from opencode_sessions.testing.conformance.suite import RecordStoreConformance  # noqa: E402 - see above
 
-__all__ = ["BlockingBench", "RecordBench", "RecordStoreConformance", "SuspendingBench"]
+__all__ = [
+    "BlockingBench",
+    "MessageStoreConformance",
+    "RecordBench",
+    "RecordStoreConformance",
+    "SuspendingBench",
+]

@@ -14,7 +14,6 @@ from typing import Any, NoReturn, TypeVar
 import pytest
 
 from opencode_sessions.faces import complete
-from opencode_sessions.store.records import RecordStore
 
 __all__ = ["BlockingBench", "RecordBench", "SuspendingBench"]
 
@@ -27,29 +26,34 @@ _PATIENCE = 60.0
 class RecordBench(ABC):
     """Rows of one database, and one face.
 
-    `record`, `store` and `delete` are all that a store's author has to write, over `BlockingBench` or
-    `SuspendingBench`, which know how a store of their face is called. Everything below `close` is an
-    ability that a bench may have; the tests that want one that it has not are skipped, and say so.
+    `store`, `delete` and the row that a suite is about are all that a store's author has to write, over
+    `BlockingBench` or `SuspendingBench`, which know how a store of their face is called. Everything below
+    `close` is an ability that a bench may have; the tests that want one that it has not are skipped, and say so.
 
     Attributes:
-        collision: What the database raises where another row has a session id already.
+        collision: What the database raises where another row has a session's, or a prompt's, id already.
     """
 
     collision: type[Exception] | None = None
 
-    @abstractmethod
     def record(self) -> Any:
-        """A new row, committed, that names no session. Returns whatever you want to name it by.
+        """For `RecordStoreConformance`: a new row, committed, that names no session.
 
-        With a `recipe` it must be picklable, such as a primary key.
+        Returns:
+            Whatever you want to name it by. With a `recipe` it must be picklable, such as a primary key.
         """
+        raise NotImplementedError(f"{type(self).__name__} needs record(), which makes a new row")
+
+    def message(self, prompt: str) -> Any:
+        """For `MessageStoreConformance`: a new row, committed, whose turn is pending and asks this; as `record`."""
+        raise NotImplementedError(f"{type(self).__name__} needs message(prompt), which makes a new row")
 
     @abstractmethod
-    def store(self, record: Any) -> RecordStore:
+    def store(self, row: Any, /) -> Any:
         """A store of the row for one more caller: with a copy of the row of its own, if it has one at all."""
 
     @abstractmethod
-    def delete(self, record: Any) -> None:
+    def delete(self, row: Any, /) -> None:
         """Let the row vanish, as its owner would delete it."""
 
     @abstractmethod
@@ -69,8 +73,9 @@ class RecordBench(ABC):
 
     def open_transaction(
         self,
-        record: Any,  # noqa: ARG002 - for those that can
-    ) -> AbstractContextManager[RecordStore]:
+        row: Any,  # noqa: ARG002 - likewise
+        /,
+    ) -> AbstractContextManager[Any]:
         """A store of a caller who has a transaction open within the context, in a way that the store can see."""
         return self._cannot("open a transaction of a caller's (open_transaction)")
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from opencode_sessions.errors import RecordGoneError
 from opencode_sessions.faces import complete
 from opencode_sessions.store.memory import MemoryRecord, MemoryRecordStore
-from opencode_sessions.store.records import RecordState, RecordStore
+from opencode_sessions.store.records import RecordState
 
 __all__ = ["DELETE", "GONE", "Call", "Row", "explained", "in_memory"]
 
@@ -26,9 +26,9 @@ class Call:
     """A call of a store's method."""
 
     method: str
-    arguments: tuple[str | None, ...] = ()
+    arguments: tuple[Any, ...] = ()
 
-    async def on(self, store: RecordStore) -> Any:
+    async def on(self, store: Any) -> Any:
         """The store's answer, or `GONE` for a `RecordGoneError` with the store's key."""
         arguments: tuple[Any, ...] = (_made,) if self.method == "read" else self.arguments
         try:

@@ -1,4 +1,4 @@
-"""The whole suite, under one name."""
+"""The whole suite for record stores, under one name."""
 
 from __future__ import annotations
 

@@ -1,0 +1,196 @@
+"""The port as a function: what a call answers on a row, and what the row is afterwards.
+
+| call | on a row that is | makes it |
+|---|---|---|
+| `take(seen)` | pending or streaming, as seen: same status, same epoch | streaming, under the next epoch |
+| `address` | streaming under that epoch | say where its prompt goes |
+| `put_back` | the same | pending, of the same epoch, with no prompt's place |
+| `extend`, `snapshot` | the same | not abandoned, unless the lease is 0; a snapshot has the answer so far |
+| `finish` | the same | ended as it is told to, with the whole answer |
+| `cancel(seen)` | as for `take`, and of that revision | cancelled, under the next epoch, asking nothing |
+| `amend` | cancelled under that epoch | have another answer |
+
+What stands not there is refused: the call answers False, and the row is as it was. On a row that has vanished
+`load` raises `RecordGoneError`, and the others answer False. A call changes nothing but what it names; so the
+prompt is never written, and the status, epoch and place in what is given to `snapshot` and `amend` count for
+nothing. Nobody may hand `take` or `cancel` a turn that he saw ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from opencode_sessions.store.messages import MessageState, TurnStatus
+from opencode_sessions.testing.conformance.calls import DELETE, GONE, Call
+
+__all__ = [
+    "LEASE",
+    "LOAD",
+    "Row",
+    "address",
+    "amend",
+    "cancel",
+    "explained",
+    "extend",
+    "finish",
+    "put_back",
+    "snapshot",
+    "take",
+    "told",
+]
+
+Row = MessageState | str
+"""A row's state, or `GONE`."""
+
+LEASE: Final = 3600.0
+"""Longer than any test."""
+
+LOAD: Final = Call("load")
+
+
+def take(seen: MessageState, lease: float = LEASE) -> Call:
+    """`MessageStore.take`."""
+    return Call("take", (seen, lease))
+
+
+def address(epoch: int, session_id: str, prompt_id: str) -> Call:
+    """`MessageStore.address`."""
+    return Call("address", (epoch, session_id, prompt_id))
+
+
+def put_back(epoch: int) -> Call:
+    """`MessageStore.put_back`."""
+    return Call("put_back", (epoch,))
+
+
+def extend(epoch: int, lease: float = LEASE) -> Call:
+    """`MessageStore.extend`."""
+    return Call("extend", (epoch, lease))
+
+
+def snapshot(epoch: int, state: MessageState, lease: float = LEASE) -> Call:
+    """`MessageStore.snapshot`."""
+    return Call("snapshot", (epoch, state, lease))
+
+
+def finish(epoch: int, state: MessageState) -> Call:
+    """`MessageStore.finish`."""
+    return Call("finish", (epoch, state))
+
+
+def cancel(seen: MessageState, error: Mapping[str, Any]) -> Call:
+    """`MessageStore.cancel`."""
+    return Call("cancel", (seen, error))
+
+
+def amend(epoch: int, state: MessageState) -> Call:
+    """`MessageStore.amend`."""
+    return Call("amend", (epoch, state))
+
+
+def told(call: Call, row: Row) -> tuple[Any, Row]:
+    """The answer, and the row afterwards."""
+    if call == DELETE:
+        return None, GONE
+    if isinstance(row, str):
+        return (GONE if call == LOAD else False), row
+    if call == LOAD:
+        return row, row
+    after = _AFTER[call.method](row, *call.arguments)
+    return after is not None, after or row
+
+
+def explained(row: Row, calls: Sequence[Call], answers: Sequence[Any], end: Row) -> bool:
+    """Could calls that were made at once have been made one after the other, with these answers and this end?"""
+    refuted: set[tuple[str, frozenset[int]]] = set()
+
+    def explains(row: Row, left: frozenset[int]) -> bool:
+        if not left:
+            return row == end
+        if (repr(row), left) in refuted:
+            return False
+        for number in left:
+            answer, then = told(calls[number], row)
+            if answer == answers[number] and explains(then, left - {number}):
+                return True
+        refuted.add((repr(row), left))
+        return False
+
+    return explains(row, frozenset(range(len(calls))))
+
+
+def _take(row: MessageState, seen: MessageState, lease: float) -> MessageState | None:
+    if (row.status, row.epoch) != (seen.status, seen.epoch):
+        return None
+    return replace(row, status=TurnStatus.STREAMING, epoch=row.epoch + 1, abandoned=lease <= 0)
+
+
+def _address(row: MessageState, epoch: int, session_id: str, prompt_id: str) -> MessageState | None:
+    if not _runs(row, epoch):
+        return None
+    return replace(row, session_id=session_id, prompt_id=prompt_id)
+
+
+def _put_back(row: MessageState, epoch: int) -> MessageState | None:
+    if not _runs(row, epoch):
+        return None
+    return replace(row, status=TurnStatus.PENDING, abandoned=False, session_id=None, prompt_id=None)
+
+
+def _extend(row: MessageState, epoch: int, lease: float) -> MessageState | None:
+    return replace(row, abandoned=lease <= 0) if _runs(row, epoch) else None
+
+
+def _snapshot(row: MessageState, epoch: int, state: MessageState, lease: float) -> MessageState | None:
+    return replace(_with_answer(row, state), abandoned=lease <= 0) if _runs(row, epoch) else None
+
+
+def _finish(row: MessageState, epoch: int, state: MessageState) -> MessageState | None:
+    if not _runs(row, epoch):
+        return None
+    return replace(_with_answer(row, state), status=state.status, abandoned=False)
+
+
+def _cancel(row: MessageState, seen: MessageState, error: Mapping[str, Any]) -> MessageState | None:
+    if (row.status, row.epoch, row.revision) != (seen.status, seen.epoch, seen.revision):
+        return None
+    ended = replace(row, status=TurnStatus.CANCELLED, epoch=row.epoch + 1, revision=row.revision + 1)
+    return replace(ended, abandoned=False, asks=(), error=error)
+
+
+def _amend(row: MessageState, epoch: int, state: MessageState) -> MessageState | None:
+    if (row.status, row.epoch) != (TurnStatus.CANCELLED, epoch):
+        return None
+    return replace(_with_answer(row, state), asks=())
+
+
+def _runs(row: MessageState, epoch: int) -> bool:
+    return (row.status, row.epoch) == (TurnStatus.STREAMING, epoch)
+
+
+def _with_answer(row: MessageState, state: MessageState) -> MessageState:
+    return replace(
+        row,
+        content=state.content,
+        parts=tuple(state.parts),
+        asks=tuple(state.asks),
+        error=state.error,
+        cost=state.cost,
+        input_tokens=state.input_tokens,
+        output_tokens=state.output_tokens,
+        revision=state.revision,
+    )
+
+
+_AFTER: Final[Mapping[str, Callable[..., MessageState | None]]] = {
+    "take": _take,
+    "address": _address,
+    "put_back": _put_back,
+    "extend": _extend,
+    "snapshot": _snapshot,
+    "finish": _finish,
+    "cancel": _cancel,
+    "amend": _amend,
+}

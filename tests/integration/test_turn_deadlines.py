@@ -1,0 +1,169 @@
+"""Each deadline ends a turn, and the row tells which one and after how many seconds: on the real server."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import httpx2
+import pytest
+from fix_cli import eventually
+
+from opencode_sessions import Client, Deadlines, Observer, Session, Timeouts, Turn, allow
+from opencode_sessions.protocol.events import Heartbeat
+from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
+from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.testing import FaultProxy
+
+MUTE = "!slow 30\n!say x"
+SLOW = "!slow 0.2\n!say " + "word " * 40
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm(server):
+    """A server's first turn takes a second and more, which is not to be any clock's."""
+    with Client(server.url, password=server.password) as client:
+        run(MemoryMessage("hello"), MemoryRecord("The first turn"), client)
+
+
+@pytest.fixture
+def record():
+    return MemoryRecord("A deadline")
+
+
+class Stopwatch(Observer):
+    """Runs from the prompt to the end."""
+
+    def started(self, session_id, prompt_id):
+        self._began = time.monotonic()
+
+    def finished(self, result):
+        self.seconds = time.monotonic() - self._began
+
+
+def run(message, record, client, *, observer=None, **options):
+    session = Session(record, permissions_for=lambda _: [allow("*")], on_error=lambda *_: None)
+    return Turn(message, session, client, observer=observer, **options).run()
+
+
+def is_ended_by(message, name, seconds):
+    """The row says which deadline it was."""
+    error = message.state.error
+    assert message.state.status is TurnStatus.FAILED
+    return error["name"] == name and f" {seconds:g} s" in error["message"]
+
+
+class Prompting(Stopwatch):
+    """Another prompt, which is no turn's, comes just before this one."""
+
+    def __init__(self, client):
+        self._client = client
+
+    def started(self, session_id, prompt_id):
+        self._client.prompt(session_id, SLOW)
+        eventually(lambda: self._client.busy(session_id))
+        super().started(session_id, prompt_id)
+
+
+def test_a_prompt_that_nobody_begins_to_answer_ends_though_its_session_is_full_of_life(client, record):
+    message = MemoryMessage("and me?")
+    deadlines = Deadlines(start=1, look=0.5)
+    watch = Prompting(client)
+    result = run(message, record, client, observer=watch, deadlines=deadlines)
+    assert is_ended_by(message, "StartTimeoutError", 1)
+    assert message.state.error == result.error
+    assert 1 <= watch.seconds < 4
+    eventually(lambda: not client.busy(result.session_id))
+
+
+def test_a_session_of_which_nothing_is_heard_ends_though_the_server_beats(client, record):
+    stop = threading.Event()
+
+    def beat():
+        while not stop.wait(0.1):
+            client._core._events._hub.deliver(Heartbeat())  # it does so by itself, every 10 s
+
+    beating = threading.Thread(target=beat)
+    message, watch = MemoryMessage(MUTE), Stopwatch()
+    with client.subscribe():  # the stream is there
+        beating.start()
+        try:
+            result = run(message, record, client, observer=watch, deadlines=Deadlines(silence=1, look=0.5))
+        finally:
+            stop.set()
+            beating.join()
+    assert is_ended_by(message, "SilenceTimeoutError", 1)
+    assert 1 <= watch.seconds < 4
+    eventually(lambda: not client.busy(result.session_id))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said", "total"), [(SLOW, "word", 2.0), (MUTE, "", 1.0)], ids=["it speaks", "it is silent"]
+)
+def test_a_turn_that_takes_too_long_ends_whether_it_speaks_or_not(client, record, prompt, said, total):
+    message, watch = MemoryMessage(prompt), Stopwatch()
+    result = run(message, record, client, observer=watch, deadlines=Deadlines(total=total, look=0.5))
+    assert is_ended_by(message, "TotalTimeoutError", total)
+    assert result.duration >= total
+    assert watch.seconds < total + 3
+    assert result.content.startswith(said)
+    eventually(lambda: not client.busy(result.session_id))
+
+
+def test_a_server_that_answers_nothing_any_more_ends_the_turn_and_is_named(server, client, record):
+    message = MemoryMessage(SLOW)
+    with (
+        FaultProxy(server.url) as proxy,
+        Client(proxy.url, password=server.password, timeouts=Timeouts(read=0.5)) as through,
+    ):
+
+        class Stalling(Observer):
+            def first_token(self, seconds):
+                proxy.stall()
+
+        deadlines = Deadlines(unreachable=1, look=0.5)
+        result = run(message, record, through, observer=Stalling(), deadlines=deadlines)
+        proxy.resume()
+    assert (result.status, result.error["name"]) == (TurnStatus.FAILED, "RequestTimedOutError")
+    assert message.state.error == result.error
+    assert result.duration < 12
+    client.abort(result.session_id)
+
+
+def test_the_clocks_of_a_turn_that_goes_on_in_time_strike_nobody(client, record):
+    message = MemoryMessage("!slow 0.2\n!say one two three four five six seven eight nine ten")
+    deadlines = Deadlines(silence=1.5, total=20, unreachable=1, look=0.5)
+    result = run(message, record, client, deadlines=deadlines)
+    assert (result.status, result.error) == (TurnStatus.COMPLETED, None)
+    assert result.duration > deadlines.silence
+
+
+def test_an_answer_that_began_in_time_may_speak_for_longer_than_it_had_to_begin(client, record):
+    message = MemoryMessage("!slow 0.25\n!say one two three four five six seven eight nine ten eleven twelve")
+    result = run(message, record, client, deadlines=Deadlines(start=2))
+    assert (result.status, result.error) == (TurnStatus.COMPLETED, None)
+    assert result.first_token < 2 < result.duration
+
+
+def test_a_deadline_strikes_when_it_passes_and_not_at_the_next_look(client, record):
+    message, watch = MemoryMessage(MUTE), Stopwatch()
+    run(message, record, client, observer=watch, deadlines=Deadlines(silence=0.5, look=2.5))
+    assert is_ended_by(message, "SilenceTimeoutError", 0.5)
+    assert watch.seconds < 2
+
+
+class Swallowing(httpx2.HTTPTransport):
+    """Prompts are accepted, and never arrive."""
+
+    def handle_request(self, request):
+        if request.url.path.endswith("/prompt_async"):
+            return httpx2.Response(204)
+        return super().handle_request(request)
+
+
+def test_a_prompt_that_never_arrives_ends_in_time_however_often_it_is_sent(server, record, monkeypatch):
+    monkeypatch.setattr("opencode_sessions.services.following._SETTLE", (0.05,))
+    message = MemoryMessage("did it arrive?")
+    with Client(server.url, password=server.password, transport=Swallowing()) as client:
+        run(message, record, client, deadlines=Deadlines(start=0.5, look=0.1))
+    assert is_ended_by(message, "StartTimeoutError", 0.5)
