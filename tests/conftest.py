@@ -16,4 +16,8 @@ pytest_plugins = [
     "fix_processes",
     "fix_server",
     "fix_stores",
+    "fix_django_app",
+    "fix_django_views",
+    "fix_django_project",
+    "fix_browser",
 ]

@@ -104,6 +104,8 @@ def test_what_always_would_allow_is_told_where_the_row_says_it():
         "metadata": {"command": "git push"},
     }
     assert display_ask(told).always == ("git push *",)
+    assert not display_ask(told).always_all
+    assert display_ask(told | {"always": ["*"]}).always_all
     assert asked("bash").always == ()
 
 

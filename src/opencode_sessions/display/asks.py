@@ -62,6 +62,11 @@ class PermissionAsk:
         return f"{self.verb} {self.target}".rstrip()
 
     @property
+    def always_all(self) -> bool:
+        """Would "always" allow all of this kind?"""
+        return "*" in self.always
+
+    @property
     def anchor(self) -> str:
         """The id, as it can stand in an HTML id."""
         return safe_id(self.id)

@@ -1,0 +1,17 @@
+"""Turns and sessions in Django's admin, in one line each.
+
+    @admin.register(Message)
+    class MessageAdmin(TurnAdmin): ...
+
+    @admin.register(Conversation)
+    class ConversationAdmin(SessionAdmin): ...
+
+Who may do what is what Django's permissions on the models say; `OPENCODE["MAY_SEE"]` is not asked here.
+"""
+
+from __future__ import annotations
+
+from opencode_sessions.django.admin.sessions import SessionAdmin
+from opencode_sessions.django.admin.turns import TurnAdmin
+
+__all__ = ["SessionAdmin", "TurnAdmin"]

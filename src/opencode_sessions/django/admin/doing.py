@@ -1,0 +1,45 @@
+"""Doing something to each of the rows that were chosen, and telling how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
+
+from opencode_sessions.errors import OpencodeError
+
+__all__ = ["do_to_each"]
+
+_MOST_PROBLEMS = 5
+
+
+def do_to_each(
+    request: HttpRequest, rows: Iterable[Any], act: Callable[[Any], bool], *, done: str, not_done: str
+) -> None:
+    """Call `act` with each row; one that raises does not keep the others.
+
+    Args:
+        request: Whose user is told.
+        rows: Those that were chosen.
+        act: Returns whether there was anything to do.
+        done: What is said of those to which it was done, after their number.
+        not_done: Of the others.
+    """
+    counts = {True: 0, False: 0}
+    problems: list[str] = []
+    for row in rows:
+        try:
+            counts[act(row)] += 1
+        except (OpencodeError, ImproperlyConfigured) as error:
+            problems.append(f"{row}: {error}")
+    if counts[True]:
+        messages.success(request, f"{counts[True]} {done}.")
+    if counts[False]:
+        messages.info(request, f"{counts[False]} {not_done}.")
+    for problem in problems[:_MOST_PROBLEMS]:
+        messages.error(request, problem)
+    if more := len(problems[_MOST_PROBLEMS:]):
+        messages.error(request, f"{more} more could not be done either.")

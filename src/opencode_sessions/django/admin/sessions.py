@@ -1,0 +1,186 @@
+"""`SessionAdmin`: the sessions of a record's model: which each row has, whether it is in force, what it has cost."""
+
+# ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import models, transaction
+from django.db.models import OuterRef, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+
+from opencode_sessions.django.admin.doing import do_to_each
+from opencode_sessions.django.clients import client
+from opencode_sessions.django.conf import settings
+from opencode_sessions.django.index import DjangoIndex
+from opencode_sessions.django.records import DjangoRecordStore
+from opencode_sessions.django.registry import message_models, record_field
+from opencode_sessions.django.sessions import session_for
+from opencode_sessions.django.sweeping import databases_of
+from opencode_sessions.errors import ConfigurationError, OpencodeError
+from opencode_sessions.services.pruning import Leftover, Pruner
+from opencode_sessions.services.removing import Remover
+from opencode_sessions.services.reporting import ErrorContext
+from opencode_sessions.services.telling import age_of, sessions
+
+__all__ = ["SessionAdmin"]
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+_GRACE = timedelta(hours=24)
+_NOTHING = "-"
+
+
+class SessionAdmin(_ModelAdmin):
+    """Lists records with their sessions; reconciles these; finds and deletes those that no row names any more."""
+
+    list_display = ("__str__", "session_id", "session_state", "session_age", "session_cost")
+    search_fields = ("opencode_session_id",)
+    actions = ("reconcile_sessions", "prune_sessions")
+    change_list_template = "opencode/admin/change_list.html"
+
+    @admin.display(description="session", ordering="opencode_session_id")
+    def session_id(self, record: Any) -> str:
+        """Its id."""
+        return record.opencode_session_id or _NOTHING
+
+    @admin.display(description="state")
+    def session_state(self, record: Any) -> str:
+        """Whether it is in force; the digest of what is tells one that has changed from the others."""
+        if record.opencode_session_id is None:
+            return "none"
+        if record.opencode_session_ready_at is None:
+            return "being deleted" if record.opencode_session_digest == "deleting" else "reserved"
+        runs = ", a turn runs" if record.opencode_turn else ""
+        return f"ready ({(record.opencode_session_digest or '?')[:8]}){runs}"
+
+    @admin.display(description="ready for", ordering="opencode_session_ready_at")
+    def session_age(self, record: Any) -> str:
+        """Since when its rules are in force."""
+        since = record.opencode_session_ready_at
+        return _NOTHING if since is None else age_of(timezone.now() - since)
+
+    @admin.display(description="cost", ordering="opencode_bill")
+    def session_cost(self, record: Any) -> str:
+        """Of all its turns, in US dollars."""
+        return f"${record.opencode_bill:,.4f}" if record.opencode_bill else _NOTHING
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        """With what its turns cost."""
+        bill: Any = models.Value(0.0)
+        for model, field in self._messages():
+            turns = model._base_manager.filter(**{field: OuterRef("pk")}).order_by().values(field)
+            total: Any = Subquery(
+                turns.annotate(total=Sum("cost")).values("total"), output_field=models.FloatField()
+            )
+            bill += Coalesce(total, 0.0)
+        return super().get_queryset(request).annotate(opencode_bill=bill)
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Any | None = None
+    ) -> list[str] | tuple[str, ...]:
+        """What the session writes."""
+        return [*super().get_readonly_fields(request, obj), *DjangoRecordStore.columns]
+
+    def get_urls(self) -> list[URLPattern]:
+        """With the page that prunes."""
+        view = self.admin_site.admin_view(self.prune_view)
+        return [path("prune/", view, name=self._url_name), *super().get_urls()]
+
+    @transaction.non_atomic_requests  # its actions ask the server
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """See `ModelAdmin`."""
+        prune = self._prune_url() if self.has_delete_permission(request) else None
+        return super().changelist_view(request, {"opencode_prune": prune, **(extra_context or {})})
+
+    @admin.action(description="Reconcile the selected sessions", permissions=["change"])
+    def reconcile_sessions(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        """Puts in force again what has changed: titles and rules."""
+        done, not_done = "had changed, and are in force again", "were in force, or have no session"
+        do_to_each(
+            request,
+            queryset,
+            lambda each: session_for(each).reconcile(client()),
+            done=done,
+            not_done=not_done,
+        )
+
+    @admin.action(description="Prune sessions that no row names…", permissions=["delete"])
+    def prune_sessions(self, _request: HttpRequest, _queryset: models.QuerySet[Any]) -> HttpResponse:
+        """Leads to the page that lists them; what was selected does not matter."""
+        return HttpResponseRedirect(self._prune_url())
+
+    @transaction.non_atomic_requests  # it asks the server
+    def prune_view(self, request: HttpRequest) -> HttpResponse:
+        """Lists what was left on the server of rows that are gone, and deletes what was listed if that is confirmed."""
+        if not self.has_delete_permission(request):
+            raise PermissionDenied
+        found: list[Leftover] = []
+        try:
+            found = list(self._pruner().find(client()))
+            if request.method == "POST":
+                self._delete(request, found)
+                return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{self._list_name}"))
+        except OpencodeError as error:
+            messages.error(request, f"It cannot be looked for now: {error}")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Sessions that no row names any more",
+            "opts": self.opts,
+            "found": [(each, age_of(timezone.now() - each.updated)) for each in found],
+            "grace": age_of(_GRACE),
+        }
+        return TemplateResponse(request, "opencode/admin/prune.html", context)
+
+    def _delete(self, request: HttpRequest, found: list[Leftover]) -> None:
+        """Those that were shown, and are still left over."""
+        shown = set(request.POST.getlist("session"))
+        failures: list[str] = []
+
+        def failed(error: Exception, context: ErrorContext) -> None:
+            failures.append(f"{context.session_id}: {error}")
+
+        remover = Remover(client, failed)
+        chosen = [each for each in found if each.session_id in shown]
+        for each in chosen:
+            remover(each.record or "no row", each.session_id)
+        messages.success(request, f"{sessions(len(chosen) - len(failures))} deleted.")
+        for failure in failures:
+            messages.error(request, failure)
+
+    def _pruner(self) -> Pruner:
+        indexes = [DjangoIndex(self.model, using=alias) for alias in databases_of(self.model)]
+        return Pruner(*indexes, namespace=settings().namespace, grace=_GRACE, on_error=settings().on_error)
+
+    def _messages(self) -> Iterator[tuple[type[models.Model], str]]:
+        """The models of messages that belong to these records, and by which field."""
+        for model in message_models():
+            try:
+                field = record_field(model)
+            except ConfigurationError:
+                continue  # it says itself which record is its own
+            if field.related_model is self.model:
+                yield model, field.name
+
+    @property
+    def _url_name(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_prune"
+
+    @property
+    def _list_name(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_changelist"
+
+    def _prune_url(self) -> str:
+        return reverse(f"{self.admin_site.name}:{self._url_name}")

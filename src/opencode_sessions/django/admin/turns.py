@@ -1,0 +1,159 @@
+"""`TurnAdmin`: the turns of a message's model: how far each is, what it said, and what it cost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db import models, transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from opencode_sessions.display import display_error, display_message
+from opencode_sessions.django import running
+from opencode_sessions.django.admin.doing import do_to_each
+from opencode_sessions.django.messages import DjangoMessageStore
+from opencode_sessions.django.views.retrying import retry_of
+from opencode_sessions.services.telling import age_of
+from opencode_sessions.store.messages import TurnStatus
+
+__all__ = ["TurnAdmin"]
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+_SHORT = 60
+_NOTHING = "-"
+
+
+class TurnAdmin(_ModelAdmin):
+    """Lists turns; cancels them and tries them again; shows their parts. What a turn writes is read only."""
+
+    list_display = (
+        "__str__",
+        "turn_state",
+        "turn_age",
+        "turn_cost",
+        "turn_tokens",
+        "turn_error",
+        "turn_answer",
+    )
+    list_filter = ("status",)
+    search_fields = ("prompt",)
+    actions = ("cancel_turns", "retry_turns")
+
+    @admin.display(description="state", ordering="status")
+    def turn_state(self, message: Any) -> str:
+        """Its status, and what it waits for."""
+        if message.status == TurnStatus.STREAMING.value:
+            if message.opencode_turn_lease is None or message.opencode_turn_lease <= timezone.now():
+                return "streaming (abandoned)"
+            if message.asks:
+                return "streaming (waits for an answer)"
+        return str(message.status)
+
+    @admin.display(description="age", ordering="started_at")
+    def turn_age(self, message: Any) -> str:
+        """How long ago it began, and how long it took."""
+        if message.started_at is None:
+            return _NOTHING
+        began = f"{age_of(timezone.now() - message.started_at)} ago"
+        if message.finished_at is None:
+            return began
+        took: timedelta = message.finished_at - message.started_at
+        return f"{began}, took {age_of(took)}"
+
+    @admin.display(description="cost", ordering="cost")
+    def turn_cost(self, message: Any) -> str:
+        """In US dollars."""
+        return f"${message.cost:,.4f}" if message.cost else _NOTHING
+
+    @admin.display(description="tokens", ordering="input_tokens")
+    def turn_tokens(self, message: Any) -> str:
+        """What the model was given, and what it made."""
+        return f"{message.input_tokens:,} → {message.output_tokens:,}"
+
+    @admin.display(description="error")
+    def turn_error(self, message: Any) -> str:
+        """Why it failed or was stopped."""
+        shown = display_error(message.error)
+        if shown is None:
+            return ""
+        said = f"{shown.title}: {shown.text}" if shown.text else shown.title
+        return said if len(said) <= _SHORT else f"{said[: _SHORT - 1]}…"
+
+    @admin.display(description="answer")
+    def turn_answer(self, message: Any) -> SafeString:
+        """A link to its parts."""
+        count = len(message.parts)
+        return format_html(
+            '<a href="{}">{} part{}</a>', self._parts_url(message), count, "" if count == 1 else "s"
+        )
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Any | None = None
+    ) -> list[str] | tuple[str, ...]:
+        """What a turn writes; and its prompt, once it has begun."""
+        fields = {*super().get_readonly_fields(request, obj), *DjangoMessageStore.columns, "turn_answer"}
+        if obj is None or obj.status == TurnStatus.PENDING.value:
+            fields.discard("prompt")
+        return sorted(fields)
+
+    def get_exclude(self, request: HttpRequest, obj: Any | None = None) -> list[str]:
+        """The parts have a page of their own."""
+        return [*(super().get_exclude(request, obj) or ()), "parts", "asks"]
+
+    def get_urls(self) -> list[URLPattern]:
+        """With the page of a turn's parts."""
+        view = self.admin_site.admin_view(self.parts_view)
+        return [path("<path:object_id>/parts/", view, name=self._url_name), *super().get_urls()]
+
+    def parts_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """What the turn has said and done, read only."""
+        message = self.get_object(request, object_id)
+        if not self.has_view_permission(request, message):
+            raise PermissionDenied
+        if message is None:
+            raise Http404
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Answer to {message}",
+            "opts": self.opts,
+            "message": message,
+            "shown": display_message(message),
+            "original": message,
+        }
+        return TemplateResponse(request, "opencode/admin/turn.html", context)
+
+    @transaction.non_atomic_requests  # its actions ask the server
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """See `ModelAdmin`."""
+        return super().changelist_view(request, extra_context)
+
+    @admin.action(description="Cancel the selected turns", permissions=["change"])
+    def cancel_turns(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        """Ends them wherever they run."""
+        who = request.user.get_username()
+        done, not_done = "cancelled", "had ended already"
+        do_to_each(request, queryset, lambda each: running.cancel(each, by=who), done=done, not_done=not_done)
+
+    @admin.action(description="Try the selected turns again", permissions=["add"])
+    def retry_turns(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        """Asks again, in new messages, what failed or was cancelled."""
+        done, not_done = "tried again", "neither failed nor cancelled: left as they are"
+        do_to_each(request, queryset, lambda each: retry_of(each) is not None, done=done, not_done=not_done)
+
+    @property
+    def _url_name(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_parts"
+
+    def _parts_url(self, message: models.Model) -> str:
+        return reverse(f"{self.admin_site.name}:{self._url_name}", args=[message.pk])

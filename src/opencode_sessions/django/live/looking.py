@@ -1,0 +1,70 @@
+"""Looking at rows: what one cheap query tells of all turns that are watched, and the whole of one that has changed.
+
+The thread that looks has no connection between two looks: where the host keeps a pool, it is given back to it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections, models
+
+from opencode_sessions.django.live.drawing import Row
+from opencode_sessions.django.rows import database_of
+
+__all__ = ["Head", "Target", "connected", "heads_of", "row_of"]
+
+Head = tuple[str, int]
+"""A row's status and revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The row of a message."""
+
+    model: type[models.Model]
+    pk: Any
+    using: str
+
+    @classmethod
+    def of(cls, message: models.Model) -> Target:
+        """That of an instance."""
+        return cls(type(message), message.pk, database_of(message))
+
+    @property
+    def rows(self) -> models.QuerySet[Any]:
+        """All of its table."""
+        rows: models.QuerySet[Any] = self.model._base_manager.using(self.using)  # noqa: SLF001 - documented
+        return rows
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Inside, this thread may query; then it gives its connections back."""
+    try:
+        yield
+    finally:
+        connections.close_all()
+
+
+def heads_of(targets: Iterable[Target]) -> dict[Target, Head]:
+    """How far each is: one query for each table; those that were deleted are missing."""
+    by_table: defaultdict[tuple[type[models.Model], str], list[Target]] = defaultdict(list)
+    for target in targets:
+        by_table[target.model, target.using].append(target)
+    found: dict[Target, Head] = {}
+    for (model, using), group in by_table.items():
+        rows = group[0].rows.filter(pk__in=[target.pk for target in group])
+        for pk, status, revision in rows.values_list("pk", "status", "revision"):
+            found[Target(model, pk, using)] = (status, revision)
+    return found
+
+
+def row_of(target: Target) -> Row | None:
+    """The row; None if it was deleted."""
+    values = target.rows.filter(pk=target.pk).values(*Row.columns()).first()
+    return None if values is None else Row(**values)

@@ -1,0 +1,284 @@
+// <opencode-turn src="…/events" status="streaming" revision="12">: shows a turn while it runs.
+//
+//   <div data-oc-parts>…</div>   the answer's parts, as the server has rendered them
+//   <div data-oc-asks>…</div>    the forms of what the agent asks
+//   <div data-oc-error></div>    why it failed
+//
+// Forms with data-oc-action, and those of asks, are sent by fetch. It dispatches, all bubbling: opencode:change (after
+// something was shown), opencode:end {status}, opencode:offline, opencode:online, opencode:sent {action, answer}.
+// See docs/django-views.md. Nothing here needs more than `script-src 'self'`.
+
+const ENDED = new Set(["completed", "cancelled", "failed", "gone"]);
+const FORMS = "form[data-oc-action], form[data-ask]";
+const FIRST_WAIT = 1000, LONGEST_WAIT = 30000, SILENCE = 45000, ANNOUNCED = 5000;
+
+// The server has sanitised what it sends. A page with Trusted Types allows this one policy.
+const policy = window.trustedTypes?.createPolicy("opencode", { createHTML: (html) => html }) ?? { createHTML: (html) => html };
+
+function parsed(html) {
+  const template = document.createElement("template");
+  template.innerHTML = policy.createHTML(html);
+  return template.content;
+}
+
+// Makes `old` like `fresh`, and touches only what differs: so focus, selection, scrolling and what was typed stay.
+function morph(old, fresh) {
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || old.id !== fresh.id) {
+    old.replaceWith(fresh);
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.nodeValue !== fresh.nodeValue) grow(old, fresh.nodeValue);
+    return;
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !kept(old, name)) old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value && !kept(old, name)) old.setAttribute(name, value);
+  }
+  const olds = [...old.childNodes], news = [...fresh.childNodes];
+  news.forEach((child, place) => (place < olds.length ? morph(olds[place], child) : old.append(child)));
+  olds.slice(news.length).forEach((child) => child.remove());
+}
+
+// What is appended does not disturb a selection in what was there.
+function grow(text, value) {
+  if (value.startsWith(text.data)) text.appendData(value.slice(text.length));
+  else text.data = value;
+}
+
+// Once somebody has opened or closed it, it is theirs; so is a mark of ours on a form that is being sent.
+const kept = (element, name) =>
+  (name === "open" && element.dataset.ocTouched !== undefined) || name === "data-oc-touched" || name === "aria-busy" ||
+  (element.matches("button") && name === "disabled");
+
+class OpencodeTurn extends HTMLElement {
+  #source = null;
+  #wait = FIRST_WAIT;
+  #timer = 0;
+  #heard = 0;
+  #last = "";
+  #offline = false;
+  #voice = null;
+
+  connectedCallback() {
+    this.addEventListener("click", this.#touch);
+    if (ENDED.has(this.getAttribute("status"))) return;
+    this.#voice ??= this.appendChild(Object.assign(document.createElement("div"), { className: "oc-hidden", role: "status" }));
+    this.#connect();
+    document.addEventListener("visibilitychange", this.#look);
+    window.addEventListener("online", this.#look);
+  }
+
+  disconnectedCallback() {
+    this.removeEventListener("click", this.#touch);
+    document.removeEventListener("visibilitychange", this.#look);
+    window.removeEventListener("online", this.#look);
+    this.#close();
+  }
+
+  #connect() {
+    this.#close();
+    const url = new URL(this.getAttribute("src"), document.baseURI);
+    const after = this.#last || this.getAttribute("revision");
+    if (after) url.searchParams.set("after", after);
+    const source = (this.#source = new EventSource(url));
+    this.#heard = Date.now();
+    const on = (name, act) =>
+      source.addEventListener(name, (event) => {
+        this.#heard = Date.now();
+        if (event.lastEventId) this.#last = event.lastEventId;
+        act(JSON.parse(event.data));
+      });
+    source.addEventListener("open", () => this.#online());
+    source.addEventListener("error", () => this.#broken());
+    on("state", (state) => this.#show(state));
+    on("part", (part) => this.#showPart(part));
+    on("asks", ({ asks }) => (this.#showAsks(asks), this.#tell("change", {})));
+    on("end", ({ status }) => this.#end(status));
+    on("beat", () => {});
+    this.#timer = setInterval(this.#look, SILENCE / 3);
+  }
+
+  #close() {
+    this.#source?.close();
+    this.#source = null;
+    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
+  }
+
+  // The browser connects again by itself where the line breaks, but not after an answer such as 502.
+  #broken() {
+    if (!this.#offline) {
+      this.#offline = true;
+      this.toggleAttribute("offline", true);
+      this.#tell("offline", {});
+    }
+    if (this.#source?.readyState === EventSource.CLOSED) this.#again();
+  }
+
+  #again() {
+    this.#close();
+    this.#timer = setTimeout(() => this.#connect(), this.#wait * (0.75 + Math.random() / 2));
+    this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
+  }
+
+  #online() {
+    this.#wait = FIRST_WAIT;
+    this.#heard = Date.now();
+    if (!this.#offline) return;
+    this.#offline = false;
+    this.toggleAttribute("offline", false);
+    this.#tell("online", {});
+  }
+
+  // A tab that is looked at again, or a network that is back: do not wait out a pause. And a line can be dead without
+  // a word, after a sleep, say: then the server's beats are missing.
+  #look = () => {
+    if (document.hidden || ENDED.has(this.getAttribute("status"))) return;
+    const silent = Date.now() - this.#heard > SILENCE;
+    if (silent) this.#broken();
+    if (silent || !this.#source) this.#connect();
+  };
+
+  #end(status) {
+    this.#online();
+    this.#close();
+    if (status !== this.getAttribute("status")) this.setAttribute("status", status);
+    this.#announce();
+    this.#tell("end", { status });
+  }
+
+  // Read aloud once it is whole, rather than word by word.
+  #announce() {
+    const texts = [...(this.#parts?.querySelectorAll(":scope > [data-part=text]") ?? [])];
+    this.#voice.textContent = texts.map((part) => part.textContent.trim()).join("\n");
+    setTimeout(() => this.#voice.replaceChildren(), ANNOUNCED);
+  }
+
+  // What is shown.
+
+  #show(state) {
+    this.setAttribute("status", state.status);
+    this.setAttribute("revision", state.revision);
+    const box = this.#parts;
+    if (box) {
+      const wanted = new Set(state.parts.map((part) => part.id));
+      for (const child of [...box.children]) if (!wanted.has(child.id)) child.remove();
+      let after = null;
+      for (const part of state.parts) after = this.#put(box, part, after);
+      box.dataset.status = state.status;
+    }
+    this.#showAsks(state.asks);
+    const error = this.querySelector("[data-oc-error]");
+    if (error) this.#fill(error, state.error_html);
+    else if (box && state.error_html) box.append(parsed(state.error_html));
+    this.#tell("change", { state });
+  }
+
+  #showPart(part) {
+    const box = this.#parts;
+    if (!box) return;
+    this.#put(box, part, part.after ? this.#find(box, part.after) : null);
+    this.#tell("change", { part: part.id });
+  }
+
+  #put(box, { id, html }, after) {
+    const fresh = parsed(html).firstElementChild;
+    if (!fresh) return after;
+    const old = this.#find(box, id);
+    if (!old) {
+      after ? after.after(fresh) : box.prepend(fresh);
+      return fresh;
+    }
+    if (after ? after.nextElementSibling !== old : box.firstElementChild !== old) {
+      after ? after.after(old) : box.prepend(old);
+    }
+    morph(old, fresh);
+    return this.#find(box, id);
+  }
+
+  #find = (box, id) => box.querySelector(`:scope > #${CSS.escape(id)}`);
+
+  get #parts() {
+    const box = this.querySelector("[data-oc-parts]");
+    return box?.querySelector(":scope > .oc-parts") ?? box;
+  }
+
+  #showAsks(asks) {
+    const box = this.querySelector("[data-oc-asks]");
+    if (!box) return;
+    const wanted = new Map(asks.map((ask) => [ask.id, ask]));
+    for (const form of [...box.children]) {
+      if (!wanted.delete(form.dataset.ask)) form.remove(); // one that stays keeps its focus, and what was typed
+    }
+    for (const { html } of wanted.values()) box.append(parsed(html));
+  }
+
+  #fill(box, html) {
+    const fresh = document.createElement("div");
+    fresh.append(parsed(html));
+    if (box.innerHTML !== fresh.innerHTML) box.replaceChildren(...fresh.childNodes);
+  }
+
+  #touch = (event) => {
+    const details = event.target.closest?.("summary")?.parentElement;
+    if (details) details.dataset.ocTouched = "";
+  };
+
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(`opencode:${name}`, { bubbles: true, detail }));
+  }
+}
+
+// Forms: wherever on the page they stand.
+
+function token(form) {
+  const field = form.elements.csrfmiddlewaretoken ?? document.querySelector("[name=csrfmiddlewaretoken]");
+  const cookie = /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie);
+  return field?.value || form.closest("[csrf]")?.getAttribute("csrf") || (cookie && decodeURIComponent(cookie[1])) || "";
+}
+
+async function send(form, submitter) {
+  const action = form.dataset.ocAction ?? "answer";
+  const body = new FormData(form, submitter);
+  const buttons = [...form.querySelectorAll("button")].filter((button) => !button.disabled);
+  form.setAttribute("aria-busy", "true");
+  form.querySelector("[data-oc-problem]")?.remove();
+  buttons.forEach((button) => (button.disabled = true));
+  let problem = "", answer = null;
+  try {
+    const headers = { Accept: "application/json", "X-CSRFToken": token(form) };
+    // Not form.action: a field of that name would stand in its place.
+    const url = form.getAttribute("action") || location.href;
+    const response = await fetch(url, { method: "POST", body, headers, credentials: "same-origin" });
+    const json = (response.headers.get("Content-Type") ?? "").includes("json");
+    answer = json ? await response.json() : null;
+    if (!response.ok) problem = answer?.error || `The server refused it (${response.status}). Reload the page, and try again.`;
+  } catch {
+    problem = "The server cannot be reached. Try again.";
+  }
+  form.removeAttribute("aria-busy");
+  const detail = { action, answer };
+  if (!problem && !form.dispatchEvent(new CustomEvent("opencode:sent", { bubbles: true, cancelable: true, detail }))) return;
+  if (!problem && action === "retry") return location.reload();
+  if (!problem && action === "answer") return; // it goes away once the agent has got it
+  buttons.forEach((button) => (button.disabled = false));
+  if (problem) {
+    const line = document.createElement("p");
+    line.dataset.ocProblem = "";
+    line.className = "oc-problem";
+    line.setAttribute("role", "alert");
+    line.textContent = problem;
+    form.append(line);
+  }
+}
+
+document.addEventListener("submit", (event) => {
+  if (event.defaultPrevented || !event.target.matches(FORMS)) return;
+  event.preventDefault();
+  send(event.target, event.submitter);
+});
+
+customElements.define("opencode-turn", OpencodeTurn);

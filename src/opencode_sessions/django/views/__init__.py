@@ -1,0 +1,12 @@
+"""The views that show and steer a turn in a browser; `opencode_sessions.django.urls` names them.
+
+Whoever may not see a message, by `OPENCODE["MAY_SEE"]`, learns nothing of it: 404, as where there is none.
+"""
+
+from __future__ import annotations
+
+from opencode_sessions.django.views.events import events
+from opencode_sessions.django.views.retrying import RETRIED_AS, copy_of
+from opencode_sessions.django.views.steering import answer, cancel, retry
+
+__all__ = ["RETRIED_AS", "answer", "cancel", "copy_of", "events", "retry"]

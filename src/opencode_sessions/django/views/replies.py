@@ -1,0 +1,90 @@
+"""What the views that steer a turn answer: to a script a status, to a form of a page without scripts a redirect."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.db import models, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_POST
+
+from opencode_sessions.display import display_error
+from opencode_sessions.django.views.access import seen
+from opencode_sessions.errors import AskAnsweredError, WireError
+
+__all__ = ["Refused", "steers"]
+
+_log = logging.getLogger("opencode_sessions.django")
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
+    """It cannot be done; `status` and the words are the answer."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(said)
+        self.status = status
+
+
+def steers(
+    act: Callable[[HttpRequest, models.Model], dict[str, Any] | None],
+) -> Callable[[HttpRequest, str, str], HttpResponse]:
+    """Make a view of a function that does something to a message's turn, and returns what a script is told of it."""
+
+    @require_POST
+    @csrf_protect
+    @transaction.non_atomic_requests
+    @wraps(act)
+    def view(request: HttpRequest, label: str, pk: str) -> HttpResponse:
+        message = seen(request, label, pk)
+        try:
+            told = act(request, message)
+        except Refused as error:
+            return _refusal(request, error.status, str(error))
+        except AskAnsweredError as error:
+            return _refusal(request, 409, str(error))
+        except WireError as error:
+            _log.warning("%s of %s: %s", act.__name__, message, error)
+            shown = display_error({"name": type(error).__name__})  # without an address of the host's network
+            said = f"{shown.title}. {shown.advice}".strip() if shown is not None else ""
+            return _refusal(request, 503, said)
+        if (back := _back(request)) is not None:
+            return _see_other(back)
+        return HttpResponse(status=204) if told is None else JsonResponse(told)
+
+    return view
+
+
+def _refusal(request: HttpRequest, status: int, said: str) -> HttpResponse:
+    back = _back(request)
+    if back is not None and hasattr(request, "_messages"):  # django.contrib.messages is there to say it
+        messages.error(request, said)
+        return _see_other(back)
+    return JsonResponse({"error": said}, status=status)
+
+
+def _back(request: HttpRequest) -> str | None:
+    """Where a page without scripts goes on; None for a script."""
+    accepted = request.headers.get("Accept", "")
+    if accepted.startswith("application/json"):
+        return None
+    wanted = request.POST.get("next", "")
+    if not wanted and "text/html" in accepted:
+        wanted = request.headers.get("Referer", "") or "/"
+    if not wanted:
+        return None
+    ours = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if ours else "/"
+
+
+def _see_other(back: str) -> HttpResponse:
+    response = HttpResponseRedirect(back)
+    response.status_code = 303
+    return response

@@ -1,0 +1,80 @@
+"""The views that steer a turn: answer what it asks, cancel it, run it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.http import HttpRequest
+
+from opencode_sessions.display import QuestionAsk, ShownAsk, display_ask, read_answer
+from opencode_sessions.display.forms import ASK, Given
+from opencode_sessions.django import running
+from opencode_sessions.django.sessions import turn_for
+from opencode_sessions.django.views.access import address, label_of
+from opencode_sessions.django.views.replies import Refused, steers
+from opencode_sessions.django.views.retrying import retry_of
+from opencode_sessions.errors import AskAnsweredError, ConfigurationError
+from opencode_sessions.services.asks import Answer
+
+__all__ = ["answer", "cancel", "retry"]
+
+
+@steers
+def answer(request: HttpRequest, message: models.Model) -> None:
+    """Answer what the agent asks. The form's fields: see `opencode_sessions.display.forms`."""
+    turn = turn_for(message)
+    shown = _asked(request, message)
+    try:
+        given = read_answer(dict(request.POST.lists()), shown)
+        _refuse_empty(given, shown)
+        turn.answer(given.ask, Answer(given.reply, given.labels, given.message))
+    except ConfigurationError as error:
+        raise Refused(400, str(error)) from error
+
+
+@steers
+def cancel(request: HttpRequest, message: models.Model) -> None:
+    """End the turn, wherever it runs. One that is cancelled already is left so."""
+    if running.cancel(message, by=_who(request)):
+        return
+    message.refresh_from_db(fields=["status"])
+    status = message.status  # type: ignore[attr-defined]  # MessageModel
+    if status != "cancelled":
+        raise Refused(409, f"It is too late to stop it: it is {status} already.")
+
+
+@steers
+def retry(_request: HttpRequest, message: models.Model) -> dict[str, Any]:
+    """Ask again what failed or was cancelled, in a new message; however often it is asked for, in one."""
+    again = retry_of(message)
+    if again is None:
+        message.refresh_from_db(fields=["status"])
+        status = message.status  # type: ignore[attr-defined]  # MessageModel
+        raise Refused(409, f"There is nothing to be tried again: it is {status}.")
+    return {"label": label_of(again), "pk": str(again.pk), "events": address("events", again)}
+
+
+def _asked(request: HttpRequest, message: models.Model) -> ShownAsk:
+    wanted = request.POST.get(ASK, "")
+    if not wanted:
+        raise Refused(400, f"The form must say in `{ASK}` what it answers.")
+    for ask in message.asks:  # type: ignore[attr-defined]  # MessageModel
+        if ask.get("id") == wanted:
+            return display_ask(ask, message.parts)  # type: ignore[attr-defined]  # likewise
+    raise AskAnsweredError(
+        "It waits for no answer any more: one was given, or the turn has ended.", ask_id=wanted
+    )
+
+
+def _refuse_empty(given: Given, shown: ShownAsk) -> None:
+    if given.reply == "reject" or not isinstance(shown, QuestionAsk):
+        return
+    for question, labels in zip(shown.questions, given.labels, strict=True):
+        if not labels and not question.multiple:
+            raise Refused(400, f"Choose an answer to “{question.header or question.text}”, or dismiss it.")
+
+
+def _who(request: HttpRequest) -> str:
+    user = getattr(request, "user", None)
+    return user.get_username() if user is not None and user.is_authenticated else "visitor"

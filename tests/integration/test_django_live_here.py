@@ -1,0 +1,118 @@
+"""Streams of turns that run in this process: what browsers are shown, over real sockets."""
+
+from __future__ import annotations
+
+from fix_django_app import wait_until
+
+from opencode_sessions.django import enqueue
+from opencode_sessions.django.live.hub import hub
+
+SLOW = "!slow 0.1\n!say one two three four five six seven eight nine ten"
+SAID = "one two three four five six seven eight nine ten"
+
+
+def test_an_answer_comes_while_it_grows_and_ends_as_the_row_has_it(pages, asgi, watch):
+    message = pages.message(SLOW)
+    with watch(asgi, message) as browser:
+        assert browser.first_state()["status"] == "pending"
+        enqueue(message)
+        assert browser.end() == "completed"
+    row = pages.ended(message)
+    last = browser.of("state")[-1]
+    assert last["status"] == "completed"
+    assert browser.last_id() == last["revision"] == row.revision
+    assert last["content_length"] == len(SAID)
+    assert SAID in "".join(browser.shown().values())
+    assert any(state["live"] for state in browser.of("state"))
+    growing = [part["html"] for part in browser.of("part")]
+    assert len(growing) >= 3
+    assert "one" in growing[0]
+    assert SAID not in growing[0]
+
+
+def test_who_comes_in_the_middle_gets_what_was_said_and_then_the_rest(pages, asgi, watch):
+    message = pages.message(SLOW)
+    enqueue(message)
+    wait_until(lambda: "three" in pages.row(message).content)
+    with watch(asgi, message) as browser:
+        first = browser.first_state()
+        assert (first["status"], first["live"]) == ("streaming", True)
+        assert "three" in first["parts"][-1]["html"]
+        assert browser.end() == "completed"
+    assert SAID in "".join(browser.shown().values())
+
+
+def test_all_who_watch_see_the_same(pages, asgi, watch):
+    message = pages.message(SLOW)
+    with watch(asgi, message) as one, watch(asgi, message) as two:
+        one.first_state(), two.first_state()
+        enqueue(message)
+        assert one.end() == two.end() == "completed"
+    assert one.shown() == two.shown()
+
+
+def test_a_turn_with_tools_thoughts_and_a_todo_list_is_shown_as_the_row_is_in_the_end(pages, asgi, watch):
+    todos = '{"todos": [{"content": "Read it", "status": "in_progress", "priority": "high", "id": "1"}]}'
+    prompt = (
+        '!reason Let me look.\n!say First I look.\n!tool bash {"command": "seq 3", "description": "Count"}\n'
+        f"!tool todowrite {todos}\n!say Done."
+    )
+    message = pages.message(prompt)
+    with watch(asgi, message) as browser:
+        browser.first_state()
+        enqueue(message)
+        assert browser.end() == "completed"
+    shown = browser.shown()
+    with watch(asgi, message) as later:
+        assert later.end() == "completed"
+    assert shown == later.shown()
+    html = "".join(shown.values())
+    assert "seq 3" in html
+    assert "Read it" in html
+    assert len(later.of("state")) == 1
+
+
+def test_a_browser_that_goes_does_not_stop_the_turn(pages, asgi, watch):
+    message = pages.message(SLOW)
+    with watch(asgi, message) as browser:
+        enqueue(message)
+        browser.wait(lambda reader: reader.of("part"))
+    row = pages.ended(message)
+    assert (row.status, row.content) == ("completed", SAID)
+
+
+def test_nothing_is_kept_of_a_turn_when_nobody_watches(pages, asgi, watch):
+    message = pages.message(SLOW)
+    with watch(asgi, message) as browser:
+        enqueue(message)
+        browser.wait(lambda reader: reader.of("part"))
+        assert message.pk in _keys(hub._channels)
+    wait_until(lambda: message.pk not in _keys(hub._channels))
+    pages.ended(message)
+    wait_until(lambda: message.pk not in _keys(hub._running))
+
+
+def test_what_fails_says_why(pages, asgi, watch):
+    message = pages.message("!error 400 the model is on strike")
+    with watch(asgi, message) as browser:
+        enqueue(message)
+        assert browser.end() == "failed"
+    assert "the model is on strike" in browser.of("state")[-1]["error_html"]
+
+
+def test_what_is_asked_is_shown_once_the_row_can_take_the_answer(pages, asgi, watch):
+    message = pages.message(
+        '!tool question {"questions": [{"question": "Which?", "header": "Way", "options": []}]}'
+    )
+    with watch(asgi, message) as browser:
+        enqueue(message)
+        browser.wait(lambda reader: reader.asks())
+        assert [ask["id"] for ask in pages.row(message).asks] == browser.asks()
+        assert pages.address("answer", message) in browser.events[-1][2]["asks"][0]["html"]
+        pages.cancel(message)
+        assert browser.end() == "cancelled"
+    assert browser.asks() == []
+
+
+def _keys(targets):
+    return {target.pk for target in list(targets)}

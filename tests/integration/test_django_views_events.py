@@ -1,0 +1,197 @@
+"""The view of events: who may see them, from where they go on, and what they hold meanwhile."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from urllib.parse import urlsplit
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.test import Client, override_settings
+from fix_django_app import wait_until
+
+from opencode_sessions.django import enqueue
+from opencode_sessions.django.live.hub import heads_of, hub
+
+SLOW = "!slow 0.1\n!say one two three four five six seven eight nine ten"
+SAID = "one two three four five six seven eight nine ten"
+OWNER = {"X-Who": "owner"}
+
+
+@pytest.fixture(params=["asgi", "wsgi"])
+def address(request):
+    """Of a server of each kind."""
+    return request.getfixturevalue(request.param)
+
+
+def test_an_answer_comes_while_it_grows(pages, address, watch):
+    message = pages.message(SLOW)
+    with watch(address, message) as browser:
+        browser.first_state()
+        enqueue(message)
+        assert browser.end() == "completed"
+    assert len(browser.of("part")) >= 3
+    assert SAID in "".join(browser.shown().values())
+
+
+def test_it_is_not_kept_by_caches_proxies_or_compression(pages, address, watch):
+    with watch(address, pages.message("hello")) as browser:
+        headers = browser.response.headers
+        browser.first_state()
+    assert headers["Content-Type"].startswith("text/event-stream")
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Accel-Buffering"] == "no"
+    assert headers["Content-Encoding"] == "identity"
+
+
+def test_a_turn_that_has_ended_is_told_and_the_stream_closed(pages, address, watch):
+    message = pages.message("hello")
+    enqueue(message)
+    row = pages.ended(message)
+    with watch(address, message) as browser:
+        assert browser.end() == "completed"
+    assert [name for name, _, _ in browser.events] == ["state", "end"]
+    with watch(address, message, last=row.revision) as again:
+        assert again.end() == "completed"
+    assert [name for name, _, _ in again.events] == ["end"]
+
+
+def test_what_the_browser_has_is_not_sent_again(pages, address, watch):
+    message = pages.message("hello")
+    pages.Message.objects.filter(pk=message.pk).update(status="streaming", revision=4, content="so far")
+    with watch(address, message, last=4) as browser:
+        time.sleep(0.7)
+        assert browser.events == []
+        pages.Message.objects.filter(pk=message.pk).update(revision=5, content="so far, and further")
+        state = browser.first_state()
+        assert state["revision"] == browser.last_id() == 5
+        assert "and further" in state["parts"][0]["html"]
+    with watch(address, message, last=3) as behind:
+        assert behind.first_state()["revision"] == 5
+
+
+def test_who_may_not_see_a_turn_cannot_tell_it_from_none(pages, address):
+    message = pages.message("hello")
+    there = pages.events(message)
+    refused = _get(address + there, {"X-Who": "stranger"})
+    wrong = [
+        there.replace(f"/{message.pk}/", "/999999/"),
+        there.replace(f"/{message.pk}/", "/no-number/"),
+        there.replace("chat.message", "chat.conversation"),
+        there.replace("chat.message", "auth.user"),
+        there.replace("chat.message", "nonsense"),
+    ]
+    for path in wrong:
+        assert _get(address + path, OWNER) == refused
+    assert refused[0] == 404
+
+
+def test_by_default_nobody_may_see_anything(pages, web_settings):
+    message = pages.message("hello")
+    del web_settings["MAY_SEE"]
+    with override_settings(OPENCODE=web_settings):
+        assert Client().get(pages.events(message), headers=OWNER).status_code == 404
+
+
+def test_a_coroutine_function_lets_nobody_in(pages, web_settings):
+    async def may_see(request, message):
+        return False
+
+    message = pages.message("hello")
+    with (
+        override_settings(OPENCODE={**web_settings, "MAY_SEE": may_see}),
+        pytest.raises(ImproperlyConfigured),
+    ):
+        Client().get(pages.events(message), headers=OWNER)
+
+
+@pytest.mark.parametrize("name", ["answer", "cancel", "retry"])
+def test_a_stranger_can_steer_nothing(pages, name):
+    message = pages.message("hello")
+    there = pages.address(name, message)
+    refused = Client().post(there, headers={"X-Who": "stranger"})
+    missing = Client().post(there.replace(f"/{message.pk}/", "/999999/"), headers=OWNER)
+    assert refused.status_code == missing.status_code == 404
+    assert refused.content == missing.content
+    assert pages.row(message).status == "pending"
+
+
+def test_under_wsgi_a_stream_ends_after_a_while_and_goes_on_where_it_was(pages, wsgi, watch, web_settings):
+    message = pages.message(SLOW.replace("0.1", "0.3"))
+    with override_settings(OPENCODE={**web_settings, "STREAM_SECONDS": 1.2}):
+        enqueue(message)
+        streams = 0
+        ended = []
+        while not ended and streams < 10:
+            with watch(wsgi, message, last=0) as browser:
+                began = time.monotonic()
+                browser.wait(lambda reader: reader.over)
+                assert time.monotonic() - began < 4
+                ended = browser.of("end")
+                streams += 1
+    assert ended[0]["status"] == "completed"
+    assert streams >= 2
+    assert SAID in "".join(browser.shown().values())
+
+
+def test_no_database_connection_is_held_while_a_turn_is_watched(
+    pages, asgi, watch, postgres, django_databases
+):
+    with override_settings(DATABASE_ROUTERS=["web_project.policy.ToPostgres"]):
+        message = pages.message("hello", using="postgres")
+        browsers = [watch(asgi, message) for _ in range(5)]
+        try:
+            for browser in browsers:
+                browser.first_state()
+            counts = []
+            for _ in range(60):
+                counts.append(_connections_of_others())
+                time.sleep(0.05)
+            pages.Message.objects.using("postgres").filter(pk=message.pk).update(status="failed", revision=1)
+            assert [browser.end() for browser in browsers] == ["failed"] * 5
+        finally:
+            for browser in browsers:
+                browser.__exit__()
+    assert max(counts) <= 1, "more than the one that looks"
+    assert counts.count(0) >= 45, counts
+
+
+def test_all_who_watch_a_turn_share_one_look_at_its_row(pages, asgi, watch, monkeypatch):
+    looks = []
+
+    def noted(targets):
+        looks.append(time.monotonic())
+        return heads_of(targets)
+
+    monkeypatch.setattr("opencode_sessions.django.live.hub.heads_of", noted)
+    messages = [pages.message("hello") for _ in range(2)]
+    browsers = [watch(asgi, message) for message in messages for _ in range(4)]
+    for browser in browsers:
+        browser.first_state()
+    looks.clear()
+    time.sleep(2.0)
+    for browser in browsers:
+        browser.__exit__()
+    assert 3 <= len(looks) <= 9, "two turns, which eight browsers watch, every 0.3 s"
+    keys = {message.pk for message in messages}
+    wait_until(lambda: not keys & {target.pk for target in hub._channels})
+
+
+def _get(url, headers):
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+    connection.request("GET", parts.path, headers=headers)
+    response = connection.getresponse()
+    result = response.status, response.read()
+    connection.close()
+    return result
+
+
+def _connections_of_others():
+    with connections["postgres"].cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return cursor.fetchone()[0]
