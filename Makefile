@@ -18,18 +18,24 @@ PINNED := node_modules/.bin/opencode
 SERVER := $(if $(OPENCODE_BIN),,$(PINNED))
 export OPENCODE_BIN ?= $(CURDIR)/$(PINNED)
 
+CHAT := PYTHONPATH=examples/chat $(BIN)/python -m
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo chat test soak chaos simulate lint bench compat
+.PHONY: help demo chat screenshots test soak chaos simulate lint bench compat
 
 help:  ## list these
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
 
-demo: $(STATE)/package $(SERVER)  ## a row gets its session and answers stream into it: the real server, offline
-	@$(BIN)/opencode-sessions demo $(ARGS)
+demo: $(STATE)/demo $(SERVER)  ## a chat in the browser, on the real server; prints its address. ARGS=--check tries it out and ends
+	@$(CHAT) demo --state $(STATE)/chat $(ARGS)
 
 chat: $(STATE)/package $(SERVER)  ## talk to an agent in the terminal, with a scripted model
 	@$(BIN)/opencode-sessions chat --offline $(ARGS)
+
+screenshots: $(STATE)/demo $(SERVER)  ## pictures of that chat, into docs/images
+	@$(PIP) --group screenshots
+	@$(CHAT) demo.screenshots $(ARGS)
 
 test: $(STATE)/dev $(SERVER)  ## run the tests, on the real server
 	@$(BIN)/pytest $(or $(ARGS),-q -n 2 --dist loadfile)
@@ -67,6 +73,11 @@ $(STATE)/package: $(VENV)/pyvenv.cfg pyproject.toml
 	@echo "installing the library into $(VENV)"
 	@$(PIP) -e '.[$(EXTRAS)]'
 	@mkdir -p $(STATE) && touch $@
+
+$(STATE)/demo: $(VENV)/pyvenv.cfg pyproject.toml
+	@echo "installing the library and what its chat needs into $(VENV)"
+	@$(PIP) -e '.[$(EXTRAS)]' --group demo
+	@mkdir -p $(STATE) && touch $(STATE)/package $@
 
 $(STATE)/dev: $(VENV)/pyvenv.cfg pyproject.toml
 	@echo "installing the library and what its tests need into $(VENV)"

@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from fix_cli import PATIENCE, CommandLine, terminal
+
+CHAT = Path(__file__).parents[2] / "examples" / "chat"
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +64,41 @@ def test_on_a_terminal_a_fresh_conversation_goes_on_with_who_watches(place, told
         wait_for("› ")
         write("/quit\r")
         assert process.wait(PATIENCE) == 0
+
+
+def in_the_chat(place, *command, **environ):
+    """What `make demo` and `manage.py` run."""
+    environ = {**place.environ, "PYTHONPATH": str(CHAT), "CHAT_STATE": str(place.folder / "chat"), **environ}
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=place.folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE,
+        check=False,
+    )
+
+
+def test_the_chat_in_the_browser_checks_itself(place):
+    done = in_the_chat(place, "-m", "demo", "--check", "--state", place.folder / "chat")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "✓ it asked before it changed and ran something (2 asks)" in done.stdout
+    assert done.stdout.endswith("all is well\n")
+    connection = sqlite3.connect(place.folder / "chat" / "chat.sqlite3")
+    assert connection.execute("select status from chat_message").fetchall() == [("completed",)]
+    connection.close()
+
+
+def test_the_check_of_the_chat_fails_where_there_is_no_server(place):
+    done = in_the_chat(
+        place, "-m", "demo", "--check", "--state", place.folder / "none", OPENCODE_BIN="/no/such/server"
+    )
+    assert done.returncode == 1
+    assert "/no/such/server" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_chat_s_migrations_say_what_its_models_say(place):
+    done = in_the_chat(place, CHAT / "manage.py", "makemigrations", "--check", "--dry-run")
+    assert done.returncode == 0, done.stdout + done.stderr

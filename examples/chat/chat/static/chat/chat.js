@@ -1,0 +1,243 @@
+// What the chat adds to the library's turn.js: sending without leaving the page, keys, scrolling, other tabs, the theme.
+// Without it all forms still work, and a reload shows what is new.
+
+const $ = (selector, within = document) => within.querySelector(selector);
+const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+const root = document.documentElement;
+const composer = $("[data-composer]");
+const prompt = $("#prompt");
+const turns = $("[data-turns]"); // not on the page of an empty conversation
+const RUNNING = 'opencode-turn:is([status="pending"], [status="streaming"])';
+const tabs = new BroadcastChannel("chat");
+
+const parse = (html) => new DOMParser().parseFromString(html, "text/html");
+const part = async (url, options = {}) => {
+  const answer = await fetch(url, { ...options, headers: { "X-Chat": "part", ...options.headers } });
+  if (answer.redirected) throw new Error("you are logged out");
+  if (!answer.ok) throw new Error(`the server said ${answer.status}`);
+  return parse(await answer.text());
+};
+
+// -- scrolling: the end stays in sight for who looks at it, and nothing moves for who reads further up
+
+let following = true;
+const jump = $("[data-jump]");
+const toEnd = () => {
+  const ask = $$("[data-oc-asks] form").at(-1);
+  if (ask && ask.offsetHeight > window.innerHeight / 2) ask.scrollIntoView(); // a long one is read from its beginning
+  else window.scrollTo({ top: root.scrollHeight });
+};
+const atEnd = () => root.scrollHeight - window.scrollY - window.innerHeight < 120;
+
+if (turns) {
+  let height = root.scrollHeight;
+  addEventListener("scroll", () => {
+    if (root.scrollHeight === height) following = atEnd(); // else it is not the reader who moved
+    height = root.scrollHeight;
+    jump.hidden = following || atEnd();
+  }, { passive: true });
+  new ResizeObserver(() => {
+    if (following && $(RUNNING)) toEnd();
+    jump.hidden = following || atEnd();
+    height = root.scrollHeight;
+  }).observe(turns);
+  jump.addEventListener("click", () => { following = true; toEnd(); prompt.focus({ preventScroll: true }); });
+  if (!location.hash) toEnd();
+}
+
+// -- what is there already, brought up to date
+
+const adopt = (page) => {
+  const bill = $("template[data-bill]", page);
+  if (bill) $("[data-bill]").replaceChildren(bill.content);
+};
+
+const append = (page) => {
+  for (const turn of $$(".turn", page)) if (!document.getElementById(turn.id)) turns.append(turn);
+  adopt(page);
+  showState();
+};
+
+const refreshTurn = async (turn) => {
+  const page = await part(`/m/${turn.dataset.pk}/`);
+  const foot = $(".foot", page);
+  if (foot) $(".foot", turn).replaceWith(foot);
+  adopt(page);
+};
+
+const refreshList = async () => {
+  const list = $("[data-list]");
+  const fresh = await part(list.dataset.list);
+  if (list.innerHTML !== fresh.body.innerHTML) {
+    const focused = list.contains(document.activeElement) && document.activeElement.getAttribute("href");
+    list.replaceChildren(...fresh.body.childNodes);
+    if (focused) $(`a[href="${focused}"]`, list)?.focus();
+  }
+  if (!turns) return;
+  const newest = Number($("a[aria-current]", list)?.dataset.newest ?? 0);
+  const known = Number($$(".turn", turns).at(-1)?.dataset.pk ?? 0);
+  if (newest > known) append(await part(`${turns.dataset.turns}?after=${known}`));
+};
+
+let refreshing = null;
+const refresh = () => { refreshing ??= refreshList().catch(() => {}).finally(() => { refreshing = null; }); };
+const changed = () => { refresh(); tabs.postMessage("changed"); };
+
+tabs.addEventListener("message", refresh);
+addEventListener("visibilitychange", () => document.hidden || refresh());
+addEventListener("pageshow", (event) => event.persisted && refresh());
+let beats = 0;
+setInterval(() => document.hidden || ($(".dot--runs") || ++beats % 4 === 0 ? refresh() : null), 4000);
+
+// -- a turn goes on, ends, loses its line
+
+const offline = $("[data-offline]");
+const said = $("[data-said]");
+const lost = new Set();
+const line = (turn, isLost) => {
+  isLost ? lost.add(turn) : lost.delete(turn);
+  offline.hidden = !lost.size;
+};
+
+addEventListener("opencode:offline", (event) => line(event.target, true));
+addEventListener("opencode:online", (event) => line(event.target, false));
+addEventListener("opencode:change", () => showState());
+addEventListener("opencode:end", (event) => {
+  line(event.target, false);
+  showState();
+  const status = event.target.getAttribute("status");
+  said.textContent = { completed: "The answer is there.", failed: "The answer failed.", cancelled: "Stopped." }[status] ?? "";
+  refreshTurn(event.target.closest(".turn")).catch(() => {});
+  changed();
+});
+
+addEventListener("opencode:sent", (event) => {
+  if (event.detail.action !== "retry") return;
+  event.preventDefault(); // which would reload the page
+  following = true;
+  refreshTurn(event.target.closest(".turn")).catch(() => {});
+  changed();
+});
+
+// -- sending
+
+const send = $("[data-send]");
+const stop = $("[data-stop]");
+const trouble = $("[data-trouble]");
+const running = () => $$(RUNNING).at(0)?.closest(".turn");
+let asked = 0;
+
+const showState = () => {
+  const turn = running();
+  stop.hidden = !turn || prompt.value.trim() !== "";
+  send.hidden = !stop.hidden;
+  const asks = $$("[data-oc-asks] form").length;
+  if (asks > asked) { said.textContent = "The agent asks you something."; changed(); }
+  if (asks < asked) changed();
+  asked = asks;
+};
+
+const stopTurn = () => $("form.foot__stop", running() ?? document)?.requestSubmit();
+
+const sendPrompt = async () => {
+  const body = new FormData(composer);
+  const text = prompt.value;
+  if (!text.trim() || send.disabled) return;
+  send.disabled = true;
+  trouble.textContent = "";
+  prompt.value = "";
+  try {
+    const page = await part(composer.action, { method: "POST", body });
+    composer.elements.key.value = crypto.randomUUID();
+    following = true;
+    append(page);
+    toEnd();
+    changed();
+  } catch (error) {
+    prompt.value = text; // with the same key: what did arrive is not sent twice
+    trouble.textContent = navigator.onLine ? `It could not be sent (${error.message}). Try again.` : "You are offline. Try again when you are back.";
+  } finally {
+    send.disabled = false;
+    showState();
+  }
+};
+
+if (turns) composer.addEventListener("submit", (event) => { event.preventDefault(); sendPrompt(); });
+stop.addEventListener("click", stopTurn);
+prompt.addEventListener("input", showState);
+
+addEventListener("submit", (event) => {
+  if (event.defaultPrevented || event.target === composer || event.target.dataset.ocAction) return;
+  for (const button of $$("button", event.target)) setTimeout(() => { button.disabled = true; }); // it is sent once
+});
+addEventListener("pageshow", () => $$("button:disabled").forEach((button) => { button.disabled = false; }));
+
+// -- keys
+
+const touch = matchMedia("(pointer: coarse)").matches; // there Enter is the only way to a new line
+const writes = (element) => element?.matches?.("input, textarea, select, [contenteditable]");
+
+prompt.addEventListener("keydown", (event) => {
+  if (event.isComposing) return;
+  if (event.key === "Enter" && !event.shiftKey && !touch) {
+    event.preventDefault();
+    composer.requestSubmit();
+  } else if (event.key === "ArrowUp" && !prompt.value) {
+    const last = $$("[data-edit]").filter((edit) => edit.checkVisibility()).at(-1);
+    if (last) { event.preventDefault(); last.open = true; }
+  }
+});
+
+addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  const open = event.target.closest?.("[data-edit][open], [data-rename][open]");
+  if (event.key === "Enter" && !event.shiftKey && !touch && event.target.matches?.("[data-edit] textarea")) {
+    event.preventDefault();
+    event.target.form.requestSubmit();
+  } else if (event.key === "Escape" && open) {
+    open.open = false;
+    $("summary", open).focus();
+  } else if (event.key === "Escape" && !$(":popover-open")) {
+    stopTurn();
+  } else if (event.key === "/" && !writes(event.target)) {
+    event.preventDefault();
+    prompt.focus();
+  }
+});
+
+// -- small things in place
+
+addEventListener("toggle", (event) => {
+  if (!event.target.open || !event.target.matches("[data-edit], [data-rename]")) return;
+  const field = $("textarea, input:not([type=hidden])", event.target);
+  field.focus();
+  field.setSelectionRange(field.value.length, field.value.length);
+}, true);
+
+addEventListener("click", async (event) => {
+  const button = event.target.closest?.("button");
+  if (button?.matches("[data-cancel-edit]")) {
+    button.closest("details").open = false;
+    prompt.focus({ preventScroll: true });
+  } else if (button?.matches("[data-copy]")) {
+    const texts = $$('[data-part="text"]', button.closest(".turn")).map((text) => text.innerText);
+    await navigator.clipboard.writeText(texts.join("\n\n"));
+    const use = $("use", button);
+    const href = use.getAttribute("href");
+    use.setAttribute("href", href.replace("#copy", "#check"));
+    said.textContent = "Copied.";
+    setTimeout(() => use.setAttribute("href", href), 1500);
+  } else if (button?.matches("[data-theme-toggle]")) {
+    setTheme({ "": "light", light: "dark", dark: "" }[localStorage.getItem("theme") ?? ""]);
+  }
+});
+
+const setTheme = (theme) => {
+  if (theme) { localStorage.setItem("theme", theme); root.dataset.theme = theme; } else { localStorage.removeItem("theme"); delete root.dataset.theme; }
+  $("[data-theme-toggle]").ariaLabel = `Theme: ${theme || "as the system"}`;
+};
+
+setTheme(localStorage.getItem("theme") ?? "");
+showState();
+if (!touch) prompt.focus({ preventScroll: true });

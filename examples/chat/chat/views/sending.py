@@ -1,0 +1,110 @@
+"""Prompts are sent: the first of a conversation, the next one, and one that was edited."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from functools import partial
+
+from django.contrib import messages
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import get_object_or_404, redirect
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from chat.forking import branch
+from chat.models import Conversation, Message
+from chat.views.pages import render_turns
+from opencode_sessions.display import display_error
+from opencode_sessions.django import enqueue
+from opencode_sessions.errors import OpencodeError
+
+__all__ = ["begin", "resend", "send"]
+
+LONGEST_PROMPT = 100_000
+
+
+@require_POST
+def begin(request: HttpRequest) -> HttpResponse:
+    """Begin a conversation with a prompt."""
+    prompt, key = _prompt(request), _key(request)
+    if not prompt:
+        return redirect("home")
+
+    def store() -> Message:
+        conversation = Conversation.objects.create(owner=request.user, title=Conversation.title_for(prompt))
+        return _store(conversation, prompt, key)
+
+    return redirect(_once(request, key, transaction.atomic(store)).conversation)
+
+
+@require_POST
+def send(request: HttpRequest, pk: int) -> HttpResponse:
+    """Send the next prompt; the new turn comes back, or the way to it."""
+    conversation = get_object_or_404(Conversation.objects.of(request.user), pk=pk)
+    prompt, key = _prompt(request), _key(request)
+    if not prompt:
+        return (
+            HttpResponseBadRequest("Write something first.") if _is_part(request) else redirect(conversation)
+        )
+    store = transaction.atomic(partial(_store, conversation, prompt, key))
+    return _answer(request, _once(request, key, store))
+
+
+@require_POST
+def resend(request: HttpRequest, pk: int) -> HttpResponse:
+    """Send a prompt in other words: the conversation up to it goes on in a branch, and this one stays as it is."""
+    message = get_object_or_404(Message, pk=pk, conversation__owner=request.user)
+    prompt, key = _prompt(request), _key(request)
+    if not prompt:
+        return redirect(message.conversation)
+    try:
+        sent = _once(request, key, partial(branch, message, prompt, key))
+    except OpencodeError as error:
+        why = display_error({"name": type(error).__name__})
+        messages.error(
+            request, f"It could not be sent. {why.title}. {why.advice}" if why else "It could not be sent."
+        )
+        return redirect(message.conversation)
+    return redirect(sent.conversation)
+
+
+def _store(conversation: Conversation, prompt: str, key: uuid.UUID) -> Message:
+    """Within a transaction, which the turn is run after."""
+    message = conversation.messages.create(prompt=prompt, key=key)
+    conversation.touched_at = timezone.now()
+    conversation.save(update_fields=["touched_at"])
+    enqueue(message)
+    return message
+
+
+def _once(request: HttpRequest, key: uuid.UUID, store: Callable[[], Message]) -> Message:
+    """What the form with this key has sent, now or before: the line broke, perhaps, or somebody clicked twice."""
+    sent = Message.objects.filter(key=key, conversation__owner=request.user)
+    try:
+        return sent.first() or store()
+    except IntegrityError:  # it was stored between the two
+        return sent.get()
+
+
+def _answer(request: HttpRequest, message: Message) -> HttpResponse:
+    if _is_part(request):
+        return render_turns(request, Message.objects.filter(pk=message.pk))
+    return redirect(f"{message.conversation.get_absolute_url()}#m{message.pk}")
+
+
+def _is_part(request: HttpRequest) -> bool:
+    """Does the page's own script ask?"""
+    return request.headers.get("X-Chat") == "part"
+
+
+def _prompt(request: HttpRequest) -> str:
+    return request.POST.get("prompt", "").replace("\r\n", "\n").strip()[:LONGEST_PROMPT]
+
+
+def _key(request: HttpRequest) -> uuid.UUID:
+    try:
+        return uuid.UUID(request.POST.get("key", ""))
+    except ValueError:
+        return uuid.uuid4()

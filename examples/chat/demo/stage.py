@@ -1,0 +1,219 @@
+"""All that the chat needs, started and stopped together: a folder, the OpenCode server, the model, Django, uvicorn."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import django
+import uvicorn
+from django.core.management import call_command
+
+from demo.script import rules
+from opencode_sessions import OpencodeServer
+from opencode_sessions.django.threads import ThreadRunner
+from opencode_sessions.testing import ScriptedModel
+
+__all__ = ["LINGER", "PROVIDER_KEYS", "Stage", "free_port", "lay_out", "served", "set_up"]
+
+BAKERY = Path(__file__).parent / "bakery"
+
+PROVIDER_KEYS = (
+    "ANTHROPIC_API_KEY",
+    "OPENAI_API_KEY",
+    "GOOGLE_GENERATIVE_AI_API_KEY",
+    "GEMINI_API_KEY",
+    "OPENROUTER_API_KEY",
+    "MISTRAL_API_KEY",
+    "GROQ_API_KEY",
+    "DEEPSEEK_API_KEY",
+    "XAI_API_KEY",
+)
+"""A provider is set up where one of these is in the environment; the OpenCode server reads them itself."""
+
+LINGER = 1
+"""Seconds that an open page may keep the chat's server from stopping."""
+
+PATIENCE = 30
+LOOK = 0.5
+
+_POLICY = {"permission": {"doom_loop": "ask"}, "autoupdate": False, "share": "disabled"}
+_NO_NETWORK = {
+    "OPENCODE_DISABLE_MODELS_FETCH": "true",
+    "OPENCODE_DISABLE_LSP_DOWNLOAD": "true",
+    "npm_config_offline": "true",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What was set up.
+
+    Attributes:
+        state: The folder that everything is in.
+        work: The folder that the agent works in.
+        answered_by: Who answers, for people.
+        server: The OpenCode server, for people.
+    """
+
+    state: Path
+    work: Path
+    answered_by: str
+    server: str
+
+
+@contextmanager
+def set_up(state: Path, *, offline: bool, pace: float = 0.03) -> Iterator[Stage]:
+    """Start what the chat needs beside its own server, and set Django up to use it.
+
+    Args:
+        state: The folder for all that is left behind; made if it is not there.
+        offline: Take the scripted model, even where a provider is set up.
+        pace: Of the scripted model: seconds before each word.
+    """
+    state = state.absolute()
+    work = lay_out(state)
+    os.environ |= {"CHAT_STATE": str(state), "DJANGO_SETTINGS_MODULE": "project.settings"}
+    with ExitStack() as stack:
+        if os.environ.get("OPENCODE_BASE_URL") and not offline:
+            answered_by, server = "its own model", os.environ["OPENCODE_BASE_URL"]
+        else:
+            managed, answered_by = stack.enter_context(
+                _managed(state / "opencode", work, offline=offline, pace=pace)
+            )
+            os.environ |= managed.environment()
+            os.environ["CHAT_DIRECTORY"] = str(work)
+            server = f"OpenCode {managed.version} at {managed.url}"
+        django.setup()
+        call_command("migrate", verbosity=0, interactive=False)
+        _warm_up()
+        stack.callback(_let_go)
+        yield Stage(state, work, answered_by, server)
+
+
+def _warm_up() -> None:
+    """The server's first look at a folder takes it a second: now, rather than when somebody waits for it."""
+    from opencode_sessions.django import client  # noqa: PLC0415 - once Django is set up
+
+    client().status()
+
+
+def _let_go() -> None:
+    """Leave what runs to the next start, before the server that it runs on is stopped."""
+    from opencode_sessions.django import running  # noqa: PLC0415 - once Django is set up
+
+    logging.getLogger("opencode_sessions").setLevel(logging.CRITICAL)  # what breaks from here on, we break
+    if isinstance(found := running.runner(), ThreadRunner):
+        found.stop()
+
+
+def lay_out(state: Path) -> Path:
+    """The agent's folder, with the bakery as it was at first in it. What else is there stays."""
+    work = state / "work"
+    shutil.copytree(BAKERY, work, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    (state / ".gitignore").write_text("*\n", encoding="utf-8")
+    if not (work / ".git").exists():
+        _make_repository(work)
+    return work
+
+
+def _make_repository(work: Path) -> None:
+    """OpenCode lets an agent work in all of the repository around its directory: this one is its own."""
+    git = ["git", "-C", str(work), "-c", "user.name=demo", "-c", "user.email=demo@localhost"]
+    try:
+        for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "The bakery"]):
+            subprocess.run([*git, *arguments], check=True, capture_output=True)  # noqa: S603 - none of it is given
+    except (OSError, subprocess.CalledProcessError):
+        # Without git, a file of that name ends OpenCode's search all the same.
+        (work / ".git").write_text("not a repository: the agent works here alone\n", encoding="utf-8")
+
+
+def free_port(wanted: int) -> int:
+    """That port of this machine, or any that is free for 0 or where it is taken."""
+    for port in (wanted, 0):
+        try:
+            with socket.create_server(("127.0.0.1", port)) as probe:
+                return int(probe.getsockname()[1])
+        except OSError:
+            continue
+    raise OSError("no port of this machine is free")
+
+
+@contextmanager
+def served(port: int) -> Iterator[None]:
+    """The chat itself, in a thread of this process.
+
+    Raises:
+        TimeoutError: It does not start.
+    """
+    server = uvicorn.Server(
+        uvicorn.Config(
+            "project.asgi:application",
+            port=port,
+            log_level="critical",  # it logs a trace for each page that is open at the end; Django logs what fails
+            lifespan="off",
+            timeout_graceful_shutdown=LINGER,
+        )
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + PATIENCE
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise TimeoutError("the chat's own server did not start")
+        time.sleep(0.02)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE)
+
+
+@contextmanager
+def _managed(data: Path, work: Path, *, offline: bool, pace: float) -> Iterator[tuple[OpencodeServer, str]]:
+    """A server of our own, and who answers behind it."""
+    key = next((name for name in PROVIDER_KEYS if os.environ.get(name)), None)
+    with ExitStack() as stack:
+        config: dict[str, Any] = dict(_POLICY)
+        environ: dict[str, str] = {}
+        if offline or key is None:
+            model = stack.enter_context(ScriptedModel(rules(pace)))
+            config, environ, answered_by = {**model.config(), **_POLICY}, _NO_NETWORK, "the scripted model"
+        elif name := os.environ.get("CHAT_MODEL"):
+            config, answered_by = {**_POLICY, "model": name}, name
+        else:
+            answered_by = f"the provider of {key}"
+        server = OpencodeServer(data=data, directory=work, config=config, env=environ)
+        stack.enter_context(server)
+        stack.enter_context(_watched(server))
+        yield server, answered_by
+
+
+@contextmanager
+def _watched(server: OpencodeServer) -> Iterator[None]:
+    """Started again whenever it dies: turns that it was in the middle of go on."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK):
+            if not server.running:
+                print("OpenCode died, and is started again", flush=True)
+                server.restart()
+
+    thread = threading.Thread(target=watch, name="watch over OpenCode", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
