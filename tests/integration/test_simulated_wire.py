@@ -1,4 +1,7 @@
-"""The simulator's server answers as the real one does: else what the simulator shows would be of another world."""
+"""The simulator's server answers as the real one does: else what the simulator shows would be of another world.
+
+This is the part of sessions; that of prompts and answers is in test_simulated_turns.py.
+"""
 
 from __future__ import annotations
 

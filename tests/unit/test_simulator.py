@@ -77,7 +77,14 @@ def test_the_schedule_that_breaks_a_promise_is_the_shortest_and_can_be_read():
 
 
 @pytest.mark.parametrize(
-    "scenario", ["two ensure", "two recreate", "two delete", "one takes a turn, one recreates"]
+    "scenario",
+    [
+        "two ensure",
+        "two recreate",
+        "two delete",
+        "one takes a turn, one recreates",
+        "two reconcile while it changes again",
+    ],
 )
 def test_merging_workers_that_go_on_alike_loses_no_schedule(scenario):
     merged = explored(scenario)

@@ -1,12 +1,12 @@
-"""The simulator's store, under a scheduler that does what it is told, is a record store like any other."""
+"""The simulator's stores, under a scheduler that does what it is told, are stores like any other."""
 
 from __future__ import annotations
 
 import pytest
-from simulator.calls import StorePort, answer, drive
+from simulator.calls import Port, StorePort, answer, drive
 
-from opencode_sessions.store.memory import MemoryRecord, MemoryRecordStore
-from opencode_sessions.testing.conformance import RecordBench, RecordStoreConformance
+from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord, MemoryRecordStore
+from opencode_sessions.testing.conformance import MessageStoreConformance, RecordBench, RecordStoreConformance
 
 
 class SimulatedRows(RecordBench):
@@ -34,3 +34,23 @@ class TestTheSimulatedStore(RecordStoreConformance):
     @pytest.fixture
     def bench(self):
         return SimulatedRows()
+
+
+class SimulatedMessages(SimulatedRows):
+    """Likewise, of messages, which stay."""
+
+    def message(self, prompt):
+        return MemoryMessage(prompt)
+
+    def store(self, message):
+        store = MemoryMessageStore(message)
+        return Port(store, name=store)
+
+    def delete(self, message):
+        self._cannot("let a message vanish (delete)")
+
+
+class TestTheSimulatedMessages(MessageStoreConformance):
+    @pytest.fixture
+    def bench(self):
+        return SimulatedMessages()

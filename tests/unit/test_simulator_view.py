@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from dataclasses import dataclass
 
 import pytest
 from simulator.view import view
@@ -82,6 +83,55 @@ def test_an_error_that_is_being_handled_counts():
     assert after(forgives(), ValueError("a")) == after(forgives(), ValueError("a"))
     assert after(forgives(), ValueError("a")) != after(forgives(), ValueError("b"))
     assert after(forgives(), ValueError("a"), None) != after(forgives(), ValueError("a"))
+
+
+async def pages(*given):
+    for page in given:
+        await answer()
+        yield page
+
+
+async def reads_pages(*given):
+    return [page async for page in pages(*given)]
+
+
+async def learns_later():
+    def known():
+        return fact
+
+    await answer()
+    fact = await answer()
+    await answer()
+    return known
+
+
+def test_what_an_asynchronous_generator_holds_counts():
+    assert after(reads_pages(1, 2)) == after(reads_pages(1, 2))
+    assert after(reads_pages(1, 2)) != after(reads_pages(1, 3))
+    assert after(reads_pages(1, 1), None) != after(reads_pages(1, 1))
+
+
+def test_a_local_that_is_shared_with_a_function_counts_from_when_it_is_known():
+    assert after(learns_later()) == after(learns_later())
+    assert after(learns_later(), None, 1) == after(learns_later(), None, 1)
+    assert after(learns_later(), None, 1) != after(learns_later(), None, 2)
+
+
+@dataclass
+class Noting:
+    """Its fields are not all that it holds."""
+
+    name: str
+
+    def __post_init__(self):
+        self.noted = []
+
+
+def test_what_a_dataclass_holds_beside_its_fields_counts():
+    one, other = Noting("a"), Noting("a")
+    assert after(keeps(one)) == after(keeps(other))
+    other.noted.append(1)
+    assert after(keeps(one)) != after(keeps(other))
 
 
 def test_those_that_it_awaits_count():
