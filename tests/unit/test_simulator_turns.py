@@ -17,24 +17,6 @@ from simulator.turns.scenarios import TURNS
 
 FULL = os.environ.get("SIM") == "full"
 
-STALE = "a row that was loaded before the prompt was addressed is taken or cancelled as if none had been sent"
-UNSTORED = "an agent is not stopped whose prompt the server has accepted and not stored yet"
-CLAIMED = "a claim stays until its lease runs out, of a turn that another has put back or cancelled meanwhile"
-
-BROKEN = {
-    "one runs, one cancels": f"{STALE}; {UNSTORED}",
-    "one runs, one overtakes": STALE,
-    "one recovers what was sent, one cancels": CLAIMED,
-    "one recovers what was not sent, one cancels": UNSTORED,
-    "two run one turn in a busy session": CLAIMED,
-}
-"""What the library does not keep yet, and why."""
-
-SCENARIOS = [
-    pytest.param(name, marks=pytest.mark.xfail(reason=BROKEN[name], strict=True) if name in BROKEN else ())
-    for name in TURNS
-]
-
 
 @pytest.fixture
 def tell(request, capsys):
@@ -58,7 +40,7 @@ def affordable(scenario):
 
 
 @pytest.mark.timeout(3600 if FULL else 120)
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", TURNS)
 def test_every_interleaving_of_turns_keeps_the_promises(scenario, tell, record_property):
     found = explored(scenario, affordable(scenario))
     assert found.violation is None, found.violation
@@ -75,8 +57,7 @@ def test_the_simulator_catches_a_turn_that(mutant):
     found = TurnExploration(TURNS[scenario], subject, faults=faults).run()
     assert found.violation is not None, "it was not caught"
     assert found.violation.splitlines()[-1].startswith(f"BROKEN: {promise}")
-    if scenario not in BROKEN:
-        assert explored(scenario, faults).violation is None
+    assert explored(scenario, faults).violation is None
 
 
 def test_the_schedule_that_breaks_a_promise_of_a_turn_can_be_read():

@@ -48,7 +48,11 @@ class TurnClaim:
         await self.until_free(wire, lambda: self._lifecycle.store.claim(self._key, self._lease))
 
     async def keep(self) -> None:
-        """Hold it for another lease."""
+        """Hold it for another lease, if nobody let go of it: this turn may have ended elsewhere meanwhile."""
+        await self._lifecycle.store.hold(self._key, self._lease)
+
+    async def share(self) -> None:
+        """Hold it beside the turn's runner, or in place of a dead one, unless another turn has it already."""
         await self._lifecycle.store.claim(self._key, self._lease)
 
     async def release(self) -> None:

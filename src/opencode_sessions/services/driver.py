@@ -66,6 +66,9 @@ class TurnDriver:
         run = Run(plan, wire, claim, replace(row, status=TurnStatus.STREAMING, epoch=row.epoch + 1))
         try:
             return await run.run()
+        except GeneratorExit:
+            run.owns = False  # nothing may be awaited any more
+            raise
         finally:
             if run.owns:
                 await claim.release()
@@ -87,7 +90,7 @@ class TurnDriver:
         claim = self._claim()
         try:
             # Nobody else's prompt is to be there when the abort arrives, perhaps late, or for the second time.
-            await claim.keep()
+            await claim.share()
         except Exception as swallowed:  # noqa: BLE001 - the row is cancelled: the rest is a courtesy
             self._plan.lifecycle.swallow("claim", row.session_id, swallowed)
         try:
@@ -132,10 +135,11 @@ class TurnDriver:
         )
 
     async def _overtaken(self, claim: TurnClaim) -> TurnResult:
-        """Another runner of this turn has it, whose claim it is now; or it has ended, and nobody needs the claim."""
+        """Another runner has it, whose claim it is now; or it has ended or was put back, and nobody needs the claim."""
         row = await self._plan.store.load()
-        if row.status.terminal:
+        if row.status is not TurnStatus.STREAMING:
             await claim.release()
+        if row.status.terminal:
             return self._plan.result(row)
         key = self._plan.store.key
         raise TurnTakenError(f"the turn of {key} was taken by another runner", message_key=key)
@@ -145,7 +149,7 @@ class TurnDriver:
         if row.session_id is None or row.prompt_id is None:
             return row
         ids = (row.session_id, row.prompt_id)
-        await stop_agent(self._plan.lifecycle, wire, *ids)
+        await stop_agent(self._plan.lifecycle, wire, *ids, patiently=True)
         try:
             for pause in _SETTLE:
                 await wire.clock.sleep(pause)

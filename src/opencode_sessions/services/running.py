@@ -79,6 +79,8 @@ class Run:
         """See `Turn.run`."""
         try:
             must_send = await self._prepare()
+        except GeneratorExit:
+            raise  # nothing may be awaited any more
         except BaseException:
             await self._give_back()
             raise
@@ -91,7 +93,7 @@ class Run:
             _log.warning("the turn of %s failed: %s", self._key, error)
             failure = error
         except GeneratorExit:
-            raise  # nothing may be awaited any more
+            raise
         except BaseException as error:
             await self._break_off(error)
             raise
@@ -238,7 +240,7 @@ class Run:
                 raise self._stale()
         if not await self._plan.store.extend(self._row.epoch, self._plan.deadlines.lease):
             if (await self._plan.store.load()).status is TurnStatus.CANCELLED:
-                await self._stop_agent()  # in this instant, when there was nothing to stop yet
+                await self._stop_agent(patiently=True)  # in this instant, when there was nothing to stop yet
             raise self._taken()
 
     async def _sent(self) -> bool:
@@ -361,9 +363,10 @@ class Run:
         except Exception as error:  # noqa: BLE001 - the cause is what is raised
             self._plan.lifecycle.swallow("finish", self._reply.session_id, error)
 
-    async def _stop_agent(self) -> None:
+    async def _stop_agent(self, *, patiently: bool = False) -> None:
         """Nobody listens to it any more; what answers another prompt is left alone. Never raises."""
-        await stop_agent(self._plan.lifecycle, self._wire, self._reply.session_id, self._reply.prompt_id)
+        ids = (self._reply.session_id, self._reply.prompt_id)
+        await stop_agent(self._plan.lifecycle, self._wire, *ids, patiently=patiently)
 
     def _taken(self) -> TurnTakenError:
         self.owns = False

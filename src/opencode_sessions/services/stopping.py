@@ -9,11 +9,26 @@ from opencode_sessions.services.ports import TurnWire
 
 __all__ = ["stop_agent"]
 
+_UNTIL_STORED = (0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0)
+"""Seconds between looks for a prompt that was sent: the first one in a directory was seen after 2 s (1.18.33)."""
 
-async def stop_agent(lifecycle: Lifecycle, wire: TurnWire, session_id: str, prompt_id: str) -> None:
-    """Stop a session, if this prompt is the newest there. Never raises: what goes wrong is reported."""
+
+async def stop_agent(
+    lifecycle: Lifecycle, wire: TurnWire, session_id: str, prompt_id: str, *, patiently: bool = False
+) -> None:
+    """Stop a session, if this prompt is the newest there. Never raises: what goes wrong is reported.
+
+    Args:
+        lifecycle: Of the session's record.
+        wire: The server.
+        session_id: Where the prompt was sent.
+        prompt_id: Whose agent is to be stopped.
+        patiently: It may be on its way: the server accepts a prompt before it stores it, and an abort in between does
+            not keep it from being run.
+    """
+    ids = (session_id, prompt_id)
     try:
-        ours = await is_stored(wire, session_id, prompt_id) and await is_newest(wire, session_id, prompt_id)
+        ours = await _arrives(wire, *ids, _UNTIL_STORED if patiently else ()) and await is_newest(wire, *ids)
     except SessionNotFoundError:
         return
     except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised
@@ -21,3 +36,11 @@ async def stop_agent(lifecycle: Lifecycle, wire: TurnWire, session_id: str, prom
         return
     if ours:
         await lifecycle.abort(wire, session_id)
+
+
+async def _arrives(wire: TurnWire, session_id: str, prompt_id: str, pauses: tuple[float, ...]) -> bool:
+    for pause in pauses:
+        if await is_stored(wire, session_id, prompt_id):
+            return True
+        await wire.clock.sleep(pause)
+    return await is_stored(wire, session_id, prompt_id)

@@ -161,6 +161,14 @@ class ColumnRecords(Columns):
                 return None
             found = (await self._fetch())["opencode_turn"]
 
+    async def hold(self, holder: str, lease: float) -> bool:
+        """See `RecordStore.hold`."""
+        found = (await self._fetch())["opencode_turn"]
+        if claims.holder_of(found) != holder:
+            return False
+        longer = claims.claim(holder, self._now().timestamp() + lease)
+        return await self._swap({"opencode_turn": found}, {"opencode_turn": longer})
+
     async def unclaim(self, holder: str) -> None:
         """See `RecordStore.unclaim`."""
         found = (await self._fetch())["opencode_turn"]

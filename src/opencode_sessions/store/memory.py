@@ -116,6 +116,14 @@ class MemoryRecordStore:
                 self._record.turn = claims.claim(holder, time.time() + lease)
             return other
 
+    async def hold(self, holder: str, lease: float) -> bool:
+        """See `RecordStore.hold`."""
+        with self._record.lock:
+            held = claims.holder_of(self._record.turn) == holder
+            if held:
+                self._record.turn = claims.claim(holder, time.time() + lease)
+            return held
+
     async def unclaim(self, holder: str) -> None:
         """See `RecordStore.unclaim`."""
         with self._record.lock:

@@ -71,7 +71,7 @@ class ColumnMessages(Columns):
             "opencode_turn_lease": self._in(lease),
             "started_at": self._started_at or self._now(),
         }
-        return await self._swap(_under(seen.epoch, seen.status), values)
+        return await self._swap(_as_seen(seen), values)
 
     async def address(self, epoch: int, session_id: str, prompt_id: str) -> bool:
         """See `MessageStore.address`. Where another row has that id, the database's own error is raised."""
@@ -110,7 +110,7 @@ class ColumnMessages(Columns):
             "error": storable(error),
             "revision": seen.revision + 1,
         }
-        return await self._swap({**_under(seen.epoch, seen.status), "revision": seen.revision}, values)
+        return await self._swap({**_as_seen(seen), "revision": seen.revision}, values)
 
     async def amend(self, epoch: int, state: MessageState) -> bool:
         """See `MessageStore.amend`."""
@@ -142,6 +142,10 @@ class ColumnMessages(Columns):
 
 def _under(epoch: int, status: TurnStatus = TurnStatus.STREAMING) -> dict[str, object]:
     return {"status": status.value, "opencode_turn_epoch": epoch}
+
+
+def _as_seen(seen: MessageState) -> dict[str, object]:
+    return {**_under(seen.epoch, seen.status), "opencode_prompt_id": seen.prompt_id}
 
 
 def _answer(state: MessageState) -> dict[str, object]:

@@ -99,7 +99,7 @@ class MessageStore(Protocol):
         """Take the turn: `streaming`, under the epoch after the one that was seen.
 
         Args:
-            seen: The row as it was loaded, pending or streaming.
+            seen: The row as it was loaded, pending or streaming: if its prompt was addressed since, it is not taken.
             lease: For how many seconds it is this runner's, unless it writes again.
 
         Returns:

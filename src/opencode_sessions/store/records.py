@@ -135,7 +135,7 @@ class RecordStore(Protocol):
         """
 
     async def claim(self, holder: str, lease: float) -> str | None:
-        """Hold the record for one turn, so that no other runs in it; or hold it longer.
+        """Hold the record for one turn, so that no other runs in it.
 
         Args:
             holder: What names the turn, at most 160 characters.
@@ -146,6 +146,14 @@ class RecordStore(Protocol):
 
         Raises:
             RecordGoneError: There is no such row.
+        """
+
+    async def hold(self, holder: str, lease: float) -> bool:
+        """Hold it longer, if this holder still has it: one who was let go of comes by no new claim so.
+
+        Args:
+            holder: As for `claim`.
+            lease: For how many seconds from now.
         """
 
     async def unclaim(self, holder: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from opencode_sessions.testing.conformance.claiming import Claims
 from opencode_sessions.testing.conformance.contention import Contention
 from opencode_sessions.testing.conformance.faults import Faults
 from opencode_sessions.testing.conformance.records import Transitions
@@ -9,7 +10,7 @@ from opencode_sessions.testing.conformance.records import Transitions
 __all__ = ["RecordStoreConformance"]
 
 
-class RecordStoreConformance(Transitions, Contention, Faults):
+class RecordStoreConformance(Transitions, Contention, Claims, Faults):
     """Inherit from it as `TestMyStore`, and give it a fixture `bench` that returns a `RecordBench`.
 
     Every test makes rows of its own, with session ids of their own, and leaves them: many can share a database.

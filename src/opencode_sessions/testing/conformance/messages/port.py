@@ -2,7 +2,7 @@
 
 | call | on a row that is | makes it |
 |---|---|---|
-| `take(seen)` | pending or streaming, as seen: same status, same epoch | streaming, under the next epoch |
+| `take(seen)` | pending or streaming, as seen: same status, epoch and prompt's id | streaming, under the next epoch |
 | `address` | streaming under that epoch | say where its prompt goes |
 | `put_back` | the same | pending, of the same epoch, with no prompt's place |
 | `extend`, `snapshot` | the same | not abandoned, unless the lease is 0; a snapshot has the answer so far |
@@ -122,7 +122,7 @@ def explained(row: Row, calls: Sequence[Call], answers: Sequence[Any], end: Row)
 
 
 def _take(row: MessageState, seen: MessageState, lease: float) -> MessageState | None:
-    if (row.status, row.epoch) != (seen.status, seen.epoch):
+    if not _is_as_seen(row, seen):
         return None
     return replace(row, status=TurnStatus.STREAMING, epoch=row.epoch + 1, abandoned=lease <= 0)
 
@@ -154,7 +154,7 @@ def _finish(row: MessageState, epoch: int, state: MessageState) -> MessageState 
 
 
 def _cancel(row: MessageState, seen: MessageState, error: Mapping[str, Any]) -> MessageState | None:
-    if (row.status, row.epoch, row.revision) != (seen.status, seen.epoch, seen.revision):
+    if not _is_as_seen(row, seen) or row.revision != seen.revision:
         return None
     ended = replace(row, status=TurnStatus.CANCELLED, epoch=row.epoch + 1, revision=row.revision + 1)
     return replace(ended, abandoned=False, asks=(), error=error)
@@ -164,6 +164,10 @@ def _amend(row: MessageState, epoch: int, state: MessageState) -> MessageState |
     if (row.status, row.epoch) != (TurnStatus.CANCELLED, epoch):
         return None
     return replace(_with_answer(row, state), asks=())
+
+
+def _is_as_seen(row: MessageState, seen: MessageState) -> bool:
+    return (row.status, row.epoch, row.prompt_id) == (seen.status, seen.epoch, seen.prompt_id)
 
 
 def _runs(row: MessageState, epoch: int) -> bool:
