@@ -75,6 +75,8 @@ _TAGS = "a blockquote br code del em h3 h4 h5 h6 hr img li ol p pre s strong tab
 TAGS = set(_TAGS.split())
 ALLOWED = {
     "a": {"href", "title", "rel", "target"},
+    "pre": {"tabindex"},
+    "table": {"tabindex"},
     "code": {"class"},
     "img": {"src", "alt", "title", "loading", "referrerpolicy"},
     "ol": {"start"},
@@ -140,7 +142,7 @@ def test_markdown_is_rendered():
         "**bold** ~~gone~~ `code`\nnext\n\n```python\nx = 1 < 2\n```\n\n| a | b |\n|:--|--:|\n| 1 | 2 |\n\n3. three\n"
     )
     assert "<p><strong>bold</strong> <s>gone</s> <code>code</code><br>" in html
-    assert '<pre><code class="language-python">x = 1 &lt; 2\n</code></pre>' in html
+    assert '<pre tabindex="0"><code class="language-python">x = 1 &lt; 2\n</code></pre>' in html
     assert '<th class="oc-left">a</th>' in html
     assert '<td class="oc-right">2</td>' in html
     assert '<ol start="3">' in html

@@ -84,6 +84,9 @@ def _tools(images: bool) -> tuple[Callable[[str], str], Callable[[str], str]]:  
             set_tag_attribute_values={
                 "a": {"target": "_blank"},
                 "img": {"loading": "lazy", "referrerpolicy": "no-referrer"},
+                # Both scroll sideways where they are wide: the keyboard must get there.
+                "pre": {"tabindex": "0"},
+                "table": {"tabindex": "0"},
             },
         )
 

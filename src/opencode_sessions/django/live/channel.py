@@ -19,6 +19,9 @@ _OFTEN, _SELDOM = 0.3, 2.0
 _QUIET = 10.0
 """After a quiet of `n` seconds the row is looked at again in a tenth of that, from often to seldom."""
 
+_LAST_WORDS = 2.5
+"""Seconds: who cancels a turn stores what it had said by then a little after its end. The page keeps its words."""
+
 _EAGER, _EAGERLY = 1.0, 0.1
 """Something was asked or answered: for so many seconds the row is looked at so often, until it says so."""
 
@@ -78,6 +81,7 @@ class Channel:
         self._changed_at = time.monotonic()
         self._eager_until = self._rests_until = 0.0
         self._doubts = False
+        self._cancelled: tuple[int, float] | None = None
         self._look_at = _beat(self._changed_at + _OFTEN)
 
     @property
@@ -137,6 +141,8 @@ class Channel:
             row: The row, where that has.
         """
         asks = self._row.asks
+        if row is not None and self._awaits_last_words(row):
+            row = None
         if row is not None:
             self._row, self._doubts = row, False
         if self._asks is None or self._row.asks != asks:
@@ -170,6 +176,18 @@ class Channel:
         """Wake those who watch."""
         for watch in self.watches:
             watch.wake()
+
+    def _awaits_last_words(self, row: Row) -> bool:
+        """Was the turn only just cancelled, so that the row says less than the page shows already?"""
+        shown, now = self.picture.drawing, time.monotonic()
+        if row.status != TurnStatus.CANCELLED or shown is None or self.picture.over or not shown.parts:
+            return False
+        if self._cancelled is None:
+            self._cancelled = row.revision, now + _LAST_WORDS
+            self._eager_until = now + _LAST_WORDS
+            self._look_at = min(self._look_at, now + _EAGERLY)
+        revision, until = self._cancelled
+        return row.revision == revision and now < until
 
     def _next_look(self, now: float) -> float:
         if now < self._eager_until:
