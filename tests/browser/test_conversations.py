@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from browsing.scenes import ENDLESS
+from playwright.sync_api import expect
+
+from opencode_sessions.testing import Refusal, Script, Step
+
+
+@pytest.fixture
+def failed(tab, scenes):
+    """A turn that has failed. The next one like it goes well."""
+    scene = scenes.add(Step(trouble=Refusal(400, "The oven is cold.")))
+    tab.begin(scene.prompt)
+    tab.ends("failed")
+    scene.script = Script(Step(say="It is warm now."))
+    return scene
+
+
+def test_a_failed_turn_says_why_and_can_be_tried_again(tab, failed):
+    expect(tab.turn.get_by_role("alert")).to_contain_text("The oven is cold.")
+    tab.button("Try again").click()
+    expect(tab.turns).to_have_count(2)
+    tab.ends()
+    tab.shows("It is warm now.")
+    expect(tab.button("Try again")).to_have_count(0)
+
+
+def test_tried_again_in_two_tabs_at_once_it_runs_once(alice, tab, failed):
+    other = alice.open(tab.path)
+    buttons = [each.button("Try again") for each in (tab, other)]
+    for button in buttons:
+        expect(button).to_be_enabled()
+        button.evaluate("button => { button.click(); button.click(); }")
+    for each in (tab, other):
+        expect(each.turns).to_have_count(2)
+        each.ends()
+        each.shows("It is warm now.")
+    assert len(failed.requests) == 2
+    tab.page.reload()
+    expect(tab.turns).to_have_count(2)
+
+
+def test_a_stopped_turn_can_be_tried_again(tab, scenes):
+    scene = scenes.add(ENDLESS)
+    tab.begin(scene.prompt)
+    tab.shows("word3 ")
+    tab.page.keyboard.press("Escape")
+    tab.ends("cancelled")
+    scene.script = Script(Step(say="Short."))
+    tab.button("Try again").click()
+    expect(tab.turns).to_have_count(2)
+    tab.ends()
+    tab.shows("Short.")
+
+
+def test_edited_and_sent_again_it_goes_on_in_a_branch_that_knows_what_came_before(tab, scenes):
+    tab.begin("We bake bread.")
+    tab.ends()
+    tab.say("With rye.")
+    expect(tab.turns).to_have_count(2)
+    tab.ends()
+    source, before = tab.path, tab.texts()
+    scene = scenes.add(Step(say="Wheat it is."))
+    tab.turn.hover()
+    tab.turn.get_by_label("Edit and send again").click()
+    tab.turn.get_by_label("Your message, in other words").fill(f"With wheat. {scene.prompt}")
+    tab.turn.get_by_role("button", name="Send").click()
+    tab.page.get_by_text("Branched from").wait_for()
+    assert tab.path != source
+    expect(tab.turns).to_have_count(2)
+    tab.ends()
+    tab.shows("Wheat it is.")
+    assert tab.texts()[0] == before[0]
+    assert list(scene.requests[-1].prompts) == ["We bake bread.", f"With wheat. {scene.prompt}"]
+    tab.goto(source)
+    assert tab.texts() == before
+
+
+def test_the_first_prompt_edited_begins_anew(tab, scenes):
+    tab.begin("We bake bread.")
+    tab.ends()
+    scene = scenes.add(Step(say="Cake it is."))
+    tab.prompt.press("ArrowUp")
+    expect(tab.turn.get_by_label("Your message, in other words")).to_be_focused()
+    tab.page.keyboard.press("ControlOrMeta+a")
+    tab.page.keyboard.type(f"We bake cake. {scene.prompt}")
+    tab.page.keyboard.press("Enter")
+    tab.page.get_by_text("Branched from").wait_for()
+    tab.ends()
+    assert list(scene.requests[-1].prompts) == [f"We bake cake. {scene.prompt}"]
+
+
+def test_a_conversation_is_renamed(tab):
+    tab.begin("What it was called at first")
+    tab.ends()
+    tab.page.get_by_role("heading", level=1).click()
+    tab.page.get_by_label("Title").fill("Bread & butter")
+    tab.button("Save").click()
+    expect(tab.page.get_by_role("heading", level=1)).to_have_text("Bread & butter")
+    expect(tab.page).to_have_title(re.compile("^Bread & butter"))
+    expect(tab.page.get_by_role("link", name="Bread & butter", exact=True)).to_be_visible()
+    expect(tab.page.get_by_role("link", name="What it was called at first")).to_have_count(0)
+
+
+def test_a_conversation_is_deleted_once_that_is_confirmed(alice, tab):
+    tab.begin("Not for long")
+    tab.ends()
+    path = tab.path
+    tab.button("Delete the conversation").click()
+    tab.button("Keep it").click()
+    expect(tab.button("Delete")).to_be_hidden()
+    tab.button("Delete the conversation").click()
+    tab.button("Delete").click()
+    tab.page.get_by_role("heading", name="What shall we do?").wait_for()
+    expect(tab.page.locator(f'a[href="{path}"]')).to_have_count(0)
+    alice.expects("status of 404")
+    assert tab.page.goto(alice.stage.url + path).status == 404
+
+
+def test_deleting_a_conversation_stops_what_runs_in_it_in_another_tab_too(alice, tab, scenes):
+    tab.begin(scenes.add(ENDLESS).prompt)
+    tab.shows("word3 ")
+    other = alice.open(tab.path)
+    other.runs()
+    alice.expects("status of 404")
+    tab.button("Delete the conversation").click()
+    tab.button("Delete").click()
+    tab.page.get_by_role("heading", name="What shall we do?").wait_for()
+    expect(other.turn.locator("opencode-turn")).to_have_attribute("status", re.compile("cancelled|gone"))
+
+
+def test_what_an_answer_has_cost_is_told(tab):
+    tab.begin("Hello")
+    tab.ends()
+    bill = tab.turn.locator("footer")
+    expect(bill).to_contain_text("tokens")
+    spent = bill.inner_text()
+    expect(bill).to_contain_text("$0.")
+    whole = tab.page.get_by_title("Tokens read and written in this conversation")
+    expect(whole).to_have_text(re.search(r"[\d,]+ tokens", spent)[0])
+    tab.say("And again")
+    expect(tab.turns).to_have_count(2)
+    tab.ends()
+    expect(whole).not_to_have_text(re.search(r"[\d,]+ tokens", spent)[0])
+
+
+def test_an_impatient_double_enter_sends_once(tab):
+    tab.prompt.fill("Once")
+    tab.prompt.evaluate("""field => {
+        const enter = () => new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true });
+        field.dispatchEvent(enter());
+        field.dispatchEvent(enter());
+    }""")
+    tab.page.wait_for_url("**/c/*/")
+    tab.ends()
+    expect(tab.turns).to_have_count(1)
+    here = tab.page.locator(f'a[href="{tab.path}"]')
+    number = int(re.search(r"\d+", tab.path)[0])
+    expect(here).to_have_count(1)
+    expect(tab.page.locator(f'a[href="/c/{number - 1}/"]').filter(has_text="Once")).to_have_count(0)
+    expect(tab.page.locator(f'a[href="/c/{number + 1}/"]')).to_have_count(0)
