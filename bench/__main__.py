@@ -13,7 +13,7 @@ from fix_postgres import Postgres, running_postgres
 from rich.console import Console
 from rich.table import Table
 
-from bench import contending, conversations, ensuring, events, importing, latency, stalling, turns
+from bench import browsers, contending, conversations, ensuring, events, importing, latency, stalling, turns
 from opencode_sessions import Client, OpencodeServer
 from opencode_sessions.testing import ScriptedModel
 
@@ -66,6 +66,10 @@ GROUPS: dict[str, tuple[str, Callable[[Stage], Rows]]] = {
     "latency": (
         "From the server's write of a delta to the observer's call, beside a bare socket on the same bytes",
         lambda stage: latency.measure(stage.server),
+    ),
+    "browsers": (
+        "One ASGI process that shows the 20 turns it runs; in brackets beside one browser for each",
+        lambda stage: browsers.measure(stage.server, stage.database()),
     ),
     "conversations": (
         "One turn at the end of a conversation, on a SQLite file",

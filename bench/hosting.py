@@ -1,0 +1,83 @@
+"""The test project behind a real ASGI server, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from multiprocessing.connection import Connection
+from typing import Any
+
+import django
+
+_LONGEST = 60.0
+
+
+class Host:
+    """The process.
+
+    Attributes:
+        url: Where it serves.
+        pid: Its id.
+    """
+
+    def __init__(self, url: str, pid: int, pipe: Connection) -> None:
+        self.url = url
+        self.pid = pid
+        self._pipe = pipe
+
+    def tell(self, order: str, *arguments: object) -> None:
+        """Give it one of the orders of `bench.hosted`."""
+        self._pipe.send((order, arguments))
+
+    def has_said(self, *, within: float = 0.0) -> bool:
+        """Is there an answer to be heard, or in so many seconds?"""
+        return self._pipe.poll(within)
+
+    def hear(self) -> Any:
+        """The answer."""
+        if not self.has_said(within=_LONGEST):
+            raise RuntimeError(f"the ASGI process {self.pid} has said nothing for {_LONGEST:.0f} s")
+        return self._pipe.recv()
+
+    def ask(self, order: str, *arguments: object) -> Any:
+        """Give an order, and wait for its answer."""
+        self.tell(order, *arguments)
+        return self.hear()
+
+
+@contextmanager
+def hosting(upstream: str, database: Mapping[str, Any], threads: int) -> Iterator[Host]:
+    """A process that has begun to start: it answers once it serves.
+
+    Args:
+        upstream: The URL of its OpenCode server.
+        database: As in Django's `DATABASES`; empty.
+        threads: How many turns it runs at once.
+    """
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "web_project.settings",
+        "CHAT_DATABASES": json.dumps({"default": database}),
+        "CHAT_OPENCODE": json.dumps({"SERVER": upstream, "THREADS": threads}),
+    }
+    spawning = multiprocessing.get_context("spawn")
+    here, there = spawning.Pipe()
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
+        process = spawning.Process(target=_serve, args=(there, listening, environment), daemon=True)
+        process.start()
+        there.close()
+        try:
+            yield Host(f"http://127.0.0.1:{listening.getsockname()[1]}", process.pid or 0, here)
+        finally:
+            process.terminate()
+            process.join()
+
+
+def _serve(pipe: Connection, listening: socket.socket, environment: Mapping[str, str]) -> None:
+    os.environ |= environment
+    django.setup()
+    import_module("bench.hosted").serve(pipe, listening)  # which imports models
