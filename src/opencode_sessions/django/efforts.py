@@ -53,6 +53,7 @@ class _HeldStore(DjangoMessageStore):
 
     _epoch: int | None = None
     _let_go = False
+    waits: Callable[[bool], None] = staticmethod(lambda _: None)
 
     def let_go(self) -> None:
         """This process ends: what it still writes keeps nobody away."""
@@ -72,6 +73,7 @@ class _HeldStore(DjangoMessageStore):
 
     async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
         """See `MessageStore.snapshot`."""
+        self.waits(bool(state.asks))
         return await super().snapshot(epoch, state, self._held(lease))
 
     async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
@@ -103,6 +105,7 @@ class Effort:
         when_busy: WhenBusy,
         patience: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        stirred: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.job = job
         self.result: TurnResult | None = None
@@ -110,6 +113,8 @@ class Effort:
         self._patience = patience
         self._clock = clock
         self._tries = 0
+        self._stirred = stirred
+        self._waits = False
         self._failing_since: float | None = None
         self._store: _HeldStore | None = None
         self._deadlines = Deadlines()
@@ -126,14 +131,21 @@ class Effort:
             if message is None:
                 return None
             self._run(message)
-        except (TurnTakenError, RecordGoneError) as error:
+        except TurnTakenError as error:
             _log.info("%s is not run here any more: %s", self.job, error)
             return None
         except Exception as error:  # noqa: BLE001 - sorted out there: nobody else would
             return self._after(error, message)
         finally:
             self._store = None
+            self._note(False)
         return None
+
+    def _note(self, waits: bool) -> None:  # noqa: FBT001 - the store's callback
+        """Does the turn wait for a person now?"""
+        if waits != self._waits:
+            self._waits = waits
+            self._stirred(1 if waits else -1)
 
     def let_go(self) -> None:
         """This process ends: leave the turn to the next runner."""
@@ -142,6 +154,7 @@ class Effort:
 
     def _run(self, message: models.Model) -> None:
         self._store = _HeldStore(message, using=self.job.using)
+        self._store.waits = self._note
         turn, announcing, options = prepared_turn(
             message, defaults={"when_busy": self._when_busy, "store": self._store}
         )
@@ -167,7 +180,9 @@ class Effort:
 
     def _failed(self, error: Exception, message: models.Model, row: MessageState) -> float | None:
         self._failing_since = self._failing_since or self._clock()
-        begun = row.status is TurnStatus.STREAMING
+        begun = row.status is TurnStatus.STREAMING and not (
+            isinstance(error, RecordGoneError) and row.abandoned
+        )
         if isinstance(error, (*PASSING, DatabaseError)) and (begun or not self._patience_is_over()):
             return self._again(_AWAY, error)
         self._report(error)

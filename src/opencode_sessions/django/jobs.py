@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +13,7 @@ from typing import Any
 
 from django.apps import apps
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from opencode_sessions.django.leases import abandoned
@@ -19,7 +22,12 @@ from opencode_sessions.django.registry import record_field, record_of
 from opencode_sessions.django.rows import database_of
 from opencode_sessions.store.messages import TurnStatus
 
-__all__ = ["Job", "abandoned_jobs", "give_up", "undertake"]
+__all__ = ["Job", "abandoned_jobs", "give_up", "keep", "undertake"]
+
+_log = logging.getLogger("opencode_sessions.django")
+
+_AT_ONCE = 500
+_LONG_AGO = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +79,32 @@ def undertake(job: Job, seconds: float) -> None:
     job.rows().filter(status=TurnStatus.PENDING.value).update(opencode_turn_lease=_in(seconds))
 
 
+def keep(jobs: Iterable[Job], seconds: float) -> None:
+    """The promises still hold, of those that nobody has taken back: one query for many.
+
+    Args:
+        jobs: Some may have begun meanwhile.
+        seconds: See `undertake`.
+    """
+    by_table: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for job in jobs:
+        by_table[job.model, job.using].append(job.pk)
+    for (label, using), keys in by_table.items():
+        model = apps.get_model(label)
+        for some in range(0, len(keys), _AT_ONCE):
+            pks = [model._meta.pk.to_python(key) for key in keys[some : some + _AT_ONCE]]
+            rows = model._base_manager.using(using).filter(pk__in=pks, status=TurnStatus.PENDING.value)
+            kept = Q(opencode_turn_lease=None) | Q(opencode_turn_lease__gt=timezone.now())
+            rows.filter(kept).update(opencode_turn_lease=_in(seconds))
+
+
 def give_up(jobs: Iterable[Job]) -> None:
     """Of turns that were undertaken and have not begun: whoever finds them may run them from now on."""
     for job in jobs:
         job.rows().filter(status=TurnStatus.PENDING.value, opencode_turn_lease__isnull=False).update(
-            opencode_turn_lease=timezone.now()
+            opencode_turn_lease=_in(
+                -_LONG_AGO
+            )  # before the `now` of a `keep` that waits for its turn to write
         )
 
 
@@ -88,7 +117,11 @@ def abandoned_jobs(model: type[models.Model], using: str, seconds: float, *, lim
     for message in model._base_manager.using(using).filter(abandoned()).order_by("pk")[:limit]:
         if database_of(message) != using:
             continue  # a replica: it comes from where it is written, too
-        job = Job.of(message, using=using)
+        try:
+            job = Job.of(message, using=using)
+        except Exception:  # noqa: BLE001 - the host's property: the others are not to wait for that one
+            _log.exception("the turn of %s %s was left behind, and cannot be run", model.__name__, message.pk)
+            continue
         if getattr(message, "status", None) == TurnStatus.PENDING.value:
             taken = job.rows().filter(abandoned(), status=TurnStatus.PENDING.value)
             if not taken.update(opencode_turn_lease=_in(seconds)):

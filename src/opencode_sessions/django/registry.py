@@ -13,9 +13,17 @@ from django.db import models
 
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.records import DjangoRecordStore
-from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.errors import ConfigurationError, RecordGoneError
 
-__all__ = ["has_columns", "message_models", "record_field", "record_models", "record_of"]
+__all__ = [
+    "has_columns",
+    "message_models",
+    "named_models",
+    "record_field",
+    "record_models",
+    "record_of",
+    "table_model",
+]
 
 
 def record_models() -> list[type[models.Model]]:
@@ -55,14 +63,28 @@ def record_of(message: models.Model) -> models.Model:
 
     Raises:
         ConfigurationError: It has none.
+        RecordGoneError: It has none any more.
     """
-    record = getattr(message, "opencode_record", None)
-    if not isinstance(record, models.Model):
+    record = getattr(message, "opencode_record", message)
+    if record is None and message.pk is not None:
+        key = DjangoMessageStore(message).key
+        raise RecordGoneError(f"{key} has no record any more", record=key)
+    if record is message or not isinstance(record, models.Model):
         raise ConfigurationError(
             f"{type(message).__name__}.opencode_record is {record!r}: it must be the record that the turn belongs to. "
             "Inherit from opencode_sessions.django.models.MessageModel, or define it"
         )
     return record
+
+
+def named_models() -> list[type[models.Model]]:
+    """All models whose instances have a message's columns, in whatever table: proxies and children too."""
+    return [model for model in apps.get_models() if has_columns(model, DjangoMessageStore.columns)]
+
+
+def table_model(model: type[models.Model]) -> type[models.Model]:
+    """The model whose own table has a message's columns: of a proxy or a child, the one that it comes from."""
+    return model._meta.get_field(DjangoMessageStore.columns[0]).model
 
 
 def has_columns(model: type[models.Model], columns: Sequence[str]) -> bool:

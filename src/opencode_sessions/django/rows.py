@@ -145,6 +145,14 @@ class ModelRow:
             # Outside of requests nobody else would: a worker would keep a connection that broke, and fail for ever.
             transaction.get_connection(self.using).close_if_unusable_or_obsolete()
             raise
+        finally:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """To the pool, if the host has one: a turn would keep a connection of it for as long as it lasts."""
+        connection = transaction.get_connection(self.using)
+        if connection.settings_dict["OPTIONS"].get("pool") and not in_transaction(connection):
+            connection.close()
 
     def _refuse_open_transaction(self) -> None:
         if in_transaction(transaction.get_connection(self.using)):

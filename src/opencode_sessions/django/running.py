@@ -16,11 +16,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models, transaction
 
 from opencode_sessions.django.conf import OpencodeSettings, settings
-from opencode_sessions.django.jobs import Job, undertake
+from opencode_sessions.django.jobs import Job, give_up, undertake
 from opencode_sessions.django.runners import InlineRunner, Runner, TasksRunner
 from opencode_sessions.django.sessions import prepared_turn
 from opencode_sessions.django.threads import ThreadRunner
 from opencode_sessions.faces import complete
+from opencode_sessions.services.reporting import ErrorContext, Reporter
 from opencode_sessions.services.results import TurnResult
 
 __all__ = ["acancel", "aenqueue", "cancel", "enqueue", "runner", "start"]
@@ -124,7 +125,11 @@ _held = _Held()
 
 
 def _submit(job: Job) -> None:
-    runner().submit(job)
+    try:
+        runner().submit(job)
+    except Exception as error:  # noqa: BLE001 - it is committed: the row is there for whoever looks
+        give_up([job])
+        Reporter(settings().on_error)(error, ErrorContext("enqueue", str(job)))
 
 
 def _make(now: OpencodeSettings) -> Runner:

@@ -58,7 +58,7 @@ class Announcing(Observer):
         self._model = type(message)
         self._facts = {
             "message_key": message.__opencode_store__(asynchronous=False).key,  # type: ignore[attr-defined]  # MessageModel
-            "pk": message.pk,
+            "pk": _key(message),
             "using": database_of(message),
         }
         self._then = check_observer(then or Observer())
@@ -119,3 +119,8 @@ class Announcing(Observer):
     def _send(self, signal: Signal, **more: Any) -> None:
         if signal.has_listeners(self._model):
             signal.send_robust(self._model, **self._facts, **more)
+
+
+def _key(message: models.Model) -> object:
+    """As a query gives it, even where the instance was made with a text."""
+    return message._meta.pk.to_python(message.pk)  # noqa: SLF001 - what Django documents begins with an underscore

@@ -19,7 +19,7 @@ from django.db import connections
 
 from opencode_sessions.django.clients import leave_open
 from opencode_sessions.django.efforts import PROMISE, Effort
-from opencode_sessions.django.jobs import Job, give_up, undertake
+from opencode_sessions.django.jobs import Job, give_up, keep
 from opencode_sessions.django.sweeping import sweep
 
 __all__ = ["ThreadRunner"]
@@ -59,7 +59,7 @@ class ThreadRunner:
         self._due: list[tuple[float, int, str]] = []
         self._known: set[Job] = set()
         self._numbers = itertools.count()
-        self._idle = 0
+        self._idle = self._waiting = 0
         self.threads: list[threading.Thread] = []
         self._keeper: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -92,7 +92,7 @@ class ThreadRunner:
                 return
             self._known.add(job)
             lane = self._lanes.setdefault(job.lane, deque())
-            lane.append(Effort(job, when_busy="reject"))
+            lane.append(Effort(job, when_busy="reject", stirred=self._stirred))
             if len(lane) == 1:
                 self._schedule(job.lane, 0.0)
 
@@ -116,11 +116,20 @@ class ThreadRunner:
     def _schedule(self, lane: str, pause: float) -> None:
         """Let the first of a lane be run after so many seconds. Called under the lock."""
         heapq.heappush(self._due, (time.monotonic() + pause, next(self._numbers), lane))
-        if len(self._due) > self._idle and len(self.threads) < self._most:
+        self._hire()
+        self._wake.notify()
+
+    def _stirred(self, more: int) -> None:
+        """A turn waits for a person now, or does no more: meanwhile its thread is not one of `threads`."""
+        with self._wake:
+            self._waiting += more
+            self._hire()
+
+    def _hire(self) -> None:
+        if len(self._due) > self._idle and len(self.threads) - self._waiting < self._most:
             name = f"opencode-sessions turns {len(self.threads) + 1}"
             self.threads.append(threading.Thread(target=self._work, name=name, daemon=True))
             self.threads[-1].start()
-        self._wake.notify()
 
     def _work(self) -> None:
         while (effort := self._next()) is not None:
@@ -180,5 +189,4 @@ class ThreadRunner:
     def _renew(self) -> None:
         with self._wake:
             waiting = list(self._known)
-        for job in waiting:
-            undertake(job, self.promise)
+        keep(waiting, self.promise)

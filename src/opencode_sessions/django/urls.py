@@ -14,8 +14,8 @@ from opencode_sessions.django import views
 app_name = "opencode"
 
 urlpatterns = [
-    path("turns/<str:label>/<str:pk>/events", views.events, name="events"),
-    path("turns/<str:label>/<str:pk>/answer", views.answer, name="answer"),
-    path("turns/<str:label>/<str:pk>/cancel", views.cancel, name="cancel"),
-    path("turns/<str:label>/<str:pk>/retry", views.retry, name="retry"),
+    path("turns/<str:label>/<path:pk>/events", views.events, name="events"),
+    path("turns/<str:label>/<path:pk>/answer", views.answer, name="answer"),
+    path("turns/<str:label>/<path:pk>/cancel", views.cancel, name="cancel"),
+    path("turns/<str:label>/<path:pk>/retry", views.retry, name="retry"),
 ]

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from opencode_sessions.errors import AskAnsweredError, OpencodeError, TurnTakenError
+from opencode_sessions.errors import AskAnsweredError, OpencodeError, RecordGoneError, TurnTakenError
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.services.asks import Answer, Ask, answer_ask
 from opencode_sessions.services.claiming import TurnClaim, WhenBusy
@@ -136,7 +136,11 @@ class TurnDriver:
 
     async def _overtaken(self, claim: TurnClaim) -> TurnResult:
         """Another runner has it, whose claim it is now; or it has ended or was put back, and nobody needs the claim."""
-        row = await self._plan.store.load()
+        try:
+            row = await self._plan.store.load()
+        except RecordGoneError:
+            await claim.release()
+            raise
         if row.status is not TurnStatus.STREAMING:
             await claim.release()
         if row.status.terminal:

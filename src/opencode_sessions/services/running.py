@@ -10,6 +10,7 @@ from typing import Any
 from opencode_sessions.errors import (
     ConnectionLostError,
     OpencodeError,
+    RecordGoneError,
     RequestTimedOutError,
     ServerUnreachableError,
     SessionNotFoundError,
@@ -339,8 +340,13 @@ class Run:
 
     async def _ended_elsewhere(self) -> TurnResult:
         """The row refused this runner. A turn that was cancelled is stopped on the server by who cancelled it."""
+        try:
+            row = await self._plan.store.load()
+        except RecordGoneError:
+            self.owns = True  # nobody else is there any more: stop the agent, and let go of the record
+            await self._stop_agent()
+            raise
         self.owns = False
-        row = await self._plan.store.load()
         if not row.status.terminal:
             raise self._taken()
         self._plan.store.remember(row)

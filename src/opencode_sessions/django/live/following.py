@@ -81,7 +81,7 @@ class Following:
         reply = self._reply()
         if reply is None:
             return None
-        began = time.monotonic()
+        began = time.thread_time()
         told = reply.to_json()
         found_root = self._learn_root(told)
         asked = {str(ask.get("call_id")) for ask in row.asks}
@@ -94,7 +94,7 @@ class Following:
                 known = draw_part(part, known, growing=growing, asks=row.asks, root=self._root)
             drawn[part_id] = (growing, known)
         self._drawn, self._asked = drawn, asked
-        self._slow_down(dirty, time.monotonic() - began)
+        self._slow_down(dirty, time.thread_time() - began)
         texts = [part.get("text", "") for part in told if part["type"] == "text"]
         return Drawing(
             status=TurnStatus.STREAMING.value,

@@ -16,6 +16,7 @@ from django.db import models
 from opencode_sessions.django.live.channel import Channel, Watch
 from opencode_sessions.django.live.drawing import Row, Surroundings
 from opencode_sessions.django.live.looking import Target, connected, heads_of, row_of
+from opencode_sessions.django.registry import table_model
 from opencode_sessions.django.signals import (
     turn_answered,
     turn_asked,
@@ -188,7 +189,7 @@ hub = Hub()
 
 
 def _target(sender: type[models.Model], facts: dict[str, Any]) -> Target:
-    return Target(sender, facts["pk"], facts["using"])
+    return Target(table_model(sender), facts["pk"], facts["using"])
 
 
 def _changed(sender: type[models.Model], *, reply: Reply, change: Change, **facts: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from django.db import connections, models
 
 from opencode_sessions.django.live.drawing import Row
+from opencode_sessions.django.registry import table_model
 from opencode_sessions.django.rows import database_of
 
 __all__ = ["Head", "Target", "connected", "heads_of", "row_of"]
@@ -33,7 +34,7 @@ class Target:
     @classmethod
     def of(cls, message: models.Model) -> Target:
         """That of an instance."""
-        return cls(type(message), message.pk, database_of(message))
+        return cls(table_model(type(message)), message.pk, database_of(message))
 
     @property
     def rows(self) -> models.QuerySet[Any]:

@@ -4,17 +4,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import iscoroutine
+from typing import TypeVar
 
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist, ValidationError
-from django.db import connections, models, router
+from django.db import DataError, connections, models, router, transaction
 from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from opencode_sessions.django.conf import settings
-from opencode_sessions.django.registry import message_models
+from opencode_sessions.django.registry import named_models
 
-__all__ = ["address", "give_back_connections", "label_of", "seen"]
+__all__ = ["address", "give_back_connections", "label_of", "outside_transactions", "seen"]
+
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 
 def seen(request: HttpRequest, label: str, pk: str) -> models.Model:
@@ -23,13 +28,13 @@ def seen(request: HttpRequest, label: str, pk: str) -> models.Model:
     Raises:
         Http404: There is none, or not for this user.
     """
-    for model in message_models():
+    for model in named_models():
         if model._meta.label_lower == label.lower():
             # The default manager: what the host hides there is hidden here.
             rows = model._default_manager.using(router.db_for_write(model))
             try:
                 message: models.Model = rows.get(pk=pk)
-            except (ObjectDoesNotExist, ValidationError, ValueError, OverflowError):
+            except (ObjectDoesNotExist, ValidationError, ValueError, OverflowError, DataError):
                 break
             if _may_see(request, message):
                 return message
@@ -50,6 +55,13 @@ def _may_see(request: HttpRequest, message: models.Model) -> bool:
 def address(name: str, message: models.Model) -> str:
     """Of one of our views of a message."""
     return reverse(f"opencode:{name}", args=[label_of(message), message.pk])
+
+
+def outside_transactions(view: View) -> View:
+    """Leave a view out of `ATOMIC_REQUESTS` of all databases: Django's decorator means the default one by itself."""
+    for alias in connections:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
 
 
 def label_of(message: models.Model) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 from django.core.handlers.asgi import ASGIRequest
-from django.db import models, transaction
+from django.db import models
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_GET
@@ -20,7 +20,7 @@ from opencode_sessions.django.live.drawing import Row, Surroundings, draw_row
 from opencode_sessions.django.live.picture import Picture
 from opencode_sessions.django.live.streams import RETRY
 from opencode_sessions.django.registry import record_of
-from opencode_sessions.django.views.access import address, give_back_connections, seen
+from opencode_sessions.django.views.access import address, give_back_connections, outside_transactions, seen
 from opencode_sessions.store.messages import TurnStatus
 
 __all__ = ["events"]
@@ -33,7 +33,7 @@ _HEADERS = {
 
 
 @require_GET
-@transaction.non_atomic_requests
+@outside_transactions
 def events(request: HttpRequest, label: str, pk: str) -> HttpResponseBase:
     """The events of a turn, from what the browser has until the turn's end; see docs/django-views.md."""
     message = seen(request, label, pk)

@@ -8,15 +8,16 @@ from functools import wraps
 from typing import Any
 
 from django.contrib import messages
-from django.db import models, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import models
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 
 from opencode_sessions.display import display_error
-from opencode_sessions.django.views.access import seen
-from opencode_sessions.errors import AskAnsweredError, WireError
+from opencode_sessions.django.views.access import outside_transactions, seen
+from opencode_sessions.errors import AskAnsweredError, RecordGoneError, WireError
 
 __all__ = ["Refused", "steers"]
 
@@ -38,7 +39,7 @@ def steers(
 
     @require_POST
     @csrf_protect
-    @transaction.non_atomic_requests
+    @outside_transactions
     @wraps(act)
     def view(request: HttpRequest, label: str, pk: str) -> HttpResponse:
         message = seen(request, label, pk)
@@ -46,6 +47,8 @@ def steers(
             told = act(request, message)
         except Refused as error:
             return _refusal(request, error.status, str(error))
+        except (RecordGoneError, ObjectDoesNotExist) as error:  # it was deleted in this instant
+            raise Http404(str(error)) from error
         except AskAnsweredError as error:
             return _refusal(request, 409, str(error))
         except WireError as error:
