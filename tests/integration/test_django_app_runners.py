@@ -13,6 +13,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, models, transaction
 from django.test import TestCase
+from fix_django_app import wait_until
 from fix_stores import create_django_tables
 
 from opencode_sessions.django import enqueue, running
@@ -132,6 +133,7 @@ def test_a_change_of_settings_stops_the_old_runner(chat, opencode):
     enqueue(message := chat.message("hello"))
     chat.ended(message)
     before = running.runner()
+    wait_until(lambda: before.idle)
     with chat.configured(opencode, THREADS=3):
         assert running.runner() is not before
         before.submit(Job.of(message))

@@ -91,7 +91,14 @@ class Turn:
         """How a pending row gets there."""
         begun = (take(MessageState(PROMPT)), address(1, self.session_id, self.prompt_id))
         spoke = (*begun, snapshot(1, SAID))
-        streaming = MessageState(PROMPT, TurnStatus.STREAMING, epoch=1, revision=SAID.revision)
+        streaming = MessageState(
+            PROMPT,
+            TurnStatus.STREAMING,
+            epoch=1,
+            revision=SAID.revision,
+            session_id=self.session_id,
+            prompt_id=self.prompt_id,
+        )
         return {
             "pending": (),
             "taken": begun[:1],
@@ -117,7 +124,8 @@ class Turn:
     def calls(self, row: MessageState) -> Sequence[Call]:
         """Every method, with what fits this row and with what does not."""
         older, newer = replace(row, epoch=row.epoch - 1), replace(row, epoch=row.epoch + 1)
-        seen = [older, newer, replace(row, revision=row.revision + 1)]
+        elsewhere = replace(row, prompt_id=None if row.prompt_id else self.prompt_id)
+        seen = [older, newer, elsewhere, replace(row, revision=row.revision + 1)]
         seen = [each if not each.status.terminal else _begun(each) for each in seen]
         if not row.status.terminal:
             pending, streaming = (
