@@ -51,9 +51,8 @@ async def astream(message: models.Model, around: Surroundings, *, has: int | Non
                 yield b"".join(frames)
             if not over:
                 try:
-                    async with asyncio.timeout(
-                        HEARTBEAT
-                    ):  # wait_for swallows a cancellation now and then (3.11)
+                    # Not wait_for, which swallows a cancellation now and then (Python 3.11).
+                    async with asyncio.timeout(HEARTBEAT):
                         await news.wait()
                 except TimeoutError:
                     yield _BEAT
