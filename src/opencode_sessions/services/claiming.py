@@ -87,6 +87,5 @@ class TurnClaim:
             if self._when_busy == "cancel":
                 await self._lifecycle.abort(wire)
             await wire.clock.sleep(pause)
-            pause = min(
-                pause * 2, _LAST_LOOK, self._lease / 3
-            )  # so that whoever waits can show that it lives
+            # Not longer than a third of a lease: who waits shows in between that it lives.
+            pause = min(pause * 2, _LAST_LOOK, self._lease / 3)
