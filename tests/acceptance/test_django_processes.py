@@ -8,8 +8,8 @@ import time
 import pytest
 from fix_django_app import wait_until
 
-SLOW = "!slow 0.3\n!say one two three four five six seven eight nine ten"
-SAID = "one two three four five six seven eight nine ten"
+SAID = " ".join(f"word{number}" for number in range(25))
+SLOW = f"!slow 0.4\n!say {SAID}"  # long enough that nobody ends it before its process is killed, on a busy machine too
 
 
 def ended(site, message):

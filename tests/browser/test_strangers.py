@@ -57,7 +57,7 @@ def filled(route, secret):
     """The route's address for what is secret."""
     number = secret["conversation"] if route.startswith("c/") else secret["turn"]
     path = route.replace("<str:label>", "chat.message")
-    path = re.sub(r"<(str|int):pk>", number, path)
+    path = re.sub(r"<(str|int|path):pk>", number, path)
     assert "<" not in path, f"{route}: say in this test what a stranger gets there"
     return f"/{path}"
 
