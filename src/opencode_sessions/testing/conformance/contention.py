@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
@@ -10,7 +9,7 @@ import pytest
 
 from opencode_sessions.testing.conformance.bench import RecordBench
 from opencode_sessions.testing.conformance.contests import CONTESTS, VANISHING, Contest
-from opencode_sessions.testing.conformance.processes import Processes
+from opencode_sessions.testing.conformance.processes import InProcesses, Processes
 
 __all__ = ["Contention"]
 
@@ -18,16 +17,8 @@ _CALLERS: Final = 8
 _CALLERS_UNDER_A_LEVEL: Final = 4
 
 
-class Contention:
+class Contention(InProcesses):
     """Calls that are made at once have answers that they could have had one after the other."""
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def processes(cls) -> Iterator[Processes]:
-        """For all tests of a class; they are started when the first test wants them."""
-        processes = Processes()
-        yield processes
-        processes.close()
 
     @pytest.mark.parametrize("contest", CONTESTS)
     def test_callers_who_come_at_once_get_what_they_could_in_turn(

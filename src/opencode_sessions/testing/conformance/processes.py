@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cached_property
 from multiprocessing.synchronize import Barrier
 from typing import Any, Final
 
+import pytest
+
 from opencode_sessions.testing.conformance.bench import RecordBench
 from opencode_sessions.testing.conformance.calls import DELETE, Call
 
-__all__ = ["Processes"]
+__all__ = ["InProcesses", "Processes"]
 
 # Not forked from this process: its threads and connections are none of theirs.
 _CONTEXT: Final = multiprocessing.get_context("spawn")
@@ -100,3 +102,15 @@ def _wait() -> None:
         _start.wait(_PATIENCE)
     except threading.BrokenBarrierError:
         raise RuntimeError("another process of this race failed before its start") from None
+
+
+class InProcesses:
+    """For suites that race in processes."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def processes(cls) -> Iterator[Processes]:
+        """For all tests of a class; they are started when the first test wants them."""
+        processes = Processes()
+        yield processes
+        processes.close()
