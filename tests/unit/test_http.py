@@ -155,20 +155,40 @@ def test_a_creation_with_our_id_is_sent_again_and_one_without_is_not():
     assert [request.url.path for request in scene.requests] == ["/session"]
 
 
-def test_a_timeout_is_not_tried_again():
-    scene = Scene(httpx2.ReadTimeout("slow"))
-    with scene.client() as client, pytest.raises(errors.RequestTimedOutError):
-        client.get("ses_1")
-    assert len(scene.requests) == 1
+def test_what_may_have_been_done_is_not_sent_again_after_a_timeout():
+    for call in (
+        lambda client: client.prompt("ses_1", "hello"),
+        lambda client: client.update("ses_1", title="t"),
+        lambda client: client.create("ses_1"),
+    ):
+        scene = Scene(httpx2.ReadTimeout("slow"))
+        with scene.client() as client, pytest.raises(errors.RequestTimedOutError):
+            call(client)
+        assert len(scene.requests) == 1
+
+
+def test_a_reading_that_is_not_answered_soon_is_sent_once_more_and_waited_for_longer():
+    scene = Scene(httpx2.ReadTimeout("slow"), json_answer(200, {"id": "ses_1", "title": "t"}))
+    with scene.client(timeouts=Timeouts(first_read=4, read=20)) as client:
+        assert client.get("ses_1").title == "t"
+    assert [request.extensions["timeout"]["read"] for request in scene.requests] == [4, 20]
+
+
+def test_a_reading_that_is_never_answered_times_out():
+    for timeouts, sent in ((Timeouts(), 2), (Timeouts(read=1), 1)):
+        scene = Scene(httpx2.ReadTimeout("slow"))
+        with scene.client(timeouts=timeouts) as client, pytest.raises(errors.RequestTimedOutError):
+            client.get("ses_1")
+        assert len(scene.requests) == sent
 
 
 def test_a_creation_has_a_short_timeout_of_its_own():
     scene = Scene(json_answer(200, {"id": "ses_1"}))
     with scene.client(timeouts=Timeouts(connect=1, read=20, creation=3)) as client:
         client.create("ses_1")
-        client.get("ses_1")
-    creation, reading = (request.extensions["timeout"] for request in scene.requests)
-    assert (creation["read"], creation["connect"], reading["read"]) == (3, 1, 20)
+        client.update("ses_1", title="t")
+    creation, update = (request.extensions["timeout"] for request in scene.requests)
+    assert (creation["read"], creation["connect"], update["read"]) == (3, 1, 20)
 
 
 def test_deleting_what_is_not_there_is_no_error():

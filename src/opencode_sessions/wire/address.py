@@ -20,12 +20,15 @@ class Timeouts:
 
     Attributes:
         connect: To make a connection, and for an event stream to begin.
+        first_read: For the answer to a GET, before it is sent once more and has `read`: a server that is still
+            starting can leave a request unanswered for good (1.18.33).
         read: For an answer.
         creation: For the answer to a creation, which a person waits for.
         silence: Without a byte on the event stream (the server beats every 10 s) before it is given up.
     """
 
     connect: float = 5.0
+    first_read: float = 5.0
     read: float = 30.0
     creation: float = 10.0
     silence: float = 30.0

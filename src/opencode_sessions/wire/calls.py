@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from opencode_sessions.errors import ConnectionLostError, NotOpencodeError, ServerUnreachableError
+from opencode_sessions.errors import (
+    ConnectionLostError,
+    NotOpencodeError,
+    RequestTimedOutError,
+    ServerUnreachableError,
+)
 from opencode_sessions.wire.http import Request, Response, Transport, facts, interpret
 from opencode_sessions.wire.runtime import Runtime
 
@@ -46,6 +52,15 @@ class Calls:
             ) from error
 
     async def _send(self, request: Request) -> Response:
+        first = self._transport.timeouts.first_read
+        if request.method == "GET" and first < self._transport.timeouts.read:
+            try:
+                return await self._persist(replace(request, within=first))
+            except RequestTimedOutError as error:
+                _log.debug("sending again: %s", error)
+        return await self._persist(request)
+
+    async def _persist(self, request: Request) -> Response:
         for delay in _BACKOFF:
             try:
                 response = await self._transport.send(request)

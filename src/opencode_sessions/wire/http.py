@@ -19,6 +19,7 @@ from opencode_sessions.errors import (
     SessionNotFoundError,
     StatusError,
 )
+from opencode_sessions.wire.address import Timeouts
 
 __all__ = ["Request", "Response", "Transport", "facts", "interpret"]
 
@@ -33,6 +34,7 @@ class Request:
     Attributes:
         repeatable: Sending it again cannot change the outcome.
         creation: It has the short timeout of creations.
+        within: Seconds for the answer, where they are others than the transport's.
         session_id: Whose absence a 404 means.
     """
 
@@ -42,6 +44,7 @@ class Request:
     json: Any = None
     repeatable: bool = False
     creation: bool = False
+    within: float | None = None
     session_id: str | None = None
 
 
@@ -57,6 +60,8 @@ class Response:
 
 class Transport(Protocol):
     """What carries requests: blocking or suspending, with one meaning."""
+
+    timeouts: Timeouts
 
     async def send(self, request: Request) -> Response:
         """Send once.

@@ -34,7 +34,7 @@ class _Httpx:
 
     def __init__(self, address: Address, timeouts: Timeouts) -> None:
         self._address = address
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self.closed = False
 
     def _options(self) -> dict[str, Any]:
@@ -54,16 +54,16 @@ class _Httpx:
         return arguments
 
     def _timeout(self, request: Request) -> httpx2.Timeout:
-        read = self._timeouts.creation if request.creation else self._timeouts.read
-        return httpx2.Timeout(read, connect=self._timeouts.connect)
+        read = self.timeouts.creation if request.creation else self.timeouts.read
+        return httpx2.Timeout(request.within or read, connect=self.timeouts.connect)
 
     def _stream_timeout(self) -> httpx2.Timeout:
         """For the head of a stream. A server that is still starting can leave a request hanging for good."""
-        return httpx2.Timeout(self._timeouts.connect)
+        return httpx2.Timeout(self.timeouts.connect)
 
     def _allow_silence(self, response: httpx2.Response) -> None:
         """For the events themselves."""
-        response.request.extensions["timeout"]["read"] = self._timeouts.silence
+        response.request.extensions["timeout"]["read"] = self.timeouts.silence
 
     def _summary(self, request: Request) -> RequestSummary:
         return RequestSummary(request.method, self._address.base_url + request.path)
