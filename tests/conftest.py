@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # A server inherits it. Else each new one fetches npm packages for plugins that it does not have (1.18.33).
 os.environ["npm_config_offline"] = "true"  # noqa: SIM112 - as npm spells it
+
+# A shell lets its background jobs ignore Ctrl-C, and they pass that on to all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # One concern a file, in tests/fixtures.
 pytest_plugins = [
