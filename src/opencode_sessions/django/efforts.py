@@ -21,6 +21,7 @@ from django.db import models
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.jobs import Job
 from opencode_sessions.django.messages import DjangoMessageStore
+from opencode_sessions.django.rows import borrowed
 from opencode_sessions.django.sessions import prepared_turn
 from opencode_sessions.django.signals import Announcing
 from opencode_sessions.errors import RecordGoneError, TurnInProgressError, TurnTakenError
@@ -30,6 +31,7 @@ from opencode_sessions.services.deadlines import Deadlines
 from opencode_sessions.services.following import PASSING
 from opencode_sessions.services.reporting import ErrorContext, Reporter
 from opencode_sessions.services.results import TurnResult
+from opencode_sessions.services.turn import Turn
 from opencode_sessions.store.messages import MessageState, TurnStatus
 
 __all__ = ["PROMISE", "Effort"]
@@ -127,10 +129,11 @@ class Effort:
         """
         message: models.Model | None = None
         try:
-            message = self.job.rows().first()
-            if message is None:
-                return None
-            self._run(message)
+            with borrowed(self.job.using):
+                message = self.job.rows().first()
+                turn = self._prepared(message) if message is not None else None
+            if turn is not None:
+                self._run(*turn)
         except TurnTakenError as error:
             _log.info("%s is not run here any more: %s", self.job, error)
             return None
@@ -152,13 +155,16 @@ class Effort:
         if self._store is not None:
             self._store.let_go()
 
-    def _run(self, message: models.Model) -> None:
+    def _prepared(self, message: models.Model) -> tuple[Turn, Announcing]:
         self._store = _HeldStore(message, using=self.job.using)
         self._store.waits = self._note
         turn, announcing, options = prepared_turn(
             message, defaults={"when_busy": self._when_busy, "store": self._store}
         )
         self._deadlines = options.get("deadlines") or self._deadlines
+        return turn, announcing
+
+    def _run(self, turn: Turn, announcing: Announcing) -> None:
         self.result = turn.run()
         announcing.end(self.result)
 

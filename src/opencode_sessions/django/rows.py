@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -22,7 +23,7 @@ from opencode_sessions.errors import (
 from opencode_sessions.store.columns import NOT_NULL
 from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
 
-__all__ = ["ModelRow", "database_of", "in_transaction"]
+__all__ = ["ModelRow", "borrowed", "database_of", "in_transaction"]
 
 _log = logging.getLogger("opencode_sessions.django")
 
@@ -139,20 +140,13 @@ class ModelRow:
         return self._once(work)
 
     def _once(self, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        except Error:
-            # Outside of requests nobody else would: a worker would keep a connection that broke, and fail for ever.
-            transaction.get_connection(self.using).close_if_unusable_or_obsolete()
-            raise
-        finally:
-            self._give_back()
-
-    def _give_back(self) -> None:
-        """To the pool, if the host has one: a turn would keep a connection of it for as long as it lasts."""
-        connection = transaction.get_connection(self.using)
-        if connection.settings_dict["OPTIONS"].get("pool") and not in_transaction(connection):
-            connection.close()
+        with borrowed(self.using):
+            try:
+                return work()
+            except Error:
+                # Outside of requests nobody else would: a worker would keep one that broke, and fail for ever.
+                transaction.get_connection(self.using).close_if_unusable_or_obsolete()
+                raise
 
     def _refuse_open_transaction(self) -> None:
         if in_transaction(transaction.get_connection(self.using)):
@@ -177,6 +171,24 @@ def _condition(name: str, value: object) -> tuple[str, object]:
 def database_of(instance: models.Model) -> str:
     """The alias of the database that writes of this instance are routed to."""
     return router.db_for_write(type(instance), instance=instance)
+
+
+@contextmanager
+def borrowed(using: str) -> Iterator[None]:
+    """Inside, a database is used; then its connection is given back: a turn would keep it for as long as it lasts.
+
+    One that was opened inside is treated as at the end of a request: `CONN_MAX_AGE` says how long it may live. One
+    that the caller had is left, except that one of a pool goes back to it.
+    """
+    connection = transaction.get_connection(using)
+    ours = connection.connection is None
+    try:
+        yield
+    finally:
+        if connection.settings_dict["OPTIONS"].get("pool") and not in_transaction(connection):
+            connection.close()
+        elif ours:
+            connection.close_if_unusable_or_obsolete()
 
 
 def in_transaction(connection: BaseDatabaseWrapper) -> bool:
