@@ -6,13 +6,16 @@ import io
 import json
 import re
 import signal
+import time
 from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from opencode_sessions import Pruner
 from opencode_sessions.django import client, session_for, turn_for
+from opencode_sessions.errors import RequestTimedOutError
 
 
 def run(command, *arguments):
@@ -90,6 +93,50 @@ def test_sessions_without_a_row_are_listed_and_deleted(chat, opencode):
         assert told["leftovers"][0]["deleted"]
         remaining = {info.id for info in client().list(all_directories=True)}
         assert remaining & set(ids) == {ids[0]}
+
+
+def test_what_was_deleted_before_something_broke_is_told(chat, opencode, monkeypatch):
+    with chat.configured(opencode, NAMESPACE="broken"):
+        for _ in range(3):
+            conversation = chat.conversation()
+            session_for(conversation).ensure(client())
+            conversation.delete()
+        for error, raised in (
+            (KeyboardInterrupt(), KeyboardInterrupt),
+            (RequestTimedOutError("slow"), CommandError),
+        ):
+            walk = Pruner.delete
+
+            def delete(self, client, walk=walk, error=error):
+                yield next(walk(self, client))
+                raise error
+
+            out = io.StringIO()
+            monkeypatch.setattr(Pruner, "delete", delete)
+            with pytest.raises(raised):
+                call_command("opencode_prune", "--older-than=0s", "--delete", stdout=out, no_color=True)
+            monkeypatch.undo()
+            assert "1 of them without a row, 1 deleted" in out.getvalue()
+        assert "1 deleted" in run("opencode_prune", "--grace=0s", "--delete")
+
+
+def test_on_a_terminal_it_says_how_far_it_is(chat, opencode, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    def find(self, client):
+        deadline = time.monotonic() + 10
+        while "looked at" not in said.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield from ()
+
+    said = Terminal()
+    monkeypatch.setattr(Pruner, "find", find)
+    call_command("opencode_prune", stdout=io.StringIO(), stderr=said, no_color=True)
+    assert said.getvalue().startswith("\r0 sessions looked at, 0 without a row …")
+    assert said.getvalue().endswith("\r\x1b[K")
 
 
 def test_what_is_young_is_left_alone(chat, opencode):

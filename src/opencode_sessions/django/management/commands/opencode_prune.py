@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -16,10 +19,19 @@ from opencode_sessions.django.sweeping import databases_of, has_table
 from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.protocol.plain import one_line
 from opencode_sessions.services.pruning import Leftover, Pruner
-from opencode_sessions.services.reporting import ErrorContext
-from opencode_sessions.services.telling import leftover_facts, leftover_lines, parse_duration, summary_of
+from opencode_sessions.services.reporting import ErrorContext, OnError
+from opencode_sessions.services.telling import (
+    leftover_facts,
+    leftover_lines,
+    parse_duration,
+    sessions,
+    summary_of,
+)
 
 __all__ = ["Command"]
+
+_BEAT = 0.5
+_CLEAR = "\x1b[K"
 
 
 class Command(BaseCommand):
@@ -34,6 +46,8 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--grace",
+            "--older-than",
+            dest="grace",
             default="24h",
             metavar="TIME",
             help="Only what was not used for so long: 90s, 30m, 24h, 7d.",
@@ -42,12 +56,28 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, delete: bool, grace: str, as_json: bool, **__: Any) -> None:
         """See the class."""
-        failures: list[str] = []
+        failures = 0
 
         def failed(error: Exception, context: ErrorContext) -> None:
-            failures.append(f"{context.session_id}: {one_line(str(error), limit=500)}")
+            nonlocal failures
+            failures += 1
+            self.stderr.write(f"{context.session_id}: {one_line(str(error), limit=500)}")
 
+        pruner = self._pruner(grace, failed)
         found: list[Leftover] = []
+        try:
+            with self._progress(pruner, found):
+                for leftover in (pruner.delete if delete else pruner.find)(client()):
+                    found.append(leftover)  # noqa: PERF402 - what was done before an error or Ctrl-C is told, too
+        except OpencodeError as error:
+            raise CommandError(str(error)) from error
+        finally:
+            self._tell(found, pruner, deleting=delete, as_json=as_json)
+        if failures:
+            raise CommandError(f"{failures} could not be deleted")
+
+    @staticmethod
+    def _pruner(grace: str, on_error: OnError) -> Pruner:
         try:
             indexes = [
                 DjangoIndex(model, using=alias)
@@ -55,21 +85,35 @@ class Command(BaseCommand):
                 for alias in databases_of(model)
                 if has_table(model, alias)
             ]
-            pruner = Pruner(
-                *indexes, namespace=settings().namespace, grace=parse_duration(grace), on_error=failed
-            )
-            found.extend((pruner.delete if delete else pruner.find)(client()))
+            namespace = settings().namespace
+            return Pruner(*indexes, namespace=namespace, grace=parse_duration(grace), on_error=on_error)
         except ConfigurationError as error:
             raise CommandError(f"cannot prune: {error}") from error
-        except OpencodeError as error:
-            raise CommandError(str(error)) from error
-        self._tell(found, pruner, deleting=delete, as_json=as_json)
-        for failure in failures:
-            self.stderr.write(failure)
-        if failures:
-            raise CommandError(f"{len(failures)} could not be deleted")
+
+    @contextmanager
+    def _progress(self, pruner: Pruner, found: list[Leftover]) -> Iterator[None]:
+        """On a terminal, a line that says how far it is."""
+        over = threading.Event()
+
+        def show() -> None:
+            while not over.wait(_BEAT):
+                said = f"{sessions(pruner.scanned)} looked at, {len(found):,} without a row …"
+                self.stderr.write(f"\r{said}", str, ending="")
+                self.stderr.flush()
+            self.stderr.write(f"\r{_CLEAR}", str, ending="")
+
+        watching = threading.Thread(target=show, daemon=True)
+        if self.stderr.isatty():
+            watching.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if watching.ident is not None:
+                watching.join()
 
     def _tell(self, found: list[Leftover], pruner: Pruner, *, deleting: bool, as_json: bool) -> None:
+        """What was found and done, as far as it went."""
         counts = {"scanned": pruner.scanned, "of_other_tables": pruner.of_other_tables}
         if as_json:
             self.stdout.write(json.dumps({**counts, "leftovers": [leftover_facts(each) for each in found]}))
