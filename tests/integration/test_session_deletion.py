@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+import httpx2
 import pytest
 
 from opencode_sessions import Client, Session, Turn, allow, ask, errors, new_session_id
@@ -170,6 +171,38 @@ def test_asks_that_the_server_cannot_list_are_reported_and_do_not_keep_a_session
     assert isinstance(error, errors.BadRequestError)
     assert (context.action, context.record) == ("reject_asks", session.lifecycle.store.key)
     assert record.state == RecordState()
+
+
+class RefusingOneAnswer(httpx2.HTTPTransport):
+    """The real transport, whose server fails over the first answer to an ask."""
+
+    def __init__(self):
+        super().__init__()
+        self.refused = []
+
+    def handle_request(self, request):
+        if request.url.path.endswith("/reply") and not self.refused:
+            self.refused.append(request)
+            return httpx2.Response(500, json={"name": "UnknownError", "data": {"message": "boom"}})
+        return super().handle_request(request)
+
+
+@pytest.mark.parametrize("how", ["abort", "delete"])
+def test_a_rejection_that_fails_is_reported_once_and_does_not_keep_the_others(server, record, tmp_path, how):
+    reported = []
+    rules = [allow("*"), ask("bash")]
+    session = Session(record, permissions_for=lambda _: rules, on_error=lambda *what: reported.append(what))
+    transport, options = RefusingOneAnswer(), {"password": server.password, "directory": str(tmp_path)}
+    with Client(server.url, transport=transport, **options) as client:
+        client.prompt(session.ensure(client), f"{BASH}\n{BASH.replace('!tool', '!and')}")
+        until(lambda: len(pending(client)) == 2)
+        getattr(session, how)(client)
+        assert pending(client) == []  # the server rejects all of a session with one of them
+    ((error, context),) = reported
+    assert isinstance(error, errors.ServerError)
+    assert (context.action, context.record) == ("reject_asks", session.lifecycle.store.key)
+    assert len(transport.refused) == 1
+    assert record.state.ready == (how == "abort")
 
 
 def test_stopping_what_does_not_exist_is_nothing(client):

@@ -323,18 +323,3 @@ def test_a_list_leaves_out_no_session_that_shares_its_millisecond(times, page_si
     with Client("http://server.test:1", transport=httpx2.MockTransport(listing)) as client:
         found = [info.id for info in client.list(page_size=page_size)]
     assert found == [each["id"] for each in listing.sessions]
-
-
-def test_a_server_of_the_v2_line_is_named_when_a_session_is_to_be_guarded():
-    def v2(request):
-        match request.url.path:
-            case "/api/session":
-                return httpx2.Response(200, json={"data": {"id": "ses_1"}})
-            case "/api/health":
-                return httpx2.Response(200, json={"healthy": True, "version": "2.0.1"})
-        return httpx2.Response(200, html="<!doctype html>")
-
-    with Client("http://server.test:1", transport=httpx2.MockTransport(v2)) as client:
-        with pytest.raises(errors.UnsupportedVersionError, match="needed is") as caught:
-            client.create("ses_1", title="x")
-    assert caught.value.found == "2.0.1"

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from opencode_sessions.errors import ConfigurationError, NotGuardedError
+from opencode_sessions.errors import ConfigurationError, NotGuardedError, SessionMovedError
+from opencode_sessions.protocol.ids import marked
 from opencode_sessions.protocol.permissions import Rule, ask, check_rules, digest, from_json
+from opencode_sessions.protocol.storable import storable
 from opencode_sessions.protocol.values import SessionInfo
 from opencode_sessions.services.ports import SessionWire
 
-__all__ = ["Brief", "PermissionsFor", "put_in_force"]
+__all__ = ["Brief", "PermissionsFor", "check_place", "is_bare", "put_in_force", "put_label"]
 
 PermissionsFor = Callable[[Any], Iterable[Rule]]
 
@@ -58,20 +60,22 @@ class Brief:
             in_force: That of what is in force, whose part about the rules stays where nothing is said of them.
         """
         place = f"{self.title}\0{self.directory or ''}"
-        head = hashlib.sha256(place.encode(errors="surrogatepass")).hexdigest()[:_DIGITS]
+        head = hashlib.sha256(place.encode()).hexdigest()[:_DIGITS]
         _, dot, tail = (in_force or "").partition(".")
         if self.rules is not None or not dot:
             tail = digest(self.rules or ())[:_DIGITS]
         return f"{head}.{tail}"
 
-    def is_in_force(self, info: SessionInfo) -> bool:
-        """Does the server show this title, and these rules as the last ones?"""
-        if self.title and info.title != self.title:
-            return False
+    def is_guarded(self, info: SessionInfo) -> bool:
+        """Does the server show these rules as the last ones?"""
         if self.rules is None:
             return True
         found = from_json(info.rules)
         return found[len(found) - len(self.rules) :] == self.rules and not _outdated(found, self.rules)
+
+    def is_labelled(self, info: SessionInfo, metadata: Mapping[str, Any]) -> bool:
+        """Does the server show this title, and these metadata among those that others may have added?"""
+        return (not self.title or info.title == self.title) and {**info.metadata, **metadata} == info.metadata
 
 
 async def put_in_force(
@@ -95,6 +99,45 @@ async def put_in_force(
         rules = [*(ask(rule.permission, rule.pattern) for rule in outdated), *brief.rules]
         info = await wire.update(session_id, title=None, rules=rules, metadata=None)
     return info
+
+
+async def put_label(wire: SessionWire, info: SessionInfo, brief: Brief, metadata: Mapping[str, Any]) -> None:
+    """Give a session its title, and its metadata beside what others have added.
+
+    Raises:
+        WireError: The server could not be reached or refused.
+    """
+    await wire.update(info.id, title=brief.title or None, rules=None, metadata={**info.metadata, **metadata})
+
+
+def is_bare(info: SessionInfo, mark: str) -> bool:
+    """Is a session as it was created, under an id with this mark: never guarded, never prompted?
+
+    What was said in it would show in `updated` (1.18.33), but not in a fork: that is as new, has no rules, and no
+    metadata if its source had none. A fork's id is the server's, though, and has no mark.
+    """
+    untouched = info.updated == info.created and not info.rules and not info.metadata
+    return untouched and marked(info.id, mark)
+
+
+def check_place(info: SessionInfo, expected: str | None, record: str) -> None:
+    """Does a session live in the directory that is expected, if one is?
+
+    Raises:
+        SessionMovedError: It does not.
+    """
+    found = info.directory
+    if expected is None or found is None or found.rstrip("/\\") == expected.rstrip("/\\"):
+        return
+    raise SessionMovedError(
+        f"session {info.id} of {record} lives in {found}, and the record says {expected}: the server "
+        "moved it, or the record was changed. Let opencode_directory say where it lives, or delete() it: the next "
+        "ensure() makes one there",
+        record=record,
+        session_id=info.id,
+        expected=expected,
+        found=found,
+    )
 
 
 def _check_guarded(session_id: str, found: Sequence[Rule], rules: Sequence[Rule]) -> None:
@@ -125,10 +168,13 @@ def _covers(later: Rule, rule: Rule) -> bool:
 
 
 def _title_of(record: Any) -> str:
-    """The record's `opencode_title`, else its `title`, else none."""
+    """The record's `opencode_title`, else its `title`, else none: as a server can store and show it.
+
+    A byte order mark at its beginning is left out, as the server would do that (1.18.33): what it shows is compared.
+    """
     for name in ("opencode_title", "title"):
         title = getattr(record, name, None)
-        if isinstance(title, str) and title:
+        if isinstance(title, str) and (title := storable(title).lstrip("\ufeff")):
             return title
     return ""
 
@@ -141,6 +187,10 @@ def _directory_of(record: Any) -> str | None:
     if not isinstance(directory, str | PurePath) or not _is_absolute(str(directory)):
         raise ConfigurationError(
             f"opencode_directory must be an absolute path on the server's machine, or None, not {directory!r}"
+        )
+    if storable(str(directory)) != str(directory):
+        raise ConfigurationError(
+            f"opencode_directory cannot be told to a server, it has a NUL or is not valid Unicode: {directory!r}"
         )
     return str(directory)
 

@@ -31,15 +31,17 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from opencode_sessions.errors import (
-    RecordContendedError,
-    RecordGoneError,
-    SessionMovedError,
-    SessionNotFoundError,
-)
+from opencode_sessions.errors import RecordContendedError, RecordGoneError, SessionNotFoundError
 from opencode_sessions.protocol.ids import mark_of, new_session_id
 from opencode_sessions.protocol.values import SessionInfo
-from opencode_sessions.services.brief import Brief, PermissionsFor, put_in_force
+from opencode_sessions.services.brief import (
+    Brief,
+    PermissionsFor,
+    check_place,
+    is_bare,
+    put_in_force,
+    put_label,
+)
 from opencode_sessions.services.ports import SessionWire
 from opencode_sessions.services.removing import remove
 from opencode_sessions.services.reporting import ErrorContext, OnError, Reporter
@@ -138,23 +140,36 @@ class Lifecycle:
     ) -> tuple[RecordState, SessionInfo]:
         """The row, and the session as the server has it, following its record.
 
+        A session whose metadata name another row, or none, is the row's all the same: the row was moved, its table
+        was renamed, or somebody replaced the metadata, and nothing tells a copied row from those. So it is told
+        whose it is, and is never deleted for that.
+
         Raises:
             SessionNotFoundError: The server has none, or a bare one: a request to create that was very late brings
                 a session back that was deleted meanwhile.
         """
         put: str | None = None
+        labelled = False
         for _ in range(_ATTEMPTS):
             state, _ = await self._reconcile(wire, state, brief, put=put)
             if state.session_id is None or not state.ready:
                 raise SessionNotFoundError(f"{self.store.key} names no session any more")
             info = await wire.get(state.session_id)
-            if info.metadata.get("record") != self.store.key:
-                raise SessionNotFoundError(f"session {info.id} is none that was made for {self.store.key}")
+            if is_bare(info, self._mark):
+                raise SessionNotFoundError(
+                    f"session {info.id} of {self.store.key} was deleted, and made again"
+                )
             self.check_place(info)
-            if brief.is_in_force(info):
+            guarded = brief.is_guarded(info)
+            if guarded and (labelled or brief.is_labelled(info, self._metadata)):
                 return state, info
-            # The row says that it is, but a worker that died had put something older over it.
-            put = "something older"
+            if guarded:
+                # Once: a server may alter a title, and a title is no guard.
+                await put_label(wire, info, brief, self._metadata)
+                put, labelled = brief.digest(state.digest), True
+            else:
+                # The row says that it is, but a worker that died had put something older over it.
+                put = "something older"
             state, brief = await self._read()
         raise self._restless()
 
@@ -243,9 +258,17 @@ class Lifecycle:
 
     def _new_id(self) -> str:
         """One that this lifecycle alone will make a session under."""
-        session_id = new_session_id(mark=mark_of(self._namespace, self.store.key.partition(":")[0]))
+        session_id = new_session_id(mark=self._mark)
         self._reserved.add(session_id)
         return session_id
+
+    @property
+    def _mark(self) -> str:
+        return mark_of(self._namespace, self.store.key.partition(":")[0])
+
+    @property
+    def _metadata(self) -> dict[str, str]:
+        return {"namespace": self._namespace, "record": self.store.key}
 
     async def _wait_for_maker(self, wire: SessionWire, reserved: RecordState) -> RecordState:
         """The row when it is no longer only reserved, or else after a moment."""
@@ -279,8 +302,7 @@ class Lifecycle:
         return True
 
     async def _put_in_force(self, wire: SessionWire, session_id: str, brief: Brief) -> None:
-        metadata = {"namespace": self._namespace, "record": self.store.key}
-        self.check_place(await put_in_force(wire, session_id, brief, metadata))
+        self.check_place(await put_in_force(wire, session_id, brief, self._metadata))
 
     async def _is_confirmed(self, wire: SessionWire, made: RecordState) -> bool:
         """Was it another helper that confirmed what we made? If the row does not name it, it is deleted."""
@@ -340,18 +362,7 @@ class Lifecycle:
         Raises:
             SessionMovedError: It does not.
         """
-        expected, found = self._directory, info.directory
-        if expected is None or found is None or found.rstrip("/\\") == expected.rstrip("/\\"):
-            return
-        raise SessionMovedError(
-            f"session {info.id} of {self.store.key} lives in {found}, and the record says {expected}: the server "
-            "moved it, or the record was changed. Let opencode_directory say where it lives, or delete() it: the next "
-            "ensure() makes one there",
-            record=self.store.key,
-            session_id=info.id,
-            expected=expected,
-            found=found,
-        )
+        check_place(info, self._directory, self.store.key)
 
     async def _remove(self, wire: SessionWire, session_id: str) -> None:
         for error in await remove(wire, session_id):

@@ -52,7 +52,8 @@ class Session(_Session):
         permissions_for: Called with a fresh copy of the record when a session is made or reconciled; returns its
             rules (see `allow`, `ask`, `deny`). Without it, the agent's own rules are all there are.
         on_error: Called as `on_error(error, context)` with what must not be raised; else it is logged.
-        namespace: Written into the session's metadata, beside the record's key, to tell what is yours.
+        namespace: Written into the session's metadata, beside the record's key, to tell what is yours. They follow
+            the row: a session whose metadata name another one is this row's all the same.
         store: A store of your own, instead of the record's.
 
     Raises:
@@ -124,7 +125,8 @@ class Session(_Session):
             True if anything was put in force. A record without a session has nothing to reconcile.
 
         Raises:
-            SessionNotFoundError: The server does not have the session any more: `recreate` it.
+            SessionNotFoundError: The server does not have the session any more: `recreate` it. Noticed only where
+                something is to be sent, as is the next one; a turn looks in any case.
             SessionMovedError: It lives in another directory than the record's `opencode_directory`.
             OpencodeError: As `ensure`.
         """
@@ -133,7 +135,8 @@ class Session(_Session):
     def abort(self, client: Client) -> None:
         """Stop what the session and its sub-agents are doing, and reject what they wait for a person to answer.
 
-        Best effort: what goes wrong goes to `on_error`, never up.
+        Best effort: what goes wrong goes to `on_error`, never up. It writes nothing to the row, and so it is not
+        refused inside a transaction of yours, which then stays open across its requests.
         """
         complete(self.lifecycle.abort(blocking_wire(client)))
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,22 +13,20 @@ from opencode_sessions.errors import (
     NotOpencodeError,
     ServerError,
     SessionNotFoundError,
-    UnsupportedVersionError,
     WireError,
 )
 from opencode_sessions.protocol.events import SessionStatus
 from opencode_sessions.protocol.ids import new_message_id, new_part_id
 from opencode_sessions.protocol.permissions import Rule
-from opencode_sessions.protocol.values import Health, Message, SessionInfo
+from opencode_sessions.protocol.values import Message, SessionInfo
 from opencode_sessions.wire.asks import AskCalls
-from opencode_sessions.wire.http import Request, Transport
+from opencode_sessions.wire.calls import SUPPORTED
+from opencode_sessions.wire.http import Transport
 from opencode_sessions.wire.runtime import Runtime
 from opencode_sessions.wire.stream import EventStream, Subscription
 from opencode_sessions.wire.v1 import answers, routes
 
 __all__ = ["SUPPORTED", "Api"]
-
-SUPPORTED = ">=1.18, <2"
 
 
 class Api(AskCalls):
@@ -37,7 +34,8 @@ class Api(AskCalls):
 
     Every method raises `ServerUnreachableError`, `RequestTimedOutError` or `ConnectionLostError` where the
     network fails, a `StatusError` where the server refuses, and `NotOpencodeError` where something else
-    answers. A request is sent again only where that cannot change the outcome.
+    answers: its subclass `UnsupportedVersionError` where that is an OpenCode server of a version or line that
+    this library does not speak. A request is sent again only where that cannot change the outcome.
     """
 
     def __init__(self, transport: Transport, runtime: Runtime, *, directory: str | None = None) -> None:
@@ -46,39 +44,6 @@ class Api(AskCalls):
             lambda: transport.stream(routes.event_stream()),
             lambda nonce: transport.send(routes.probe(nonce, directory=directory)),
             runtime,
-        )
-
-    # The server.
-
-    async def health(self) -> Health:
-        """That it is well, and which version it is.
-
-        Raises:
-            UnsupportedVersionError: It is an OpenCode server that this library does not speak with.
-        """
-        request = routes.health()
-        try:
-            found = await self._parsed(answers.parse_health, request)
-        except NotOpencodeError:
-            await self._refuse_v2()
-            raise
-        if found is None:
-            raise NotOpencodeError("it answers at /global/health, but not as a healthy OpenCode 1.x server")
-        if not _is_supported(found.version):
-            raise UnsupportedVersionError(
-                f"this is OpenCode {found.version}; needed is {SUPPORTED}", found=found.version
-            )
-        return found
-
-    async def _refuse_v2(self) -> None:
-        """The V2 line has no `/global/health`, but says its version at `/api/health`."""
-        try:
-            body = await self._json(Request("GET", "/api/health", repeatable=True))
-        except WireError:
-            return
-        version = str(body.get("version") or "2.x") if isinstance(body, Mapping) else "2.x"
-        raise UnsupportedVersionError(
-            f"this is an OpenCode server of the V2 line ({version}); needed is {SUPPORTED}", found=version
         )
 
     # Sessions.
@@ -120,7 +85,7 @@ class Api(AskCalls):
         request = routes.create_with_id(session_id, directory=directory)
         try:
             info = await self._parsed(answers.parse_session, request)
-        except (NotOpencodeError, NotFoundError, ServerError):
+        except (NotFoundError, ServerError):
             await self.health()  # which says so, if it is a server that we do not speak with
             raise
         if info.id != session_id:
@@ -142,11 +107,7 @@ class Api(AskCalls):
     ) -> SessionInfo:
         """Change what is given. The server appends `rules` to those in force, and replaces `metadata`."""
         request = routes.update(session_id, title=title, rules=rules, metadata=metadata)
-        try:
-            return await self._parsed(answers.parse_session, request)
-        except NotOpencodeError:
-            await self.health()  # one of the V2 line creates a session, and then does not know this
-            raise
+        return await self._parsed(answers.parse_session, request)
 
     async def delete(self, session_id: str) -> bool:
         """Delete a session, with its children. A busy one goes on spending: `abort` it first.
@@ -193,7 +154,7 @@ class Api(AskCalls):
                     cursor=cursor,
                 )
             )
-            page = self._read(answers.parse_sessions, response)
+            page = await self._read(answers.parse_sessions, response)
             for info in page:
                 if info.id not in listed:
                     yield info
@@ -245,7 +206,7 @@ class Api(AskCalls):
         while True:
             request = routes.messages(session_id, limit=page_size, cursor=cursor)
             response = await self._send(request)
-            for message in reversed(self._read(answers.parse_messages, response, session_id)):
+            for message in reversed(await self._read(answers.parse_messages, response, session_id)):
                 yield message
             cursor = response.headers.get(routes.CURSOR)
             if not cursor:
@@ -313,7 +274,11 @@ class Api(AskCalls):
         Returns when the stream stands, so that nothing that happens later is missed; where it broke
         meanwhile, a `Gap` is among the events.
         """
-        return await self._events.subscribe(session_id)
+        try:
+            return await self._events.subscribe(session_id)
+        except NotOpencodeError:
+            await self._refuse_others()
+            raise
 
     async def close(self) -> None:
         """Close the event stream and all connections."""
@@ -321,8 +286,3 @@ class Api(AskCalls):
         self._transport.interrupt()
         await self._events.join()
         await self._transport.close()
-
-
-def _is_supported(version: str) -> bool:
-    found = re.match(r"(\d+)\.(\d+)", version)
-    return found is not None and (1, 18) <= (int(found[1]), int(found[2])) < (2, 0)

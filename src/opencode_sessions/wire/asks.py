@@ -6,7 +6,6 @@ The server lists them by directory, and each names the session that asks: a sub-
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from opencode_sessions.errors import BadRequestError, NotFoundError, SessionNotFoundError, WireError
@@ -77,8 +76,12 @@ class AskCalls(Calls):
         return self.directory if session_id is None else (await self.get(session_id)).directory
 
     async def reject_asks(self, session_id: str) -> Sequence[WireError]:
-        """Reject what a session and its sub-agents wait for, and say why some of it could not be listed."""
-        asks, unlisted = await self._asks_of(session_id)
+        """Reject what a session and its sub-agents wait for. One that cannot be rejected does not keep the others.
+
+        Returns:
+            Why some of it could not be listed, or not be rejected: none of these is raised.
+        """
+        asks, unrejected = await self._asks_of(session_id)
         for ask in asks:
             if isinstance(ask, PermissionAsked):
                 request = routes.answer_permission(
@@ -86,9 +89,13 @@ class AskCalls(Calls):
                 )
             else:
                 request = routes.reject_question(ask.request_id, directory=ask.directory)
-            with suppress(NotFoundError):  # answered meanwhile, or rejected along with another of its session
+            try:
                 await self._json(request)
-        return unlisted
+            except NotFoundError:
+                pass  # answered meanwhile, or rejected along with another of its session
+            except WireError as error:
+                unrejected.append(error)
+        return unrejected
 
     async def _asks_of(
         self, session_id: str
