@@ -4,9 +4,32 @@ import re
 
 import pytest
 from browsing.scenes import ENDLESS
+from browsing.visitor import CONVERSATION
 from playwright.sync_api import expect
 
 from opencode_sessions.testing import Refusal, Script, Step
+
+LOSE = """
+import django
+django.setup()
+from chat.models import Message
+print(Message.objects.create(
+    conversation_id={conversation}, prompt="With rye.", status="failed", error={{"name": "ServerUnreachableError"}},
+    opencode_prompt_id="msg_that_never_arrived", opencode_prompt_session_id=Message.objects.filter(
+        conversation_id={conversation}).first().opencode_prompt_session_id,
+).pk)
+"""
+"""A prompt that has its id, and failed before it was sent."""
+
+FORGET = """
+import django
+django.setup()
+from chat.models import Message
+for message in Message.objects.filter(conversation_id={conversation})[:2]:
+    message.opencode_prompt_id = message.opencode_prompt_session_id = None
+    message.save()
+"""
+"""As in a copy of what the agent did not have any more."""
 
 
 @pytest.fixture
@@ -57,27 +80,108 @@ def test_a_stopped_turn_can_be_tried_again(tab, scenes):
     tab.shows("Short.")
 
 
+def edit(tab, turn, prompt):
+    """Send the turn's prompt in other words: the page is that of the branch then."""
+    turn.hover()
+    turn.get_by_label("Edit and send again").click()
+    words = turn.get_by_label("Your message, in other words")
+    expect(
+        words
+    ).to_be_focused()  # the page puts the cursor behind what is there, which must not come in between
+    words.fill(prompt)
+    source = tab.path
+    turn.get_by_role("button", name="Send").click()
+    tab.page.wait_for_url(lambda url: CONVERSATION.search(url) and source not in url)
+    tab.ends()
+
+
+def talk(tab, first, *others):
+    """A conversation with these prompts, each answered before the next."""
+    tab.begin(first)
+    tab.ends()
+    for number, prompt in enumerate(others, 2):
+        tab.say(prompt)
+        expect(tab.turns).to_have_count(number)
+        tab.ends()
+
+
 def test_edited_and_sent_again_it_goes_on_in_a_branch_that_knows_what_came_before(tab, scenes):
-    tab.begin("We bake bread.")
-    tab.ends()
-    tab.say("With rye.")
-    expect(tab.turns).to_have_count(2)
-    tab.ends()
+    talk(tab, "We bake bread.", "With rye.")
     source, before = tab.path, tab.texts()
     scene = scenes.add(Step(say="Wheat it is."))
-    tab.turn.hover()
-    tab.turn.get_by_label("Edit and send again").click()
-    tab.turn.get_by_label("Your message, in other words").fill(f"With wheat. {scene.prompt}")
-    tab.turn.get_by_role("button", name="Send").click()
-    tab.page.get_by_text("Branched from").wait_for()
-    assert tab.path != source
+    edit(tab, tab.turn, f"With wheat. {scene.prompt}")
+    expect(tab.page.get_by_text("Branched from")).to_be_visible()
     expect(tab.turns).to_have_count(2)
-    tab.ends()
     tab.shows("Wheat it is.")
     assert tab.texts()[0] == before[0]
     assert list(scene.requests[-1].prompts) == ["We bake bread.", f"With wheat. {scene.prompt}"]
     tab.goto(source)
     assert tab.texts() == before
+
+
+def test_in_a_branch_of_a_branch_the_agent_knows_what_came_before_and_nothing_else(tab, scenes):
+    talk(tab, "We bake bread.", "With rye.", "With salt.")
+    edit(tab, tab.turn, "With honey.")
+    expect(tab.turns).to_have_count(3)
+    scene = scenes.add(Step(say="Wheat it is."))
+    edit(tab, tab.turns.nth(1), f"With wheat. {scene.prompt}")
+    expect(tab.turns).to_have_count(2)
+    assert list(scene.requests[-1].prompts) == ["We bake bread.", f"With wheat. {scene.prompt}"]
+    tab.say(f"Third. {scene.prompt}")
+    expect(tab.turns).to_have_count(3)
+    tab.ends()
+    edit(tab, tab.turns.nth(1), f"Fourth. {scene.prompt}")
+    assert list(scene.requests[-1].prompts) == ["We bake bread.", f"Fourth. {scene.prompt}"]
+
+
+def test_a_branch_is_branched_after_what_it_came_from_is_deleted(tab, scenes):
+    talk(tab, "We bake bread.", "With rye.", "With salt.")
+    source = tab.path
+    edit(tab, tab.turn, "With honey.")
+    branch = tab.path
+    tab.goto(source)
+    tab.button("Delete the conversation").click()
+    tab.button("Delete").click()
+    tab.page.get_by_role("heading", name="What shall we do?").wait_for()
+    tab.goto(branch)
+    scene = scenes.add(Step(say="Wheat it is."))
+    edit(tab, tab.turns.nth(1), scene.prompt)
+    assert list(scene.requests[-1].prompts) == ["We bake bread.", scene.prompt]
+
+
+def test_what_was_never_sent_is_edited_without_what_came_after_it(stage, tab, scenes):
+    talk(tab, "We bake bread.")
+    lost = stage.python("-c", LOSE.format(conversation=re.search(r"\d+", tab.path)[0])).strip()
+    tab.page.reload()
+    expect(tab.turns).to_have_count(2)
+    tab.say("With salt.")
+    expect(tab.turns).to_have_count(3)
+    tab.ends()
+    scene = scenes.add(Step(say="Wheat it is."))
+    edit(tab, tab.page.locator(f"#m{lost}"), scene.prompt)
+    assert list(scene.requests[-1].prompts) == ["We bake bread.", scene.prompt]
+
+
+def test_an_answer_of_which_nobody_knows_where_it_was_given_is_edited_without_a_memory(stage, tab, scenes):
+    talk(tab, "We bake bread.", "With rye.", "With salt.")
+    stage.python("-c", FORGET.format(conversation=re.search(r"\d+", tab.path)[0]))
+    scene = scenes.add(Step(say="Wheat it is."))
+    edit(tab, tab.turns.nth(1), scene.prompt)
+    expect(tab.turns).to_have_count(2)
+    assert list(scene.requests[-1].prompts) == [scene.prompt]
+
+
+def test_a_branch_is_told_apart_in_the_list(tab):
+    talk(tab, "We bake bread.", "With rye.")
+    edit(tab, tab.turn, "With wheat, shall we? It is lighter.")
+    link = tab.page.locator(f'a[href="{tab.path}"]')
+    expect(link).to_have_accessible_name("Branch: With wheat, shall we?")
+    expect(link.locator("svg")).to_be_visible()
+    source = tab.page.get_by_text("Branched from").get_by_role("link")
+    expect(source).to_have_text("We bake bread")
+    expect(tab.page.locator(f'nav a[href="{source.get_attribute("href")}"]')).to_have_accessible_name(
+        "We bake bread"
+    )
 
 
 def test_the_first_prompt_edited_begins_anew(tab, scenes):

@@ -29,17 +29,16 @@ def branch(message: Message, prompt: str, key: uuid.UUID) -> Message:
         OpencodeError: The session could not be copied; nothing has come of it.
     """
     source = message.conversation
-    earlier = list(source.messages.filter(pk__lt=message.pk))
-    title = source.title if earlier else Conversation.title_for(prompt)
-    made = Conversation.objects.create(owner_id=source.owner_id, title=title, branched_from=source)
+    shared = [each for each in source.messages.filter(pk__lt=message.pk) if each.is_over]
+    made = Conversation.objects.create(
+        owner_id=source.owner_id, title=Conversation.title_for(prompt), branched_from=source
+    )
     try:
-        if earlier:
-            _share_session(message, made)
+        prompts = _share_session(message, shared, made) if shared else {}
         with transaction.atomic():
             copies: dict[int, Message] = {}
-            for each in earlier:
-                if each.is_over:
-                    copies[each.pk] = _copy(each, made, copies)
+            for each in shared:
+                copies[each.pk] = _copy(each, made, copies, prompts)
             sent = made.messages.create(prompt=prompt, key=key)
             enqueue(sent)
     except Exception:
@@ -48,22 +47,48 @@ def branch(message: Message, prompt: str, key: uuid.UUID) -> Message:
     return sent
 
 
-def _share_session(message: Message, made: Conversation) -> None:
+def _share_session(message: Message, shared: list[Message], made: Conversation) -> dict[str, str]:
+    """Give a branch a session that knows what was said in the messages that it shares, and nothing else.
+
+    Returns:
+        What the ids of their prompts are in that session. The server gives a copy's messages new ids, in the same
+        order; with them a branch can be branched, too, whatever becomes of the conversation that it came from.
+    """
     source = message.opencode_prompt_session_id or message.conversation.opencode_session_id
     if source is None:
-        return  # nothing was ever said to the agent
+        return {}  # nothing was ever said to the agent
+    left_out = message.conversation.messages.exclude(pk__in=[each.pk for each in shared])
+    if left_out.filter(opencode_prompt_id=None).exclude(parts=[]).exists():
+        return {}  # it was answered, and nobody knows where: better that the agent knows too little than too much
+    hidden = set(left_out.values_list("opencode_prompt_id", flat=True))
     try:
-        session_for(made).fork(client(), source, before=message.opencode_prompt_id)
+        said = _prompts_in(source)
+        # Not simply the message's own: it may have failed before it was sent, and before an id that it does not have
+        # the server copies all (1.18.33).
+        before = next((prompt for prompt in said if prompt in hidden), None)
+        copy = session_for(made).fork(client(), source, before=before)
     except SessionNotFoundError:
-        return  # the agent has forgotten it: the turn makes a fresh session, and the rows still tell
+        return {}  # the agent has forgotten it: the turn makes a fresh session, and the rows still tell
+    return dict(zip(said, _prompts_in(copy), strict=False))  # it ends where it was cut
 
 
-def _copy(message: Message, conversation: Conversation, copies: dict[int, Message]) -> Message:
+def _prompts_in(session_id: str) -> list[str]:
+    """Their ids, oldest first."""
+    found = [each.info.id for each in client().messages(session_id) if each.info.role == "user"]
+    return found[::-1]
+
+
+def _copy(
+    message: Message, conversation: Conversation, copies: dict[int, Message], prompts: dict[str, str]
+) -> Message:
     """What was said. What it cost, the other conversation has paid."""
+    prompt_id = prompts.get(message.opencode_prompt_id or "")
     return Message.objects.create(
         conversation=conversation,
         retry_of=copies.get(message.retry_of_id),
         prompt=message.prompt,
+        opencode_prompt_id=prompt_id,
+        opencode_prompt_session_id=prompt_id and conversation.opencode_session_id,
         status=message.status,
         content=message.content,
         parts=message.parts,

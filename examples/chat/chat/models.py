@@ -76,7 +76,7 @@ class Conversation(RecordModel):
     def title_for(prompt: str) -> str:
         """A title for what begins with this: its first sentence, cut between words."""
         line = next((line.strip() for line in prompt.splitlines() if line.strip()), "New conversation")
-        sentence = re.split(r"(?<=[^.?!…]{12})[.?!…]\s", line, maxsplit=1)[0].removesuffix(".")
+        sentence = re.split(r"(?<=[^.?!…]{12}[.?!…])\s", line, maxsplit=1)[0].removesuffix(".")
         if len(sentence) <= SHORT_TITLE:
             return sentence
         cut = sentence[:SHORT_TITLE]

@@ -33,6 +33,7 @@ def check(stage: Stage, port: int) -> int:
 def _converse(browser: Browser, stage: Stage) -> None:
     home = browser.get(link_for("demo"))
     _expect("the link logs in", "What shall we do?" in home.html)
+    _expect("it says that a scripted model answers", "A scripted model answers" in home.html)
     prompt = next(each.prompt for each in SUGGESTIONS if each.title == "Mend a bug")
     page = browser.send(home.form("/begin/"), prompt=prompt)
     _expect("a conversation begins", len(page.turns) == 1, page.url)

@@ -27,6 +27,7 @@ from opencode_sessions.testing import ScriptedModel
 __all__ = ["LINGER", "PROVIDER_KEYS", "Stage", "free_port", "lay_out", "served", "set_up"]
 
 BAKERY = Path(__file__).parent / "bakery"
+SCRIPTED = "the scripted model"
 
 PROVIDER_KEYS = (
     "ANTHROPIC_API_KEY",
@@ -94,6 +95,7 @@ def set_up(state: Path, *, offline: bool, pace: float = 0.03) -> Iterator[Stage]
             os.environ |= managed.environment()
             os.environ["CHAT_DIRECTORY"] = str(work)
             server = f"OpenCode {managed.version} at {managed.url}"
+        os.environ["CHAT_SCRIPTED"] = "1" if answered_by == SCRIPTED else "0"
         django.setup()
         call_command("migrate", verbosity=0, interactive=False)
         _warm_up()
@@ -188,7 +190,7 @@ def _managed(data: Path, work: Path, *, offline: bool, pace: float) -> Iterator[
         environ: dict[str, str] = {}
         if offline or key is None:
             model = stack.enter_context(ScriptedModel(rules(pace)))
-            config, environ, answered_by = {**model.config(), **_POLICY}, _NO_NETWORK, "the scripted model"
+            config, environ, answered_by = {**model.config(), **_POLICY}, _NO_NETWORK, SCRIPTED
         elif name := os.environ.get("CHAT_MODEL"):
             config, answered_by = {**_POLICY, "model": name}, name
         else:

@@ -84,6 +84,8 @@ OPENCODE = {
     "RETRY": "chat.policy.again",
 }
 
+CHAT_SCRIPTED = os.environ.get("CHAT_SCRIPTED") == "1"  # no provider is set up: the pages say so
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -72,7 +73,7 @@ def _with_retries(messages: QuerySet[Message]) -> QuerySet[Message]:
 
 def _frame(request: HttpRequest) -> dict[str, Any]:
     """What is around each page."""
-    return {"conversations": _listed(request), "current": 0}
+    return {"conversations": _listed(request), "current": 0, "scripted": settings.CHAT_SCRIPTED}
 
 
 def _listed(request: HttpRequest) -> QuerySet[Conversation]:

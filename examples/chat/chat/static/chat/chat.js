@@ -24,7 +24,7 @@ const part = async (url, options = {}) => {
 let following = true;
 const jump = $("[data-jump]");
 const toEnd = () => {
-  const ask = $$("[data-oc-asks] form").at(-1);
+  const ask = $$(".turn:last-child [data-oc-asks] form").at(-1); // an older one is not gone back to
   if (ask && ask.offsetHeight > window.innerHeight / 2) ask.scrollIntoView(); // a long one is read from its beginning
   else window.scrollTo({ top: root.scrollHeight });
 };
@@ -112,11 +112,29 @@ addEventListener("opencode:end", (event) => {
   changed();
 });
 
+// One that was queued has nothing to stream, so it is drawn anew; one that runs tells its end itself.
+const queued = new WeakSet();
+addEventListener("submit", ({ target }) => {
+  if (target.matches(".foot__stop")) $('[status="pending"]', target.closest(".turn")) && queued.add(target);
+}, true);
+
+const takeBack = async (turn) => {
+  const page = await part(`/m/${turn.dataset.pk}/`);
+  const lost = [document.body, ...$$("*", turn)].includes(document.activeElement); // with the button
+  turn.replaceWith($(".turn", page));
+  if (lost && !touch) prompt.focus({ preventScroll: true });
+  said.textContent = "Taken back.";
+  showState();
+  changed();
+};
+
 addEventListener("opencode:sent", (event) => {
+  const turn = event.target.closest(".turn");
+  if (queued.has(event.target)) takeBack(turn).catch(() => {});
   if (event.detail.action !== "retry") return;
   event.preventDefault(); // which would reload the page
   following = true;
-  refreshTurn(event.target.closest(".turn")).catch(() => {});
+  refreshTurn(turn).catch(() => {});
   changed();
 });
 
@@ -126,6 +144,7 @@ const send = $("[data-send]");
 const stop = $("[data-stop]");
 const trouble = $("[data-trouble]");
 const running = () => $$(RUNNING).at(0)?.closest(".turn");
+const { placeholder } = prompt;
 let asked = 0;
 
 const showState = () => {
@@ -133,10 +152,19 @@ const showState = () => {
   stop.hidden = !turn || prompt.value.trim() !== "";
   send.hidden = !stop.hidden;
   const asks = $$("[data-oc-asks] form").length;
+  prompt.placeholder = asks ? prompt.dataset.whileAsked : placeholder;
   if (asks > asked) { said.textContent = "The agent asks you something."; changed(); }
   if (asks < asked) changed();
   asked = asks;
 };
+
+// What is not sent yet stays in its tab, for each conversation, until somebody logs out.
+const DRAFT = `draft:${location.pathname}`;
+const forgetDraft = () => sessionStorage.removeItem(DRAFT);
+const keepDraft = () => (prompt.value ? sessionStorage.setItem(DRAFT, prompt.value) : forgetDraft());
+prompt.value ||= sessionStorage.getItem(DRAFT) ?? "";
+prompt.setSelectionRange(prompt.value.length, prompt.value.length);
+$("[data-leave]").addEventListener("submit", () => sessionStorage.clear());
 
 const stopTurn = () => $("form.foot__stop", running() ?? document)?.requestSubmit();
 
@@ -147,6 +175,7 @@ const sendPrompt = async () => {
   send.disabled = true;
   trouble.textContent = "";
   prompt.value = "";
+  keepDraft();
   try {
     const page = await part(composer.action, { method: "POST", body });
     composer.elements.key.value = crypto.randomUUID();
@@ -156,6 +185,7 @@ const sendPrompt = async () => {
     changed();
   } catch (error) {
     prompt.value = text; // with the same key: what did arrive is not sent twice
+    keepDraft();
     trouble.textContent = navigator.onLine ? `It could not be sent (${error.message}). Try again.` : "You are offline. Try again when you are back.";
   } finally {
     send.disabled = false;
@@ -163,9 +193,13 @@ const sendPrompt = async () => {
   }
 };
 
-if (turns) composer.addEventListener("submit", (event) => { event.preventDefault(); sendPrompt(); });
+composer.addEventListener("submit", (event) => {
+  if (!turns) return forgetDraft();
+  event.preventDefault();
+  sendPrompt();
+});
 stop.addEventListener("click", stopTurn);
-prompt.addEventListener("input", showState);
+prompt.addEventListener("input", () => { keepDraft(); showState(); });
 
 addEventListener("submit", (event) => {
   if (event.defaultPrevented || event.target === composer || event.target.dataset.ocAction) return;
@@ -177,6 +211,7 @@ addEventListener("pageshow", () => $$("button:disabled").forEach((button) => { b
 
 const touch = matchMedia("(pointer: coarse)").matches; // there Enter is the only way to a new line
 const writes = (element) => element?.matches?.("input, textarea, select, [contenteditable]");
+const drafts = (element) => element?.matches?.("textarea, input[type=text]") && element.value.trim();
 
 prompt.addEventListener("keydown", (event) => {
   if (event.isComposing) return;
@@ -198,7 +233,7 @@ addEventListener("keydown", (event) => {
   } else if (event.key === "Escape" && open) {
     open.open = false;
     $("summary", open).focus();
-  } else if (event.key === "Escape" && !$(":popover-open")) {
+  } else if (event.key === "Escape" && !$(":popover-open") && !drafts(event.target)) {
     stopTurn();
   } else if (event.key === "/" && !writes(event.target)) {
     event.preventDefault();
