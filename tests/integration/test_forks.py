@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from opencode_sessions import Session, Turn, aio, allow, ask, deny, errors
+from opencode_sessions.protocol.ids import new_message_id
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 
 
@@ -42,6 +43,24 @@ def test_a_copy_has_the_messages_before_the_one_that_is_named_and_goes_its_own_w
     say(client, record, "something else")
     assert prompts(client, copy) == ["one", "something else"]
     assert prompts(client, source.opencode_session_id) == ["one", "two"]
+
+
+def test_a_message_that_the_session_does_not_have_is_refused_and_nothing_is_copied(client, source):
+    record, before = MemoryRecord("Another way"), list(client.list())
+    with pytest.raises(errors.NotFoundError):
+        session_of(record).fork(client, source.opencode_session_id, before=new_message_id())
+    assert record.opencode_session_id is None
+    assert list(client.list()) == before
+
+
+def test_a_prompt_that_the_server_cannot_show_is_one_that_it_has(client):
+    source, record = MemoryRecord("The first way"), MemoryRecord("Another way")
+    say(client, source, "one")
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    message = MemoryMessage('!tool StructuredOutput {"city": "Lisbon"}')
+    second = Turn(message, session_of(source), client, schema=schema).run()
+    copy = session_of(record).fork(client, source.opencode_session_id, before=second.prompt_id)
+    assert prompts(client, copy) == ["one"]
 
 
 def test_a_copy_is_guarded_by_the_rules_of_its_own_record(client, source):

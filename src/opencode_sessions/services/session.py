@@ -107,6 +107,7 @@ class Session(_Session):
 
         Raises:
             SessionNotFoundError: There is no such session to copy; the row names none.
+            NotFoundError: It has no message `before`.
             OpencodeError: As `ensure`.
         """
         return complete(self.lifecycle.fork(blocking_wire(client), source, before=before))

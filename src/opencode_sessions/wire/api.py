@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from opencode_sessions.errors import (
+    BadRequestError,
     NotFoundError,
     NotOpencodeError,
     ServerError,
@@ -187,7 +189,14 @@ class Api(AskCalls):
         return await self._parsed(answers.parse_statuses, routes.status(directory=self.directory))
 
     async def fork(self, session_id: str, message_id: str | None = None) -> SessionInfo:
-        """A copy, up to before `message_id` if one is given. It has no rules: put them in force first."""
+        """A copy, up to before `message_id` if one is given. It has no rules: put them in force first.
+
+        Raises:
+            NotFoundError: The session has no such message: the server would copy all of it (1.18.33).
+        """
+        if message_id is not None:
+            with suppress(BadRequestError):  # it is there: a prompt with a schema cannot be read (1.18.33)
+                await self.message(session_id, message_id)
         return await self._parsed(answers.parse_session, routes.fork(session_id, message_id))
 
     async def revert(self, session_id: str, message_id: str, part_id: str | None = None) -> SessionInfo:
