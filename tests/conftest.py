@@ -23,6 +23,8 @@ pytest_plugins = [
     "fix_stores",
     "fix_django_app",
     "fix_django_views",
+    "fix_django_logins",
     "fix_django_project",
     "fix_browser",
+    "fix_summary",
 ]

@@ -19,17 +19,6 @@ from simulator.scenarios import SCENARIOS, VAST, Scenario, nothing
 FULL = os.environ.get("SIM") == "full"
 
 
-@pytest.fixture
-def tell(request, capsys):
-    """Show a line in the terminal, passed or not."""
-
-    def line(text):
-        with capsys.disabled():
-            request.config.get_terminal_writer().line(f"\n  {text}")
-
-    return line
-
-
 @functools.cache
 def explored(scenario, faults=2):
     return Exploration({**SCENARIOS, **VAST}[scenario], faults=faults).run()
@@ -42,12 +31,10 @@ def affordable(scenario):
 
 @pytest.mark.timeout(1200 if FULL else 120)
 @pytest.mark.parametrize("scenario", [*SCENARIOS, *VAST] if FULL else SCENARIOS)
-def test_every_interleaving_keeps_the_promises(scenario, tell, record_property):
+def test_every_interleaving_keeps_the_promises(scenario, record_property):
     found = explored(scenario, affordable(scenario))
     assert found.violation is None, found.violation
-    tell(f"{scenario}: {found}")
-    record_property("states", found.states)
-    record_property("schedules", found.schedules)
+    record_property("simulator", f"{scenario}: {found}")
     assert found.schedules >= found.faultless > 0
     assert found.states > 70
 
