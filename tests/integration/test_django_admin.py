@@ -9,7 +9,10 @@ import uuid
 
 import pytest
 from django.apps import apps
+from django.db import connections
 from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from fix_django_app import SETTINGS, wait_until
 from fix_stores import create_django_tables
 
@@ -54,14 +57,13 @@ SLOW = "!slow 0.3\n!say one two three four five six seven eight nine ten"
 
 
 @pytest.fixture(scope="module")
-def admin_tables(chat_tables):
+def admin_tables(login_table):
     with override_settings(**ADMIN):
         from django.contrib.admin.models import LogEntry
         from django.contrib.auth.models import Group, Permission, User
         from django.contrib.contenttypes.models import ContentType
-        from django.contrib.sessions.models import Session
 
-        create_django_tables(ContentType, Permission, Group, User, Session, LogEntry)
+        create_django_tables(ContentType, Permission, Group, User, LogEntry)
 
 
 @pytest.fixture
@@ -89,6 +91,12 @@ def act(client, where, action, *rows):
     """Do something with selected rows, and return what is told of it."""
     data = {"action": action, "_selected_action": [row.pk for row in rows]}
     return told(client.post(where, data, follow=True))
+
+
+def queries_of(client, where):
+    with CaptureQueriesContext(connections["default"]) as captured:
+        assert client.get(where).status_code == 200
+    return len(captured)
 
 
 def told(response):
@@ -177,6 +185,35 @@ def test_sessions_are_listed_with_their_state_and_what_they_cost(pages, staff):
         assert shown in row, shown
 
 
+def test_a_session_tells_why_its_last_turn_failed_and_leads_to_it(pages, staff):
+    conversation = pages.conversation()
+    fine, failed = (
+        pages.message("hello", conversation),
+        pages.message("!error 400 no more credit", conversation),
+    )
+    waits = pages.message("hello", conversation)
+    for each in (fine, failed):
+        enqueue(each)
+        pages.ended(each)
+    user = staff()
+    html = user.get(SESSIONS).content.decode()
+    row = re.search(rf'<tr>(?:(?!</tr>).)*?value="{conversation.pk}".*?</tr>', html, re.DOTALL)[0]
+    links = re.findall(r'<a href="([^"]*/parts/)">(.*?)</a>', row)
+    assert [url for url, _ in links] == [f"{TURNS}{failed.pk}/parts/"] * 2, f"not that of {waits}"
+    assert links[0][1] == "failed"
+    assert "no more credit" in links[1][1]
+    assert user.get(links[0][0]).status_code == 200
+
+
+def test_sessions_are_listed_in_as_many_queries_however_many_there_are(pages, staff):
+    user = staff()
+    user.get(SESSIONS)
+    few = queries_of(user, SESSIONS)
+    for _ in range(5):
+        pages.message("hello", error={"name": "Oops"}, status="failed", started_at=timezone.now())
+    assert queries_of(user, SESSIONS) == few
+
+
 def test_sessions_are_reconciled(pages, staff, client):
     changed, same, none = pages.conversation(), pages.conversation(), pages.conversation()
     for each in (changed, same):
@@ -210,6 +247,23 @@ def test_sessions_that_no_row_names_are_listed_and_deleted_when_that_is_confirme
     assert "1 session deleted." in said
     assert sessions_of(f"chat_conversation:{kept.pk}")
     assert not [info for info in shared_client().list(all_directories=True) if info.id == left]
+
+
+@pytest.mark.parametrize("using", ["default", "postgres"])
+def test_actions_are_left_out_of_atomic_requests_in_every_database(pages, staff, monkeypatch, using):
+    routers = ["web_project.policy.ToPostgres"] if using == "postgres" else []
+    with override_settings(DATABASE_ROUTERS=routers):
+        conversation = pages.conversation(using)
+        message = pages.message("!error 400 no", conversation, using)
+        session_for(conversation).ensure(shared_client())
+        pages.Conversation.objects.using(using).filter(pk=conversation.pk).update(title="Porto")
+        user = staff()
+        for alias in ("default", "postgres"):
+            monkeypatch.setitem(connections.settings[alias], "ATOMIC_REQUESTS", True)
+        assert "are in force again." in act(user, SESSIONS, "reconcile_sessions", conversation)
+        assert "1 cancelled." in act(user, TURNS, "cancel_turns", message)
+        assert "1 tried again." in act(user, TURNS, "retry_turns", message)
+        assert user.get(f"{SESSIONS}prune/").status_code == 200
 
 
 def test_a_server_that_is_away_is_told(pages, staff, web_settings):

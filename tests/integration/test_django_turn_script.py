@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from fix_django_app import wait_until
 
 from opencode_sessions.django import enqueue
+from opencode_sessions.django.live.hub import hub
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -13,6 +15,35 @@ QUESTION = (
     '"options": [{"label": "Left", "description": "By the sea"}, {"label": "Right", "description": "Uphill"}]}]}\n'
     "!say Off we go."
 )
+
+ADD = """(src) => {
+  const turn = document.createElement("opencode-turn");
+  turn.setAttribute("src", src);
+  turn.setAttribute("status", "pending");
+  document.body.append(turn);
+}"""
+
+# In this browser all tabs are taken to be looked at.
+SEEN = """(seen) => {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => !seen });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+COUNT = """{
+  const opened = new Set();
+  window.most = 0;
+  window.EventSource = class extends EventSource {
+    constructor(url) {
+      super(url);
+      window.most = Math.max(window.most, opened.add(this).size);
+    }
+    close() {
+      super.close();
+      opened.delete(this);
+    }
+  };
+}"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,6 +71,19 @@ def tab(chromium, asgi):
     )
     yield page
     context.close()
+
+
+@pytest.fixture
+def asked(tab):
+    """The addresses of the streams that its script asks for."""
+    found = []
+    tab.on("request", lambda request: "/events" in request.url and found.append(request.url))
+    return found
+
+
+def streams(message):
+    """How many of it are open: the server is in this process."""
+    return sum(len(each.watches) for each in list(hub._channels.values()) if each.target.pk == message.pk)
 
 
 def test_a_page_shows_the_answer_as_it_grows(pages, tab):
@@ -130,3 +174,52 @@ def test_a_line_that_breaks_is_told_and_mended(pages, tab):
     tab.locator("opencode-turn[status=completed]").wait_for(timeout=20_000)
     assert not tab.locator("opencode-turn[offline]").count()
     assert tab.evaluate("told.indexOf('offline') < told.indexOf('online')")
+
+
+def test_however_many_turns_a_page_has_two_streams_show_them_all(pages, tab):
+    first, *others = [pages.message("hello") for _ in range(6)]
+    tab.add_init_script(COUNT)
+    tab.goto(f"/page/{first.pk}")
+    for message in others:
+        tab.evaluate(ADD, pages.events(message))
+    for message in reversed(others):  # whose turns end elsewhere; the first goes on
+        pages.Message.objects.filter(pk=message.pk).update(status="failed", revision=1)
+    wait_until(lambda: tab.locator("opencode-turn[status=failed]").count() == 5)
+    assert tab.locator("opencode-turn").first.get_attribute("status") == "pending"
+    assert tab.evaluate("most") == 2
+    assert tab.problems == []
+
+
+def test_the_turn_that_runs_keeps_its_stream_wherever_it_stands(pages, tab, asked):
+    first, *others = [pages.message("hello") for _ in range(5)]
+    tab.goto(f"/page/{first.pk}")
+    for message in others:
+        tab.evaluate(ADD, pages.events(message))
+    running = others[-1]
+    pages.Message.objects.filter(pk=running.pk).update(status="streaming", revision=1)
+    tab.locator("opencode-turn[status=streaming]").wait_for(state="attached", timeout=60_000)
+    before = len(asked)
+    while len(asked) < before + 6:  # the others take turns
+        tab.wait_for_timeout(100)
+    assert not [url for url in asked[before:] if pages.events(running) in url]
+    assert tab.problems == []
+
+
+def test_a_page_that_is_not_looked_at_has_no_stream_and_goes_on_where_it_was(pages, tab, asked):
+    message = pages.message("hello")
+    rows = pages.Message.objects.filter(pk=message.pk)
+    rows.update(status="streaming", revision=4, content="so far")
+    tab.goto(f"/page/{message.pk}")
+    wait_until(lambda: streams(message) == 1)
+    tab.evaluate(SEEN, False)
+    wait_until(lambda: streams(message) == 0)
+    tab.evaluate(SEEN, True)
+    wait_until(lambda: streams(message) == 1)
+    tab.evaluate(SEEN, False)
+    wait_until(lambda: streams(message) == 0)
+    rows.update(status="completed", revision=5, content="so far, and to the end")
+    tab.evaluate(SEEN, True)
+    tab.locator("opencode-turn[status=completed]", has_text="to the end").wait_for()
+    assert [url.partition("after=")[2] for url in asked] == ["4", "4", "4"]
+    assert "offline" not in tab.evaluate("told")
+    assert tab.problems == []

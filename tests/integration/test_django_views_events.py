@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import time
+from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -158,6 +159,22 @@ def test_no_database_connection_is_held_while_a_turn_is_watched(
     assert counts.count(0) >= 45, counts
 
 
+def test_none_is_held_where_middleware_queries_on_the_way_out(pages, postgres, saved_login, address):
+    message = pages.message("hello", using="postgres")
+    headers = {**OWNER, "Cookie": saved_login.cookie}
+    with ExitStack() as stack:
+        for _ in range(5):
+            response = stack.enter_context(_stream(address + pages.events(message), headers))
+            assert b"retry" in response.readline()
+        assert saved_login.was_saved
+        counts = []
+        for _ in range(60):
+            counts.append(_connections_of_others())
+            time.sleep(0.05)
+    assert max(counts) <= 1, "more than the one that looks"
+    assert counts.count(0) >= 45, counts
+
+
 def test_all_who_watch_a_turn_share_one_look_at_its_row(pages, asgi, watch, monkeypatch):
     looks = []
 
@@ -180,13 +197,21 @@ def test_all_who_watch_a_turn_share_one_look_at_its_row(pages, asgi, watch, monk
 
 
 def _get(url, headers):
+    with _stream(url, headers) as response:
+        return response.status, response.read()
+
+
+@contextmanager
+def _stream(url, headers):
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
     connection.request("GET", parts.path, headers=headers)
-    response = connection.getresponse()
-    result = response.status, response.read()
+    line = connection.sock  # which the connection gives away to a response that ends with it
+    with connection.getresponse() as response:
+        yield response
+        with suppress(OSError):
+            line.shutdown(2)
     connection.close()
-    return result
 
 
 def _connections_of_others():

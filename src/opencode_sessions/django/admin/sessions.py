@@ -4,21 +4,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db import models, transaction
+from django.db import models
 from django.db.models import OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 
 from opencode_sessions.django.admin.doing import do_to_each
+from opencode_sessions.django.admin.last_turns import LastTurn, last_turns, with_last_turns
+from opencode_sessions.django.admin.turns import TurnAdmin, error_line
 from opencode_sessions.django.clients import client
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.index import DjangoIndex
@@ -26,6 +29,7 @@ from opencode_sessions.django.records import DjangoRecordStore
 from opencode_sessions.django.registry import message_models, record_field
 from opencode_sessions.django.sessions import session_for
 from opencode_sessions.django.sweeping import databases_of
+from opencode_sessions.django.views.access import outside_transactions
 from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.services.pruning import Leftover, Pruner
 from opencode_sessions.services.removing import Remover
@@ -46,7 +50,15 @@ _NOTHING = "-"
 class SessionAdmin(_ModelAdmin):
     """Lists records with their sessions; reconciles these; finds and deletes those that no row names any more."""
 
-    list_display = ("__str__", "session_id", "session_state", "session_age", "session_cost")
+    list_display = (
+        "__str__",
+        "session_id",
+        "session_state",
+        "session_age",
+        "session_cost",
+        "session_turn",
+        "session_error",
+    )
     search_fields = ("opencode_session_id",)
     actions = ("reconcile_sessions", "prune_sessions")
     change_list_template = "opencode/admin/change_list.html"
@@ -77,8 +89,18 @@ class SessionAdmin(_ModelAdmin):
         """Of all its turns, in US dollars."""
         return f"${record.opencode_bill:,.4f}" if record.opencode_bill else _NOTHING
 
+    @admin.display(description="last turn")
+    def session_turn(self, record: Any) -> str:
+        """Of those that have begun, by its state; it leads to its parts."""
+        return self._links((turn, turn.status) for turn in last_turns(record, self._messages())) or _NOTHING
+
+    @admin.display(description="error")
+    def session_error(self, record: Any) -> str:
+        """Why that one failed or was stopped; it leads there too."""
+        return self._links((turn, error_line(turn.error)) for turn in last_turns(record, self._messages()))
+
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        """With what its turns cost."""
+        """With what its turns cost, and the last of them."""
         bill: Any = models.Value(0.0)
         for model, field in self._messages():
             turns = model._base_manager.filter(**{field: OuterRef("pk")}).order_by().values(field)
@@ -86,7 +108,7 @@ class SessionAdmin(_ModelAdmin):
                 turns.annotate(total=Sum("cost")).values("total"), output_field=models.FloatField()
             )
             bill += Coalesce(total, 0.0)
-        return super().get_queryset(request).annotate(opencode_bill=bill)
+        return with_last_turns(super().get_queryset(request), self._messages()).annotate(opencode_bill=bill)
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Any | None = None
@@ -99,7 +121,7 @@ class SessionAdmin(_ModelAdmin):
         view = self.admin_site.admin_view(self.prune_view)
         return [path("prune/", view, name=self._url_name), *super().get_urls()]
 
-    @transaction.non_atomic_requests  # its actions ask the server
+    @outside_transactions  # its actions ask the server
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """See `ModelAdmin`."""
         prune = self._prune_url() if self.has_delete_permission(request) else None
@@ -122,7 +144,7 @@ class SessionAdmin(_ModelAdmin):
         """Leads to the page that lists them; what was selected does not matter."""
         return HttpResponseRedirect(self._prune_url())
 
-    @transaction.non_atomic_requests  # it asks the server
+    @outside_transactions  # it asks the server
     def prune_view(self, request: HttpRequest) -> HttpResponse:
         """Lists what was left on the server of rows that are gone, and deletes what was listed if that is confirmed."""
         if not self.has_delete_permission(request):
@@ -163,6 +185,17 @@ class SessionAdmin(_ModelAdmin):
     def _pruner(self) -> Pruner:
         indexes = [DjangoIndex(self.model, using=alias) for alias in databases_of(self.model)]
         return Pruner(*indexes, namespace=settings().namespace, grace=_GRACE, on_error=settings().on_error)
+
+    def _links(self, said: Iterable[tuple[LastTurn, str]]) -> str:
+        """What is said of turns, each leading to the page of its parts, where this site has one."""
+        links = []
+        for turn, text in said:
+            registered = self.admin_site.is_registered(turn.model)
+            shown = self.admin_site.get_model_admin(turn.model) if registered else None
+            url = shown.parts_url(turn.pk) if isinstance(shown, TurnAdmin) else ""
+            if text:
+                links.append(format_html('<a href="{}">{}</a>', url, text) if url else text)
+        return format_html_join(", ", "{}", ((link,) for link in links))
 
     def _messages(self) -> Iterator[tuple[type[models.Model], str]]:
         """The models of messages that belong to these records, and by which field."""

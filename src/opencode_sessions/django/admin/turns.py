@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db import models, transaction
+from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -19,11 +19,12 @@ from opencode_sessions.display import display_error, display_message
 from opencode_sessions.django import running
 from opencode_sessions.django.admin.doing import do_to_each
 from opencode_sessions.django.messages import DjangoMessageStore
+from opencode_sessions.django.views.access import outside_transactions
 from opencode_sessions.django.views.retrying import retry_of
 from opencode_sessions.services.telling import age_of
 from opencode_sessions.store.messages import TurnStatus
 
-__all__ = ["TurnAdmin"]
+__all__ = ["TurnAdmin", "error_line"]
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -84,18 +85,14 @@ class TurnAdmin(_ModelAdmin):
     @admin.display(description="error")
     def turn_error(self, message: Any) -> str:
         """Why it failed or was stopped."""
-        shown = display_error(message.error)
-        if shown is None:
-            return ""
-        said = f"{shown.title}: {shown.text}" if shown.text else shown.title
-        return said if len(said) <= _SHORT else f"{said[: _SHORT - 1]}…"
+        return error_line(message.error)
 
     @admin.display(description="answer")
     def turn_answer(self, message: Any) -> SafeString:
         """A link to its parts."""
         count = len(message.parts)
         return format_html(
-            '<a href="{}">{} part{}</a>', self._parts_url(message), count, "" if count == 1 else "s"
+            '<a href="{}">{} part{}</a>', self.parts_url(message.pk), count, "" if count == 1 else "s"
         )
 
     def get_readonly_fields(
@@ -133,7 +130,7 @@ class TurnAdmin(_ModelAdmin):
         }
         return TemplateResponse(request, "opencode/admin/turn.html", context)
 
-    @transaction.non_atomic_requests  # its actions ask the server
+    @outside_transactions  # its actions ask the server
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """See `ModelAdmin`."""
         return super().changelist_view(request, extra_context)
@@ -151,9 +148,19 @@ class TurnAdmin(_ModelAdmin):
         done, not_done = "tried again", "neither failed nor cancelled: left as they are"
         do_to_each(request, queryset, lambda each: retry_of(each) is not None, done=done, not_done=not_done)
 
+    def parts_url(self, pk: Any) -> str:
+        """Of the page of a turn's parts, by the key of its message."""
+        return reverse(f"{self.admin_site.name}:{self._url_name}", args=[pk])
+
     @property
     def _url_name(self) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_parts"
 
-    def _parts_url(self, message: models.Model) -> str:
-        return reverse(f"{self.admin_site.name}:{self._url_name}", args=[message.pk])
+
+def error_line(error: Any) -> str:
+    """What is listed of a message's `error`; empty where there is none."""
+    shown = display_error(error)
+    if shown is None:
+        return ""
+    said = f"{shown.title}: {shown.text}" if shown.text else shown.title
+    return said if len(said) <= _SHORT else f"{said[: _SHORT - 1]}…"

@@ -17,7 +17,7 @@ from opencode_sessions.django.live.drawing import Row
 from opencode_sessions.django.registry import table_model
 from opencode_sessions.django.rows import database_of
 
-__all__ = ["Head", "Target", "connected", "heads_of", "row_of"]
+__all__ = ["Head", "Target", "connected", "give_back_connections", "heads_of", "row_of"]
 
 Head = tuple[str, int]
 """A row's status and revision."""
@@ -50,6 +50,16 @@ def connected() -> Iterator[None]:
         yield
     finally:
         connections.close_all()
+
+
+def give_back_connections() -> None:
+    """Those of this thread: what is to come takes long, and needs none.
+
+    One with a transaction open is left: a test's, say.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 def heads_of(targets: Iterable[Target]) -> dict[Target, Head]:

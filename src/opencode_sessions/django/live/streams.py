@@ -8,10 +8,12 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
+from asgiref.sync import sync_to_async
 from django.db import models
 
 from opencode_sessions.django.live.drawing import Surroundings
 from opencode_sessions.django.live.hub import hub
+from opencode_sessions.django.live.looking import give_back_connections
 
 __all__ = ["HEARTBEAT", "RETRY", "astream", "stream"]
 
@@ -33,6 +35,8 @@ async def astream(message: models.Model, around: Surroundings, *, has: int | Non
         around: What the row does not tell.
         has: The revision that the browser shows already.
     """
+    # Now that the middleware is through with them too; in the thread that it ran in.
+    await sync_to_async(give_back_connections)()
     loop = asyncio.get_running_loop()
     news = asyncio.Event()
 
@@ -64,6 +68,7 @@ def stream(
     message: models.Model, around: Surroundings, *, has: int | None, seconds: float
 ) -> Iterator[bytes]:
     """The same, for so many seconds at most: then the browser connects again, and goes on where it was."""
+    give_back_connections()
     news = threading.Event()
     watch = hub.watch(message, around, has=has, wake=news.set)
     until = time.monotonic() + seconds

@@ -17,7 +17,7 @@ from django.urls import reverse
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.registry import named_models
 
-__all__ = ["address", "give_back_connections", "label_of", "outside_transactions", "seen"]
+__all__ = ["address", "label_of", "outside_transactions", "seen"]
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
@@ -67,10 +67,3 @@ def outside_transactions(view: View) -> View:
 def label_of(message: models.Model) -> str:
     """What names its model in an address, such as `chat.message`."""
     return message._meta.label_lower
-
-
-def give_back_connections() -> None:
-    """What is to come takes long, and needs none. One with a transaction open is left: a test's, say."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()

@@ -20,7 +20,7 @@ from opencode_sessions.django.live.drawing import Row, Surroundings, draw_row
 from opencode_sessions.django.live.picture import Picture
 from opencode_sessions.django.live.streams import RETRY
 from opencode_sessions.django.registry import record_of
-from opencode_sessions.django.views.access import address, give_back_connections, outside_transactions, seen
+from opencode_sessions.django.views.access import address, outside_transactions, seen
 from opencode_sessions.store.messages import TurnStatus
 
 __all__ = ["events"]
@@ -39,7 +39,6 @@ def events(request: HttpRequest, label: str, pk: str) -> HttpResponseBase:
     message = seen(request, label, pk)
     around = Surroundings(address("answer", message), _root(message))
     has = _revision(request.headers.get("Last-Event-ID") or request.GET.get("after", ""))
-    give_back_connections()
     return StreamingHttpResponse(
         _frames(request, message, around, has),
         content_type="text/event-stream; charset=utf-8",

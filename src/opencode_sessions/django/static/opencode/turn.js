@@ -11,6 +11,7 @@
 const ENDED = new Set(["completed", "cancelled", "failed", "gone"]);
 const FORMS = "form[data-oc-action], form[data-ask]";
 const FIRST_WAIT = 1000, LONGEST_WAIT = 30000, SILENCE = 45000, ANNOUNCED = 5000;
+const LOGGED_OUT = "You are logged out. Reload the page.";
 
 // The server has sanitised what it sends. A page with Trusted Types allows this one policy.
 const policy = window.trustedTypes?.createPolicy("opencode", { createHTML: (html) => html }) ?? { createHTML: (html) => html };
@@ -53,7 +54,34 @@ const kept = (element, name) =>
   (name === "open" && element.dataset.ocTouched !== undefined) || name === "data-oc-touched" || name === "aria-busy" ||
   (element.matches("button") && name === "disabled");
 
+// A browser has six connections to a server over HTTP/1.1, for all its tabs together, and its forms need one too. So a
+// page that is seen has two streams, and one that is hidden has none. One is for the first turn that runs, as others may
+// be queued behind it; where more than one other wants the second, they have it by turns.
+
+const STREAMS = 2, SHARE = 4000;
+const unfinished = new Set();
+let guest = null, rota = 0;
+
+const waits = (turn) => turn.getAttribute("status") === "pending";
+const isAfter = (one, other) => one.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_PRECEDING;
+const byNeed = (one, other) => waits(one) - waits(other) || (isAfter(one, other) ? 1 : -1);
+
+function share(step = 0) {
+  const first = document.hidden ? [] : [...unfinished].sort(byNeed);
+  const others = first.splice(STREAMS - 1);
+  const place = others.indexOf(guest);
+  guest = others[place < 0 ? 0 : (place + step) % others.length];
+  const chosen = new Set([...first, guest]);
+  for (const turn of unfinished) if (!chosen.has(turn)) turn.follow(false);
+  for (const turn of chosen) turn?.follow(true);
+  clearTimeout(rota);
+  if (others.length > 1) rota = setTimeout(share, SHARE, 1);
+}
+
+document.addEventListener("visibilitychange", () => share());
+
 class OpencodeTurn extends HTMLElement {
+  #follows = false;
   #source = null;
   #wait = FIRST_WAIT;
   #timer = 0;
@@ -66,16 +94,29 @@ class OpencodeTurn extends HTMLElement {
     this.addEventListener("click", this.#touch);
     if (ENDED.has(this.getAttribute("status"))) return;
     this.#voice ??= this.appendChild(Object.assign(document.createElement("div"), { className: "oc-hidden", role: "status" }));
-    this.#connect();
-    document.addEventListener("visibilitychange", this.#look);
+    unfinished.add(this);
+    share();
     window.addEventListener("online", this.#look);
   }
 
   disconnectedCallback() {
     this.removeEventListener("click", this.#touch);
-    document.removeEventListener("visibilitychange", this.#look);
     window.removeEventListener("online", this.#look);
+    this.#leave();
+  }
+
+  // Whether it may have a stream now; see `share`.
+  follow(may) {
+    if (may === this.#follows) return;
+    this.#follows = may;
+    if (may) return this.#connect();
     this.#close();
+    this.#online(); // nobody waits for a line
+  }
+
+  #leave() {
+    this.follow(false);
+    if (unfinished.delete(this)) share();
   }
 
   #connect() {
@@ -92,7 +133,7 @@ class OpencodeTurn extends HTMLElement {
         act(JSON.parse(event.data));
       });
     source.addEventListener("open", () => this.#online());
-    source.addEventListener("error", () => this.#broken());
+    source.addEventListener("error", () => this.#failed(source));
     on("state", (state) => this.#show(state));
     on("part", (part) => this.#showPart(part));
     on("asks", ({ asks }) => (this.#showAsks(asks), this.#tell("change", {})));
@@ -108,14 +149,30 @@ class OpencodeTurn extends HTMLElement {
     clearTimeout(this.#timer);
   }
 
-  // The browser connects again by itself where the line breaks, but not after an answer such as 502.
+  // The browser connects again by itself where the line breaks, but not after an answer such as 502; nor does it tell
+  // which answer that was, so it is asked for once more.
+  async #failed(source) {
+    if (source.readyState !== EventSource.CLOSED) return this.#broken();
+    const out = await fetch(source.url, { redirect: "manual" }).then(refusesStranger, () => false);
+    if (source !== this.#source) return;
+    if (out) return this.#giveUp();
+    this.#broken();
+    this.#again();
+  }
+
+  // The line is there, but not for us; the others on this page would hear the same.
+  #giveUp() {
+    const all = [...unfinished];
+    unfinished.clear();
+    for (const turn of all) turn.follow(false);
+    complain(this, LOGGED_OUT);
+  }
+
   #broken() {
-    if (!this.#offline) {
-      this.#offline = true;
-      this.toggleAttribute("offline", true);
-      this.#tell("offline", {});
-    }
-    if (this.#source?.readyState === EventSource.CLOSED) this.#again();
+    if (this.#offline) return;
+    this.#offline = true;
+    this.toggleAttribute("offline", true);
+    this.#tell("offline", {});
   }
 
   #again() {
@@ -133,18 +190,17 @@ class OpencodeTurn extends HTMLElement {
     this.#tell("online", {});
   }
 
-  // A tab that is looked at again, or a network that is back: do not wait out a pause. And a line can be dead without
-  // a word, after a sleep, say: then the server's beats are missing.
+  // A network that is back: do not wait out a pause. And a line can be dead without a word, after a sleep, say: then the
+  // server's beats are missing.
   #look = () => {
-    if (document.hidden || ENDED.has(this.getAttribute("status"))) return;
+    if (!this.#follows || ENDED.has(this.getAttribute("status"))) return;
     const silent = Date.now() - this.#heard > SILENCE;
     if (silent) this.#broken();
     if (silent || !this.#source) this.#connect();
   };
 
   #end(status) {
-    this.#online();
-    this.#close();
+    this.#leave();
     if (status !== this.getAttribute("status")) this.setAttribute("status", status);
     this.#announce();
     this.#tell("end", { status });
@@ -160,7 +216,9 @@ class OpencodeTurn extends HTMLElement {
   // What is shown.
 
   #show(state) {
+    const begins = waits(this);
     this.setAttribute("status", state.status);
+    if (begins && !waits(this)) share();
     this.setAttribute("revision", state.revision);
     const box = this.#parts;
     if (box) {
@@ -240,6 +298,22 @@ function token(form) {
   return field?.value || form.closest("[csrf]")?.getAttribute("csrf") || (cookie && decodeURIComponent(cookie[1])) || "";
 }
 
+// Of our views' answers none is a redirect or a page: those are the host's, for who is not logged in any more.
+function refusesStranger(response) {
+  const type = response.headers.get("Content-Type") ?? "";
+  response.body?.cancel();
+  return response.type === "opaqueredirect" || response.status === 401 || (response.ok && response.status !== 204 && type.includes("html"));
+}
+
+function complain(box, problem) {
+  const line = document.createElement("p");
+  line.dataset.ocProblem = "";
+  line.className = "oc-problem";
+  line.setAttribute("role", "alert");
+  line.textContent = problem;
+  box.append(line);
+}
+
 async function send(form, submitter) {
   const action = form.dataset.ocAction ?? "answer";
   const body = new FormData(form, submitter);
@@ -252,10 +326,11 @@ async function send(form, submitter) {
     const headers = { Accept: "application/json", "X-CSRFToken": token(form) };
     // Not form.action: a field of that name would stand in its place.
     const url = form.getAttribute("action") || location.href;
-    const response = await fetch(url, { method: "POST", body, headers, credentials: "same-origin" });
+    const response = await fetch(url, { method: "POST", body, headers, credentials: "same-origin", redirect: "manual" });
     const json = (response.headers.get("Content-Type") ?? "").includes("json");
     answer = json ? await response.json() : null;
-    if (!response.ok) problem = answer?.error || `The server refused it (${response.status}). Reload the page, and try again.`;
+    if (!json && refusesStranger(response)) problem = LOGGED_OUT;
+    else if (!response.ok) problem = answer?.error || `The server refused it (${response.status}). Reload the page, and try again.`;
   } catch {
     problem = "The server cannot be reached. Try again.";
   }
@@ -265,14 +340,7 @@ async function send(form, submitter) {
   if (!problem && action === "retry") return location.reload();
   if (!problem && action === "answer") return; // it goes away once the agent has got it
   buttons.forEach((button) => (button.disabled = false));
-  if (problem) {
-    const line = document.createElement("p");
-    line.dataset.ocProblem = "";
-    line.className = "oc-problem";
-    line.setAttribute("role", "alert");
-    line.textContent = problem;
-    form.append(line);
-  }
+  if (problem) complain(form, problem);
 }
 
 document.addEventListener("submit", (event) => {

@@ -1,0 +1,56 @@
+"""The turn of each record that began last, read in the query that lists the records."""
+
+# ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models
+from django.db.models import F, OuterRef, Subquery
+
+__all__ = ["LastTurn", "last_turns", "with_last_turns"]
+
+_COLUMNS = ("pk", "status", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class LastTurn:
+    """What is told of it."""
+
+    model: type[models.Model]
+    pk: Any
+    status: str
+    error: Any
+
+
+def with_last_turns(
+    records: models.QuerySet[Any], messages: Iterable[tuple[type[models.Model], str]]
+) -> models.QuerySet[Any]:
+    """The records, so read that `last_turns` knows of their turns.
+
+    Args:
+        records: Those that are listed.
+        messages: The models of their messages, each with the field that leads to the record.
+    """
+    for model, field in messages:
+        begun_last = F("started_at").desc(nulls_last=True)
+        turns = model._base_manager.filter(**{field: OuterRef("pk")}).order_by(begun_last, "-pk")
+        records = records.annotate(
+            **{_name(model, column): Subquery(turns.values(column)[:1]) for column in _COLUMNS}
+        )
+    return records
+
+
+def last_turns(record: Any, messages: Iterable[tuple[type[models.Model], str]]) -> Iterator[LastTurn]:
+    """One for each model of messages that has any of this record."""
+    for model, _ in messages:
+        pk, status, error = (getattr(record, _name(model, column)) for column in _COLUMNS)
+        if pk is not None:
+            yield LastTurn(model, pk, status, error)
+
+
+def _name(model: type[models.Model], column: str) -> str:
+    return f"opencode_last_{model._meta.label_lower.replace('.', '_')}_{column}"
