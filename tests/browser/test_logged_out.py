@@ -27,6 +27,12 @@ def test_an_answer_that_was_not_taken_is_told_in_its_form(asked):
     expect(asked.button("Allow once")).to_be_enabled()
 
 
+def test_a_stop_that_was_not_taken_is_told_too(asked):
+    asked.page.keyboard.press("Escape")
+    expect(asked.turn.get_by_role("alert")).to_be_visible()
+    expect(asked.turn.get_by_role("alert")).to_have_text(TOLD)
+
+
 def test_a_stream_that_is_refused_says_so_and_ends(stage, alice, asked):
     alice.expects("ERR_CONNECTION|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|MIME type")
     tries = []
