@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from opencode_sessions.django.base import ModelStore
 from opencode_sessions.store.message_columns import ColumnMessages
 
@@ -10,3 +12,10 @@ __all__ = ["DjangoMessageStore"]
 
 class DjangoMessageStore(ModelStore, ColumnMessages):
     """`MessageStore` over an instance of any model with the fields of `MessageModel`; see `ModelStore`."""
+
+    def sibling(self, key: str) -> Self | None:
+        """See `MessageStore.sibling`. It is in the same database; of a composite key no text may have a comma."""
+        found = self._row.named(key)
+        if found is None:
+            return None
+        return type(self)(found, using=self._row.using, asynchronous=self._row.asynchronous)

@@ -22,6 +22,7 @@ from opencode_sessions.errors import (
 )
 from opencode_sessions.store.columns import NOT_NULL
 from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
+from opencode_sessions.store.keys import key_of, values_in
 
 __all__ = ["ModelRow", "borrowed", "database_of", "in_transaction"]
 
@@ -49,7 +50,7 @@ class ModelRow:
         self.instance = instance
         self._fields = fields
         self._using = using
-        self._asynchronous = asynchronous
+        self.asynchronous = asynchronous
         self._model = _model_with(type(instance), fields)
 
     @property
@@ -63,8 +64,22 @@ class ModelRow:
         if self.instance.pk is None or self.instance._state.adding:
             name = type(self.instance).__name__
             raise RecordNotSavedError(f"this {name} has no row yet: save it (and commit) first", record=name)
-        values = self.instance.pk if isinstance(self.instance.pk, tuple) else (self.instance.pk,)
-        return f"{self._model._meta.db_table}:{','.join(map(str, values))}"
+        return key_of(self._model._meta.db_table, self._primary_key)
+
+    def named(self, key: str) -> models.Model | None:
+        """The instance whose row a key names, with its primary key alone, as nothing is read; None if it names none.
+
+        It is of the model that has the table: the row may be another child's.
+        """
+        values = values_in(key, self._model._meta.db_table, self._primary_key)
+        if values is None:
+            return None
+        fields = [field.attname for field in self._model._meta.pk_fields]
+        return self._model.from_db(self.using, fields, values)
+
+    @property
+    def _primary_key(self) -> tuple[object, ...]:
+        return self.instance.pk if isinstance(self.instance.pk, tuple) else (self.instance.pk,)
 
     def check(self) -> None:
         """Refuse what cannot work, without a query; see `RecordStore.check`."""
@@ -76,7 +91,7 @@ class ModelRow:
 
         A transaction that lost to another is tried again, so `work` may be called several times.
         """
-        if self._asynchronous:
+        if self.asynchronous:
             return await sync_to_async(self._run, thread_sensitive=True)(work)
         return self._run(work)
 

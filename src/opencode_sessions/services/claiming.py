@@ -13,6 +13,7 @@ __all__ = ["TurnClaim", "WhenBusy"]
 
 WhenBusy = Literal["wait", "reject", "cancel"]
 BusyWith = Callable[[], Awaitable[str | None]]
+MakeWay = Callable[[str], Awaitable[bool]]
 
 _SETTLE = 1.5
 _FIRST_LOOK = 0.1
@@ -39,13 +40,22 @@ class TurnClaim:
         self._patience = patience
         self._lease = lease
 
-    async def take(self, wire: SessionWire) -> None:
+    async def take(self, wire: SessionWire, make_way: MakeWay) -> bool:
         """Returns when the record is ours.
+
+        Args:
+            wire: The server.
+            make_way: As for `until_free`: cancels the turn that has it.
+
+        Returns:
+            False where `make_way` says that it is not wanted any more.
 
         Raises:
             TurnInProgressError: It is not, and was not to be waited for, or not any longer.
         """
-        await self.until_free(wire, lambda: self._lifecycle.store.claim(self._key, self._lease))
+        return await self.until_free(
+            wire, lambda: self._lifecycle.store.claim(self._key, self._lease), make_way=make_way
+        )
 
     async def keep(self) -> None:
         """Hold it for another lease, if nobody let go of it: this turn may have ended elsewhere meanwhile."""
@@ -62,13 +72,26 @@ class TurnClaim:
         except Exception as error:  # noqa: BLE001 - reported, not raised: the turn has its end
             self._lifecycle.swallow("release", None, error)
 
-    async def until_free(self, wire: SessionWire, busy_with: BusyWith, *, settling: bool = False) -> None:
+    async def until_free(
+        self,
+        wire: SessionWire,
+        busy_with: BusyWith,
+        *,
+        settling: bool = False,
+        make_way: MakeWay | None = None,
+    ) -> bool:
         """Returns when `busy_with` says that nothing is in the way; it is asked again and again.
 
         Args:
             wire: The server.
             busy_with: Names what is in the way, if something is.
             settling: Give it a moment in any case: what was only just aborted is busy a little longer.
+            make_way: With `cancel`, ends what is in the way, after each look, and says whether to look again. By
+                default the session is aborted, as long as the record is ours. This very turn, run elsewhere, is
+                never ended, but waited for.
+
+        Returns:
+            False where `make_way` said that it is in vain.
 
         Raises:
             TurnInProgressError: Something is.
@@ -84,8 +107,17 @@ class TurnClaim:
                     "this turn stays pending. Run it later, or say when_busy='wait' or 'cancel'",
                     message_key=self._key,
                 )
-            if self._when_busy == "cancel":
-                await self._lifecycle.abort(wire)
+            if self._when_busy == "cancel" and other != self._key:
+                if make_way is None:
+                    await self._abort(wire)
+                elif not await make_way(other):
+                    return False
             await wire.clock.sleep(pause)
             # Not longer than a third of a lease: who waits shows in between that it lives.
             pause = min(pause * 2, _LAST_LOOK, self._lease / 3)
+        return True
+
+    async def _abort(self, wire: SessionWire) -> None:
+        """Abort the session, unless the next turn is in it already: this one may have been cancelled meanwhile."""
+        if await self._lifecycle.store.hold(self._key, self._lease):
+            await self._lifecycle.abort(wire)

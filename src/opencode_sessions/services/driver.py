@@ -26,6 +26,7 @@ from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.services.asks import Answer, Ask, answer_ask
 from opencode_sessions.services.claiming import TurnClaim, WhenBusy
 from opencode_sessions.services.exchange import is_stored, read_exchange
+from opencode_sessions.services.logbook import Logbook
 from opencode_sessions.services.plan import Plan
 from opencode_sessions.services.ports import TurnWire
 from opencode_sessions.services.results import TurnResult, snapshot
@@ -57,10 +58,12 @@ class TurnDriver:
         plan.store.check()
         plan.lifecycle.store.check()
         claim = self._claim()
-        row = await self._when_free(wire, claim)
-        if row.status.terminal:
-            return self._plan.result(row)
-        await claim.take(wire)
+        while True:
+            row = await self._when_free(wire, claim)
+            if row.status.terminal:
+                return self._plan.result(row)
+            if await claim.take(wire, lambda other: self._make_way(wire, other)):
+                break
         if not await plan.store.take(row, plan.deadlines.lease):
             return await self._overtaken(claim)
         run = Run(plan, wire, claim, replace(row, status=TurnStatus.STREAMING, epoch=row.epoch + 1))
@@ -87,6 +90,7 @@ class TurnDriver:
         else:
             raise OpencodeError(f"{store.key} changed {_ATTEMPTS} times while its turn was being cancelled")
         row = replace(row, status=TurnStatus.CANCELLED, epoch=row.epoch + 1, asks=(), error=error)
+        Logbook(store.key, row.session_id, row.prompt_id).cancelled(by)
         claim = self._claim()
         try:
             # Nobody else's prompt is to be there when the abort arrives, perhaps late, or for the second time.
@@ -101,6 +105,7 @@ class TurnDriver:
 
     async def answer(self, wire: TurnWire, ask_id: str, answer: Answer) -> None:
         """Answer what waits in the row; see `Turn.answer`."""
+        self._plan.store.check()
         row = await self._plan.store.load()
         for value in row.asks:
             if value["id"] == ask_id:
@@ -119,10 +124,28 @@ class TurnDriver:
         async def busy_with() -> str | None:
             nonlocal row
             row = await self._plan.store.load()
-            return self._plan.store.key if row.status is TurnStatus.STREAMING and not row.abandoned else None
+            return None if row.status.terminal or _is_to_run(row) else self._plan.store.key
 
         await claim.until_free(wire, busy_with)
         return row
+
+    async def _make_way(self, wire: TurnWire, other: str) -> bool:
+        """Cancel the turn that has the record. False where this one is not to be begun any more: it cancels none.
+
+        One that has ended is waited for: who ended it may be about to stop its agent.
+        """
+        if not _is_to_run(await self._plan.store.load()):
+            return False
+        store = self._plan.store.sibling(other)
+        try:
+            if store is not None:
+                driver = TurnDriver(replace(self._plan, store=store), when_busy=self._when_busy)
+                await driver.cancel(wire, by=self.key)
+                return True
+        except RecordGoneError:
+            pass
+        await self._plan.lifecycle.abort(wire)  # whose it is cannot be told: nobody writes that row
+        return True
 
     def _claim(self) -> TurnClaim:
         limits = self._plan.deadlines
@@ -172,3 +195,8 @@ class TurnDriver:
             return row
         end = replace(snapshot(reply, row, TurnStatus.CANCELLED), error=row.error)
         return end if await self._plan.store.amend(row.epoch, end) else row
+
+
+def _is_to_run(row: MessageState) -> bool:
+    """Has it not ended, and does nobody run it?"""
+    return row.status is TurnStatus.PENDING or row.abandoned

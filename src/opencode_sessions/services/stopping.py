@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from opencode_sessions.errors import SessionNotFoundError
-from opencode_sessions.services.exchange import is_newest, is_stored
+from opencode_sessions.protocol.reply import Reply
+from opencode_sessions.services.exchange import is_newest, is_stored, read_exchange
 from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.services.ports import TurnWire
 
@@ -16,7 +17,9 @@ _UNTIL_STORED = (0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0)
 async def stop_agent(
     lifecycle: Lifecycle, wire: TurnWire, session_id: str, prompt_id: str, *, patiently: bool = False
 ) -> None:
-    """Stop a session, if this prompt is the newest there. Never raises: what goes wrong is reported.
+    """Stop a session, if this prompt is the newest there, and its answer has not ended. Never raises: it reports.
+
+    Where it has ended there is nothing to stop, and the next turn's prompt may be on its way.
 
     Args:
         lifecycle: Of the session's record.
@@ -28,7 +31,11 @@ async def stop_agent(
     """
     ids = (session_id, prompt_id)
     try:
-        ours = await _arrives(wire, *ids, _UNTIL_STORED if patiently else ()) and await is_newest(wire, *ids)
+        ours = (
+            await _arrives(wire, *ids, _UNTIL_STORED if patiently else ())
+            and not Reply.of(*ids, await read_exchange(wire, *ids)).final
+            and await is_newest(wire, *ids)
+        )
     except SessionNotFoundError:
         return
     except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised

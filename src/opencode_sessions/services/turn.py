@@ -100,7 +100,8 @@ class Turn(_Turn[Session, Client]):
         schema: The answer is data that fits it: a JSON schema, a model of pydantic's or a dataclass. See
             `TurnResult.structured` and `TurnResult.value`.
         when_busy: Where another turn of the same record runs, in whatever process: `reject` raises, `wait` waits,
-            `cancel` stops that one first.
+            `cancel` cancels that one first: the row, `by` this message's key (``"messages:8"``), then its agent. With
+            either of the latter, where this very turn is run elsewhere, its end is waited for.
         on_ask: Answers what the agent asks, see `AskHandler`; `IN_THE_ROW` leaves it to `answer`, from any process;
             None: nobody answers, so it is refused at once, and the agent told.
         fallback: What the row says where the turn failed without a word; its error is stored apart from it.
@@ -119,9 +120,10 @@ class Turn(_Turn[Session, Client]):
 
         A message whose turn has ended is answered from its row. One that another runner began and died over is
         taken up: what the server has of it is read, and only what must be sent is sent. What goes wrong before the
-        prompt is sent is raised, and the row stays `pending`; what goes wrong later is the turn's end: `failed`, with
-        its error. Ctrl-C or a cancelled task stops the agent, ends the row, and is raised; the database's errors
-        are raised, and leave the turn to be taken up.
+        prompt is sent is raised, and the row stays `pending`; one that was taken up stays as it was left, abandoned,
+        for the next recovery (`cancel` ends it where its server is gone for good). What goes wrong later is the
+        turn's end: `failed`, with its error. Ctrl-C or a cancelled task stops the agent, ends the row, and is raised;
+        the database's errors are raised, and leave the turn to be taken up.
 
         Raises:
             TurnInProgressError: It is running already, or another turn of its record is: see `when_busy`.
@@ -146,7 +148,8 @@ class Turn(_Turn[Session, Client]):
 
         Raises:
             AskAnsweredError: It was answered already, or waits no more.
-            ConfigurationError: It is no answer to this kind of ask.
+            ConfigurationError: It is no answer to this kind of ask: nothing is told, and the turn waits on.
+            OpenTransactionError: Within a transaction of yours, which would be held across the network.
         """
         complete(self._core.answer(blocking_wire(self._client), ask_id, answer))
 

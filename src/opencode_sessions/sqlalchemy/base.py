@@ -36,7 +36,7 @@ class RowStore(Columns):
     ) -> None:
         table = MappedTable.of(model, self.columns)
         table.identity(primary_key)
-        self._row: Row = AddressedRow(table, primary_key, engine, instance)
+        self._row: Row = AddressedRow.found_by(table, primary_key, engine, instance)
 
     @classmethod
     def attached(cls, instance: object, *, asynchronous: bool) -> Self:
@@ -53,6 +53,15 @@ class RowStore(Columns):
         store._row = AttachedRow(  # noqa: SLF001 - this is its other constructor
             MappedTable.of(type(instance), cls.columns), instance, asynchronous=asynchronous
         )
+        return store
+
+    def _beside(self, key: str) -> Self | None:
+        """The store of another row of the same table; None if the key names none."""
+        identity = self._row.table.named(key, self._row.identity)
+        if identity is None:
+            return None
+        store = type(self).__new__(type(self))
+        store._row = AddressedRow.beside(self._row, identity)  # noqa: SLF001 - likewise
         return store
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from opencode_sessions.sqlalchemy.base import RowStore
 from opencode_sessions.store.message_columns import ColumnMessages
 
@@ -10,3 +12,7 @@ __all__ = ["SQLAlchemyMessageStore"]
 
 class SQLAlchemyMessageStore(RowStore, ColumnMessages):
     """`MessageStore` over one mapped row; see `RowStore` for its arguments."""
+
+    def sibling(self, key: str) -> Self | None:
+        """See `MessageStore.sibling`. Of a composite key no text may have a comma."""
+        return self._beside(key)

@@ -48,15 +48,32 @@ class Row(Protocol):
 
 
 class AddressedRow:
-    """A row given by its primary key and an engine or sessionmaker."""
+    """A row given by its primary key and the transactions of its engine."""
 
     def __init__(
-        self, table: MappedTable, primary_key: object, source: Source, instance: object | None
+        self, table: MappedTable, primary_key: object, transactions: Transactions, instance: object | None
     ) -> None:
         self.table = table
         self.instance = instance
         self._primary_key = primary_key
-        self.transactions = transactions_over(engine_of(source, table, "the sessionmaker"))
+        self.transactions = transactions
+
+    @classmethod
+    def found_by(
+        cls, table: MappedTable, primary_key: object, source: Source, instance: object | None
+    ) -> AddressedRow:
+        """The row where an engine or a sessionmaker leads to.
+
+        Raises:
+            ConfigurationError: It leads nowhere.
+        """
+        transactions = transactions_over(engine_of(source, table, "the sessionmaker"))
+        return cls(table, primary_key, transactions, instance)
+
+    @classmethod
+    def beside(cls, row: Row, identity: Identity) -> AddressedRow:
+        """Another row of the same table, on the same engine, of which the caller has no copy."""
+        return cls(row.table, identity, row.transactions, None)
 
     @property
     def identity(self) -> Identity:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapper
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.store.columns import NOT_NULL
+from opencode_sessions.store.keys import key_of, values_in
 
 __all__ = ["Identity", "MappedTable"]
 
@@ -70,7 +71,11 @@ class MappedTable:
 
     def key(self, identity: Identity) -> str:
         """What names the row: ``"conversations:42"``."""
-        return f"{self.table.fullname}:{','.join(map(str, identity))}"
+        return key_of(self.table.fullname, identity)
+
+    def named(self, key: str, like: Identity) -> Identity | None:
+        """The identity that a key names, with the types of another row's; None if it is of no row of this table."""
+        return values_in(key, self.table.fullname, like)
 
     def select(self, connection: Connection, identity: Identity) -> Row[Any] | None:
         """The row's columns by attribute name, or None if there is no such row."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from opencode_sessions.errors import RecordGoneError
 from opencode_sessions.faces import complete
 from opencode_sessions.store import claims
+from opencode_sessions.store.keys import key_of, values_in
 from opencode_sessions.store.message_columns import ColumnMessages
 from opencode_sessions.store.messages import MessageState
 from opencode_sessions.store.records import RecordState
@@ -20,7 +22,9 @@ __all__ = ["MemoryMessage", "MemoryMessageStore", "MemoryRecord", "MemoryRecordS
 
 T = TypeVar("T")
 
+_TABLE = "memory"
 _numbers = itertools.count(1)
+_messages: weakref.WeakValueDictionary[int, MemoryMessage] = weakref.WeakValueDictionary()
 
 
 class MemoryRecord:
@@ -56,7 +60,7 @@ class MemoryRecordStore:
 
     def __init__(self, record: MemoryRecord) -> None:
         self._record = record
-        self.key = f"memory:{record.number}"
+        self.key = key_of(_TABLE, [record.number])
 
     @property
     def seen(self) -> str | None:
@@ -169,6 +173,7 @@ class MemoryMessage:
             "revision": 0,
         }
         self.lock = threading.Lock()
+        _messages[self.number] = self
 
     @property
     def state(self) -> MessageState:
@@ -188,10 +193,17 @@ class MemoryMessageStore(ColumnMessages):
     @property
     def key(self) -> str:
         """What names the message in this process."""
-        return f"memory:{self._message.number}"
+        return key_of(_TABLE, [self._message.number])
 
     def check(self) -> None:
         """Nothing can be wrong with a message in memory."""
+
+    def sibling(self, key: str) -> Self | None:
+        """See `MessageStore.sibling`. A message that nobody holds any more is gone."""
+        for number in values_in(key, _TABLE, [self._message.number]) or ():
+            if (message := _messages.get(cast("int", number))) is not None:
+                return type(self)(message)
+        return None
 
     async def _fetch(self) -> Mapping[str, Any]:
         with self._message.lock:

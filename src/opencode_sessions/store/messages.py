@@ -134,3 +134,14 @@ class MessageStore(Protocol):
 
     def remember(self, state: MessageState) -> None:
         """Let the caller's own copy of the message show the state. Never queries."""
+
+    def sibling(self, key: str) -> MessageStore | None:
+        """The store of another message: the one whose turn has the record, so that it can be cancelled. Never queries.
+
+        Args:
+            key: That message's.
+
+        Returns:
+            One that shows no copy of the row what is stored; None if the key names no row of this table. Whether
+            there is such a row, its `load` tells.
+        """

@@ -11,8 +11,18 @@ import pytest
 from opencode_sessions.protocol.storable import storable
 from opencode_sessions.store.messages import MessageState, TurnStatus
 from opencode_sessions.testing.conformance.bench import RecordBench
-from opencode_sessions.testing.conformance.messages.port import Row, finish, snapshot, take, told
+from opencode_sessions.testing.conformance.calls import GONE
+from opencode_sessions.testing.conformance.messages.port import (
+    LOAD,
+    Row,
+    cancel,
+    finish,
+    snapshot,
+    take,
+    told,
+)
 from opencode_sessions.testing.conformance.messages.rows import (
+    CANCELLED,
     PROMPT,
     SAID,
     STATES,
@@ -85,6 +95,32 @@ class Transitions:
         assert key
         assert bench.store(message).key == key
         assert bench.store(bench.message(PROMPT)).key != key
+
+    def test_another_row_is_reached_by_its_key(self, bench: RecordBench) -> None:
+        message, turn = turn_that_is(bench, "speaking")
+        store, key = bench.store(bench.message(PROMPT)), bench.store(message).key
+        sibling = store.sibling(key)
+        store.check()  # it takes no query
+        assert sibling is not None
+        assert sibling.key == key
+        sibling.check()
+        row = turn.row("speaking")
+        assert bench.run(LOAD.on(sibling)) == row
+        assert bench.run(cancel(row, CANCELLED).on(sibling))
+        sibling.remember(row)
+        assert found(bench, message) == turn.row("cancelled while it spoke")
+
+    def test_what_is_no_key_of_its_table_leads_to_no_row(self, bench: RecordBench) -> None:
+        store = bench.store(bench.message(PROMPT))
+        for key in ("", ":", "another_table:1", f"another_{store.key}", store.key.replace(":", "", 1)):
+            assert store.sibling(key) is None, f"sibling({key!r})"
+
+    def test_the_key_of_a_row_that_vanished_leads_to_a_row_that_is_gone(self, bench: RecordBench) -> None:
+        store, message = bench.store(bench.message(PROMPT)), bench.message(PROMPT)
+        key = bench.store(message).key
+        bench.delete(message)
+        sibling = store.sibling(key)
+        assert sibling is None or bench.run(LOAD.on(sibling)) == GONE
 
     def test_what_a_copy_is_let_remember_takes_no_query(self, bench: RecordBench) -> None:
         message, turn = turn_that_is(bench, "speaking")

@@ -1,0 +1,36 @@
+"""How a row is named in errors, logs and claims: by its table and primary key, `conversations:42`, and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+__all__ = ["key_of", "values_in"]
+
+
+def key_of(table: str, values: Iterable[object]) -> str:
+    """What names the row with this primary key, of one value or several."""
+    return f"{table}:{','.join(map(str, values))}"
+
+
+def values_in(key: str, table: str, like: Sequence[object]) -> tuple[object, ...] | None:
+    """The primary key of a row of this table that a key names, or None if it names none.
+
+    Args:
+        key: As `key_of` made it.
+        table: Whose row it is to be.
+        like: The primary key of another row of that table, whose types the values have.
+    """
+    name, texts = key[: len(table) + 1], [key[len(table) + 1 :]]
+    if len(like) > 1:
+        texts = texts[0].split(",")
+    if name != f"{table}:" or len(texts) != len(like):
+        return None
+    try:
+        values = tuple(_made(type(one), text) for one, text in zip(like, texts, strict=True))
+    except Exception:  # noqa: BLE001 - whatever a type of the host's raises over a text that it did not write
+        return None
+    return values if key_of(table, values) == key else None
+
+
+def _made(kind: type, text: str) -> object:
+    return kind(text)

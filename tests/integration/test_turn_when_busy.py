@@ -1,0 +1,186 @@
+"""`when_busy="cancel"`: the turn that has the record is cancelled as by `Turn.cancel`, and it is never one's own."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from fix_cli import eventually
+from turn_runners import Runners, run_turn
+
+from opencode_sessions import Session, Turn, allow
+from opencode_sessions.faces import complete
+from opencode_sessions.protocol.ids import new_message_id
+from opencode_sessions.services.claiming import TurnClaim
+from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
+from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.wire.clients import blocking_wire
+
+WORDS = " ".join(f"word{number}" for number in range(40))
+SLOW = f"!slow 0.15\n!say {WORDS}"
+SLOWER = f"!slow 0.5\n!say {WORDS}"  # for what is cut short
+LEASE = 120  # seconds: longer than any test is to take
+
+both_faces = pytest.mark.parametrize(
+    "rows",
+    ["sqlalchemy-postgres-sync", "sqlalchemy-sqlite-async", "django-postgres-sync", "django-sqlite-async"],
+    indirect=True,
+)
+
+
+@pytest.fixture(scope="module")
+def runners():
+    with Runners() as runners:
+        yield runners
+
+
+@pytest.fixture
+def rows(request, make_bench):
+    return make_bench(request.param)
+
+
+@pytest.fixture
+def speaking(rows, runners, server):
+    """A message whose turn is run elsewhere, its record, and its runner."""
+    record, message = rows.record("Elsewhere"), rows.message(SLOWER)
+    runner = runners.start(rows, server, message, record, lease=LEASE)
+    eventually(lambda: "word2" in rows.row(message)["content"])
+    return message, record, runner
+
+
+def cancelling(rows, server, record):
+    """What a second turn, which cancels the first, comes to; its key, and the seconds that it took."""
+    message = rows.message("now me")
+    began = time.monotonic()
+    turn = run_turn(rows, (server.url, server.password), message, record, when_busy="cancel")
+    result = rows.run(turn)
+    return result, rows.store(message).key, time.monotonic() - began
+
+
+def session_of(record):
+    return Session(record, permissions_for=lambda _: [allow("*")])
+
+
+def running(turn):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(turn.run()))
+    thread.start()
+    return thread, results
+
+
+@both_faces
+def test_a_turn_cancels_one_that_runs_elsewhere_and_its_row_says_by_whom(rows, server, speaking):
+    first, record, _ = speaking
+    result, key, _ = cancelling(rows, server, record)
+    assert (result.status, result.error) == (TurnStatus.COMPLETED, None)
+    row = rows.row(first)
+    assert (row["status"], row["error"]["name"], row["error"]["by"]) == ("cancelled", "Cancelled", key)
+    assert row["content"].startswith("word0 word1 word2")
+    assert "word39" not in row["content"]
+
+
+@both_faces
+def test_a_turn_does_not_wait_for_the_lease_of_one_whose_runner_is_dead(
+    rows, server, client, runners, speaking
+):
+    first, record, runner = speaking
+    runners.kill(runner)
+    result, key, seconds = cancelling(rows, server, record)
+    assert (result.status, result.error) == (TurnStatus.COMPLETED, None)
+    assert seconds < LEASE / 3
+    row = rows.row(first)
+    assert (row["status"], row["error"]["by"]) == ("cancelled", key)
+    assert row["content"].startswith("word0 word1 word2")
+    assert not client.busy(rows.row(record)["opencode_session_id"])
+
+
+def test_a_message_that_is_run_twice_waits_for_its_own_turn_and_returns_the_same(client):
+    record, message = MemoryRecord("The same"), MemoryMessage(SLOW)
+    first, results = running(Turn(message, session_of(record), client, when_busy="cancel"))
+    eventually(lambda: message.state.content)
+    again = Turn(message, session_of(record), client, when_busy="cancel").run()
+    first.join(30)
+    assert (again.status, again.content) == (TurnStatus.COMPLETED, WORDS)
+    assert [(result.status, result.content) for result in results] == [(TurnStatus.COMPLETED, WORDS)]
+
+
+def test_of_two_turns_that_both_cancel_one_is_completed_and_the_other_names_it(client):
+    record, messages = MemoryRecord("Both"), [MemoryMessage(SLOW), MemoryMessage(SLOW)]
+    started = [running(Turn(each, session_of(record), client, when_busy="cancel")) for each in messages]
+    for thread, _ in started:
+        thread.join(60)
+    (cut,) = (each for each in messages if each.state.status is TurnStatus.CANCELLED)
+    (other,) = (each for each in messages if each is not cut)
+    assert (other.state.status, other.state.content) == (TurnStatus.COMPLETED, WORDS)
+    assert cut.state.error["by"] == f"memory:{other.number}"
+
+
+def test_a_turn_cancels_one_that_holds_the_record_and_was_not_begun(client):
+    record, first, second = MemoryRecord("Not begun"), MemoryMessage("never"), MemoryMessage("now me")
+    store = record.__opencode_store__(asynchronous=False)
+    assert complete(store.claim(f"memory:{first.number}", LEASE)) is None  # and then its runner died
+    result = Turn(second, session_of(record), client, when_busy="cancel").run()
+    assert result.status is TurnStatus.COMPLETED
+    assert first.state.status is TurnStatus.CANCELLED
+    assert first.state.error["by"] == f"memory:{second.number}"
+
+
+@pytest.mark.parametrize("holder", ["of_another_table:1", "memory:0"])
+def test_where_the_row_of_the_other_cannot_be_reached_its_session_is_aborted(client, holder):
+    record = MemoryRecord("Out of reach")
+    session = session_of(record)
+    session_id = session.ensure(client)
+    by_hand(client, session_id)
+    assert complete(record.__opencode_store__(asynchronous=False).claim(holder, LEASE)) is None
+    turn = Turn(MemoryMessage("now me"), session, client, when_busy="cancel")
+    thread, results = running(turn)
+    eventually(lambda: not client.busy(session_id))
+    assert not results, "its lease is waited for"
+    record.turn = None
+    thread.join(30)
+    assert results[0].status is TurnStatus.COMPLETED
+
+
+def test_a_turn_that_was_cancelled_while_it_waited_cancels_nobody(client):
+    record, first, second = MemoryRecord("In vain"), MemoryMessage(SLOW), MemoryMessage("never")
+    thread, results = running(Turn(first, session_of(record), client))
+    eventually(lambda: first.state.content)
+
+    class CancelledAfterItsFirstLook(MemoryMessageStore):
+        async def load(self):
+            seen = await super().load()
+            await self.cancel(seen, {"name": "Cancelled", "by": "ada"})  # which is refused from then on
+            return seen
+
+    store = CancelledAfterItsFirstLook(second)
+    turn = Turn(second, session_of(record), client, when_busy="cancel", store=store)
+    assert turn.run().error["by"] == "ada"
+    thread.join(30)
+    assert (results[0].status, results[0].content) == (TurnStatus.COMPLETED, WORDS)
+
+
+def test_who_has_lost_the_record_meanwhile_aborts_nothing_in_it(client):
+    record = MemoryRecord("Lost")
+    session = session_of(record)
+    session_id = session.ensure(client)
+    claim = TurnClaim(session.lifecycle, "memory:1", when_busy="cancel", patience=30, lease=LEASE)
+    looks = iter(["another prompt", None])
+
+    async def busy_with():
+        return next(looks)
+
+    assert complete(record.__opencode_store__(asynchronous=False).claim("memory:2", LEASE)) is None
+    by_hand(client, session_id)
+    assert complete(claim.until_free(blocking_wire(client), busy_with))
+    assert client.busy(session_id)
+    record.turn, looks = None, iter(["another prompt", None])
+    assert complete(record.__opencode_store__(asynchronous=False).claim("memory:1", LEASE)) is None
+    assert complete(claim.until_free(blocking_wire(client), busy_with))
+    eventually(lambda: not client.busy(session_id))
+
+
+def by_hand(client, session_id):
+    """Somebody's prompt is being answered."""
+    client.prompt(session_id, SLOWER, message_id=new_message_id())
+    eventually(lambda: client.busy(session_id))
