@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from random import Random
 
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -22,6 +23,8 @@ DEADLINES = Deadlines(
 )
 PEOPLE = ("says yes", "says no and why", "says no", "is elsewhere", "is nobody")
 """Who answers what an agent asks. `is elsewhere`: the ask waits in the row for another process."""
+THOUGHT = (0.1, 0.1, 1.0, 3.0)
+"""Seconds that they take for it: some as long as many a runner lives, so that asks are in rows when theirs dies."""
 
 
 class Base(DeclarativeBase):
@@ -77,12 +80,17 @@ def answer(asked, person):
     return replies.get(person, Answer.once())
 
 
+def thought(ask_id):
+    """How many seconds a person thinks about an ask: always as long about the same one."""
+    return Random(ask_id).choice(THOUGHT)  # noqa: S311 - it is to be repeatable
+
+
 def _handler(person):
     if person in ("is elsewhere", "is nobody"):
         return IN_THE_ROW if person == "is elsewhere" else None
 
     def handle(asked):
-        time.sleep(0.1)
+        time.sleep(thought(asked.id))
         return answer(asked.to_json(), person)
 
     return handle

@@ -23,7 +23,7 @@ from sqlalchemy.orm import configure_mappers
 
 from chaos import host
 from chaos.host import Message
-from opencode_sessions import AskAnsweredError, Client, ErrorContext, Observer, Timeouts
+from opencode_sessions import Ask, AskAnsweredError, Client, ErrorContext, Observer, Timeouts
 from opencode_sessions.errors import OpencodeError
 from opencode_sessions.services.recovering import recover
 from opencode_sessions.sqlalchemy import abandoned
@@ -172,7 +172,8 @@ class Clerk(Process):
                     to_cancel.remove((at, kind, key))
             for kind, row in self.rows(Message.status == "streaming", Message.person == "is elsewhere"):
                 for asked in row.asks:
-                    self._answer(kind, row.id, asked)
+                    if Ask.from_json(asked).age >= host.thought(asked["id"]):
+                        self._answer(kind, row.id, asked)
             time.sleep(PAUSE * self._random.uniform(0.2, 1))
 
     def _cancelled(self, kind, key):

@@ -27,24 +27,16 @@ from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
 
 BASH = '!tool bash {"command": "touch ran", "description": "run"}\n!say done'
-QUESTION = (
-    "!tool question "
-    + json.dumps(
-        {
-            "questions": [
-                {
-                    "question": "Where to?",
-                    "header": "Goal",
-                    "options": [
-                        {"label": "Rome", "description": "south"},
-                        {"label": "Oslo", "description": "north"},
-                    ],
-                }
-            ]
-        }
-    )
-    + "\n!say done"
-)
+GOALS = [{"label": "Rome", "description": "south"}, {"label": "Oslo", "description": "north"}]
+
+
+def question(*asked):
+    questions = [{"question": each, "header": "Goal", "options": GOALS} for each in asked]
+    return f"!tool question {json.dumps({'questions': questions})}\n!say done"
+
+
+QUESTION = question("Where to?")
+TWO_QUESTIONS = question("Where to?", "And then?")
 
 
 def task(prompt):
@@ -90,21 +82,34 @@ def until(condition):
     return found
 
 
-@pytest.mark.parametrize("prompt", [BASH, QUESTION], ids=["permission", "question"])
-def test_with_nobody_to_answer_an_ask_is_refused_at_once_and_the_agent_goes_on(
-    place, record, tmp_path, prompt
-):
-    result = turn_of(MemoryMessage(prompt), record, place).run()
-    assert result.status in (TurnStatus.COMPLETED, TurnStatus.FAILED)
-    assert result.tools[0]["status"] == "error"
-    assert result.duration < 30
+def test_with_nobody_to_answer_a_permission_is_refused_at_once_and_the_agent_goes_on(place, record, tmp_path):
+    result = turn_of(MemoryMessage(BASH), record, place).run()
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, "done")
+    assert (result.tools[0]["status"], result.duration < 30) == ("error", True)
+    assert "Nobody is there" in result.tools[0]["error"]
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_refused_permission_is_told_to_the_agent_which_goes_on(place, record):
-    result = turn_of(MemoryMessage(BASH), record, place).run()
+def test_with_nobody_to_answer_a_question_the_agent_is_told_so_at_once_and_goes_on(place, record):
+    result = turn_of(MemoryMessage(QUESTION), record, place).run()
     assert (result.status, result.content) == (TurnStatus.COMPLETED, "done")
-    assert "Nobody is there" in result.tools[0]["error"]
+    assert (result.tools[0]["status"], result.duration < 30) == ("completed", True)
+    assert "Nobody is there" in result.tools[0]["output"]
+
+
+def test_a_question_that_is_rejected_with_a_word_is_answered_with_it_and_without_one_stops_the_turn(
+    place, record
+):
+    def turn(**how):
+        return turn_of(
+            MemoryMessage(TWO_QUESTIONS), record, place, on_ask=lambda _: Answer.reject(**how)
+        ).run()
+
+    with_word = turn(message="ask me tomorrow")
+    assert (with_word.status, with_word.content) == (TurnStatus.COMPLETED, "done")
+    assert with_word.tools[0]["output"].count("ask me tomorrow") == 2  # of each of its questions
+    without = turn()
+    assert (without.status, without.error["name"]) == (TurnStatus.FAILED, "Stopped")
 
 
 def test_a_handler_answers_and_the_tool_runs(place, record, tmp_path):
@@ -178,6 +183,56 @@ def test_a_handler_that_raises_is_reported_and_the_ask_refused(place, record):
     ((error, context),) = reported
     assert isinstance(error, ZeroDivisionError)
     assert context.action == "ask"
+
+
+def test_a_handler_of_the_async_face_that_is_an_ordinary_function_may_wait_and_stops_no_other_task(
+    server, record, tmp_path
+):
+    asked, beside = threading.Event(), threading.Event()
+
+    def handler(_):
+        asked.set()
+        return Answer.once() if beside.wait(20) else Answer.reject("nothing went on beside me")
+
+    async def main():
+        async with aio.Client(server.url, password=server.password, directory=str(tmp_path)) as client:
+            session = aio.Session(record, permissions_for=rules)
+            turn = asyncio.create_task(aio.Turn(MemoryMessage(BASH), session, client, on_ask=handler).run())
+            while not asked.is_set():  # noqa: ASYNC110 - it is set in a thread
+                await asyncio.sleep(0.02)
+            beside.set()
+            return await turn
+
+    result = asyncio.run(main())
+    assert (result.status, result.tools[0]["status"]) == (TurnStatus.COMPLETED, "completed")
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_choice_is_no_answer_to_a_permission_and_the_turn_waits_on(place, record, tmp_path):
+    message = MemoryMessage(BASH)
+    thread, results = running(turn_of(message, record, place, on_ask=IN_THE_ROW))
+    (waiting,) = until(lambda: message.state.asks)
+    elsewhere = turn_of(message, record, place)
+    with pytest.raises(errors.ConfigurationError, match=r"no question but a permission \(bash\)"):
+        elsewhere.answer(waiting["id"], Answer.choose(["No"]))
+    with pytest.raises(errors.ConfigurationError, match="a permission has none"):
+        Answer.choose(*[["No"] for _ in waiting["questions"]])
+    (still,) = place.pending_asks(record.opencode_session_id)
+    assert still.request_id == waiting["id"]
+    elsewhere.answer(waiting["id"], Answer.reject("no"))
+    thread.join(30)
+    assert results[0].tools[0]["status"] == "error"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_answer_within_a_transaction_of_the_callers_is_refused(place, make_bench):
+    bench = make_bench("sqlalchemy-sqlite-sync")
+    message, record = bench.message(BASH), bench.record()
+    turn = turn_of(message, record, place)
+    with bench.open_transaction(message), pytest.raises(errors.OpenTransactionError):
+        turn.answer("per_any", Answer.once())
+    with pytest.raises(errors.AskAnsweredError):
+        turn.answer("per_any", Answer.once())
 
 
 def test_an_ask_waits_in_the_row_until_another_process_answers(place, record, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
@@ -95,6 +96,21 @@ def test_a_cancel_rejects_what_the_agent_asks(client, record):
     assert results[0].status is TurnStatus.CANCELLED
     assert message.state.asks == ()
     assert client.pending_asks(record.opencode_session_id) == []
+
+
+def test_a_cancel_stops_the_sub_agents_too(client, record):
+    asked = json.dumps({"description": "d", "subagent_type": "general", "prompt": SLOW})
+    message = MemoryMessage(f"!tool task {asked}\n!say back")
+    thread, results = running(turn_of(message, record, client))
+    until(lambda: any((part.get("progress") or {}).get("text") for part in message.state.parts))
+    (child,) = client.children(record.opencode_session_id)
+    assert client.busy(child.id)
+    assert turn_of(message, record, client).cancel(by="ada")
+    until(lambda: not client.busy(child.id))
+    thread.join(30)
+    assert results[0].status is TurnStatus.CANCELLED
+    said = [part["text"] for each in client.messages(child.id) for part in each.parts if "text" in part]
+    assert not any("word39" in text for text in said if text != SLOW)
 
 
 def test_the_next_turn_does_not_wait_for_the_lease_of_one_that_was_cancelled(client, record):

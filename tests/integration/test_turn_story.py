@@ -9,7 +9,7 @@ import pytest
 from fix_cli import eventually
 
 from opencode_sessions import Answer, Client, Observer, Session, Turn, allow, ask, errors
-from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
+from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.testing import FaultProxy
 
@@ -28,6 +28,7 @@ SHOULD_SAY = {
     "answered": {*EVERY_RECORD, "ask_id", "seconds"},
     "gap": {*EVERY_RECORD, "reason"},
     "finished": {*EVERY_RECORD, "status", "duration", "first_token"},
+    "cancelled": {*EVERY_RECORD, "by"},
 }
 """By what an observer is told, which is to be the record's `event`: what is to be in its `extra`."""
 
@@ -180,6 +181,84 @@ def test_a_prompt_that_was_found_is_told_as_that_and_not_as_sent(inherited, diar
     assert result.content == "one two three four five six seven eight"
     assert diary.story == ["recovered", "first_token", "finished"]
     assert diary.of("recovered") == [[result.session_id, result.prompt_id]]
+
+
+def test_a_turn_that_is_cancelled_elsewhere_is_told_to_have_ended_once(client, record, diary, logged):
+    message, results = MemoryMessage(SLOW), []
+    runner = threading.Thread(
+        target=lambda: results.append(turn_of(message, record, client, observer=diary).run())
+    )
+    runner.start()
+    eventually(lambda: message.state.content, seconds=30)
+    elsewhere = Diary()
+    assert turn_of(message, record, client, observer=elsewhere).cancel(by="ada")
+    runner.join(30)
+    (result,) = results
+    assert diary.story == ["created", "started", "first_token", "finished"]
+    assert diary.of("finished") == [[result]]
+    assert (result.status, result.error["by"]) == (TurnStatus.CANCELLED, "ada")
+    assert 0 < result.first_token < result.duration
+    assert elsewhere.told == []
+    ended = [each for each in logged() if getattr(each, "event", None) in ("cancelled", "finished")]
+    assert sorted(each.event for each in ended) == ["cancelled", "finished"]
+    for each in ended:
+        assert vars(each).keys() >= SHOULD_SAY[each.event]
+        assert (each.session_id, each.prompt_id) == (result.session_id, result.prompt_id)
+    assert [each.by for each in ended if each.event == "cancelled"] == ["ada"]
+
+
+def test_a_turn_that_is_cancelled_before_its_prompt_is_sent_is_told_to_have_ended(client, record, diary):
+    message = MemoryMessage("never")
+
+    def rules(_):
+        turn_of(message, record, client).cancel(by="ada")
+        return [allow("*")]
+
+    result = Turn(message, Session(record, permissions_for=rules), client, observer=diary).run()
+    assert (result.status, result.error["by"]) == (TurnStatus.CANCELLED, "ada")
+    assert (result.duration > 0, result.first_token) == (True, None)
+    assert diary.story[-1:] == ["finished"]
+    assert "started" not in diary.story
+    assert list(client.messages(record.opencode_session_id)) == []
+    assert turn_of(MemoryMessage("hello"), record, client).run().status is TurnStatus.COMPLETED
+
+
+def test_a_turn_whose_row_is_deleted_before_its_prompt_is_sent_stops_nothing_and_says_so(
+    client, record, carried
+):
+    message = MemoryMessage("never")
+    store = MemoryMessageStore(message)
+
+    async def load():
+        raise errors.RecordGoneError("the row was deleted", record=store.key)
+
+    def rules(_):
+        message.row["opencode_turn_epoch"] += 1  # as no write meets a row that is gone
+        store.load = load
+        return [allow("*")]
+
+    turn = Turn(message, Session(record, permissions_for=rules), client, store=store)
+    with pytest.raises(errors.RecordGoneError):
+        turn.run()
+    assert not [each for each in carried if "prompt_async" in each or each.endswith("/abort")]
+    assert turn_of(MemoryMessage("hello"), record, client).run().status is TurnStatus.COMPLETED
+
+
+def test_a_turn_that_its_runner_is_broken_off_in_is_told_to_have_ended(client, record, diary):
+    message = MemoryMessage(SLOW)
+
+    def interrupt(change, reply):
+        if reply.text:
+            diary.changed = lambda *_: None
+            raise KeyboardInterrupt
+
+    diary.changed = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        turn_of(message, record, client, observer=diary).run()
+    assert diary.story == ["created", "started", "first_token", "finished"]
+    ((result,),) = diary.of("finished")
+    assert (result.status, result.error["by"]) == (TurnStatus.CANCELLED, "runner")
+    assert result.content == message.state.content != ""
 
 
 # -- as the log tells it ---------------------------------------------------------------------------------

@@ -111,7 +111,10 @@ class Announcing(Observer):
         self._then.finished(result)
 
     def end(self, result: TurnResult) -> None:
-        """Send `turn_finished`, if that is not done: of a turn that ended elsewhere no observer is told."""
+        """Send `turn_finished`, if that is not done.
+
+        No observer is told of a turn that was only cancelled here, or had ended before it could be run here.
+        """
         if not self._ended:
             self._ended = True
             self._send(turn_finished, result=result)

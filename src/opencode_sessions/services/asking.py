@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from opencode_sessions.errors import AskAnsweredError, WireError
+from opencode_sessions.errors import AskAnsweredError, BadRequestError, WireError
 from opencode_sessions.protocol.events import (
     Event,
     PermissionAsked,
@@ -59,20 +59,29 @@ class Asking:
         self._observer = observer
         self._swallow = swallow
         self._ours = ours
-        self.pending: dict[str, Ask] = {}
+        self._pending: dict[str, Ask] = {}
+        self._adopted: dict[str, Ask] = {}
         self._undelivered: dict[str, Answer] = {}
 
+    @property
+    def waiting(self) -> list[Ask]:
+        """What waits for an answer, as far as is known: for the row."""
+        return [*self._adopted.values(), *self._pending.values()]
+
     def adopt(self, asks: Sequence[Mapping[str, Any]]) -> None:
-        """Take over what the row says was waiting, with its age; `refresh` tells what still is."""
+        """Take over what waited when its runner died, with its age.
+
+        `refresh` finds what still does: that goes the way of a new one, for nobody is left who minds it.
+        """
         for value in asks:
             ask = Ask.from_json(value)
-            self.pending[ask.id] = ask
+            self._adopted[ask.id] = ask
 
     async def take(self, event: Event) -> bool:
         """Mind an event. Did anything about the asks change?"""
         match event:
-            case PermissionAsked() | QuestionAsked() if event.request_id not in self.pending:
-                await self._asked(Ask.of(event))
+            case PermissionAsked() | QuestionAsked() if event.request_id not in self._pending:
+                await self._asked(self._adopted.pop(event.request_id, Ask.of(event)))
                 return True
             case PermissionReplied() | QuestionReplied():
                 return self._answered(event.request_id)
@@ -80,33 +89,44 @@ class Asking:
 
     async def refresh(self) -> bool:
         """Read what waits now, after events may have been missed. Did anything change?"""
-        known = dict(self.pending)
-        pending = await self._wire.pending_asks(self._session_id)
-        found = {event.request_id: event for event in pending if self._ours(event)}
+        known, adopted = dict(self._pending), self._adopted
+        try:
+            pending = await self._wire.pending_asks(self._session_id)
+        except BadRequestError as error:
+            _log.debug("what session %s asks cannot be listed: %s", self._session_id, error)
+            # Of what waited, nobody will ever tell more than the row did: answering what does not wait hurts nobody.
+            found = {**known, **adopted}
+        else:
+            found = {
+                event.request_id: adopted.get(event.request_id) or Ask.of(event)
+                for event in pending
+                if self._ours(event)
+            }
+        self._adopted = {}
         for request_id in known:
             if request_id not in found:
                 self._answered(request_id)
-        for request_id, event in found.items():
+        for request_id, ask in found.items():
             if request_id not in known:
-                await self._asked(Ask.of(event))
+                await self._asked(ask)
             elif (answer := self._undelivered.pop(request_id, None)) is not None:
                 await self._deliver(known[request_id], answer)
-        return set(found) != set(known)
+        return found.keys() != known.keys() | adopted.keys()
 
     def waiting_for_a_person(self) -> float | None:
         """For how many seconds, if one is waited for; an answer that is only still to be delivered is there."""
         if self._on_ask is None:
             return None
-        ages = (ask.age for ask in self.pending.values() if ask.id not in self._undelivered)
+        ages = (ask.age for ask in self._pending.values() if ask.id not in self._undelivered)
         return max(ages, default=None)
 
     async def expire(self) -> None:
         """Refuse all that waits: nobody has answered in time."""
-        for ask in list(self.pending.values()):
+        for ask in list(self._pending.values()):
             await self._refuse(ask, _EXPIRED)
 
     async def _asked(self, ask: Ask) -> None:
-        self.pending[ask.id] = ask
+        self._pending[ask.id] = ask
         self._observer.tell(lambda observer: observer.asked(ask))
         if self._on_ask is None:
             await self._refuse(ask, _NOBODY)
@@ -114,23 +134,31 @@ class Asking:
             self._wire.clock.spawn(lambda: self._handle(ask), "opencode-sessions ask")
 
     def _answered(self, request_id: str) -> bool:
-        ask = self.pending.pop(request_id, None)
         self._undelivered.pop(request_id, None)
-        if ask is not None:
-            self._observer.tell(lambda observer: observer.answered(ask))
-        return ask is not None
+        ask = self._pending.pop(request_id, None)
+        if ask is None:  # of one that another runner was told of, ours was not
+            return self._adopted.pop(request_id, None) is not None
+        self._observer.tell(lambda observer: observer.answered(ask))
+        return True
 
     async def _handle(self, ask: Ask) -> None:
         """Runs beside the turn."""
         try:
-            answer = self._on_ask(ask)  # type: ignore[operator,misc]  # a handler, as `_asked` made sure
-            if inspect.isawaitable(answer):
-                answer = await answer
+            answer = await self._asked_of(self._on_ask, ask)  # type: ignore[arg-type]  # as `_asked` made sure
             if answer is not None:
                 await self._deliver(ask, answer)
         except Exception as error:  # noqa: BLE001 - reported, and the turn must not hang on it
             self._swallow("ask", ask.session_id, error)
             await self._refuse(ask, _NOBODY)
+
+    async def _asked_of(self, handler: AskHandler, ask: Ask) -> Answer | None:
+        """What the host's handler says; an ordinary function may wait there, and must keep nobody else waiting."""
+        answer: Answer | Awaitable[Answer | None] | None
+        if inspect.iscoroutinefunction(handler):
+            answer = handler(ask)
+        else:
+            answer = await self._wire.clock.call(lambda: handler(ask))
+        return await answer if inspect.isawaitable(answer) else answer
 
     async def _refuse(self, ask: Ask, message: str) -> None:
         await self._deliver(ask, Answer.reject(message))

@@ -93,17 +93,27 @@ class Answer:
 
     @classmethod
     def reject(cls, message: str | None = None) -> Answer:
-        """It may not. With a message it goes on and minds that; without one it stops."""
+        """It may not, or gets no choice. With a message it goes on and minds that; without one it stops."""
         return cls("reject", message=message)
 
     @classmethod
     def choose(cls, *labels: Sequence[str]) -> Answer:
-        """To a question: for each of its questions a list of labels, or of a text of one's own."""
+        """To a question: for each of its questions a list of labels, or of a text of one's own.
+
+        Raises:
+            ConfigurationError: There is no list, as if for a permission, which has no questions.
+        """
+        if not labels:
+            raise ConfigurationError(
+                "Answer.choose() needs a list of labels for each question of the ask; a permission has none, and is "
+                "answered with Answer.once(), always() or reject()"
+            )
         return cls("once", labels=labels)
 
 
 AskHandler = Callable[[Ask], Answer | Awaitable[Answer | None] | None]
-"""Answers an ask; None leaves it in the row. Called in a thread (sync face) or task of its own, so it may wait."""
+"""Answers an ask; None leaves it in the row. It may wait: an ordinary function is called in a thread of its own, in
+asyncio too, and a coroutine function awaited in a task of its own."""
 
 
 class InTheRow:
@@ -124,19 +134,32 @@ async def answer_ask(wire: AskWire, ask: Ask, answer: Answer) -> None:
         AskAnsweredError: It was answered already, or its session was stopped.
         ConfigurationError: The answer is none to this kind of ask.
     """
+    if ask.kind == "permission" and answer.labels:
+        raise ConfigurationError(
+            f"ask {ask.id} is no question but a permission ({ask.permission}), and labels do not say whether the agent "
+            "may: answer it with Answer.once(), always() or reject()"
+        )
     try:
         if ask.kind == "permission":
             await wire.answer_permission(ask.session_id, ask.id, answer.reply, message=answer.message)
-        elif answer.reply == "reject":
+        elif answer.reply != "reject":
+            await wire.answer_question(ask.id, _labels(ask, answer), session_id=ask.session_id)
+        elif answer.message is None:
             await wire.reject_question(ask.id, session_id=ask.session_id)
-        elif len(answer.labels) != len(ask.questions):
-            raise ConfigurationError(
-                f"ask {ask.id} has {len(ask.questions)} questions, and Answer.choose() was given "
-                f"{len(answer.labels)} lists of labels"
-            )
         else:
-            await wire.answer_question(ask.id, answer.labels, session_id=ask.session_id)
+            # A rejection takes no word along, and stops the agent; any text is an answer, though (1.18.33).
+            said = [[answer.message]] * len(ask.questions)
+            await wire.answer_question(ask.id, said, session_id=ask.session_id)
     except NotFoundError as error:
         raise AskAnsweredError(
             f"ask {ask.id} waits no more: it was answered already, or its session was stopped", ask_id=ask.id
         ) from error
+
+
+def _labels(ask: Ask, answer: Answer) -> Sequence[Sequence[str]]:
+    if len(answer.labels) == len(ask.questions):
+        return answer.labels
+    raise ConfigurationError(
+        f"ask {ask.id} has {len(ask.questions)} questions, and Answer.choose() was given {len(answer.labels)} lists of "
+        "labels"
+    )

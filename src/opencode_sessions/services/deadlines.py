@@ -24,7 +24,7 @@ class Deadlines:
         start: Without a sign of an answer after the prompt.
         silence: Without an event of this session or its sub-agents.
         unreachable: Since the state could last be read, while every look fails.
-        total: For the whole turn.
+        total: For one run of a turn, from its taking to its end; whoever takes it up from a dead runner has as much.
         person: For a person to answer what the agent asks; then it is refused, and the agent goes on without.
             Until then the clocks of the others stand still. None: however long it takes.
         queue: Before the turn begins, for another one in the same session, with `when_busy` of `wait` or `cancel`.
@@ -44,7 +44,13 @@ class Deadlines:
 
 
 class Watch:
-    """Keeps the deadlines of one turn."""
+    """Keeps the deadlines of one run of a turn.
+
+    Attributes:
+        heard: When there last was a sign of life, by the clock.
+        begun: There is a sign of an answer.
+        first_token: Seconds from the prompt to the first text, thought or tool call, if it has come.
+    """
 
     def __init__(self, clock: Clock, deadlines: Deadlines, key: str) -> None:
         self._clock = clock
@@ -53,6 +59,7 @@ class Watch:
         self._began = self._prompted = self._sent = self.heard = self._checked = clock.monotonic()
         self._is_prompted = False
         self.begun = False
+        self.first_token: float | None = None
 
     def send(self) -> None:
         """The prompt was sent; once more does not begin its deadline anew."""

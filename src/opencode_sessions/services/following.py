@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from opencode_sessions.errors import (
-    BadRequestError,
     ConnectionLostError,
     RequestTimedOutError,
     ServerError,
@@ -98,7 +97,6 @@ class Follower:
         self._unreadable_since: float | None = None
         self._directory: str | None = None
         self._before: str | None = None
-        self.first_token: float | None = None
 
     def sending(self) -> None:
         """The prompt is about to be sent: for the first time, or once more, after what there is of an answer."""
@@ -134,7 +132,7 @@ class Follower:
                     return Over()
                 self._tell(self.reply.absorb(messages))
                 if busy:
-                    await self._look_for_asks()
+                    self._unstored |= await self.asking.refresh()
                     return None
                 if self._only_just_sent(stored):
                     return None
@@ -197,8 +195,8 @@ class Follower:
     def _tell(self, changes: list[Change]) -> None:
         if changes:
             self._unstored = True
-        if self.first_token is None and self.reply.begun:
-            self.first_token = seconds = self._watch.since_sent()
+        if self._watch.first_token is None and self.reply.begun:
+            self._watch.first_token = seconds = self._watch.since_sent()
             self._observer.tell(lambda observer: observer.first_token(seconds))
         for change in changes:
             self._observer.tell(lambda observer, change=change: observer.changed(change, self.reply))  # type: ignore[misc]  # mypy cannot infer a default's type
@@ -215,12 +213,6 @@ class Follower:
         if self._directory is None:
             self._directory = (await self._wire.get(self.reply.session_id)).directory
         return await self._wire.busy(self.reply.session_id, directory=self._directory)
-
-    async def _look_for_asks(self) -> None:
-        try:
-            self._unstored |= await self.asking.refresh()
-        except BadRequestError as error:
-            _log.debug("what session %s asks cannot be listed: %s", self.reply.session_id, error)
 
     @staticmethod
     def _newest(reply: Reply) -> str | None:

@@ -1,7 +1,8 @@
 """The story of a turn in the log: a structured record of all that an `Observer` is told of, but the answer's growth.
 
 Each bears `event`, the name of the observer's method, and `message_key`, `session_id`, `prompt_id` and `elapsed`, the
-seconds since the turn was taken; and what the method is told, durations in seconds among it.
+seconds since the turn was taken; and what the method is told, durations in seconds among it. Whoever cancels a turn
+writes one with the event `cancelled`, and `by`; its `elapsed` begins with the cancel.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ _log = logging.getLogger("opencode_sessions.turn")
 
 
 class Logbook(Observer):
-    """Of one run of a turn."""
+    """Of one run of a turn, or of its cancelling."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, session_id: str | None = None, prompt_id: str | None = None) -> None:
         self._key = key
         self._began = time.monotonic()
-        self._session_id: str | None = None
-        self._prompt_id: str | None = None
+        self._session_id = session_id
+        self._prompt_id = prompt_id
 
     def created(self, session_id: str, replaced: str | None) -> None:
         """See `Observer.created`."""
@@ -72,6 +73,10 @@ class Logbook(Observer):
             first_token=result.first_token,
             cost=result.cost,
         )
+
+    def cancelled(self, by: str) -> None:
+        """The row says so; what runs on the server is stopped next."""
+        self._note("cancelled", f"the turn is cancelled by {by}", by=by)
 
     def _note(self, event: str, said: str, **facts: object) -> None:
         about = {

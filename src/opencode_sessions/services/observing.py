@@ -16,8 +16,9 @@ __all__ = ["Observer", "check_observer"]
 class Observer:
     """Subclass it and override what you want to see.
 
-    The calls come in order, from whoever runs the turn, and while one lasts no event is read: be quick. One
-    that raises is reported to `on_error` and never stops a turn. No database transaction is open during any.
+    The calls come in order, from whoever runs the turn, and while one lasts no event is read: be quick. In asyncio
+    they come in the turn's own task, so one that blocks stops all turns of its event loop. One that raises is
+    reported to `on_error` and never stops a turn. No database transaction is open during any.
     """
 
     def created(self, session_id: str, replaced: str | None) -> None:
@@ -48,7 +49,7 @@ class Observer:
         """Events may have been missed; the state is being read again."""
 
     def finished(self, result: TurnResult) -> None:
-        """The turn has ended and its row says so."""
+        """The turn has ended and its row says so, whoever ended it. Once, if this run saw it end."""
 
 
 def check_observer(observer: Observer) -> Observer:

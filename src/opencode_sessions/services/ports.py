@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from opencode_sessions.protocol.events import Event, PermissionAsked, QuestionAsked
 from opencode_sessions.protocol.permissions import Rule
@@ -11,13 +11,19 @@ from opencode_sessions.protocol.values import Message, SessionInfo
 
 __all__ = ["AskWire", "Clock", "Events", "ExchangeWire", "SessionWire", "TurnWire"]
 
+T = TypeVar("T")
+
 
 class Clock(Protocol):
-    """Time, in seconds on a clock that only goes forward; waiting, and having something done meanwhile."""
+    """Time, in seconds on a clock that only goes forward; waiting, and having something done meanwhile.
+
+    `call` is for a function of the host's, which may block: whoever else waits here is not to wait for it.
+    """
 
     def monotonic(self) -> float: ...
     async def sleep(self, seconds: float, /) -> None: ...
     def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str, /) -> None: ...
+    async def call(self, function: Callable[[], T], /) -> T: ...
 
 
 class Events(Protocol):

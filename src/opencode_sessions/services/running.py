@@ -82,6 +82,9 @@ class Run:
             must_send = await self._prepare()
         except GeneratorExit:
             raise  # nothing may be awaited any more
+        except TurnTakenError:
+            self._listen_no_more()
+            return await self._ended_elsewhere()
         except BaseException:
             await self._give_back()
             raise
@@ -99,7 +102,7 @@ class Run:
             await self._break_off(error)
             raise
         finally:
-            self._events.close()
+            self._listen_no_more()
         end = outcome(self._reply, self._row, failure, fallback=self._fallback)
         if not await self._finish(end):
             return await self._ended_elsewhere()
@@ -198,15 +201,18 @@ class Run:
     async def _give_back(self) -> None:
         """Nothing was sent by this runner: the row is as it was, for whoever runs it next."""
         store, epoch = self._plan.store, self._row.epoch
+        self._listen_no_more()
         try:
             if self._row.prompt_id is None:
                 await store.put_back(epoch)
             else:
                 await store.extend(epoch, 0)
-            if hasattr(self, "_events"):
-                self._events.close()
         except Exception as error:  # noqa: BLE001 - the cause is what is raised
             self._plan.lifecycle.swallow("put_back", self._row.session_id, error)
+
+    def _listen_no_more(self) -> None:
+        if hasattr(self, "_events"):
+            self._events.close()
 
     # The prompt and its answer.
 
@@ -289,7 +295,7 @@ class Run:
         store, lease = self._plan.store, self._plan.deadlines.lease
         try:
             if changed:
-                asks = tuple(ask.to_json() for ask in self._follower.asking.pending.values())
+                asks = tuple(ask.to_json() for ask in self._follower.asking.waiting)
                 self._row = replace(snapshot(self._reply, self._row), asks=asks)
                 kept = await store.snapshot(self._row.epoch, self._row, lease)
             else:
@@ -328,12 +334,13 @@ class Run:
         return await self._plan.store.finish(self._row.epoch, end)
 
     def _report(self, end: MessageState) -> TurnResult:
+        """Its row says so: tell whoever is here."""
         self._plan.store.remember(end)
         result = self._plan.result(
             end,
             just_created=self._just_created,
             duration=self._wire.clock.monotonic() - self._began,
-            first_token=self._follower.first_token,
+            first_token=self._watch.first_token,
         )
         self._plan.observer.tell(lambda observer: observer.finished(result))
         return result
@@ -349,8 +356,7 @@ class Run:
         self.owns = False
         if not row.status.terminal:
             raise self._taken()
-        self._plan.store.remember(row)
-        return self._plan.result(row)
+        return self._report(row)
 
     async def _break_off(self, cause: BaseException) -> None:
         """Something broke in from outside; `cause` is on its way up.
@@ -362,17 +368,19 @@ class Run:
             if isinstance(cause, Exception):
                 await self._plan.store.extend(self._row.epoch, 0)
                 return
-            end = snapshot(self._reply, self._row, TurnStatus.CANCELLED)
             said = {"name": "Cancelled", "by": "runner", "message": type(cause).__name__}
-            if await self._plan.store.finish(self._row.epoch, replace(end, error=said)):
+            end = replace(snapshot(self._reply, self._row, TurnStatus.CANCELLED), error=said)
+            if await self._plan.store.finish(self._row.epoch, end):
                 await self._stop_agent()
+                self._report(end)
         except Exception as error:  # noqa: BLE001 - the cause is what is raised
             self._plan.lifecycle.swallow("finish", self._reply.session_id, error)
 
     async def _stop_agent(self, *, patiently: bool = False) -> None:
         """Nobody listens to it any more; what answers another prompt is left alone. Never raises."""
-        ids = (self._reply.session_id, self._reply.prompt_id)
-        await stop_agent(self._plan.lifecycle, self._wire, *ids, patiently=patiently)
+        if self._row.session_id is not None and self._row.prompt_id is not None:
+            ids = (self._row.session_id, self._row.prompt_id)
+            await stop_agent(self._plan.lifecycle, self._wire, *ids, patiently=patiently)
 
     def _taken(self) -> TurnTakenError:
         self.owns = False

@@ -7,12 +7,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from concurrent.futures import Future
+from contextvars import copy_context
+from typing import Any, Protocol, TypeVar
 
 from opencode_sessions.faces import complete
 from opencode_sessions.wire.mailbox import Backlog, Item
 
 __all__ = ["Mailbox", "Runtime", "Tasks", "Threads"]
+
+T = TypeVar("T")
 
 
 class Mailbox(Protocol):
@@ -40,6 +44,9 @@ class Runtime(Protocol):
     def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """Run `main` beside the caller, as a daemon."""
 
+    async def call(self, function: Callable[[], T]) -> T:
+        """What an ordinary function returns, which may block: it keeps nothing but its caller waiting."""
+
     async def join(self, timeout: float) -> None:
         """Wait for what was spawned, which was told to end."""
 
@@ -66,6 +73,10 @@ class Threads:
         thread = threading.Thread(target=lambda: complete(main()), name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """See `Runtime.call`."""
+        return function()
 
     async def join(self, timeout: float) -> None:
         """See `Runtime.join`."""
@@ -112,6 +123,27 @@ class Tasks:
         task = asyncio.get_running_loop().create_task(main(), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """See `Runtime.call`.
+
+        In a daemon thread of its own: the few of `asyncio.to_thread` also look up names for the loop, and are waited
+        for when the process ends, and what is called here may wait for a person.
+        """
+        ended: Future[T] = Future()
+        ended.set_running_or_notify_cancel()  # whoever stops waiting stops nothing here
+        context = copy_context()
+
+        def main() -> None:
+            try:
+                ended.set_result(context.run(function))
+            except StopIteration:  # which no future takes, and out of a coroutine comes as this
+                ended.set_exception(RuntimeError(f"{function!r} raised StopIteration"))
+            except BaseException as error:  # noqa: BLE001 - it is whose call it was that minds it
+                ended.set_exception(error)
+
+        threading.Thread(target=main, name="opencode-sessions call", daemon=True).start()
+        return await asyncio.wrap_future(ended)
 
     async def join(self, timeout: float) -> None:
         """See `Runtime.join`."""
