@@ -66,7 +66,10 @@ def test_a_value_is_made_ready_for_use():
         ({"SERVER": "localhost:4096"}, r'OPENCODE\["SERVER"\] cannot work: .* is not the URL of a server'),
         ({"SERVER": "http://me:secret@here"}, r'OPENCODE\["SERVER"\] cannot work: .* carries credentials'),
         ({"NAMESPACE": ""}, r'OPENCODE\["NAMESPACE"\] must be a string that is not empty'),
-        ({"TIMEOUTS": {"reed": 3}}, r'OPENCODE\["TIMEOUTS"\] must be a dict with some of connect, read'),
+        (
+            {"TIMEOUTS": {"reed": 3}},
+            r'OPENCODE\["TIMEOUTS"\] must be a dict with some of connect, first_read, read',
+        ),
         ({"TIMEOUTS": {"read": -1}}, r'OPENCODE\["TIMEOUTS"\] must be a dict of seconds above 0'),
         ({"THREADS": 0}, r'OPENCODE\["THREADS"\] must be a whole number from 1 on, not 0'),
         ({"THREADS": True}, r'OPENCODE\["THREADS"\] must be a whole number'),

@@ -108,7 +108,8 @@ def test_what_is_asked_is_shown_once_the_row_can_take_the_answer(pages, asgi, wa
         enqueue(message)
         browser.wait(lambda reader: reader.asks())
         assert [ask["id"] for ask in pages.row(message).asks] == browser.asks()
-        assert pages.address("answer", message) in browser.events[-1][2]["asks"][0]["html"]
+        (html,) = browser.asks_html().values()
+        assert pages.address("answer", message) in html
         pages.cancel(message)
         assert browser.end() == "cancelled"
     assert browser.asks() == []

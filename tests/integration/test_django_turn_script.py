@@ -199,7 +199,7 @@ def test_the_turn_that_runs_keeps_its_stream_wherever_it_stands(pages, tab, aske
     pages.Message.objects.filter(pk=running.pk).update(status="streaming", revision=1)
     tab.locator("opencode-turn[status=streaming]").wait_for(state="attached", timeout=60_000)
     before = len(asked)
-    while len(asked) < before + 6:  # the others take turns
+    while len(asked) < before + 3:  # the others take turns
         tab.wait_for_timeout(100)
     assert not [url for url in asked[before:] if pages.events(running) in url]
     assert tab.problems == []

@@ -287,9 +287,12 @@ def test_refused_credentials_end_the_stream_for_all(stage, client):
             events.next(5)
 
 
-def test_a_web_page_is_not_a_stream(stage, client):
+def test_a_web_page_is_not_a_stream(stage):
     stage.greeting = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nhi"
-    with pytest.raises(errors.NotOpencodeError):
+    with (
+        clients.Client(stage.url, timeouts=Timeouts(read=0.5)) as client,
+        pytest.raises(errors.NotOpencodeError),
+    ):
         client.subscribe("ses_1")
 
 

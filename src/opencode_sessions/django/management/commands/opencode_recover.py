@@ -55,3 +55,4 @@ class Command(BaseCommand):
             self.stdout.write(f"{effort.job}: left to others")
         else:
             self.stdout.write(f"{effort.job}: {effort.result.status}")
+        self.stdout.flush()  # to a file or a pipe, it would be told at the end
