@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 
 import httpx2
-import pytest
 
-from opencode_sessions import Answer, Client, Observer, Session, Turn, allow, ask
+from opencode_sessions import Answer, Observer, Session, Turn, allow, ask
 from opencode_sessions.display import (
     Command,
     Diff,
@@ -29,13 +28,6 @@ QUESTION = {"question": "Go?", "header": "Go", "options": [{"label": "Yes", "des
 
 def tool(name, /, **arguments):
     return f"!tool {name} {json.dumps(arguments)}\n"
-
-
-@pytest.fixture
-def place(server, tmp_path):
-    """A client of a folder of its own."""
-    with Client(server.url, password=server.password, directory=str(tmp_path)) as client:
-        yield client
 
 
 class Screen(Observer):

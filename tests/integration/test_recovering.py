@@ -11,7 +11,7 @@ import pytest
 from fix_cli import eventually
 from fix_stores import DATABASES
 from sqlalchemy import select
-from turn_runners import Runners, turn_of
+from turn_runners import turn_of
 
 from opencode_sessions import Client, Deadlines, Session, Turn, aio, errors, recover
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
@@ -24,12 +24,6 @@ LEASE = 0.5  # seconds
 def slowly(seconds):
     """A prompt that is answered a word each so many seconds."""
     return f"!slow {seconds}\n!say {WORDS}"
-
-
-@pytest.fixture(scope="module")
-def runners():
-    with Runners() as runners:
-        yield runners
 
 
 @pytest.fixture

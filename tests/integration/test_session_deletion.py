@@ -23,13 +23,6 @@ def record():
     return MemoryRecord("A trip to Oslo")
 
 
-@pytest.fixture
-def place(server, tmp_path):
-    """A client of a directory of its own, so that only this test's asks are listed there."""
-    with Client(server.url, password=server.password, directory=str(tmp_path)) as client:
-        yield client
-
-
 def asking(record):
     return Session(record, permissions_for=lambda _: [allow("*"), ask("bash"), ask("external_directory")])
 

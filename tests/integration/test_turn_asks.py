@@ -48,13 +48,6 @@ def task(prompt):
 
 
 @pytest.fixture
-def place(server, tmp_path):
-    """A client of a directory of its own."""
-    with Client(server.url, password=server.password, directory=str(tmp_path)) as client:
-        yield client
-
-
-@pytest.fixture
 def record():
     return MemoryRecord("A turn that asks")
 

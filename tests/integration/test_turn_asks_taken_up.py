@@ -12,7 +12,6 @@ from fix_cli import eventually
 from opencode_sessions import (
     IN_THE_ROW,
     Answer,
-    Client,
     Deadlines,
     Observer,
     Session,
@@ -86,13 +85,6 @@ class Breaking:
             raise self._error
 
         return fail
-
-
-@pytest.fixture
-def place(server, tmp_path):
-    """A client of a directory of its own."""
-    with Client(server.url, password=server.password, directory=str(tmp_path)) as client:
-        yield client
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from fix_cli import eventually
-from turn_runners import Runners, run_turn
+from turn_runners import run_turn
 
 from opencode_sessions import Session, Turn, allow
 from opencode_sessions.faces import complete
@@ -27,12 +27,6 @@ both_faces = pytest.mark.parametrize(
     ["sqlalchemy-postgres-sync", "sqlalchemy-sqlite-async", "django-postgres-sync", "django-sqlite-async"],
     indirect=True,
 )
-
-
-@pytest.fixture(scope="module")
-def runners():
-    with Runners() as runners:
-        yield runners
 
 
 @pytest.fixture
