@@ -37,9 +37,8 @@ screenshots: $(STATE)/demo $(SERVER)  ## pictures of that chat, into docs/images
 	@$(PIP) --group screenshots
 	@$(CHAT) demo.screenshots $(ARGS)
 
-# In the order of their folders, in which the slow ones come first: none is then left alone at the end.
 test: $(STATE)/dev $(SERVER)  ## run the tests, on the real server
-	@$(BIN)/pytest $(or $(ARGS),-q -n 2 --dist loadfile --no-loadscope-reorder)
+	@$(BIN)/pytest $(or $(ARGS),-q -n 2 --dist loadfile)
 
 soak: $(STATE)/dev $(SERVER)  ## kill processes in ROUNDS=200, and tell where they died; SEED=… draws the same ones again
 	@SOAK_ROUNDS=$(or $(ROUNDS),200) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_processes.py $(ARGS)

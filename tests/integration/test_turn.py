@@ -305,7 +305,8 @@ def test_a_turn_over_which_the_server_died_is_resumed_when_it_is_back(own_server
             killed = False
 
         killer = Killer()
-        message = MemoryMessage("!slow 0.1\n!say one two three four five six seven eight")
+        # Long enough that it is not over before the server is killed, on a busy machine too.
+        message = MemoryMessage("!slow 0.5\n!say one two three four five six seven eight")
         # No look of its own accord: only the gap tells.
         result = Turn(message, session, client, observer=killer, deadlines=Deadlines(look=60)).run()
     assert killer.gaps >= 1
