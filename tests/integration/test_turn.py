@@ -171,7 +171,7 @@ def test_an_abort_from_elsewhere_cancels_and_keeps_the_partial_text(client, sess
 
         aborted = False
 
-    message = MemoryMessage("!slow 0.1\n!say one two three four five six seven eight nine ten")
+    message = MemoryMessage("!slow 0.3\n!say one two three four five six seven eight nine ten")
     result = Turn(message, session, client, observer=AbortAtFirst()).run()
     assert result.status is TurnStatus.CANCELLED
     assert result.content.startswith("one")
