@@ -278,11 +278,22 @@ PROVIDER = {
 }
 
 
+def gives_up(client):
+    """Does this release ever stop asking a provider that may do better the next time?"""
+    try:
+        version = client.health().version
+    except errors.UnsupportedVersionError as error:
+        version = error.found
+    return tuple(map(int, version.split("."))) >= (1, 18, 20)
+
+
 @pytest.mark.parametrize("kind", PROVIDER)
 def test_a_provider_that_refuses_for_good_is_quoted_in_the_row(
     client, record, scripted_model, monkeypatch, kind
 ):
     refusal, said = PROVIDER[kind]
+    if said.get("retryable") and not gives_up(client):
+        pytest.skip("releases up to 1.18.10 try again without end: a deadline ends the turn")
     refusing = Rule(when=lambda request: not request.is_title, reply=Script(Step(trouble=refusal)))
     monkeypatch.setattr(scripted_model, "rules", (refusing,))
     message = MemoryMessage("anybody there?")
