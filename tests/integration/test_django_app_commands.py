@@ -17,17 +17,13 @@ from opencode_sessions import Pruner
 from opencode_sessions.django import client, session_for, turn_for
 from opencode_sessions.errors import RequestTimedOutError
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
 
 def run(command, *arguments):
     out = io.StringIO()
     call_command(command, *arguments, stdout=out, no_color=True)
     return out.getvalue()
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(chat):
-    for using in ("default", "postgres"):
-        chat.Message.objects.using(using).all().delete()
 
 
 def left_behind(chat, using="default"):

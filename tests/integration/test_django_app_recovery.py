@@ -17,14 +17,10 @@ from opencode_sessions.django.jobs import Job
 from opencode_sessions.django.sweeping import sweep
 from opencode_sessions.django.threads import ThreadRunner
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
 BOTH = pytest.mark.parametrize("using", ["default", "postgres"])
 SLOW = "!slow 0.1\n!say one two three four five six seven eight nine ten"
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(chat):
-    for using in ("default", "postgres"):
-        chat.Message.objects.using(using).all().delete()
 
 
 @pytest.fixture

@@ -18,14 +18,10 @@ from opencode_sessions.django.efforts import Effort
 from opencode_sessions.django.jobs import Job
 from opencode_sessions.django.sweeping import sweep
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
 OWNER = {"x-who": "owner", "accept": "application/json"}
 ASKING = '!tool bash {"command": "true", "description": "x"}'
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left(chat):
-    for using in ("default", "postgres"):
-        chat.Message.objects.using(using).all().delete()
 
 
 @pytest.fixture

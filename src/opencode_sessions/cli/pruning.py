@@ -28,7 +28,7 @@ from opencode_sessions.services.telling import (
     leftover_facts,
     leftover_lines,
     parse_duration,
-    sessions,
+    progress_of,
     summary_of,
 )
 from opencode_sessions.sqlalchemy import SQLAlchemyIndex
@@ -133,7 +133,7 @@ class _Progress:
     found: list[Leftover]
 
     def __rich__(self) -> str:
-        return f"[dim]{sessions(self.pruner.scanned)} looked at, {len(self.found):,} without a row …[/]"
+        return f"[dim]{progress_of(self.found, scanned=self.pruner.scanned)}[/]"
 
 
 class _Report:

@@ -11,7 +11,15 @@ from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol.plain import one_line
 from opencode_sessions.services.pruning import Leftover
 
-__all__ = ["age_of", "leftover_facts", "leftover_lines", "parse_duration", "sessions", "summary_of"]
+__all__ = [
+    "age_of",
+    "leftover_facts",
+    "leftover_lines",
+    "parse_duration",
+    "progress_of",
+    "sessions",
+    "summary_of",
+]
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -38,6 +46,11 @@ def leftover_lines(found: Sequence[Leftover]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for session_id, age, record, title in rows:
         yield f"{session_id:<{widths[0]}}  {age:>{widths[1]}}  {record:<{widths[2]}}  {title}".rstrip()
+
+
+def progress_of(found: Sequence[Leftover], *, scanned: int) -> str:
+    """How far a walk is."""
+    return f"{sessions(scanned)} looked at, {len(found):,} without a row …"
 
 
 def summary_of(found: Sequence[Leftover], *, scanned: int, of_other_tables: int, deleting: bool) -> str:

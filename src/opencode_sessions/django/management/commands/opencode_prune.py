@@ -24,7 +24,7 @@ from opencode_sessions.services.telling import (
     leftover_facts,
     leftover_lines,
     parse_duration,
-    sessions,
+    progress_of,
     summary_of,
 )
 
@@ -97,8 +97,7 @@ class Command(BaseCommand):
 
         def show() -> None:
             while not over.wait(_BEAT):
-                said = f"{sessions(pruner.scanned)} looked at, {len(found):,} without a row …"
-                self.stderr.write(f"\r{said}", str, ending="")
+                self.stderr.write(f"\r{progress_of(found, scanned=pruner.scanned)}", str, ending="")
                 self.stderr.flush()
             self.stderr.write(f"\r{_CLEAR}", str, ending="")
 
