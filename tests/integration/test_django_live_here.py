@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 from fix_django_app import wait_until
 
 from opencode_sessions.django import enqueue
+from opencode_sessions.django.live import channel
 from opencode_sessions.django.live.hub import hub
 
 SLOW = "!slow 0.1\n!say one two three four five six seven eight nine ten"
@@ -90,6 +93,17 @@ def test_nothing_is_kept_of_a_turn_when_nobody_watches(pages, asgi, watch):
     wait_until(lambda: message.pk not in _keys(hub._channels))
     pages.ended(message)
     wait_until(lambda: message.pk not in _keys(hub._running))
+
+
+def test_a_row_that_is_deleted_while_its_turn_runs_ends_the_stream(pages, asgi, watch, monkeypatch):
+    monkeypatch.setattr(channel, "_SELDOM", 5.0)  # so that its runner is gone before the row is looked at
+    message = pages.message("!slow 0.1\n!say " + " ".join(map(str, range(300))))
+    with watch(asgi, message) as browser:
+        enqueue(message)
+        browser.wait(lambda reader: reader.of("part"))
+        pages.row(message).delete()
+        wait_until(lambda: gc.collect() and message.pk not in _keys(hub._running))
+        assert browser.end() == "gone"
 
 
 def test_what_fails_says_why(pages, asgi, watch):

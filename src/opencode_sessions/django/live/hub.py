@@ -173,7 +173,8 @@ class Hub:
         with connected():
             heads = heads_of(channel.target for channel in channels)
             for channel in channels:
-                if heads.get(channel.target) == channel.head:
+                head = heads.get(channel.target)
+                if head is not None and head == channel.head:
                     continue
                 row = row_of(channel.target)
                 if row is not None:
