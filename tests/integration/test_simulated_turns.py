@@ -45,7 +45,7 @@ class Real:
 
     def __init__(self, client, server=None):
         self._client, self._server = client, server
-        self._slowness = 0.5
+        self._slowness = 1.5 if server is None else 10.0  # what one has just started begins late
         self.wire = client._core
 
     def listed(self, session_id):
@@ -59,14 +59,13 @@ class Real:
 
     def until_idle(self, session_id):
         before = time.monotonic()
-        # It is not busy from the first instant on, and after a start not for a second.
+        # It is not busy from the first instant on, and of what is not answered again it never is.
         self._until(lambda: self._client.busy(session_id) or time.monotonic() - before > self._slowness)
         self._until(lambda: not self._client.busy(session_id))
 
     def die(self):
         self._server.kill()
         self._server.restart()
-        self._slowness = 10.0
 
     def _answers(self, session_id):
         return [message.info for message in self.listed(session_id) if message.info.role == "assistant"]

@@ -171,10 +171,11 @@ def test_what_is_left_in_the_row_stays_there_until_somebody_answers(place, recor
     message, told = MemoryMessage(BASH), Told()
     waiting = die(message, on_ask=IN_THE_ROW)
     turn = turn_of(message, record, place, on_ask=IN_THE_ROW, observer=told, deadlines=Deadlines(look=0.3))
-    thread, results = running(turn)
-    eventually(lambda: told.asked_for, seconds=30)
     before = message.state.revision
-    eventually(lambda: message.state.revision > before, seconds=30)  # it is stored that it still waits
+    thread, results = running(turn)
+    eventually(
+        lambda: told.asked_for and message.state.revision > before, seconds=30
+    )  # and that it waits is stored
     assert [dict(each) for each in message.state.asks] == [waiting]
     turn_of(message, record, place).answer(waiting["id"], Answer.once())
     thread.join(30)
