@@ -198,7 +198,7 @@ def test_a_delay_holds_bytes_back_in_their_order(proxy, connect):
         connection.sendall(piece)
         time.sleep(0.005)
     assert exactly(connection, 4) == b"abcd"
-    assert 0.1 <= time.monotonic() - began < 2
+    assert time.monotonic() - began >= 0.1
     proxy.delay(0)
     assert said(connection, b"e") == b"e"
     assert proxy.faults == [Fault("delay", direction="down")]
@@ -255,11 +255,11 @@ def test_a_slow_line_carries_so_much_a_second(proxy, connect):
     proxy.slow(20_000, "down")
     began = time.monotonic()
     assert len(said(connection, bytes(8_000))) == 8_000
-    assert 0.3 < time.monotonic() - began < 3
+    assert time.monotonic() - began > 0.3
     proxy.slow(None)
     began = time.monotonic()
-    assert len(said(connection, bytes(8_000))) == 8_000
-    assert time.monotonic() - began < 0.3
+    assert len(said(connection, bytes(80_000))) == 80_000
+    assert time.monotonic() - began < 3
 
 
 def test_an_answer_that_is_dropped_was_given_and_nobody_hears_it(proxy, connect, echo):

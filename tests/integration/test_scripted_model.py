@@ -60,7 +60,7 @@ def test_an_answer_that_is_not_streamed_comes_whole(model):
 def test_a_slow_answer_waits_before_every_delta(model):
     start = time.monotonic()
     ask(model, "!slow 0.1\n!say one two three", stream=True)
-    assert 0.3 <= time.monotonic() - start < 2
+    assert time.monotonic() - start >= 0.3
 
 
 def test_an_error_is_answered_every_time(model):

@@ -8,7 +8,6 @@ import time
 from dataclasses import fields, is_dataclass
 
 import pytest
-from display_recordings import NAMES, recording
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -179,21 +178,12 @@ def test_a_web_address_stays_as_it_is():
     assert web_url("https://a.example/b?c=d#e") == "https://a.example/b?c=d#e"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_real_turn_is_shown_quickly(name):
-    parts = recording(name)["parts"]
-    began = time.perf_counter()
-    for _ in range(10):
-        display(parts)
-    assert (time.perf_counter() - began) / 10 < 0.05
-
-
 def test_a_diff_that_has_no_end_costs_no_more_than_its_length():
     line = "+" + "a" * 60 + "\n"
     diff = "--- a\n+++ a\n@@ -0,0 +1,999999999 @@\n" + line * 30_000
-    began = time.perf_counter()
+    began = time.thread_time()
     (card,) = display([{"type": "tool", "tool": "edit", "status": "completed", "metadata": {"diff": diff}}])
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
     assert (card.detail.files[0].added, card.detail.left_out) == (30_000, 29_600 + 1)
 
 

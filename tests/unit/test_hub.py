@@ -106,11 +106,11 @@ def test_of_many_children_those_that_were_last_heard_of_are_remembered(monkeypat
 
 def test_an_event_costs_the_same_however_many_listen_to_other_sessions():
     def seconds(hub):
-        began = time.perf_counter()
+        began = time.thread_time()
         for _ in range(2_000):
             hub.hears("ses_0")
             hub.deliver(SessionIdle(session_id="ses_0"))
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     alone, *_ = listening("ses_0")
     among_many, *_ = listening(*(f"ses_{number}" for number in range(2_000)))

@@ -377,9 +377,9 @@ def test_what_waits_is_bounded_and_nothing_is_dropped_untold(steps, merge_from, 
 
 def seconds(count, backlog):
     pieces = [delta("four", f"prt_{number % 50}") for number in range(count)]
-    began = time.perf_counter()
+    began = time.thread_time()
     put_all(backlog, pieces)
-    return time.perf_counter() - began
+    return time.thread_time() - began
 
 
 def test_adding_to_a_long_text_costs_no_more_than_to_a_short_one():

@@ -176,9 +176,9 @@ def test_the_highest_heading_is_one_below_the_pages_own():
     ["[" * 20_000, "*a_ " * 10_000, "> " * 5_000, "`" * 20_000, "![[]()" * 5_000, "|a" * 5_000 + "\n|-\n"],
 )
 def test_text_that_is_hard_to_read_takes_no_long_time(text):
-    began = time.perf_counter()
+    began = time.thread_time()
     render_markdown(text)
-    assert time.perf_counter() - began < 3
+    assert time.thread_time() - began < 3
 
 
 def test_a_missing_package_is_named_with_the_extra_that_has_it():
