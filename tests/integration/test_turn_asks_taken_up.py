@@ -92,8 +92,8 @@ def record():
     return MemoryRecord("A turn that asks")
 
 
-def turn_of(message, record, client, **options):
-    session = Session(record, permissions_for=lambda _: [allow("*"), ask("bash")], on_error=lambda *_: None)
+def turn_of(message, record, client, on_error=lambda *_: None, **options):
+    session = Session(record, permissions_for=lambda _: [allow("*"), ask("bash")], on_error=on_error)
     return Turn(message, session, client, **options)
 
 
@@ -204,10 +204,25 @@ def test_an_answer_that_came_before_the_next_runner_stands(place, record, die, t
     assert asked == told.asked_for == []
 
 
-def test_where_the_server_cannot_list_what_waits_the_row_is_believed(place, record, die, tmp_path):
-    message = MemoryMessage(BASH)
+def test_where_the_server_cannot_list_what_waits_the_row_is_believed_and_that_is_told_once(
+    place, record, die, tmp_path
+):
+    message, told = MemoryMessage(BASH), []
     die(message)
     unlisted = Breaking(place, "pending_asks", errors.BadRequestError("cannot be written as JSON"))
-    turn = turn_of(message, record, place, on_ask=lambda _: Answer.once(), deadlines=Deadlines(silence=20))
+
+    def slowly(_):
+        time.sleep(1.2)  # in which the state is read more than once
+        return Answer.once()
+
+    turn = turn_of(
+        message,
+        record,
+        place,
+        lambda _, context: told.append(context.action),
+        on_ask=slowly,
+        deadlines=Deadlines(silence=20, look=0.3),
+    )
     assert complete(TurnDriver.run(turn._core, unlisted)).content == "done"
     assert (tmp_path / "ran").exists()
+    assert told == ["list_asks"]

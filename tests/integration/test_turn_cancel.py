@@ -183,3 +183,27 @@ def test_one_that_is_not_to_wait_is_refused_and_stays_pending(client, record):
 def test_what_is_none_of_the_three_is_refused(client, record):
     with pytest.raises(errors.ConfigurationError, match="wait, reject, cancel"):
         turn_of(MemoryMessage("x"), record, client, when_busy="queue")
+
+
+def test_what_a_cancelled_turn_waited_for_is_rejected_though_the_server_cannot_list_it(place, record):
+    message, reported = MemoryMessage('!tool webfetch {"url": "http://127.0.0.1:9/", "format": "text"}'), []
+
+    def turn():
+        session = Session(
+            record,
+            permissions_for=lambda _: [ask("webfetch")],
+            on_error=lambda _, context: reported.append(context),
+        )
+        return Turn(message, session, place, on_ask=IN_THE_ROW)
+
+    thread, _ = running(turn())
+    until(lambda: message.state.asks)
+    (waiting,) = message.state.asks
+    with pytest.raises(errors.BadRequestError, match="undefined"):
+        place.pending_permissions()  # the server cannot write the ask's metadata (1.18.33)
+    assert turn().cancel()
+    thread.join(30)
+    assert [context.action for context in reported] == ["reject_asks"]  # that there may be others, which stay
+    assert place.pending_permissions() == []
+    with pytest.raises(errors.NotFoundError):
+        place.answer_permission(waiting["session_id"], waiting["id"], "once")

@@ -124,7 +124,7 @@ def test_an_end_that_cannot_be_stored_at_once_is_stored_a_little_later(client, r
 
 
 def test_an_end_that_can_never_be_stored_is_raised_for_the_row_does_not_know_it(client, record, monkeypatch):
-    monkeypatch.setattr("opencode_sessions.services.running._UNTIL_STORED", (0.01,))
+    monkeypatch.setattr("opencode_sessions.services.ending._PAUSES", (0.01,))
     message = MemoryMessage("hello")
     store = MemoryMessageStore(message)
 

@@ -96,7 +96,12 @@ def test_a_system_prompt_is_added_to_the_agents_own(asked):
     assert system_of(body).endswith("Answer in verse.")
 
 
-def test_options_hold_for_their_own_turn_only(asked):
+def test_a_model_holds_for_the_turns_after_it_until_another_is_named(asked):
+    models = [asked(model=model)[0]["model"] for model in (None, "scripted/other", None, "scripted/main", None)]
+    assert models == ["main", "other", "other", "main", "main"]
+
+
+def test_other_options_hold_for_their_own_turn_only(asked):
     asked(agent="poet", system="Answer in verse.", variant="deep", model="scripted/other")
     body, _ = asked(agent="build")
     assert "verse" not in system_of(body)

@@ -256,7 +256,7 @@ def test_a_runner_from_whom_the_turn_was_taken_stops_and_has_overwritten_nothing
 
 
 def test_an_error_of_the_database_leaves_the_turn_to_be_taken_up(client, record, monkeypatch):
-    monkeypatch.setattr("opencode_sessions.services.running._UNTIL_STORED", ())
+    monkeypatch.setattr("opencode_sessions.services.ending._PAUSES", ())
     message = MemoryMessage("hello")
     store = MemoryMessageStore(message)
 

@@ -9,11 +9,11 @@ import pytest
 from fix_cli import eventually
 from turn_runners import run_turn
 
-from opencode_sessions import Session, Turn, allow
+from opencode_sessions import Deadlines, Session, Turn, TurnInProgressError, allow
 from opencode_sessions.faces import complete
 from opencode_sessions.protocol.ids import new_message_id
 from opencode_sessions.services.claiming import TurnClaim
-from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
+from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord, MemoryRecordStore
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.wire.clients import blocking_wire
 
@@ -50,6 +50,14 @@ def cancelling(rows, server, record):
     turn = run_turn(rows, (server.url, server.password), message, record, when_busy="cancel")
     result = rows.run(turn)
     return result, rows.store(message).key, time.monotonic() - began
+
+
+@pytest.fixture
+def record_in_use():
+    """A record whose turn somebody has."""
+    record = MemoryRecord("In use")
+    complete(MemoryRecordStore(record).claim("messages:1", LEASE))
+    return record
 
 
 def session_of(record):
@@ -178,3 +186,66 @@ def by_hand(client, session_id):
     """Somebody's prompt is being answered."""
     client.prompt(session_id, SLOWER, message_id=new_message_id())
     eventually(lambda: client.busy(session_id))
+
+
+class Together(MemoryMessageStore):
+    """All have seen the row before one takes it."""
+
+    def __init__(self, message, barrier):
+        super().__init__(message)
+        self._barrier = barrier
+
+    async def take(self, seen, lease):
+        if seen.epoch == 0:
+            self._barrier.wait(30)
+        return await super().take(seen, lease)
+
+
+@pytest.mark.parametrize("when_busy", ["wait", "cancel"])
+def test_one_message_that_many_run_in_the_same_instant_is_answered_once_and_all_have_the_answer(
+    client, when_busy
+):
+    message, record, barrier = MemoryMessage("hello"), MemoryRecord("All at once"), threading.Barrier(4)
+    session_of(record).ensure(client)
+
+    def turn():
+        store = Together(message, barrier)
+        return Turn(message, session_of(record), client, when_busy=when_busy, store=store)
+
+    threads, results = zip(*(running(turn()) for _ in range(4)), strict=True)
+    for thread in threads:
+        thread.join(60)
+    assert [result.content for each in results for result in each] == ['You said: "hello".'] * 4
+    assert message.state.epoch == 1
+
+
+def test_one_message_that_two_run_in_the_same_instant_is_refused_to_one_as_being_run(client):
+    message, record, barrier = MemoryMessage(SLOW), MemoryRecord("Both at once"), threading.Barrier(2)
+    session_of(record).ensure(client)
+    refused = []
+
+    def run():
+        try:
+            Turn(message, session_of(record), client, store=Together(message, barrier)).run()
+        except TurnInProgressError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(refused) == 1
+    assert message.state.status is TurnStatus.COMPLETED
+
+
+def test_who_has_waited_is_told_for_how_long(client, record_in_use):
+    turn = Turn(
+        MemoryMessage("and me"),
+        session_of(record_in_use),
+        client,
+        when_busy="wait",
+        deadlines=Deadlines(queue=0.2),
+    )
+    with pytest.raises(TurnInProgressError, match=r"was waited for, for 0\.2 s \(Deadlines\.queue\)"):
+        turn.run()

@@ -62,6 +62,7 @@ class Asking:
         self._pending: dict[str, Ask] = {}
         self._adopted: dict[str, Ask] = {}
         self._undelivered: dict[str, Answer] = {}
+        self._unlisted = False  # that is reported once
 
     @property
     def waiting(self) -> list[Ask]:
@@ -93,7 +94,9 @@ class Asking:
         try:
             pending = await self._wire.pending_asks(self._session_id)
         except BadRequestError as error:
-            _log.debug("what session %s asks cannot be listed: %s", self._session_id, error)
+            if not self._unlisted:
+                self._unlisted = True
+                self._swallow("list_asks", self._session_id, error)
             # Of what waited, nobody will ever tell more than the row did: answering what does not wait hurts nobody.
             found = {**known, **adopted}
         else:

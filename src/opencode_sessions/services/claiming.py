@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from opencode_sessions.errors import TurnInProgressError
+from opencode_sessions.errors import RecordGoneError, TurnInProgressError
 from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.services.ports import SessionWire
 
@@ -69,6 +69,8 @@ class TurnClaim:
         """Let the next turn in. What goes wrong is reported: the claim then runs out by itself."""
         try:
             await self._lifecycle.store.unclaim(self._key)
+        except RecordGoneError:
+            pass  # and with it what it was claimed for
         except Exception as error:  # noqa: BLE001 - reported, not raised: the turn has its end
             self._lifecycle.swallow("release", None, error)
 
@@ -96,17 +98,13 @@ class TurnClaim:
         Raises:
             TurnInProgressError: Something is.
         """
-        deadline = wire.clock.monotonic() + self._patience
-        settled = wire.clock.monotonic() + _SETTLE
+        began = wire.clock.monotonic()
+        deadline, settled = began + self._patience, began + _SETTLE
         pause = _FIRST_LOOK
         while (other := await busy_with()) is not None:
             patient = self._when_busy != "reject" or (settling and wire.clock.monotonic() < settled)
             if not patient or wire.clock.monotonic() >= deadline:
-                raise TurnInProgressError(
-                    f"the turn of {self._key} cannot begin: {other} is still being answered in the same session; "
-                    "this turn stays pending. Run it later, or say when_busy='wait' or 'cancel'",
-                    message_key=self._key,
-                )
+                raise self._in_progress(other)
             if self._when_busy == "cancel" and other != self._key:
                 if make_way is None:
                     await self._abort(wire)
@@ -116,6 +114,17 @@ class TurnClaim:
             # Not longer than a third of a lease: who waits shows in between that it lives.
             pause = min(pause * 2, _LAST_LOOK, self._lease / 3)
         return True
+
+    def _in_progress(self, other: str) -> TurnInProgressError:
+        if self._when_busy == "reject":
+            advice = "Run it later, or say when_busy='wait' or 'cancel'"
+        else:
+            advice = f"It was waited for, for {self._patience:g} s (Deadlines.queue). Run it later"
+        return TurnInProgressError(
+            f"the turn of {self._key} cannot begin: {other} is still being answered in the same session; "
+            f"this turn stays pending. {advice}",
+            message_key=self._key,
+        )
 
     async def _abort(self, wire: SessionWire) -> None:
         """Abort the session, unless the next turn is in it already: this one may have been cancelled meanwhile."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from opencode_sessions.errors import AskAnsweredError, OpencodeError, RecordGoneError, TurnTakenError
+from opencode_sessions.errors import AskAnsweredError, OpencodeError, RecordGoneError, TurnInProgressError
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.services.asks import Answer, Ask, answer_ask
 from opencode_sessions.services.claiming import TurnClaim, WhenBusy
@@ -31,7 +31,7 @@ from opencode_sessions.services.plan import Plan
 from opencode_sessions.services.ports import TurnWire
 from opencode_sessions.services.results import TurnResult, snapshot
 from opencode_sessions.services.running import Run
-from opencode_sessions.services.stopping import stop_agent
+from opencode_sessions.services.stopping import reject_asks, stop_agent
 from opencode_sessions.store.messages import MessageState, TurnStatus
 
 __all__ = ["TurnDriver"]
@@ -62,10 +62,8 @@ class TurnDriver:
             row = await self._when_free(wire, claim)
             if row.status.terminal:
                 return self._plan.result(row)
-            if await claim.take(wire, lambda other: self._make_way(wire, other)):
+            if await self._took(wire, claim, row):
                 break
-        if not await plan.store.take(row, plan.deadlines.lease):
-            return await self._overtaken(claim)
         run = Run(plan, wire, claim, replace(row, status=TurnStatus.STREAMING, epoch=row.epoch + 1))
         try:
             return await run.run()
@@ -89,6 +87,7 @@ class TurnDriver:
                 break
         else:
             raise OpencodeError(f"{store.key} changed {_ATTEMPTS} times while its turn was being cancelled")
+        asks = row.asks
         row = replace(row, status=TurnStatus.CANCELLED, epoch=row.epoch + 1, asks=(), error=error)
         Logbook(store.key, row.session_id, row.prompt_id).cancelled(by)
         claim = self._claim()
@@ -99,6 +98,7 @@ class TurnDriver:
             self._plan.lifecycle.swallow("claim", row.session_id, swallowed)
         try:
             store.remember(await self._stopped(wire, replace(row, revision=row.revision + 1)))
+            await reject_asks(self._plan.lifecycle, wire, asks)
         finally:
             await claim.release()
         return True
@@ -129,6 +129,33 @@ class TurnDriver:
         await claim.until_free(wire, busy_with)
         return row
 
+    async def _took(self, wire: TurnWire, claim: TurnClaim, row: MessageState) -> bool:
+        """Make the record and the turn this runner's. False where it is to look again: another was quicker."""
+        try:
+            if not await claim.take(wire, lambda other: self._make_way(wire, other)):
+                return False
+            if await self._plan.store.take(row, self._plan.deadlines.lease):
+                return True
+        except (TurnInProgressError, GeneratorExit):
+            raise
+        except BaseException:
+            await self._let_go(claim)
+            raise
+        await self._let_go(claim)
+        return False
+
+    async def _let_go(self, claim: TurnClaim) -> None:
+        """Let the next turn in, unless another runner has this one: the claim is that one's, too."""
+        try:
+            if (await self._plan.store.load()).status is TurnStatus.STREAMING:
+                return
+        except RecordGoneError:
+            pass
+        except Exception as error:  # noqa: BLE001 - what led here is what is raised
+            self._plan.lifecycle.swallow("release", None, error)
+            return
+        await claim.release()
+
     async def _make_way(self, wire: TurnWire, other: str) -> bool:
         """Cancel the turn that has the record. False where this one is not to be begun any more: it cancels none.
 
@@ -156,20 +183,6 @@ class TurnDriver:
             patience=limits.queue,
             lease=limits.lease,
         )
-
-    async def _overtaken(self, claim: TurnClaim) -> TurnResult:
-        """Another runner has it, whose claim it is now; or it has ended or was put back, and nobody needs the claim."""
-        try:
-            row = await self._plan.store.load()
-        except RecordGoneError:
-            await claim.release()
-            raise
-        if row.status is not TurnStatus.STREAMING:
-            await claim.release()
-        if row.status.terminal:
-            return self._plan.result(row)
-        key = self._plan.store.key
-        raise TurnTakenError(f"the turn of {key} was taken by another runner", message_key=key)
 
     async def _stopped(self, wire: TurnWire, row: MessageState) -> MessageState:
         """Stop the agent, and keep what it had answered by then. What goes wrong is reported, never raised."""

@@ -39,7 +39,10 @@ __all__ = ["PASSING", "Follower", "Over"]
 
 _log = logging.getLogger("opencode_sessions.turn")
 
+Store = Callable[[bool], Awaitable[bool]]
+
 _SNAPSHOT_EVERY = 0.25
+_STORE_AGAIN = 1.0
 _SETTLE = (0.1, 0.2, 0.4, 0.8)
 _LOOK_AGAIN = 1.0
 
@@ -69,7 +72,6 @@ class Follower:
         deadlines: In seconds.
         watch: Keeps them.
         observer: Is told.
-        store: Called with whether anything changed: four times a second, or when the lease wants to be extended.
     """
 
     def __init__(
@@ -82,7 +84,6 @@ class Follower:
         deadlines: Deadlines,
         watch: Watch,
         observer: Contained,
-        store: Callable[[bool], Awaitable[None]],
     ) -> None:
         self._wire = wire
         self._clock = clock
@@ -90,10 +91,9 @@ class Follower:
         self._deadlines = deadlines
         self._watch = watch
         self._observer = observer
-        self._store = store
         self.reply = reply
         self._looked = self._stored = clock.monotonic()
-        self._unstored = False
+        self._unstored = self._in_vain = False
         self._unreadable_since: float | None = None
         self._directory: str | None = None
         self._before: str | None = None
@@ -103,8 +103,13 @@ class Follower:
         self._watch.send()
         self._before = self._newest(self.reply)
 
-    async def follow(self, events: Events) -> Over:
+    async def follow(self, events: Events, store: Store) -> Over:
         """Returns when the turn is over, or has stalled.
+
+        Args:
+            events: Of its session.
+            store: Called with whether anything has changed: four times a second, or when the lease wants to be
+                extended, and again soon where it says that it was in vain.
 
         Raises:
             TurnTimeoutError: A deadline passed.
@@ -114,7 +119,7 @@ class Follower:
             over = await self._take(await events.next(self._patience()))
             if over is not None:
                 return over
-            await self._keep()
+            await self._keep(store)
             if self._watch.check(waiting_since=self.asking.waiting_for_a_person()):
                 await self.asking.expire()
 
@@ -169,6 +174,8 @@ class Follower:
         return max(self._watch.heard, self._looked) + self._deadlines.look
 
     def _next_write(self) -> float:
+        if self._in_vain:
+            return self._stored + _STORE_AGAIN
         return self._stored + (_SNAPSHOT_EVERY if self._unstored else self._deadlines.lease / 3)
 
     async def _take(self, event: Event | None) -> Over | None:
@@ -224,9 +231,9 @@ class Follower:
             return False
         return self._watch.since_sent() < self._deadlines.look
 
-    async def _keep(self) -> None:
+    async def _keep(self, store: Store) -> None:
         """Store what has changed, at most four times a second; and at least as often as the lease wants it."""
         if self._clock.monotonic() >= self._next_write():
-            changed, self._unstored = self._unstored, False
-            await self._store(changed)
+            self._in_vain = not await store(self._unstored)
+            self._unstored &= self._in_vain
             self._stored = self._clock.monotonic()

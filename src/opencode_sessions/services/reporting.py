@@ -19,9 +19,9 @@ class ErrorContext:
     """What was being done when an error was swallowed.
 
     Attributes:
-        action: `abort`, `reject_asks`, `delete_replaced`, `delete_unconfirmed`, `delete_with_row`, `prune`,
-            `observe`, `ask`, `fallback`, `snapshot`, `finish`, `amend`, `put_back`, `claim`, `release`, `recover`,
-            `run`.
+        action: `abort`, `list_asks`, `reject_asks`, `delete_replaced`, `delete_unconfirmed`, `delete_with_row`,
+            `prune`, `observe`, `ask`, `fallback`, `snapshot`, `finish`, `amend`, `put_back`, `claim`, `release`,
+            `recover`, `run`.
         record: What names the row.
         session_id: The session that it concerns.
     """

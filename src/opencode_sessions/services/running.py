@@ -22,6 +22,7 @@ from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.services.asking import Asking
 from opencode_sessions.services.claiming import TurnClaim
 from opencode_sessions.services.deadlines import Watch
+from opencode_sessions.services.ending import store_end
 from opencode_sessions.services.exchange import is_newest, is_stored
 from opencode_sessions.services.following import PASSING, Follower, Over
 from opencode_sessions.services.options import prompt_parts
@@ -41,9 +42,6 @@ from opencode_sessions.store.messages import MessageState, TurnStatus
 __all__ = ["Run"]
 
 _log = logging.getLogger("opencode_sessions.turn")
-
-_UNTIL_STORED = (0.2, 1.0, 3.0)
-"""Seconds between the tries to store the end of a turn."""
 
 _SENDS = 10
 """How often one runner sends a prompt at most: a server that dies over it each time is not asked for ever."""
@@ -104,7 +102,7 @@ class Run:
         finally:
             self._listen_no_more()
         end = outcome(self._reply, self._row, failure, fallback=self._fallback)
-        if not await self._finish(end):
+        if not await store_end(self._plan.store, self._wire.clock, self._row.epoch, end):
             return await self._ended_elsewhere()
         if failure is not None:
             await self._stop_agent()
@@ -195,7 +193,6 @@ class Run:
             deadlines=plan.deadlines,
             watch=self._watch,
             observer=plan.observer,
-            store=self._keep,
         )
 
     async def _give_back(self) -> None:
@@ -226,7 +223,7 @@ class Run:
                 await self._send()
             else:
                 over = await self._follower.look()
-            over = over or await self._follower.follow(self._events)
+            over = over or await self._follower.follow(self._events, self._keep)
             if not over.stalled or sends >= _SENDS:
                 return
             self._watch.check(waiting_since=None)
@@ -290,8 +287,8 @@ class Run:
         _log.warning("nobody works on the turn of %s any more: sending its prompt again", self._key)
         return True
 
-    async def _keep(self, changed: bool) -> None:  # noqa: FBT001 - the follower's callback
-        """Store the answer so far, or only that this runner lives."""
+    async def _keep(self, changed: bool) -> bool:  # noqa: FBT001 - the follower's callback
+        """Store the answer so far, or only that this runner lives. False where that is to be tried again."""
         store, lease = self._plan.store, self._plan.deadlines.lease
         try:
             if changed:
@@ -305,11 +302,12 @@ class Run:
                 self._kept = self._wire.clock.monotonic()
         except OpencodeError:
             raise
-        except Exception as error:  # noqa: BLE001 - a snapshot is a courtesy: the next one, or the end, will do
+        except Exception as error:  # noqa: BLE001 - the database is elsewhere: the agent goes on meanwhile
             self._plan.lifecycle.swallow("snapshot", self._reply.session_id, error)
-            return
+            return False
         if not kept:
             raise self._taken()
+        return True
 
     # The end.
 
@@ -320,18 +318,6 @@ class Run:
         except Exception as swallowed:  # noqa: BLE001 - the turn has its end, whatever the host's function does
             self._plan.lifecycle.swallow("fallback", self._reply.session_id, swallowed)
             return ""
-
-    async def _finish(self, end: MessageState) -> bool:
-        """Store the end; a database that is elsewhere for a moment is asked again."""
-        for pause in _UNTIL_STORED:
-            try:
-                return await self._plan.store.finish(self._row.epoch, end)
-            except OpencodeError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever the host's database raises
-                _log.warning("the end of %s cannot be stored now: %s", self._key, error)
-            await self._wire.clock.sleep(pause)
-        return await self._plan.store.finish(self._row.epoch, end)
 
     def _report(self, end: MessageState) -> TurnResult:
         """Its row says so: tell whoever is here."""

@@ -1,14 +1,18 @@
-"""Stopping the agent that works on one prompt, and no other."""
+"""Stopping the agent that works on one prompt, and no other; and what it has asked."""
 
 from __future__ import annotations
 
-from opencode_sessions.errors import SessionNotFoundError
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from opencode_sessions.errors import AskAnsweredError, SessionNotFoundError
 from opencode_sessions.protocol.reply import Reply
+from opencode_sessions.services.asks import Answer, Ask, answer_ask
 from opencode_sessions.services.exchange import is_newest, is_stored, read_exchange
 from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.services.ports import TurnWire
 
-__all__ = ["stop_agent"]
+__all__ = ["reject_asks", "stop_agent"]
 
 _UNTIL_STORED = (0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0)
 """Seconds between looks for a prompt that was sent: the first one in a directory was seen after 2 s (1.18.33)."""
@@ -43,6 +47,20 @@ async def stop_agent(
         return
     if ours:
         await lifecycle.abort(wire, session_id)
+
+
+async def reject_asks(lifecycle: Lifecycle, wire: TurnWire, asks: Iterable[Mapping[str, Any]]) -> None:
+    """Reject what waited in the row of a turn that was stopped. Never raises: it reports.
+
+    Most are rejected already, as what waits in the session was listed; but a server can refuse that list (1.18.33).
+    """
+    for ask in map(Ask.from_json, asks):
+        try:
+            await answer_ask(wire, ask, Answer.reject())
+        except AskAnsweredError:
+            pass
+        except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised
+            lifecycle.swallow("reject_asks", ask.session_id, error)
 
 
 async def _arrives(wire: TurnWire, session_id: str, prompt_id: str, pauses: tuple[float, ...]) -> bool:

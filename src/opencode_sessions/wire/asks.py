@@ -30,7 +30,8 @@ class AskCalls(Calls):
 
         Raises:
             BadRequestError: An ask there has metadata that the server itself cannot write as JSON, such as one of
-                `glob` without a path (1.18.33): the whole list is refused. Its event has told of it, though.
+                `glob` without a path, or of `webfetch` without a timeout (1.18.33): the whole list is refused. Its
+                event has told of it, though.
         """
         request = routes.pending_permissions(directory=directory or self.directory)
         return await self._parsed(parsers.parse_permissions, request)

@@ -1,0 +1,57 @@
+"""Storing the end of a turn: a database that is elsewhere for a moment, or says too late that it has it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+from opencode_sessions.errors import OpencodeError, RecordGoneError
+from opencode_sessions.services.ports import Clock
+from opencode_sessions.store.messages import MessageState, MessageStore
+
+__all__ = ["store_end"]
+
+_log = logging.getLogger("opencode_sessions.turn")
+
+_PAUSES = (0.2, 1.0, 3.0)
+"""Seconds between the tries."""
+
+
+async def store_end(store: MessageStore, clock: Clock, epoch: int, end: MessageState) -> bool:
+    """Store how a turn ended. Where this task is cancelled meanwhile, it is stored first.
+
+    Args:
+        store: The message's.
+        clock: By which it waits.
+        epoch: This runner's.
+        end: The answer, and its terminal status.
+
+    Returns:
+        False where the row is not this runner's any more.
+    """
+    doubtful = False
+    for pause in (*_PAUSES, None):
+        try:
+            return await store.finish(epoch, end) or (doubtful and await _is_stored(store, epoch))
+        except (OpencodeError, GeneratorExit):
+            raise
+        except Exception as error:
+            if pause is None:
+                raise
+            _log.warning("the end of %s cannot be stored now: %s", store.key, error)
+            doubtful = True  # what it says can have been lost after it was committed
+        except BaseException:
+            with suppress(Exception):
+                await store.finish(epoch, end)
+            raise
+        await clock.sleep(pause)
+    raise AssertionError  # the last try returns or raises
+
+
+async def _is_stored(store: MessageStore, epoch: int) -> bool:
+    """Has this runner ended it? Whoever cancels a turn raises its epoch."""
+    try:
+        row = await store.load()
+    except RecordGoneError:
+        return False
+    return row.status.terminal and row.epoch == epoch
