@@ -170,7 +170,8 @@ def test_all_who_watch_a_turn_share_one_look_at_its_row(pages, asgi, watch, monk
     looks = []
 
     def noted(targets):
-        looks.append(time.monotonic())
+        if targets[0].using == "default":  # a stream of an earlier test may still be open on the other one
+            looks.append(time.monotonic())
         return heads_of(targets)
 
     monkeypatch.setattr("opencode_sessions.django.live.hub.heads_of", noted)

@@ -25,6 +25,9 @@ _LAST_WORDS = 2.5
 _EAGER, _EAGERLY = 1.0, 0.1
 """Something was asked or answered: for so many seconds the row is looked at so often, until it says so."""
 
+_TRIES = 3
+"""To draw how a turn ended: then browsers are told only that it has."""
+
 
 class Watch:
     """One browser.
@@ -39,18 +42,21 @@ class Watch:
         self.channel = channel
         self.wake = wake
         # At revision 0 a row can begin, and be put back, without a trace in the number.
-        self._unsure = bool(has) and channel.shows(has)
-        self._seen = max(channel.picture.version, 1) if self._unsure else 0
+        self._has = has if has and channel.shows(has) else None
+        self._seen = max(channel.picture.version, 1) if self._has else 0
 
     def news(self) -> list[bytes]:
         """What it has not been sent yet."""
         picture = self.channel.picture
-        live = picture.drawing is not None and picture.drawing.live
-        if self._unsure and (live or picture.version > self._seen):
-            self._unsure, self._seen = False, 0  # it may show more than its revision had: all of it, then
+        drawing = picture.drawing
+        if self._has and drawing is not None:
+            # The first drawing may be of a later row than was read for this browser.
+            same = not drawing.live and drawing.revision == self._has and picture.version == self._seen
+            if not same:
+                self._has, self._seen = None, 0  # it may show more than its revision had: all of it, then
         frames = picture.since(self._seen)
         self._seen = max(self._seen, picture.version)
-        return [*frames, picture.end()] if self.channel.over else frames
+        return [*frames, picture.end(self.channel.ended)] if self.channel.over else frames
 
 
 class Channel:
@@ -66,14 +72,15 @@ class Channel:
 
     Attributes:
         watches: Who watches it.
-        gone: The row was deleted.
+        ended: How, where that cannot be drawn: the row's status, or "gone" if it was deleted.
     """
 
     def __init__(self, target: Target, row: Row, around: Surroundings, reply: Reply | None) -> None:
         self.target = target
         self.picture = Picture()
         self.watches: set[Watch] = set()
-        self.gone = False
+        self.ended = ""
+        self._tries = _TRIES
         self._row = row
         self._around = around
         self._asks: dict[str, str] | None = None
@@ -87,7 +94,7 @@ class Channel:
     @property
     def over(self) -> bool:
         """Nothing more comes."""
-        return self.gone or self.picture.over
+        return bool(self.ended) or self.picture.over
 
     @property
     def head(self) -> Head | None:
@@ -167,10 +174,19 @@ class Channel:
             self.tell()
 
     def leave_alone(self, seconds: float) -> None:
-        """It cannot be drawn, or looked at, now."""
+        """It cannot be drawn, or looked at, now. An end that cannot be drawn at all is told without a drawing."""
         self._following = None
         self._doubts = True
         self._rests_until = time.monotonic() + seconds
+        if TurnStatus(self._row.status).terminal:
+            self._tries -= 1
+            if self._tries <= 0:
+                self.end(self._row.status)
+
+    def end(self, how: str) -> None:
+        """Nothing more comes, whatever is shown; see `ended`."""
+        self.ended = how
+        self.tell()
 
     def tell(self) -> None:
         """Wake those who watch."""

@@ -6,7 +6,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -64,10 +66,10 @@ class Hub:
             if channel is None:
                 channel = Channel(target, Row.of(message), around, self._running.get(target))
             with self._wake:
+                self._run_if_needed()
                 if self._channels.setdefault(target, channel) is channel:
                     watch = Watch(channel, has, wake)
                     channel.watches.add(watch)
-                    self._run_if_needed()
                     return watch
 
     def leave(self, watch: Watch) -> None:
@@ -118,21 +120,16 @@ class Hub:
 
     def _run_if_needed(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="opencode-sessions live", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="opencode-sessions live", daemon=True)
+            thread.start()  # which can fail: the next browser then tries it again
+            self._thread = thread
         else:
             self._wake.notify()
 
     def _run(self) -> None:
         while (ready := self._next()) is not None:
-            try:
+            with self._sparing(ready, "turns cannot be shown now: %s"):
                 self._serve(ready)
-            except Exception as error:  # noqa: BLE001 - all other browsers hang on this thread
-                level = logging.WARNING if isinstance(error, DatabaseError) else logging.ERROR
-                _log.log(level, "the rows of turns cannot be looked at now: %s", error, exc_info=True)
-                with self._wake:
-                    for channel in ready:
-                        channel.leave_alone(_AFTER_TROUBLE)
 
     def _next(self) -> list[Channel] | None:
         """Those that something is to be done about; None when nobody has watched anything for a while."""
@@ -147,6 +144,18 @@ class Hub:
                     self._thread = None
                     return None
 
+    @contextmanager
+    def _sparing(self, channels: Iterable[Channel], problem: str, *about: object) -> Iterator[None]:
+        """Whatever is raised inside is logged, and holds up these only."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - all other browsers hang on this thread
+            level = logging.WARNING if isinstance(error, DatabaseError) else logging.ERROR
+            _log.log(level, problem, *about, error, exc_info=True)
+            with self._wake:
+                for channel in channels:
+                    channel.leave_alone(_AFTER_TROUBLE)
+
     def _serve(self, ready: Iterable[Channel]) -> None:
         with self._wake:
             now = time.monotonic()
@@ -154,13 +163,10 @@ class Hub:
             looking = [channel for channel, looks, _ in begun if looks or channel.lost]
         rows = self._look(looking) if looking else {}
         for channel, _, dirty in begun:
-            try:
+            drawing = None
+            # A template of the host's own can raise, say.
+            with self._sparing([channel], "the turn of %s cannot be drawn: %s", channel.target):
                 drawing = channel.draw(dirty, rows.get(channel))
-            except Exception:  # noqa: BLE001 - a template of the host's own, say
-                _log.exception("the turn of %s cannot be drawn", channel.target)
-                with self._wake:
-                    channel.leave_alone(_AFTER_TROUBLE)
-                continue
             with self._wake:
                 if drawing is not None:
                     channel.show(drawing)
@@ -169,21 +175,27 @@ class Hub:
 
     def _look(self, channels: list[Channel]) -> dict[Channel, Row]:
         """The rows that have changed."""
+        tables: defaultdict[object, list[Channel]] = defaultdict(list)
+        for channel in channels:
+            tables[channel.target.table].append(channel)
         rows: dict[Channel, Row] = {}
         with connected():
-            heads = heads_of(channel.target for channel in channels)
-            for channel in channels:
-                head = heads.get(channel.target)
-                if head is not None and head == channel.head:
-                    continue
-                row = row_of(channel.target)
-                if row is not None:
-                    rows[channel] = row
-                    continue
-                with self._wake:
-                    channel.gone = True
-                    channel.tell()
+            for channel in [each for table in tables.values() for each in self._changed(table)]:
+                with self._sparing([channel], "the row of %s cannot be read now: %s", channel.target):
+                    row = row_of(channel.target)
+                    if row is not None:
+                        rows[channel] = row
+                    else:
+                        with self._wake:
+                            channel.end("gone")
         return rows
+
+    def _changed(self, channels: Sequence[Channel]) -> list[Channel]:
+        """Those of one table whose rows are not as they were."""
+        with self._sparing(channels, "the rows of turns cannot be looked at now: %s"):
+            heads = heads_of([channel.target for channel in channels])
+            return [each for each in channels if each.target not in heads or heads[each.target] != each.head]
+        return []
 
 
 hub = Hub()

@@ -5,10 +5,9 @@ The thread that looks has no connection between two looks: where the host keeps 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connections, models
@@ -37,6 +36,11 @@ class Target:
         return cls(table_model(type(message)), message.pk, database_of(message))
 
     @property
+    def table(self) -> tuple[type[models.Model], str]:
+        """Where it is."""
+        return self.model, self.using
+
+    @property
     def rows(self) -> models.QuerySet[Any]:
         """All of its table."""
         rows: models.QuerySet[Any] = self.model._base_manager.using(self.using)  # noqa: SLF001 - documented
@@ -62,17 +66,11 @@ def give_back_connections() -> None:
             connection.close()
 
 
-def heads_of(targets: Iterable[Target]) -> dict[Target, Head]:
-    """How far each is: one query for each table; those that were deleted are missing."""
-    by_table: defaultdict[tuple[type[models.Model], str], list[Target]] = defaultdict(list)
-    for target in targets:
-        by_table[target.model, target.using].append(target)
-    found: dict[Target, Head] = {}
-    for (model, using), group in by_table.items():
-        rows = group[0].rows.filter(pk__in=[target.pk for target in group])
-        for pk, status, revision in rows.values_list("pk", "status", "revision"):
-            found[Target(model, pk, using)] = (status, revision)
-    return found
+def heads_of(targets: Sequence[Target]) -> dict[Target, Head]:
+    """How far each is, all of one table, in one query; those that were deleted are missing."""
+    rows = targets[0].rows.filter(pk__in=[target.pk for target in targets])
+    heads = rows.values_list("pk", "status", "revision")
+    return {replace(targets[0], pk=pk): (status, revision) for pk, status, revision in heads}
 
 
 def row_of(target: Target) -> Row | None:

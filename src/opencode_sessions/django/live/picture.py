@@ -83,9 +83,9 @@ class Picture:
         }
         return frame("state", told, now.revision)
 
-    def end(self) -> bytes:
-        """That nothing more comes: how the turn ended, or that its row is gone."""
-        status = self.drawing.status if self.drawing is not None and self.over else "gone"
+    def end(self, otherwise: str = "") -> bytes:
+        """That nothing more comes: how the turn ended as it is shown, or otherwise this."""
+        status = self.drawing.status if self.drawing is not None and self.over else otherwise
         return frame("end", {"status": status})
 
     def _part_frames(self, version: int) -> list[bytes]:
