@@ -275,6 +275,7 @@ def test_a_wrong_password_is_one_sentence(tmp_path, served):
         (["  "], "empty"),
         (["x", "--offline", "--server", "http://127.0.0.1:1"], "one of the two"),
         (["x", "--data", "somewhere"], "only the server of --offline"),
+        (["x", "--conversation", " "], "a conversation has a name"),
         (["x", "--server", "ftp://nowhere"], "is not the URL of a server"),
     ],
 )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 
 from fix_cli import CommandLine
 
@@ -64,6 +66,22 @@ def test_what_is_missing_is_named_with_what_mends_it(tmp_path):
     assert found["server"][0] == "missing"
     assert found["database"][0] == "broken"
     assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_a_database_that_a_chat_could_not_use_is_broken(bare):
+    nowhere = findings(bare.run("doctor", "--database", "sqlite:///nowhere/chat.sqlite3"))["database"]
+    assert nowhere[0] == "broken"
+    assert "no folder nowhere" in nowhere[1]
+    with contextlib.closing(sqlite3.connect(bare.folder / "old.sqlite3")) as old:
+        old.execute("CREATE TABLE opencode_conversations (id INTEGER PRIMARY KEY)")
+        old.commit()
+    done = bare.run("doctor", "--database", "sqlite:///old.sqlite3")
+    outdated = findings(done)["database"]
+    assert done.returncode == 1
+    assert outdated[0] == "broken"
+    assert "opencode_conversations.name" in outdated[1]
+    assert "opencode_conversations.id" not in outdated[1]
+    assert "opencode_messages" not in outdated[1]  # of which the next chat makes the whole
 
 
 def test_refused_credentials_are_broken(tmp_path, served):

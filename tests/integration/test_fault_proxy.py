@@ -276,6 +276,33 @@ def test_an_answer_that_is_dropped_was_given_and_nobody_hears_it(proxy, connect,
     assert [fault.kind for fault in proxy.faults] == ["drop_answer"]
 
 
+NEVER = {
+    "carried in no direction": lambda proxy: proxy.carried("x"),
+    "half of nothing": lambda proxy: proxy.half_close("x"),
+    "both halves": lambda proxy: proxy.half_close(None),
+    "after less than nothing": lambda proxy: proxy.cut_after(-5, "up"),
+    "after half a byte": lambda proxy: proxy.cut_after(0.5, "up"),
+    "after bytes to nowhere": lambda proxy: proxy.cut_after(5, "sideways"),
+    "after a text": lambda proxy: proxy.cut_after(5, "up", matching="/prompt"),
+    "back in time": lambda proxy: proxy.delay(-1),
+    "a shake back in time": lambda proxy: proxy.delay(1, jitter=-1),
+    "for ever": lambda proxy: proxy.delay(float("inf")),
+    "late to nowhere": lambda proxy: proxy.delay(1, "sideways"),
+    "at no speed": lambda proxy: proxy.slow(0),
+    "slow to nowhere": lambda proxy: proxy.slow(1, "sideways"),
+    "no way": lambda proxy: proxy.stall("sideways"),
+    "the answer to a text": lambda proxy: proxy.drop_answer("/prompt"),
+}
+
+
+@pytest.mark.parametrize("order", NEVER.values(), ids=NEVER)
+def test_an_order_that_could_never_strike_is_refused(proxy, connect, order):
+    with pytest.raises(errors.ConfigurationError, match=" not "):
+        order(proxy)
+    assert said(connect(), b"a") == b"a"
+    assert proxy.faults == []
+
+
 def test_calm_ends_every_fault(proxy, connect):
     proxy.stall()
     proxy.slow(1)

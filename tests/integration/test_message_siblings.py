@@ -21,7 +21,7 @@ from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, Me
 KEYS = {
     "Named": ({"name": "a:b,c"}, {"name": "d:1"}),
     "Unique": ({"id": uuid.uuid4()}, {"id": uuid.uuid4()}),
-    "Placed": ({"row": 1, "letter": "A"}, {"row": 12, "letter": "B"}),
+    "Placed": ({"row": 1, "letter": ","}, {"row": 12, "letter": "%"}),
 }
 
 

@@ -47,6 +47,15 @@ def test_a_record_without_a_session_has_nothing_to_reconcile(client, carried, tr
     assert carried == []
 
 
+def test_a_title_that_was_emptied_leaves_the_sessions(client, trip):
+    session = session_of(trip)
+    session_id = session.ensure(client)
+    trip.title = ""
+    assert session.reconcile(client) is True
+    assert session.reconcile(client) is False
+    assert client.get(session_id).title == "Lisbon"
+
+
 def test_changed_rules_and_title_are_put_in_force_once(client, carried, trip):
     session = session_of(trip)
     session_id = session.ensure(client)

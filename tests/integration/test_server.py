@@ -196,7 +196,7 @@ def test_the_lock_of_a_dead_process_does_not_block(own_server, tmp_path):
 def test_a_port_that_is_taken_is_said(own_server):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(ServerStartError, match=f"port {port} .*in use.*port=0"):
+        with pytest.raises(ServerStartError, match=f"port {port} .*in use.*port 0"):
             own_server(port=port)
 
 

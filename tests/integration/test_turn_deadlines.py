@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import threading
 import time
 
@@ -9,7 +11,7 @@ import httpx2
 import pytest
 from fix_cli import eventually
 
-from opencode_sessions import Client, Deadlines, Observer, Session, Timeouts, Turn, allow
+from opencode_sessions import Answer, Client, Deadlines, Observer, Session, Timeouts, Turn, aio, allow, ask
 from opencode_sessions.protocol.events import Heartbeat
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
@@ -167,3 +169,30 @@ def test_a_prompt_that_never_arrives_ends_in_time_however_often_it_is_sent(serve
     with Client(server.url, password=server.password, transport=Swallowing()) as client:
         run(message, record, client, deadlines=Deadlines(start=0.5, look=0.1))
     assert is_ended_by(message, "StartTimeoutError", 0.5)
+
+
+ENDLESS = Deadlines(
+    **dict.fromkeys(("start", "silence", "unreachable", "total", "person", "queue"), math.inf),
+    look=0.2,
+    lease=2,
+)
+ASKING = '!tool bash {"command": "echo hi", "description": "greets"}\n!slow 0.1\n!say one two three four'
+
+
+def test_what_has_no_limit_runs_like_any_other_in_both_faces(server, record):
+    """Also while a person is waited for, whose limit is infinite too."""
+
+    def answer(_):
+        time.sleep(0.5)  # for longer than a look
+        return Answer.once()
+
+    async def suspending():
+        async with aio.Client(server.url, password=server.password) as client:
+            session = aio.Session(MemoryRecord("The other face"), permissions_for=lambda _: [ask("*")])
+            message = MemoryMessage(ASKING)
+            return await aio.Turn(message, session, client, on_ask=answer, deadlines=ENDLESS).run()
+
+    with Client(server.url, password=server.password) as client:
+        session = Session(record, permissions_for=lambda _: [ask("*")])
+        blocking = Turn(MemoryMessage(ASKING), session, client, on_ask=answer, deadlines=ENDLESS).run()
+    assert [blocking.status, asyncio.run(suspending()).status] == [TurnStatus.COMPLETED] * 2

@@ -97,7 +97,9 @@ def test_a_system_prompt_is_added_to_the_agents_own(asked):
 
 
 def test_a_model_holds_for_the_turns_after_it_until_another_is_named(asked):
-    models = [asked(model=model)[0]["model"] for model in (None, "scripted/other", None, "scripted/main", None)]
+    models = [
+        asked(model=model)[0]["model"] for model in (None, "scripted/other", None, "scripted/main", None)
+    ]
     assert models == ["main", "other", "other", "main", "main"]
 
 

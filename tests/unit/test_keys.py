@@ -22,6 +22,9 @@ from opencode_sessions.store.keys import key_of, values_in
         ((Decimal("1.50"),), (Decimal(2),)),
         ((7, "A"), (1, "B")),
         ((7, "A:1", uuid.uuid4()), (1, "", uuid.uuid4())),
+        (("a,b", 1), ("other", 2)),
+        (("50%,2C%2C%25", ",%,", "%252C"), ("", "", "")),
+        (("50%2C",), ("other",)),
     ],
 )
 def test_a_key_is_read_back_as_what_it_was_made_of(values, like):
@@ -51,3 +54,12 @@ def test_a_key_is_read_back_as_what_it_was_made_of(values, like):
 )
 def test_what_is_no_key_of_such_a_row_is_read_as_none(key, like):
     assert values_in(key, "messages", like) is None
+
+
+def test_two_keys_of_several_texts_never_read_the_same():
+    rows = [("a,b", "c"), ("a", "b,c"), ("a%2Cb", "c"), ("a%252Cb", "c"), ("a", "b%2Cc")]
+    assert len({key_of("seats", row) for row in rows}) == len(rows)
+
+
+def test_a_key_of_one_text_stands_as_it_is():
+    assert key_of("places", ["50%, or less"]) == "places:50%, or less"

@@ -59,6 +59,45 @@ def test_another_program_is_not_taken_for_a_server_of_the_v2_line(page):
     assert type(caught.value) is errors.NotOpencodeError
 
 
+def test_a_program_without_the_route_of_health_is_no_opencode_server():
+    missing = httpx2.Response(404, json={"message": "no such page"})
+    with client_of(lambda request: missing) as client:
+        with pytest.raises(
+            errors.NotOpencodeError, match=r"health answered 404.*something else answers"
+        ) as caught:
+            client.health()
+    assert type(caught.value) is errors.NotOpencodeError
+    assert caught.value.status == 404
+
+
+def test_a_server_of_the_v2_line_that_says_404_is_named_all_the_same():
+    def server(request):
+        if request.url.path == "/api/health":
+            return httpx2.Response(200, json={"healthy": True, "version": "2.0.1"})
+        return httpx2.Response(404)
+
+    with client_of(server) as client, pytest.raises(errors.UnsupportedVersionError, match=r"2\.0\.1"):
+        client.health()
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_what_a_gateway_may_have_said_is_told_as_such(status):
+    with (
+        client_of(lambda request: httpx2.Response(status)) as client,
+        pytest.raises(errors.ServerError, match=f"answered {status}.*A gateway before the server") as caught,
+    ):
+        client.prompt("ses_1", "hello")
+    assert caught.value.status == status
+
+
+def test_what_the_server_itself_failed_at_is_not_laid_on_a_gateway():
+    with (
+        client_of(lambda request: httpx2.Response(500)) as client,
+        pytest.raises(errors.ServerError, match=r"answered 500$"),
+    ):
+        client.get("ses_1")
+
+
 def test_a_server_that_is_well_is_asked_who_it_is_only_when_an_answer_is_not_understood():
     def server(request):
         asked.append(request.url.path)

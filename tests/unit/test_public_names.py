@@ -52,7 +52,14 @@ def test_the_face_is_exactly_this():
         "new_session_id",
         "recover",
     ]
-    assert sorted(aio.__all__) == ["Client", "Pruner", "Session", "Subscription", "Turn", "recover"]
+
+
+def test_the_face_for_asyncio_has_the_same_names_and_five_of_its_own():
+    both = set(opencode_sessions.__all__) & set(aio.__all__)
+    assert set(opencode_sessions.__all__) - both == {"OpencodeServer", "__version__"}
+    assert set(aio.__all__) - both == {"Subscription"}
+    own = {name for name in both if getattr(aio, name) is not getattr(opencode_sessions, name)}
+    assert own == {"Client", "Pruner", "Session", "Turn", "recover"}
 
 
 def test_every_error_is_in_the_tree_that_its_module_draws():

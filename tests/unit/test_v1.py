@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol import events
 from opencode_sessions.wire.v1 import answers, frames, routes
 
@@ -137,3 +138,9 @@ def test_tools_is_never_sent_with_a_prompt():
         "model": {"providerID": "p", "modelID": "m/x"},
     }
     assert not request.repeatable
+
+
+@pytest.mark.parametrize("session_id", [None, "", 7])
+def test_what_is_no_id_of_a_session_is_refused_before_it_is_asked_about(session_id):
+    with pytest.raises(ConfigurationError, match=f"which is a text, not by {session_id!r}"):
+        routes.get(session_id)

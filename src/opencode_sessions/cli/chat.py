@@ -65,7 +65,7 @@ def chat(
     Ctrl-C stops an answer and keeps what came of it; once more leaves at once.
     The agent works in its server's directory; it may not leave it, nor run commands.
     """
-    _check_usage(message, server=server, offline=offline, data=data, as_json=as_json)
+    _check_usage(message, conversation, server=server, offline=offline, data=data, as_json=as_json)
     screen = Screen(Console(stderr=as_json, highlight=False))
     try:
         with Database(database) as opened:
@@ -103,7 +103,13 @@ def converse(talk: Chat, screen: Screen) -> None:
 
 
 def _check_usage(
-    message: str | None, *, server: str | None, offline: bool, data: Path | None, as_json: bool
+    message: str | None,
+    conversation: str,
+    *,
+    server: str | None,
+    offline: bool,
+    data: Path | None,
+    as_json: bool,
 ) -> None:
     if message is None and as_json:
         raise typer.BadParameter(
@@ -111,6 +117,8 @@ def _check_usage(
         )
     if message is not None and not message.strip():
         raise typer.BadParameter("it is empty", param_hint="MESSAGE")
+    if not conversation.strip():
+        raise typer.BadParameter("it is empty: a conversation has a name", param_hint="--conversation")
     if offline and server is not None:
         raise typer.BadParameter(
             "--offline brings a server of its own: give one of the two", param_hint="--server"

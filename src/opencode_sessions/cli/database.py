@@ -204,6 +204,17 @@ def missing_tables(engine: Engine) -> list[str]:
     return [table.name for table in Base.metadata.sorted_tables if table.name not in found]
 
 
+def missing_columns(engine: Engine) -> list[str]:
+    """What the chat's tables that the database has do not have, as `table.column`."""
+    look = inspect(engine)
+    missing = []
+    for table in Base.metadata.sorted_tables:
+        if look.has_table(table.name):
+            found = {column["name"] for column in look.get_columns(table.name)}
+            missing += [f"{table.name}.{column.name}" for column in table.columns if column.name not in found]
+    return missing
+
+
 def _create_tables(engine: Engine) -> None:
     # Chats that start at once both find no table, and each failure means that the other has made one more.
     for attempts_left in reversed(range(2 * len(Base.metadata.sorted_tables))):

@@ -15,7 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from opencode_sessions.cli.database import DEFAULT_DATABASE, connect, missing_tables, parse_database_url
+from opencode_sessions.cli.database import (
+    DEFAULT_DATABASE,
+    connect,
+    missing_columns,
+    missing_tables,
+    parse_database_url,
+)
 from opencode_sessions.cli.exits import DONE, FAILED
 from opencode_sessions.cli.naming import command
 from opencode_sessions.errors import ConfigurationError
@@ -107,14 +113,20 @@ def _database(url: str) -> Finding:
         shown = parsed.render_as_string(hide_password=True)
         if parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).exists():
             # Connecting would make the file, and a doctor changes nothing.
+            folder = Path(parsed.database).parent
+            if not folder.is_dir():
+                return Finding(what, State.BROKEN, f"{shown}: there is no folder {folder}", "make it")
             return Finding(what, State.OK, f"{shown}: no file yet; the first chat makes it")
         engine = connect(parsed)
     except ConfigurationError as error:
         return Finding(what, State.BROKEN, "cannot be used", str(error))
     try:
-        absent = missing_tables(engine)
+        absent, lacking = missing_tables(engine), missing_columns(engine)
     finally:
         engine.dispose()
+    if lacking:
+        mend = "they are of another release: add what is missing, or name another database"
+        return Finding(what, State.BROKEN, f"{shown} ({engine.dialect.name}): no {', '.join(lacking)}", mend)
     tables = (
         f"no {', '.join(absent)} yet; the first chat makes them" if absent else "the chat's tables are there"
     )

@@ -14,7 +14,7 @@ class DjangoMessageStore(ModelStore, ColumnMessages):
     """`MessageStore` over an instance of any model with the fields of `MessageModel`; see `ModelStore`."""
 
     def sibling(self, key: str) -> Self | None:
-        """See `MessageStore.sibling`. It is in the same database; of a composite key no text may have a comma."""
+        """See `MessageStore.sibling`. It is in the same database."""
         found = self._row.named(key)
         if found is None:
             return None

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from opencode_sessions.errors import AskAnsweredError, ConfigurationError, NotFoundError
 from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked
 from opencode_sessions.protocol.storable import storable
+from opencode_sessions.services.checks import check
 from opencode_sessions.services.ports import AskWire
 
 __all__ = ["IN_THE_ROW", "Answer", "Ask", "AskHandler", "InTheRow", "answer_ask"]
@@ -101,14 +102,26 @@ class Answer:
         """To a question: for each of its questions a list of labels, or of a text of one's own.
 
         Raises:
-            ConfigurationError: There is no list, as if for a permission, which has no questions.
+            ConfigurationError: There is no list, as if for a permission, which has no questions; or one is none.
         """
         if not labels:
             raise ConfigurationError(
                 "Answer.choose() needs a list of labels for each question of the ask; a permission has none, and is "
                 "answered with Answer.once(), always() or reject()"
             )
+        for each in labels:
+            if not _is_list_of_texts(each):
+                raise ConfigurationError(
+                    f"Answer.choose() needs a list of labels for each question of the ask, not {each!r}: write "
+                    'Answer.choose(["Apple"]), or Answer.choose(["Apple"], ["Red", "Green"]) for two questions'
+                )
         return cls("once", labels=labels)
+
+
+def _is_list_of_texts(labels: object) -> bool:
+    if not isinstance(labels, Sequence) or isinstance(labels, str):
+        return False
+    return all(isinstance(label, str) for label in labels)
 
 
 AskHandler = Callable[[Ask], Answer | Awaitable[Answer | None] | None]
@@ -132,8 +145,9 @@ async def answer_ask(wire: AskWire, ask: Ask, answer: Answer) -> None:
 
     Raises:
         AskAnsweredError: It was answered already, or its session was stopped.
-        ConfigurationError: The answer is none to this kind of ask.
+        ConfigurationError: The answer is none, or none to this kind of ask.
     """
+    check(isinstance(answer, Answer), "an ask is answered with an Answer, such as Answer.once()", answer)
     if ask.kind == "permission" and answer.labels:
         raise ConfigurationError(
             f"ask {ask.id} is no question but a permission ({ask.permission}), and labels do not say whether the agent "

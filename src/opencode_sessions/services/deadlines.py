@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from opencode_sessions.errors import (
+    ConfigurationError,
     SilenceTimeoutError,
     StartTimeoutError,
     TotalTimeoutError,
@@ -18,7 +19,7 @@ __all__ = ["Deadlines", "Watch"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """Seconds after which something is given up.
+    """Seconds after which something is given up; `math.inf` is no limit.
 
     Attributes:
         start: Without a sign of an answer after the prompt.
@@ -29,8 +30,11 @@ class Deadlines:
             Until then the clocks of the others stand still. None: however long it takes.
         queue: Before the turn begins, for another one in the same session, with `when_busy` of `wait` or `cancel`.
         lease: Without a write of its runner, after which another may take the turn up. It should be longer than the
-            longest request with its repetitions, during which nothing is written.
-        look: Without an event before the state is read again; no deadline, but what finds a lost idle.
+            longest request with its repetitions, during which nothing is written. It has an end.
+        look: Without an event before the state is read again; no deadline, but what finds a lost idle. It has an end.
+
+    Raises:
+        ConfigurationError: One of them is no number of seconds above 0.
     """
 
     start: float = 120.0
@@ -41,6 +45,22 @@ class Deadlines:
     queue: float = 600.0
     lease: float = 120.0
     look: float = 5.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            seconds = getattr(self, field.name)
+            endless = field.name not in ("lease", "look")
+            if not (_is_duration(seconds, endless=endless) or (field.name == "person" and seconds is None)):
+                raise ConfigurationError(
+                    f"Deadlines.{field.name} must be a positive number of seconds, not {seconds!r}"
+                    + ("; for no limit math.inf" if endless else ", and have an end")
+                )
+
+
+def _is_duration(seconds: object, *, endless: bool) -> bool:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return False
+    return seconds > 0 and (endless or seconds < math.inf)
 
 
 class Watch:

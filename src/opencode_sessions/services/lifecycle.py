@@ -42,6 +42,7 @@ from opencode_sessions.services.brief import (
     put_in_force,
     put_label,
 )
+from opencode_sessions.services.checks import check_id
 from opencode_sessions.services.ports import SessionWire
 from opencode_sessions.services.removing import remove
 from opencode_sessions.services.reporting import ErrorContext, OnError, Reporter
@@ -90,6 +91,9 @@ class Lifecycle:
 
     async def fork(self, wire: SessionWire, source: str, *, before: str | None) -> str:
         """The id of the record's session, made from a copy of another one if there is none."""
+        check_id("source", source)
+        if before is not None:
+            check_id("before", before)
         self.just_created = False
         self.store.check()
         if (await self.store.load()).session_id is None:

@@ -8,6 +8,7 @@ from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol.events import SessionStatus
 from opencode_sessions.protocol.reply import Change, Reply
 from opencode_sessions.services.asks import Ask
+from opencode_sessions.services.checks import check
 from opencode_sessions.services.results import TurnResult
 
 __all__ = ["Observer", "check_observer"]
@@ -53,11 +54,12 @@ class Observer:
 
 
 def check_observer(observer: Observer) -> Observer:
-    """Refuse one with coroutine functions.
+    """Refuse what is none, and one with coroutine functions.
 
     Raises:
-        ConfigurationError: It has some.
+        ConfigurationError: It is none, or has some.
     """
+    check(isinstance(observer, Observer), "observer must be an object of a subclass of Observer", observer)
     for name in vars(Observer):
         if inspect.iscoroutinefunction(getattr(observer, name, None)):
             raise ConfigurationError(

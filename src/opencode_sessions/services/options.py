@@ -74,7 +74,8 @@ class TurnOptions:
 
     Attributes:
         agent: The agent's name, else the server's default.
-        model: As `provider/model`, else the agent's.
+        model: As `provider/model`; else that of the session's last prompt, even one that there is no more, and for a
+            first prompt the agent's (1.18.33). Where models are chosen at all, name one in every turn.
         system: More system prompt.
         variant: The model's variant, such as an effort.
         files: What goes with the text.

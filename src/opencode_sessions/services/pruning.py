@@ -30,6 +30,7 @@ from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.faces import blocking_iterator
 from opencode_sessions.protocol.ids import mark_of, marked
 from opencode_sessions.protocol.values import SessionInfo
+from opencode_sessions.services.checks import check
 from opencode_sessions.services.ports import SessionWire
 from opencode_sessions.services.removing import remove
 from opencode_sessions.services.reporting import ErrorContext, OnError, Reporter
@@ -81,6 +82,8 @@ class Pruning:
     ) -> None:
         if not indexes:
             raise ConfigurationError("a Pruner needs an index of each table whose sessions it is to look at")
+        check(isinstance(grace, timedelta), "grace must be a timedelta, such as timedelta(days=7)", grace)
+        check(isinstance(namespace, str), "namespace must be a text", namespace)
         if grace < timedelta():
             raise ConfigurationError(f"the grace period cannot be negative: {grace}")
         self.scanned = 0
@@ -183,7 +186,7 @@ class Pruner(_Pruner):
         on_error: Called as `on_error(error, context)` when one cannot be deleted; else that is logged.
 
     Raises:
-        ConfigurationError: There is no index, or the grace period is negative.
+        ConfigurationError: There is no index, or the grace period is none or negative.
     """
 
     _walk = blocking_iterator(Pruning.walk)

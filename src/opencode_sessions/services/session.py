@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from opencode_sessions.faces import complete
 from opencode_sessions.services.brief import PermissionsFor
+from opencode_sessions.services.checks import check, check_row
 from opencode_sessions.services.finding import record_store
 from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.services.reporting import OnError
@@ -29,8 +30,21 @@ class _Session:
         namespace: str = "opencode-sessions",
         store: RecordStore | None = None,
     ) -> None:
+        check_row("record", record, store)
+        found = record_store(record, store, asynchronous=self._asynchronous)
+        check(
+            hasattr(found, "reserve"),
+            "Session takes the record, whose model has the session columns",
+            record if store is None else store,
+        )
+        check(
+            permissions_for is None or callable(permissions_for),
+            "permissions_for must be a function that returns the rules of the record that it is given",
+            permissions_for,
+        )
+        check(isinstance(namespace, str), "namespace must be a text", namespace)
         self.lifecycle = Lifecycle(
-            record_store(record, store, asynchronous=self._asynchronous),
+            found,
             permissions_for=permissions_for,
             on_error=on_error,
             namespace=namespace,
@@ -57,7 +71,8 @@ class Session(_Session):
         store: A store of your own, instead of the record's.
 
     Raises:
-        ConfigurationError: The record's model has no session columns, or it cannot be reached from here.
+        ConfigurationError: The record's model has no session columns, or it cannot be reached from here; or another
+            argument cannot work.
     """
 
     _asynchronous = False
@@ -106,6 +121,7 @@ class Session(_Session):
             before: A message of it: that one and what came after it are not copied. By default all are.
 
         Raises:
+            ConfigurationError: `source` or `before` is no id.
             SessionNotFoundError: There is no such session to copy; the row names none.
             NotFoundError: It has no message `before`.
             OpencodeError: As `ensure`.
@@ -117,13 +133,15 @@ class Session(_Session):
 
         What is in force is known from a digest in the row, so nothing is sent where nothing changed (one query,
         and those of `permissions_for`). A turn does this by itself before it prompts. Without `permissions_for` the
-        rules are left as they are.
+        rules are left as they are, and so is the title where the record's is empty: the session keeps the one that
+        it has.
 
         The server appends rules and forgets none (1.18.33): what an earlier list allowed and the new one does
         not mention is put to `ask`; what it denied stays denied until a rule allows it.
 
         Returns:
-            True if anything was put in force. A record without a session has nothing to reconcile.
+            True if the record had changed, and the server was told what it says now. A record without a session has
+            nothing to reconcile.
 
         Raises:
             SessionNotFoundError: The server does not have the session any more: `recreate` it. Noticed only where

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args
 from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.faces import complete
 from opencode_sessions.services.asks import Answer, AskHandler, InTheRow
+from opencode_sessions.services.checks import check, check_row
 from opencode_sessions.services.claiming import WhenBusy
 from opencode_sessions.services.containing import Contained
 from opencode_sessions.services.deadlines import Deadlines
@@ -34,6 +35,7 @@ class _Turn(Generic[S, C]):
     """What both faces are made from."""
 
     _asynchronous: ClassVar[bool]
+    _session_kind: ClassVar[type[Session | AsyncSession]]
 
     def __init__(
         self,
@@ -62,16 +64,33 @@ class _Turn(Generic[S, C]):
             raise ConfigurationError(
                 "on_ask must be an ordinary function here; opencode_sessions.aio awaits one"
             )
+        check(
+            on_ask is None or callable(on_ask) or isinstance(on_ask, InTheRow),
+            "on_ask must be a function, IN_THE_ROW or None",
+            on_ask,
+        )
+        check(deadlines is None or isinstance(deadlines, Deadlines), "deadlines must be Deadlines", deadlines)
+        face = "opencode_sessions.aio" if self._asynchronous else "opencode_sessions"
+        check(
+            isinstance(session, self._session_kind), f"session must be the record's {face}.Session", session
+        )
+        check_row("message", message, store)
+        found = message_store(message, store, asynchronous=self._asynchronous)
+        check(
+            hasattr(found, "take"),
+            "Turn takes the message, whose model has the turn columns",
+            message if store is None else store,
+        )
         self._client: C = client
         options = TurnOptions(
             agent=agent, model=model, system=system, variant=variant, files=files, shape=shape_of(schema)
         )
         plan = Plan(
-            store=message_store(message, store, asynchronous=self._asynchronous),
+            store=found,
             lifecycle=session.lifecycle,
             options=options,
             deadlines=deadlines or Deadlines(),
-            observer=Contained(observer or Observer(), session.lifecycle.swallow),
+            observer=Contained(Observer() if observer is None else observer, session.lifecycle.swallow),
             on_ask=on_ask,
             fallback=fallback,
         )
@@ -110,10 +129,12 @@ class Turn(_Turn[Session, Client]):
         store: A store of your own, instead of the message's.
 
     Raises:
-        ConfigurationError: The message's model has no turn columns, or it cannot be reached from here.
+        ConfigurationError: The message's model has no turn columns, or it cannot be reached from here; or another
+            argument cannot work.
     """
 
     _asynchronous = False
+    _session_kind = Session
 
     def run(self) -> TurnResult:
         """Ask, stream, store, and say how it ended.
@@ -158,6 +179,7 @@ class AsyncTurn(_Turn[AsyncSession, AsyncClient]):
     """`Turn` for asyncio: the same arguments, promises and errors."""
 
     _asynchronous = True
+    _session_kind = AsyncSession
 
     async def run(self) -> TurnResult:
         """See `Turn.run`."""

@@ -14,5 +14,5 @@ class SQLAlchemyMessageStore(RowStore, ColumnMessages):
     """`MessageStore` over one mapped row; see `RowStore` for its arguments."""
 
     def sibling(self, key: str) -> Self | None:
-        """See `MessageStore.sibling`. Of a composite key no text may have a comma."""
+        """See `MessageStore.sibling`."""
         return self._beside(key)

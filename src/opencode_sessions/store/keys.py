@@ -1,4 +1,8 @@
-"""How a row is named in errors, logs and claims: by its table and primary key, `conversations:42`, and read back."""
+"""How a row is named in errors, logs and claims: by its table and primary key, `conversations:42`, and read back.
+
+Of a key of several values, `seats:12,A`, the texts have `%2C` for a comma and `%25` for a percent sign; of one value
+the text stands as it is.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,10 @@ __all__ = ["key_of", "values_in"]
 
 def key_of(table: str, values: Iterable[object]) -> str:
     """What names the row with this primary key, of one value or several."""
-    return f"{table}:{','.join(map(str, values))}"
+    texts = [str(value) for value in values]
+    if len(texts) > 1:
+        texts = [text.replace("%", "%25").replace(",", "%2C") for text in texts]
+    return f"{table}:{','.join(texts)}"
 
 
 def values_in(key: str, table: str, like: Sequence[object]) -> tuple[object, ...] | None:
@@ -22,7 +29,7 @@ def values_in(key: str, table: str, like: Sequence[object]) -> tuple[object, ...
     """
     name, texts = key[: len(table) + 1], [key[len(table) + 1 :]]
     if len(like) > 1:
-        texts = texts[0].split(",")
+        texts = [text.replace("%2C", ",").replace("%25", "%") for text in texts[0].split(",")]
     if name != f"{table}:" or len(texts) != len(like):
         return None
     try:

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 
 from opencode_sessions.errors import (
     ConnectionLostError,
+    NotFoundError,
     NotOpencodeError,
     RequestTimedOutError,
+    ServerError,
     ServerUnreachableError,
     UnsupportedVersionError,
     WireError,
@@ -49,12 +51,21 @@ class Calls:
 
         Raises:
             UnsupportedVersionError: It is an OpenCode server that this library does not speak with.
+            NotOpencodeError: It is another program.
         """
         try:
             found = _understood(answers.parse_health, await self._send(routes.health()))
         except NotOpencodeError:
             await self._refuse_v2()
             raise
+        except NotFoundError as error:
+            await self._refuse_v2()
+            raise NotOpencodeError(
+                f"{error}. Every OpenCode 1.x server has this route: something else answers there. Check the URL",
+                request=error.request,
+                status=error.status,
+                body=error.body,
+            ) from error
         if found is None:
             raise NotOpencodeError("it answers at /global/health, but not as a healthy OpenCode 1.x server")
         if not _is_supported(found.version):
@@ -136,7 +147,15 @@ def _understood(parse: Callable[[Any], T], response: Response, session_id: str |
         StatusError: Its subclass for the status.
         NotOpencodeError: It is not the JSON that was due.
     """
-    body = interpret(response, session_id=session_id)
+    try:
+        body = interpret(response, session_id=session_id)
+    except ServerError as error:
+        if response.status not in _GATEWAY_STATUSES:
+            raise
+        raise ServerError(
+            f"{error}. A gateway before the server may have said so: is the server there, and is the URL its own?",
+            **facts(response),
+        ) from None
     try:
         return parse(body)
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -355,5 +355,5 @@ def _probe_port(hostname: str, port: int) -> int:
     except OSError as error:
         raise ServerStartError(
             f"cannot listen at {hostname}, port {port} ({error.strerror}): "
-            "stop what listens there, or pass port=0 for a free one"
+            "stop what listens there, or pass port 0 for a free one"
         ) from error

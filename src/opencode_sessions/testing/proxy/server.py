@@ -10,6 +10,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.testing.proxy.checks import check_bytes, check_direction, check_number
 from opencode_sessions.testing.proxy.faults import (
     CutAfter,
     Direction,
@@ -38,7 +39,8 @@ class FaultProxy:
             proxy.cut()                             # every connection, now
 
     In a direction, `"up"` is from the client to the target and `"down"` is back; None means both. Orders that match
-    bytes see what the client sends, so they see nothing within TLS.
+    bytes see what the client sends, so they see nothing within TLS. An order that could never strike is refused with
+    a `ConfigurationError`.
 
     Args:
         target: A URL, or `host:port`.
@@ -110,6 +112,7 @@ class FaultProxy:
 
     def carried(self, direction: Direction) -> int:
         """How many bytes have gone through in a direction since the start."""
+        check_direction(direction)
 
         def order() -> int:
             standing = self._loop.connections
@@ -154,6 +157,10 @@ class FaultProxy:
         Each connection counts for itself, from now on; with `matching`, from where its client has sent these bytes.
         With 0 it is cut when it is about to carry the first.
         """
+        check_number("count", count, whole=True)
+        check_direction(direction)
+        if matching is not None:
+            check_bytes(matching)
 
         def order() -> None:
             cut = CutAfter(count, direction, matching)
@@ -166,6 +173,7 @@ class FaultProxy:
 
     def half_close(self, direction: Direction) -> None:
         """End one direction of all connections that stand; what is under way in it is lost, the other goes on."""
+        check_direction(direction)
 
         def order() -> None:
             for connection in self._loop.connections:
@@ -176,6 +184,9 @@ class FaultProxy:
 
     def delay(self, seconds: float, direction: Direction | None = None, *, jitter: float = 0.0) -> None:
         """Hold all bytes back for so long, and for up to `jitter` seconds more; their order stays. 0 ends it."""
+        check_number("seconds", seconds)
+        check_number("jitter", jitter)
+        check_direction(direction, both=True)
 
         def order() -> None:
             for each in chosen(direction):
@@ -187,6 +198,9 @@ class FaultProxy:
 
     def slow(self, bytes_per_second: float | None, direction: Direction | None = None) -> None:
         """Let each connection carry no more than this; None ends it."""
+        if bytes_per_second is not None:
+            check_number("bytes_per_second", bytes_per_second, above_zero=True)
+        check_direction(direction, both=True)
 
         def order() -> None:
             for each in chosen(direction):
@@ -201,6 +215,7 @@ class FaultProxy:
 
     def stall(self, direction: Direction | None = None) -> None:
         """Accept connections, and pass nothing on until `resume`."""
+        check_direction(direction, both=True)
 
         def order() -> None:
             self._orders.stalled.update(chosen(direction))
@@ -230,6 +245,7 @@ class FaultProxy:
 
         The connection ends when the target has begun to answer (or hung up), and not a byte of that was passed on.
         """
+        check_bytes(matching)
         self._loop.do(lambda: self._orders.drops.append(DropAnswer(matching)))
 
     def calm(self) -> None:

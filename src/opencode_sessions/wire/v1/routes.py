@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol.permissions import Rule, to_json
 from opencode_sessions.wire.http import Request
 
@@ -187,6 +188,8 @@ def unrevert(session_id: str) -> Request:
 
 
 def _on(session_id: str, method: str, tail: str, **more: Any) -> Request:
+    if not isinstance(session_id, str) or not session_id:
+        raise ConfigurationError(f"a session is named by its id, which is a text, not by {session_id!r}")
     path = f"/session/{quote(session_id, safe='')}{tail}"
     return Request(method, path, session_id=session_id, **more)
 

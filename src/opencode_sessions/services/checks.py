@@ -1,0 +1,50 @@
+"""What is easily mixed up is refused where it is given, and not where it would first be used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opencode_sessions.errors import ConfigurationError
+
+__all__ = ["check", "check_id", "check_row"]
+
+
+def check(holds: bool, rule: str, given: object) -> None:  # noqa: FBT001 - it reads as an assertion does
+    """Refuse what breaks a rule.
+
+    Args:
+        holds: The rule is kept.
+        rule: As in "deadlines must be Deadlines".
+        given: What was given.
+
+    Raises:
+        ConfigurationError: It is broken.
+    """
+    if not holds:
+        raise ConfigurationError(f"{rule}, not {_shown(given)}")
+
+
+def check_id(name: str, given: object) -> None:
+    """Refuse what can be no id.
+
+    Raises:
+        ConfigurationError: It is no text, or an empty one.
+    """
+    check(isinstance(given, str) and given != "", f"{name} must be an id, which is a text", given)
+
+
+def check_row(name: str, row: Any, store: Any) -> None:
+    """Refuse a model where one of its rows is needed, unless a store says which.
+
+    Raises:
+        ConfigurationError: It is a class.
+    """
+    check(
+        store is not None or not isinstance(row, type), f"{name} must be a row, an object of a model's", row
+    )
+
+
+def _shown(given: object) -> str:
+    """A plain value as it is; else whose object it is, which tells apart what has the same name."""
+    kind = type(given)
+    return repr(given) if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__qualname__}"
