@@ -79,6 +79,19 @@ def test_in_a_loop_it_is_made_anew_too(chat, opencode):
     asyncio.run(use())
 
 
+def test_of_loops_that_were_closed_with_nothing_more_the_next_one_forgets_the_clients(chat):
+    async def use():
+        return async_client()
+
+    loops = [asyncio.new_event_loop() for _ in range(3)]
+    for loop in loops:
+        loop.run_until_complete(use())
+        loop.close()
+        assert list(_shared.of_loops) == [loop]
+    asyncio.run(use())
+    assert not _shared.of_loops
+
+
 def test_without_an_event_loop_there_is_no_async_one(chat):
     with pytest.raises(RuntimeError, match="no running event loop"):
         async_client()

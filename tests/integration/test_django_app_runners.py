@@ -10,6 +10,7 @@ from dataclasses import astuple
 from typing import ClassVar
 
 import pytest
+from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, models, transaction
 from django.test import TestCase
@@ -63,7 +64,8 @@ def test_a_class_that_makes_no_runner_is_told(chat, opencode):
         enqueue(chat.message("hello"))
 
 
-def test_inline_runs_within_a_test_case_of_djangos_and_leaves_nothing(chat, opencode):
+def test_inline_runs_within_a_test_case_of_djangos_and_leaves_nothing(chat, opencode, monkeypatch):
+    monkeypatch.setattr(mail, "outbox", [], raising=False)  # a TestCase leaves one, as of a run of its own
     made = []
 
     class Hosts(TestCase):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import socket
 import threading
 import time
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import transaction
 from fix_django_app import wait_until
 
 from opencode_sessions import Answer, Session, Turn, allow, ask
-from opencode_sessions.django import aenqueue, cancel, enqueue, turn_for
+from opencode_sessions.django import acancel, aenqueue, cancel, enqueue, signals, turn_for
 from opencode_sessions.django import running as running_module
 from opencode_sessions.errors import RecordNotSavedError
 
@@ -212,6 +214,50 @@ def test_a_turn_is_cancelled_while_it_waits_and_while_it_runs(chat):
     rows = chat.row(first), chat.row(second)
     assert [(row.status, row.error["by"]) for row in rows] == [("cancelled", "ada")] * 2
     assert rows[0].content.startswith("one")
+
+
+def test_a_turn_is_cancelled_from_a_coroutine_and_receivers_may_query(chat):
+    told = []
+
+    def receive(pk, result, **_):
+        told.append((chat.Message.objects.get(pk=pk).status, result.status, result.error["by"]))
+
+    message = chat.message(SLOW * 3)
+    enqueue(message)
+    wait_until(lambda: chat.row(message).content)
+    signals.turn_finished.connect(receive)
+    try:
+        assert async_to_sync(acancel)(message, by="ada")
+        assert not async_to_sync(acancel)(message, by="bob")
+        wait_until(lambda: running_module.runner().idle)
+    finally:
+        signals.turn_finished.disconnect(receive)
+    assert ("cancelled", "cancelled", "ada") in told
+    assert chat.row(message).content.startswith("one")
+
+
+def test_while_a_cancel_waits_for_the_server_other_coroutines_use_the_database(chat, opencode):
+    ids = {"opencode_prompt_session_id": "ses_x", "opencode_prompt_id": "msg_x"}
+    message = chat.message("hello", status="streaming", **ids)
+
+    async def use(silent):
+        cancelling = asyncio.create_task(acancel(message, by="ada"))
+        asked, _ = await asyncio.get_running_loop().sock_accept(silent)
+        with asked:
+            async with asyncio.timeout(20):
+                row = await sync_to_async(chat.row)(message)
+            assert not cancelling.done()
+        silent.close()
+        assert await cancelling
+        return row
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        patient = {"TIMEOUTS": {"first_read": 60, "read": 60}, "ON_ERROR": lambda *_: None}
+        with chat.configured(opencode, SERVER=address, **patient):
+            row = asyncio.run(use(silent))
+    assert row.status == "cancelled"
 
 
 def test_what_the_agent_asks_waits_in_the_row_for_whoever_answers_it(chat, opencode):

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from opencode_sessions.django.conf import settings
 from opencode_sessions.wire.clients import AsyncClient, Client
@@ -34,7 +33,7 @@ class _Shared:
     lock: threading.Lock = field(default_factory=threading.Lock)
     arguments: dict[str, Any] | None = None
     client: Client | None = None
-    of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Held] = field(default_factory=WeakKeyDictionary)
+    of_loops: dict[asyncio.AbstractEventLoop, _Held] = field(default_factory=dict)
 
 
 _shared = _Shared()
@@ -72,6 +71,7 @@ def async_client() -> AsyncClient:
     if held is None or held.arguments != arguments:
         if held is not None:
             loop.create_task(held.keeper.aclose())  # noqa: RUF006 - a loop finishes its tasks before it ends
+        _forget_closed_loops()
         made = AsyncClient(**arguments)
         held = _shared.of_loops[loop] = _Held(arguments, made, _kept(loop, made))
         with suppress(StopIteration):
@@ -88,6 +88,13 @@ async def _kept(loop: asyncio.AbstractEventLoop, client: AsyncClient) -> AsyncGe
         if held is not None and held.client is client:
             del _shared.of_loops[loop]
         await client.close()
+
+
+def _forget_closed_loops() -> None:
+    """Of those that were closed without their async generators, whose keepers never ran to their ends."""
+    for loop in list(_shared.of_loops):
+        if loop.is_closed():
+            _shared.of_loops.pop(loop, None)
 
 
 def new_client() -> Client:
@@ -120,7 +127,7 @@ def _close() -> None:
 def _after_fork() -> None:
     """A lock that another thread held at the fork would stay locked; the client itself minds the fork."""
     _shared.lock = threading.Lock()
-    _shared.of_loops = WeakKeyDictionary()
+    _shared.of_loops = {}
 
 
 atexit.register(_close)

@@ -6,6 +6,9 @@
 | somebody else runs this very turn | it is left to them |
 | the server or the database is away | it is tried again, if not begun until `Deadlines.unreachable` has passed |
 | anything else, or that has passed | a turn that had not begun fails, and its row says why; another is tried again |
+
+What has passed is what the tries that failed took, and the pauses after them: while another turn runs, or no thread
+is free, the clock stands still.
 """
 
 from __future__ import annotations
@@ -51,23 +54,34 @@ class _HeldStore(DjangoMessageStore):
     """A message store whose runner can let go of its turn: the row is then free for the next one at once.
 
     A turn that is put back stays undertaken.
+
+    Attributes:
+        effort: Whose store it is. A sibling is nobody's: it is only read, and cancelled.
     """
 
+    effort: Effort
     _epoch: int | None = None
-    _let_go = False
-    waits: Callable[[bool], None] = staticmethod(lambda _: None)
 
     def let_go(self) -> None:
-        """This process ends: what it still writes keeps nobody away."""
-        self._let_go = True
+        """What was taken is free for the next runner."""
         if self._epoch is not None:
             complete(self.extend(self._epoch, 0))
 
     async def take(self, seen: MessageState, lease: float) -> bool:
-        """See `MessageStore.take`."""
-        taken = await super().take(seen, self._held(lease))
-        self._epoch = seen.epoch + 1 if taken else None
-        return taken
+        """See `MessageStore.take`.
+
+        Raises:
+            TurnTakenError: The process ends: nothing is begun any more.
+        """
+        if self.effort.ends:
+            raise TurnTakenError(f"the turn of {self.key} is left to others", message_key=self.key)
+        if not await super().take(seen, lease):
+            return False
+        self._epoch = seen.epoch + 1
+        self.effort.begin()
+        if self.effort.ends:  # since a moment ago: `let_go` may have come before there was an epoch
+            await self.extend(self._epoch, 0)
+        return True
 
     async def extend(self, epoch: int, lease: float) -> bool:
         """See `MessageStore.extend`."""
@@ -75,7 +89,7 @@ class _HeldStore(DjangoMessageStore):
 
     async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
         """See `MessageStore.snapshot`."""
-        self.waits(bool(state.asks))
+        self.effort.wait(bool(state.asks))
         return await super().snapshot(epoch, state, self._held(lease))
 
     async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
@@ -84,7 +98,7 @@ class _HeldStore(DjangoMessageStore):
         return await super()._swap(expected, values)
 
     def _held(self, lease: float) -> float:
-        return 0 if self._let_go else lease
+        return 0 if self.effort.ends else lease
 
 
 class Effort:
@@ -98,6 +112,7 @@ class Effort:
 
     Attributes:
         result: How the turn ended, if it has.
+        ends: This process does: nothing is begun, and what is still written keeps nobody away.
     """
 
     def __init__(
@@ -111,13 +126,16 @@ class Effort:
     ) -> None:
         self.job = job
         self.result: TurnResult | None = None
+        self.ends = False
         self._when_busy = when_busy
         self._patience = patience
         self._clock = clock
         self._tries = 0
+        self._pauses: tuple[float, ...] = ()
         self._stirred = stirred
         self._waits = False
-        self._failing_since: float | None = None
+        self._began: float | None = None
+        self._away = 0.0
         self._store: _HeldStore | None = None
         self._deadlines = Deadlines()
 
@@ -140,11 +158,15 @@ class Effort:
         except Exception as error:  # noqa: BLE001 - sorted out there: nobody else would
             return self._after(error, message)
         finally:
-            self._store = None
-            self._note(False)
+            self._store = self._began = None
+            self.wait(False)
         return None
 
-    def _note(self, waits: bool) -> None:  # noqa: FBT001 - the store's callback
+    def begin(self) -> None:
+        """The turn is taken: what is waited for from now on is the server."""
+        self._began = self._clock()
+
+    def wait(self, waits: bool) -> None:  # noqa: FBT001 - the store's callback
         """Does the turn wait for a person now?"""
         if waits != self._waits:
             self._waits = waits
@@ -152,14 +174,16 @@ class Effort:
 
     def let_go(self) -> None:
         """This process ends: leave the turn to the next runner."""
+        self.ends = True
         if self._store is not None:
             self._store.let_go()
 
     def _prepared(self, message: models.Model) -> tuple[Turn, Announcing]:
-        self._store = _HeldStore(message, using=self.job.using)
-        self._store.waits = self._note
+        store = _HeldStore(message, using=self.job.using)
+        store.effort = self
+        self._store = store
         turn, announcing, options = prepared_turn(
-            message, defaults={"when_busy": self._when_busy, "store": self._store}
+            message, defaults={"when_busy": self._when_busy, "store": store}
         )
         self._deadlines = options.get("deadlines") or self._deadlines
         return turn, announcing
@@ -185,23 +209,27 @@ class Effort:
         return None if runs_elsewhere else self._again(_BUSY, error)
 
     def _failed(self, error: Exception, message: models.Model, row: MessageState) -> float | None:
-        self._failing_since = self._failing_since or self._clock()
         begun = row.status is TurnStatus.STREAMING and not (
             isinstance(error, RecordGoneError) and row.abandoned
         )
-        if isinstance(error, (*PASSING, DatabaseError)) and (begun or not self._patience_is_over()):
-            return self._again(_AWAY, error)
+        if self._began is not None and not begun:
+            self._away += self._clock() - self._began
+        if isinstance(error, (*PASSING, DatabaseError)) and (begun or self._is_patient()):
+            pause = self._again(_AWAY, error)
+            self._away += pause
+            return pause
         self._report(error)
         if begun:
             return self._again(_SELDOM, error)
         self._end(message, row, error)
         return None
 
-    def _patience_is_over(self) -> bool:
-        patience = self._deadlines.unreachable if self._patience is None else self._patience
-        return self._clock() - (self._failing_since or self._clock()) >= patience
+    def _is_patient(self) -> bool:
+        return self._away < (self._deadlines.unreachable if self._patience is None else self._patience)
 
     def _again(self, pauses: tuple[float, ...], error: Exception) -> float:
+        if pauses is not self._pauses:
+            self._pauses, self._tries = pauses, 0
         pause = pauses[min(self._tries, len(pauses) - 1)]
         self._tries += 1
         level = logging.DEBUG if isinstance(error, TurnInProgressError) else logging.WARNING

@@ -18,7 +18,7 @@ from django.db import models, transaction
 from opencode_sessions.django.conf import OpencodeSettings, settings
 from opencode_sessions.django.jobs import Job, give_up, undertake
 from opencode_sessions.django.runners import InlineRunner, Runner, TasksRunner
-from opencode_sessions.django.sessions import prepared_turn
+from opencode_sessions.django.sessions import aprepared_turn, prepared_turn
 from opencode_sessions.django.threads import ThreadRunner
 from opencode_sessions.faces import complete
 from opencode_sessions.services.reporting import ErrorContext, Reporter
@@ -68,8 +68,13 @@ def cancel(message: models.Model, *, by: str) -> bool:
 
 
 async def acancel(message: models.Model, *, by: str) -> bool:
-    """The same for asyncio."""
-    return await sync_to_async(cancel)(message, by=by)
+    """The same for asyncio. The signal is sent where Django's sync code runs, so that its receivers may query."""
+    turn, announcing = await aprepared_turn(message)
+    cancelled = await turn.cancel(by=by)
+    if cancelled:
+        row = await message.__opencode_store__(asynchronous=True).load()  # type: ignore[attr-defined]  # MessageModel
+        await sync_to_async(announcing.end)(TurnResult.of(row))
+    return cancelled
 
 
 def start() -> None:
@@ -109,6 +114,9 @@ def start_with_requests(**_: Any) -> None:
             start()
     except ImproperlyConfigured as error:
         _log.error("turns that were left behind are not taken up: %s", error)
+    except RuntimeError as error:  # no thread can be started: the next request tries again
+        _held.serving = False
+        _log.warning("turns that were left behind are not taken up yet: %s", error)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from opencode_sessions.services.observing import Observer
 from opencode_sessions.services.session import AsyncSession, Session
 from opencode_sessions.services.turn import AsyncTurn, Turn
 
-__all__ = ["asession_for", "aturn_for", "prepared_turn", "session_for", "turn_for"]
+__all__ = ["aprepared_turn", "asession_for", "aturn_for", "prepared_turn", "session_for", "turn_for"]
 
 
 def session_for(record: models.Model) -> Session:
@@ -72,12 +72,23 @@ def prepared_turn(
 
 async def aturn_for(message: models.Model, *, observer: Observer | None = None, **options: Any) -> AsyncTurn:
     """The same for asyncio; `TURN_OPTIONS` and `opencode_record` may query."""
+    return (await aprepared_turn(message, observer=observer, options=options))[0]
+
+
+async def aprepared_turn(
+    message: models.Model,
+    *,
+    observer: Observer | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[AsyncTurn, Announcing]:
+    """See `prepared_turn`."""
 
     def prepare() -> tuple[models.Model, tuple[Announcing, Mapping[str, Any]]]:
-        return record_of(message), _turn_options(message, observer, options, {})
+        return record_of(message), _turn_options(message, observer, options or {}, {})
 
     record, (announcing, found) = await sync_to_async(prepare)()
-    return AsyncTurn(message, await asession_for(record), async_client(), observer=announcing, **found)
+    turn = AsyncTurn(message, await asession_for(record), async_client(), observer=announcing, **found)
+    return turn, announcing
 
 
 def _session_options() -> dict[str, Any]:

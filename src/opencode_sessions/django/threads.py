@@ -70,14 +70,17 @@ class ThreadRunner:
         return not self._known
 
     def start(self) -> None:
-        """Keep what waits, and look for what was left behind, from now on. Does nothing if it does already."""
+        """Keep what waits, and look for what was left behind, from now on. Does nothing if it does already.
+
+        Raises:
+            RuntimeError: No thread can be started.
+        """
         if self._keeper is None:
             with self._wake:
                 if self._keeper is None and not self._stopping.is_set():
-                    self._keeper = threading.Thread(
-                        target=self._keep, name="opencode-sessions keeper", daemon=True
-                    )
-                    self._keeper.start()
+                    keeper = threading.Thread(target=self._keep, name="opencode-sessions keeper", daemon=True)
+                    keeper.start()
+                    self._keeper = keeper
 
     def look(self) -> None:
         """Look once, here and now, for what was left behind."""
@@ -85,16 +88,24 @@ class ThreadRunner:
             self.submit(job)
 
     def submit(self, job: Job) -> None:
-        """See `Runner.submit`."""
+        """See `Runner.submit`.
+
+        Raises:
+            RuntimeError: No thread can be started, and none is there. The turn is not known here then.
+        """
         self.start()
         with self._wake:
             if job in self._known or self._stopping.is_set():
                 return
+            if job.lane not in self._lanes:
+                if not self._hire(1):
+                    raise RuntimeError(
+                        f"the turn of {job} is left to others: no thread can be started for it"
+                    )
+                self._schedule(job.lane, 0.0)
             self._known.add(job)
             lane = self._lanes.setdefault(job.lane, deque())
             lane.append(Effort(job, when_busy="reject", stirred=self._stirred))
-            if len(lane) == 1:
-                self._schedule(job.lane, 0.0)
 
     def stop(self) -> None:
         """Begin nothing more, and leave what runs or waits to others, at once. What runs is not waited for."""
@@ -116,7 +127,6 @@ class ThreadRunner:
     def _schedule(self, lane: str, pause: float) -> None:
         """Let the first of a lane be run after so many seconds. Called under the lock."""
         heapq.heappush(self._due, (time.monotonic() + pause, next(self._numbers), lane))
-        self._hire()
         self._wake.notify()
 
     def _stirred(self, more: int) -> None:
@@ -125,11 +135,29 @@ class ThreadRunner:
             self._waiting += more
             self._hire()
 
-    def _hire(self) -> None:
-        if len(self._due) > self._idle and len(self.threads) - self._waiting < self._most:
+    def _hire(self, more: int = 0) -> bool:
+        """Start a thread if one is needed for what is due, and so many more, and may be started.
+
+        Called under the lock.
+
+        Returns:
+            False if no thread is there that could ever do it.
+        """
+        if len(self._due) + more > self._idle and self._at_work < self._most:
             name = f"opencode-sessions turns {len(self.threads) + 1}"
-            self.threads.append(threading.Thread(target=self._work, name=name, daemon=True))
-            self.threads[-1].start()
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                _log.warning("turns that are due need another thread, and none can be started: %s", error)
+            else:
+                self.threads.append(thread)
+        return self._at_work > 0
+
+    @property
+    def _at_work(self) -> int:
+        """The threads that count: those whose turns wait for people do not."""
+        return len(self.threads) - self._waiting
 
     def _work(self) -> None:
         while (effort := self._next()) is not None:
@@ -146,9 +174,13 @@ class ThreadRunner:
                 self._over(effort, pause)
 
     def _next(self) -> Effort | None:
-        """The next one, when it is due; None when this runner stops."""
+        """The next one, when it is due; None when this runner stops, or has a thread too many."""
         with self._wake:
             while not self._stopping.is_set():
+                if self._at_work > self._most:  # people have answered, whose turns others stood in for
+                    self.threads.remove(threading.current_thread())
+                    self._wake.notify()  # this thread may have been the one that was woken
+                    return None
                 wait = self._due[0][0] - time.monotonic() if self._due else None
                 if wait is not None and wait <= 0:
                     _, _, lane = heapq.heappop(self._due)
@@ -188,5 +220,6 @@ class ThreadRunner:
 
     def _renew(self) -> None:
         with self._wake:
+            self._hire()  # where no thread could be started before
             waiting = list(self._known)
         keep(waiting, self.promise)

@@ -1,0 +1,145 @@
+"""The tries of one turn: how long a server that is away is waited for, and a process that ends meanwhile."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from opencode_sessions import Deadlines
+from opencode_sessions.django import signals
+from opencode_sessions.django.efforts import Effort
+from opencode_sessions.django.jobs import Job
+from opencode_sessions.django.records import DjangoRecordStore
+from opencode_sessions.faces import complete
+
+BOTH = pytest.mark.parametrize("when_busy", ["reject", "wait"])
+
+
+class Time:
+    """A clock that a test sets."""
+
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def away(chat, opencode):
+    """Settings whose server is away, and is waited for one minute."""
+    options = {"deadlines": Deadlines(unreachable=60)}
+    changes = {
+        "SERVER": "http://127.0.0.1:9",
+        "TURN_OPTIONS": lambda _: options,
+        "ON_ERROR": lambda *_: None,
+    }
+    with chat.configured(opencode, **changes):
+        yield changes
+
+
+@contextmanager
+def another_turn_runs(message):
+    """In another process, as the claim in the record's row says."""
+    record = DjangoRecordStore(message.conversation)
+    complete(record.claim("chat_message:0", 600))
+    yield
+    complete(record.unclaim("chat_message:0"))
+
+
+@pytest.mark.usefixtures("away")
+def test_while_another_turn_runs_no_patience_is_spent(chat):
+    message, time = chat.message("hello"), Time()
+    effort = Effort(Job.of(message), when_busy="reject", clock=time)
+    assert effort.attempt() == 0.5
+    with another_turn_runs(message):
+        for _ in range(8):
+            time.now += 60
+            effort.attempt()
+    assert effort.attempt() == 0.5, "as soon again as after the first failure"
+    assert chat.row(message).status == "pending"
+
+
+@pytest.mark.usefixtures("away")
+def test_a_server_that_is_away_for_too_long_fails_a_turn_though_others_get_in_between(chat):
+    message, time = chat.message("hello"), Time()
+    effort = Effort(Job.of(message), when_busy="reject", clock=time, patience=2)
+    spent = []
+    while (pause := effort.attempt()) is not None:
+        spent.append(pause)
+        time.now += pause
+        with another_turn_runs(message):
+            time.now += effort.attempt()
+    assert sum(spent) == 2
+    assert chat.row(message).status == "failed"
+    assert effort.result.error["name"] == "ServerUnreachableError"
+
+
+@BOTH
+def test_what_a_try_waits_before_its_turn_is_taken_spends_no_patience(chat, opencode, away, when_busy):
+    message, time = chat.message("hello"), Time()
+
+    def options(_):
+        time.now += 600  # as a wait for another turn would
+        return {"deadlines": Deadlines(unreachable=60)}
+
+    with chat.configured(opencode, **{**away, "TURN_OPTIONS": options}):
+        effort = Effort(Job.of(message), when_busy=when_busy, clock=time)
+        assert [effort.attempt() for _ in range(3)] == [0.5, 1.0, 2.0]
+
+
+def test_a_try_that_takes_long_spends_patience(chat, away):
+    message, time = chat.message("hello"), Time()
+
+    @contextmanager
+    def slowly():
+        def wait(execute, sql, *rest):
+            time.now += 50 * ("opencode_turn_lease" in sql and sql.startswith("UPDATE"))
+            return execute(sql, *rest)
+
+        with connection.execute_wrapper(wait):
+            yield
+
+    effort = Effort(Job.of(message), when_busy="reject", clock=time)
+    with slowly():  # the row is put back, 50 s after it was taken
+        assert [effort.attempt() for _ in range(2)] == [0.5, None]
+    assert chat.row(message).status == "failed"
+
+
+def test_a_turn_that_was_let_go_before_it_began_is_not_begun(chat):
+    message = chat.message("hello")
+    effort = Effort(Job.of(message), when_busy="reject")
+    effort.let_go()
+    assert effort.attempt() is None
+    row = chat.row(message)
+    assert (row.status, row.opencode_turn_epoch, row.opencode_turn_lease) == ("pending", 0, None)
+    with another_turn_runs(message):
+        pass  # the record is free
+    assert Effort(Job.of(message), when_busy="reject").attempt() is None
+    assert chat.row(message).status == "completed"
+
+
+def test_a_turn_that_is_let_go_while_it_is_taken_keeps_nobody_away(chat):
+    message = chat.message("hello", lease=120)
+    effort = Effort(Job.of(message), when_busy="reject")
+    takings, leases = [], []
+
+    def let_go(execute, sql, *rest):
+        done = execute(sql, *rest)
+        if sql.startswith("UPDATE") and "started_at" in sql and not takings:
+            takings.append(sql)
+            effort.let_go()
+        return done
+
+    def look(**_):
+        leases.append(chat.row(message).opencode_turn_lease <= timezone.now())
+
+    signals.turn_started.connect(look)
+    try:
+        with connection.execute_wrapper(let_go):
+            effort.attempt()
+    finally:
+        signals.turn_started.disconnect(look)
+    assert leases == [True]
