@@ -7,7 +7,6 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.core import mail
 from django.core.signals import request_started
 from django.utils import timezone
 from fix_django_app import wait_until
@@ -162,7 +161,6 @@ def test_a_request_is_served_where_no_thread_can_be_started_and_the_next_one_tri
     chat, opencode, monkeypatch, at_the_limit
 ):
     message = chat.message("hello", opencode_turn_lease=timezone.now() - timedelta(seconds=1))
-    monkeypatch.delattr(mail, "outbox", raising=False)  # as a TestCase of Django's leaves one
     monkeypatch.setattr(running._held, "serving", False)
     with chat.configured(opencode, RECOVER_AT_START=True):
         at_the_limit.set()
