@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import socket
@@ -11,6 +10,7 @@ import threading
 import time
 
 import pytest
+from event_stage import HEAD, Stage, frame, idle
 
 from opencode_sessions import aio, errors
 from opencode_sessions.protocol.events import (
@@ -23,79 +23,11 @@ from opencode_sessions.testing import FaultProxy
 from opencode_sessions.wire import clients
 from opencode_sessions.wire.address import Timeouts
 
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
-
-
-def frame(kind, **properties):
-    return b"data: " + json.dumps({"payload": {"type": kind, "properties": properties}}).encode() + b"\n\n"
-
-
-CONNECTED = frame("server.connected")
-PROBE = frame("tui.command.execute", command="opencode-sessions.probe")
-
-
-def idle(session_id):
-    return frame("session.idle", sessionID=session_id)
-
-
-class Stage:
-    """Accepts connections; each goes through the next script: bytes to send, then a command."""
-
-    def __init__(self):
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.connections = []
-        self.opened = threading.Semaphore(0)
-        self.greeting = HEAD + CONNECTED
-        self.probes = 0
-        self.deaf_to_probes = 0
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            if connection.recv(65536).startswith(b"POST /tui/publish"):
-                self._answer_probe(connection)
-                continue
-            self.connections.append(connection)
-            connection.sendall(self.greeting)
-            self.opened.release()
-
-    def _answer_probe(self, connection):
-        with connection:
-            connection.sendall(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 4\r\n\r\ntrue"
-            )
-        self.probes += 1
-        if self.probes > self.deaf_to_probes:
-            with contextlib.suppress(OSError):
-                self.connections[-1].sendall(PROBE)
-
-    def send(self, *data):
-        for piece in data:
-            self.connections[-1].sendall(piece)
-
-    def cut(self):
-        self.connections[-1].shutdown(socket.SHUT_RDWR)
-        self.connections[-1].close()
-
-    def close(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for connection in self.connections:
-            connection.close()
-        self._thread.join(5)
-
 
 @pytest.fixture
 def stage():
-    stage = Stage()
-    yield stage
-    stage.close()
+    with Stage() as stage:
+        yield stage
 
 
 @pytest.fixture
@@ -296,31 +228,17 @@ def test_a_web_page_is_not_a_stream(stage):
         client.subscribe("ses_1")
 
 
-def readers():
-    names = ("opencode-sessions events", "opencode-sessions probe")
-    return {thread for thread in threading.enumerate() if thread.name in names}
+def test_a_reader_that_could_not_be_started_is_started_for_the_next_subscriber(stage, client, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", _too_many)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            client.subscribe("ses_1")
+    client.subscribe("ses_1").close()
+    assert len(stage.connections) == 1
 
 
-def test_closing_the_client_wakes_who_waits_and_leaves_no_thread(stage):
-    others = readers()  # of clients that live as long as the process, from tests that ran before
-    client = clients.Client(stage.url)
-    events = client.subscribe("ses_1")
-    caught = []
-
-    def wait():
-        try:
-            events.next(30)
-        except errors.ConnectionLostError as error:
-            caught.append(error)
-
-    waiting = threading.Thread(target=wait)
-    waiting.start()
-    began = time.monotonic()
-    client.close()
-    waiting.join(5)
-    assert caught
-    assert time.monotonic() - began < 5
-    assert readers() <= others
+def _too_many(_):
+    raise RuntimeError("can't start new thread")
 
 
 def test_many_threads_subscribe_at_once_over_one_connection(stage, client):

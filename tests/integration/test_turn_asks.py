@@ -201,6 +201,40 @@ def test_a_handler_of_the_async_face_that_is_an_ordinary_function_may_wait_and_s
     assert (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("by", ["a cancel", "another's answer", "a deadline"])
+def test_a_handler_that_waits_in_vain_is_cancelled(server, record, by):
+    message, said = MemoryMessage(BASH), []
+
+    async def handler(_):
+        said.append("waits")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            said.append("cancelled")
+            raise
+
+    async def run():
+        async with aio.Client(server.url, password=server.password) as client:
+
+            def turn():
+                session = aio.Session(record, permissions_for=rules)
+                patience = Deadlines(person=0.5 if by == "a deadline" else None)
+                return aio.Turn(message, session, client, on_ask=handler, deadlines=patience)
+
+            running = asyncio.create_task(turn().run())
+            while not message.state.asks:  # noqa: ASYNC110 - nobody tells what is in the row
+                await asyncio.sleep(0.02)
+            if by == "a cancel":
+                await turn().cancel()
+            elif by == "another's answer":
+                await turn().answer(message.state.asks[0]["id"], Answer.once())
+            return await running
+
+    result = asyncio.run(run())
+    assert result.status is (TurnStatus.CANCELLED if by == "a cancel" else TurnStatus.COMPLETED)
+    assert said == ["waits", "cancelled"]
+
+
 def test_a_choice_is_no_answer_to_a_permission_and_the_turn_waits_on(place, record, tmp_path):
     message = MemoryMessage(BASH)
     thread, results = running(turn_of(message, record, place, on_ask=IN_THE_ROW))

@@ -62,6 +62,7 @@ class Asking:
         self._pending: dict[str, Ask] = {}
         self._adopted: dict[str, Ask] = {}
         self._undelivered: dict[str, Answer] = {}
+        self._handlers: dict[str, Callable[[], object]] = {}  # those that think still, and what cancels each
         self._unlisted = False  # that is reported once
 
     @property
@@ -126,7 +127,13 @@ class Asking:
     async def expire(self) -> None:
         """Refuse all that waits: nobody has answered in time."""
         for ask in list(self._pending.values()):
+            self._let_go(ask.id)
             await self._refuse(ask, _EXPIRED)
+
+    def close(self) -> None:
+        """The turn has ended: no handler need go on."""
+        for request_id in list(self._handlers):
+            self._let_go(request_id)
 
     async def _asked(self, ask: Ask) -> None:
         self._pending[ask.id] = ask
@@ -134,9 +141,17 @@ class Asking:
         if self._on_ask is None:
             await self._refuse(ask, _NOBODY)
         elif not isinstance(self._on_ask, InTheRow):
-            self._wire.clock.spawn(lambda: self._handle(ask), "opencode-sessions ask")
+            cancel = self._wire.clock.spawn(lambda: self._handle(ask), "opencode-sessions ask")
+            self._handlers[ask.id] = cancel
+
+    def _let_go(self, request_id: str) -> None:
+        """What its handler would say, nobody needs any more."""
+        cancel = self._handlers.pop(request_id, None)
+        if cancel is not None:
+            cancel()
 
     def _answered(self, request_id: str) -> bool:
+        self._let_go(request_id)
         self._undelivered.pop(request_id, None)
         ask = self._pending.pop(request_id, None)
         if ask is None:  # of one that another runner was told of, ours was not
@@ -148,6 +163,7 @@ class Asking:
         """Runs beside the turn."""
         try:
             answer = await self._asked_of(self._on_ask, ask)  # type: ignore[arg-type]  # as `_asked` made sure
+            self._handlers.pop(ask.id, None)  # it has its say: delivering that is not to be cut short
             if answer is not None:
                 await self._deliver(ask, answer)
         except Exception as error:  # noqa: BLE001 - reported, and the turn must not hang on it

@@ -89,7 +89,11 @@ class Answer:
 
     @classmethod
     def always(cls) -> Answer:
-        """It may, and need not ask again for the like while this server runs."""
+        """It may, and need not ask again for the like while this server runs.
+
+        Nor need any other agent in the same directory, whoever's it is: this goes before what the rules of its
+        session deny (1.18.33).
+        """
         return cls("always")
 
     @classmethod
@@ -126,7 +130,9 @@ def _is_list_of_texts(labels: object) -> bool:
 
 AskHandler = Callable[[Ask], Answer | Awaitable[Answer | None] | None]
 """Answers an ask; None leaves it in the row. It may wait: an ordinary function is called in a thread of its own, in
-asyncio too, and a coroutine function awaited in a task of its own."""
+asyncio too, and a coroutine function awaited in a task of its own, which is cancelled when the ask was answered
+elsewhere, has waited too long, or its turn has ended. A thread cannot be cancelled: it goes on for as long as it likes,
+and what it says then is not heard."""
 
 
 class InTheRow:

@@ -17,12 +17,14 @@ T = TypeVar("T")
 class Clock(Protocol):
     """Time, in seconds on a clock that only goes forward; waiting, and having something done meanwhile.
 
-    `call` is for a function of the host's, which may block: whoever else waits here is not to wait for it.
+    `sleep` raises ServerUnreachableError where the client was closed. `spawn` gives what cancels it again, as far as
+    that can be: a thread goes on. `call` is for a function of the host's, which may block: whoever else waits here is
+    not to wait for it.
     """
 
     def monotonic(self) -> float: ...
     async def sleep(self, seconds: float, /) -> None: ...
-    def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str, /) -> None: ...
+    def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str, /) -> Callable[[], object]: ...
     async def call(self, function: Callable[[], T], /) -> T: ...
 
 

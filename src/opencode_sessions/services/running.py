@@ -127,11 +127,11 @@ class Run:
                 self._plan.observer.tell(lambda observer: observer.recovered(session_id, prompt_id))
                 return False
         except SessionNotFoundError:
-            self._events.close()
+            self._listen_no_more()
             await self._address(await self._recreated(session_id))
             return True
         if (current := await self._current()) != session_id:
-            self._events.close()
+            self._listen_no_more()
             await self._address(current)
         return True
 
@@ -210,6 +210,7 @@ class Run:
     def _listen_no_more(self) -> None:
         if hasattr(self, "_events"):
             self._events.close()
+            self._follower.asking.close()
 
     # The prompt and its answer.
 
@@ -238,7 +239,7 @@ class Run:
         """Send the prompt; where the session turns out to be gone, in a fresh one."""
         if not await self._sent():
             gone = self._reply.session_id
-            self._events.close()
+            self._listen_no_more()
             await self._address(await self._recreated(gone))
             if not await self._sent():
                 raise self._stale()

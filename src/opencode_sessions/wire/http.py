@@ -76,7 +76,7 @@ class Transport(Protocol):
         """Open a stream of bytes; raises as `send`, and StreamSilentError when nothing comes for too long."""
 
     def interrupt(self) -> None:
-        """End the streams that are being read."""
+        """The client is being closed: no more connections are made, and threads that wait for an answer are woken."""
 
     async def close(self) -> None:
         """Close all connections."""

@@ -57,15 +57,20 @@ class ProcessTree:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._watcher = subprocess.Popen(  # noqa: S603  # two values of our own
-            ["/bin/sh", "-c", _WATCHER.format(pid=self.pid, mark=f"{_MARK}={mark}")],
-            # A clean one: inside another tree, its mark would end this watcher before its work.
-            env={"PATH": os.defpath},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        try:
+            self._watcher = subprocess.Popen(  # noqa: S603  # two values of our own
+                ["/bin/sh", "-c", _WATCHER.format(pid=self.pid, mark=f"{_MARK}={mark}")],
+                # A clean one: inside another tree, its mark would end this watcher before its work.
+                env={"PATH": os.defpath},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except BaseException:
+            self._signal(signal.SIGKILL)  # nobody would ever end what nobody watches
+            self._leader.wait()
+            raise
 
     @property
     def pid(self) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any, Protocol, TypeVar
 
+from opencode_sessions.errors import ServerUnreachableError
 from opencode_sessions.faces import complete
 from opencode_sessions.wire.mailbox import Backlog, Item
 
@@ -36,43 +36,64 @@ class Runtime(Protocol):
         """Seconds on a clock that only goes forward."""
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait.
+
+        Raises:
+            ServerUnreachableError: The client was closed before or meanwhile, so that nobody tries on and on.
+        """
 
     def mailbox(self) -> Mailbox:
         """A new one."""
 
-    def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-        """Run `main` beside the caller, as a daemon."""
+    def spawn(
+        self, main: Callable[[], Coroutine[Any, Any, None]], name: str, *, joined: bool = False
+    ) -> Callable[[], object]:
+        """Run `main` beside the caller, as a daemon.
+
+        Args:
+            main: What to run.
+            name: Its thread's, or its task's.
+            joined: `join` waits for it: it ends soon by itself when the client is closed.
+
+        Returns:
+            What cancels it, as far as that can be: a thread goes on.
+        """
 
     async def call(self, function: Callable[[], T]) -> T:
         """What an ordinary function returns, which may block: it keeps nothing but its caller waiting."""
 
     async def join(self, timeout: float) -> None:
-        """Wait for what was spawned, which was told to end."""
+        """The client is closed: tell who sleeps, and wait for what ends then, all in all at most `timeout` seconds."""
 
 
 class Threads:
     """The sync face."""
 
     def __init__(self) -> None:
-        self._threads: deque[threading.Thread] = deque(maxlen=8)  # the reader, and probes that are long over
+        self._joined: set[threading.Thread] = set()
         self._ended = threading.Event()
 
     monotonic = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
         """See `Runtime.sleep`."""
-        self._ended.wait(seconds)  # which wakes when the client is closed
+        if self._ended.wait(seconds):
+            raise _closed()
 
     def mailbox(self) -> Mailbox:
         """See `Runtime.mailbox`."""
         return _ThreadMailbox()
 
-    def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+    def spawn(
+        self, main: Callable[[], Coroutine[Any, Any, None]], name: str, *, joined: bool = False
+    ) -> Callable[[], object]:
         """See `Runtime.spawn`."""
         thread = threading.Thread(target=lambda: complete(main()), name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        if joined:
+            self._joined.difference_update([other for other in list(self._joined) if not other.is_alive()])
+            self._joined.add(thread)
+        return lambda: None
 
     async def call(self, function: Callable[[], T]) -> T:
         """See `Runtime.call`."""
@@ -81,9 +102,9 @@ class Threads:
     async def join(self, timeout: float) -> None:
         """See `Runtime.join`."""
         self._ended.set()
-        for thread in list(self._threads):
-            if thread is not threading.current_thread():
-                thread.join(timeout)
+        deadline = self.monotonic() + timeout
+        for thread in self._joined - {threading.current_thread()}:
+            thread.join(max(deadline - self.monotonic(), 0))
 
 
 class _ThreadMailbox:
@@ -107,22 +128,32 @@ class Tasks:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = False
 
     monotonic = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:
         """See `Runtime.sleep`."""
         await asyncio.sleep(seconds)
+        if self._ended:
+            raise _closed()
 
     def mailbox(self) -> Mailbox:
         """See `Runtime.mailbox`."""
         return _TaskMailbox()
 
-    def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+    def spawn(
+        self,
+        main: Callable[[], Coroutine[Any, Any, None]],
+        name: str,
+        *,
+        joined: bool = False,  # noqa: ARG002 - every task ends soon: `join` cancels it
+    ) -> Callable[[], object]:
         """See `Runtime.spawn`."""
         task = asyncio.get_running_loop().create_task(main(), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task.cancel
 
     async def call(self, function: Callable[[], T]) -> T:
         """See `Runtime.call`.
@@ -147,6 +178,7 @@ class Tasks:
 
     async def join(self, timeout: float) -> None:
         """See `Runtime.join`."""
+        self._ended = True
         tasks = self._tasks - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
@@ -172,3 +204,7 @@ class _TaskMailbox:
             except TimeoutError:
                 return None
         return self._backlog.take()
+
+
+def _closed() -> ServerUnreachableError:
+    return ServerUnreachableError("the client was closed")

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 import threading
-import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -33,6 +31,7 @@ from opencode_sessions.errors import (
 )
 from opencode_sessions.protocol.events import Connected, Event, Gap, Heartbeat, Unknown
 from opencode_sessions.protocol.sse import SSEDecoder
+from opencode_sessions.wire.forks import renew_in_children
 from opencode_sessions.wire.hub import Hub
 from opencode_sessions.wire.runtime import Mailbox, Runtime
 from opencode_sessions.wire.v1 import frames, heads, routes
@@ -55,8 +54,6 @@ _PROBES = (0.02, 0.04, 0.08, 0.16, 0.3, 0.6, 1.2, 2.4)
 Probe = Callable[[str], Coroutine[Any, Any, object]]
 Connect = Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 
-_alive: weakref.WeakSet[EventStream] = weakref.WeakSet()
-
 
 class EventStream:
     """One connection to the server's events, and those who listen to it."""
@@ -65,10 +62,11 @@ class EventStream:
         self._connect = connect
         self._probe = probe
         self._runtime = runtime
-        self._reset()
-        _alive.add(self)
+        self._stopped = False
+        self._renew()
+        renew_in_children(self, EventStream._renew)
 
-    def _reset(self) -> None:
+    def _renew(self) -> None:
         """As new: also for a forked child, in which no thread reads and nobody listens."""
         self._lock = threading.Lock()
         self._hub = Hub()
@@ -77,7 +75,6 @@ class EventStream:
         self._connection = 0
         self._greeting: Event = Connected()
         self._standing = False
-        self._stopped = False
 
     async def subscribe(self, session_id: str | None) -> Subscription:
         """Listen to a session and its children, or to all; returns when the stream stands.
@@ -89,14 +86,14 @@ class EventStream:
         subscription = Subscription(self, session_id, mailbox)
         with self._lock:
             if self._stopped:
-                raise ServerUnreachableError("the client is closed")
+                raise ServerUnreachableError("the client was closed")
+            if not self._running:
+                self._runtime.spawn(self._follow, "opencode-sessions events", joined=True)
+                self._running = True
             self._hub.add(session_id, mailbox)
             standing = self._standing
             if not standing:
                 self._waiting.add(mailbox)
-            if not self._running:
-                self._running = True
-                self._runtime.spawn(self._follow, "opencode-sessions events")
         if not standing:
             await self._until_connected(subscription, mailbox)
         return subscription
@@ -133,15 +130,16 @@ class EventStream:
 
     async def _follow(self) -> None:
         """Read until stopped, reconnecting; runs beside the callers."""
-        pause, broken = _FIRST_PAUSE, 0
+        pause, broken = 0.0, 0
         while True:
             try:
+                await self._runtime.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, no secret
                 async with self._connect() as chunks:
                     async for event in _decode(chunks, self._hub.hears):
                         if isinstance(event, Connected):
-                            pause, broken = _FIRST_PAUSE, 0
+                            pause, broken = 0.0, 0
                             self._connection += 1
-                            self._runtime.spawn(self._prove, "opencode-sessions probe")
+                            self._runtime.spawn(self._prove, "opencode-sessions probe", joined=True)
                         elif not isinstance(event, Heartbeat):
                             self._stand()
                             if not _is_probe(event):
@@ -155,8 +153,7 @@ class EventStream:
             if self._fell(failure, broken):
                 return
             self._greeting = Gap(reason=str(failure))
-            await self._runtime.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, no secret
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
 
     async def _prove(self) -> None:
         """Make the server say something until it is heard; runs beside the reader of this connection."""
@@ -166,7 +163,10 @@ class EventStream:
                 await self._probe(_NONCE)
             except OpencodeError as error:  # it is the reader's to say what is wrong with the connection
                 _log.debug("a probe of the event stream failed: %s", error)
-            await self._runtime.sleep(pause)
+            try:
+                await self._runtime.sleep(pause)
+            except ServerUnreachableError:  # the client was closed
+                return
             if self._standing or self._connection != connection:
                 return
         _log.warning("the event stream says nothing when it is probed; taking it to stand all the same")
@@ -284,11 +284,3 @@ def decode_event(data: bytes, hears: Callable[[str], bool] | None = None) -> Eve
         _log.warning("an event that is not JSON was dropped (%s, %d bytes)", error, len(data))
         return None
     return frames.parse_event(frame)
-
-
-def _after_fork() -> None:
-    for stream in list(_alive):
-        stream._reset()  # noqa: SLF001 - the module's own
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any
+from weakref import WeakSet
 
 import httpx2
 
@@ -20,6 +21,7 @@ from opencode_sessions.errors import (
     WireError,
 )
 from opencode_sessions.wire.address import Address, Timeouts
+from opencode_sessions.wire.forks import renew_in_children
 from opencode_sessions.wire.http import Request, Response, interpret
 
 __all__ = ["BlockingTransport", "SuspendingTransport"]
@@ -28,9 +30,16 @@ __all__ = ["BlockingTransport", "SuspendingTransport"]
 _CONNECTIONS = 100
 """More requests wait for one of these: what the pool does for a request costs as much as it has connections."""
 
+_MADE = frozenset(
+    f"connection.{step}.complete" for step in ("connect_tcp", "connect_unix_socket", "start_tls")
+)
+"""What httpx2 traces when it has made a connection: one that is just being made outlives the closing of its pool."""
+
 
 class _Httpx:
     """What both transports share: how a request is written, and what its failures mean."""
+
+    _trace: Callable[[str, Mapping[str, Any]], Any]
 
     def __init__(self, address: Address, timeouts: Timeouts) -> None:
         self._address = address
@@ -46,7 +55,11 @@ class _Httpx:
         }
 
     def _arguments(self, request: Request) -> dict[str, Any]:
-        arguments: dict[str, Any] = {"method": request.method, "url": request.path}
+        arguments: dict[str, Any] = {
+            "method": request.method,
+            "url": request.path,
+            "extensions": {"trace": self._trace},
+        }
         if request.params:
             arguments["params"] = dict(request.params)
         if request.json is not None:
@@ -87,8 +100,9 @@ class _Httpx:
                 ) from error
             raise RequestTimedOutError(f"{summary} was not answered in time", request=summary) from error
         except httpx2.TransportError as error:
+            why = f"the connection broke ({str(error) or type(error).__name__})"
             raise ConnectionLostError(
-                f"{summary}: the connection broke ({str(error) or type(error).__name__})", request=summary
+                f"{summary}: {'the client was closed' if self.closed else why}", request=summary
             ) from error
         except httpx2.RequestError as error:
             raise NotOpencodeError(f"{summary}: {error}", request=summary) from error
@@ -116,27 +130,39 @@ class BlockingTransport(_Httpx):
         self, address: Address, timeouts: Timeouts, *, transport: httpx2.BaseTransport | None = None
     ) -> None:
         super().__init__(address, timeouts)
-        self._pid = os.getpid()
         self._transport = transport
-        self._client = self._connect()
-        self._inherited: list[httpx2.Client] = []
-        self._sockets: set[socket.socket] = set()
+        self._client: httpx2.Client | None = self._connect()
+        self._inherited: list[httpx2.Client | None] = []
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._lock = threading.Lock()
+        renew_in_children(self, BlockingTransport._leave_the_parents)
 
     def _connect(self) -> httpx2.Client:
         return httpx2.Client(transport=self._transport, **self._options())
 
     def _leave_the_parents(self) -> None:
         """A forked child must not speak on its parent's sockets, nor shut or close them."""
-        if self._pid != os.getpid():
-            self._inherited.append(self._client)
-            self._sockets = set()
-            self._client = self._connect()
-            self._pid = os.getpid()
+        self._inherited.append(self._client)
+        self._client = None
+        self._sockets = WeakSet()
+        self._lock = threading.Lock()
 
     @property
     def _http(self) -> httpx2.Client:
-        self._leave_the_parents()
-        return self._client
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        if event not in _MADE:
+            return
+        stream = info["return_value"]
+        with self._lock:
+            self._sockets.add(stream.get_extra_info("socket"))
+        if self.closed:
+            stream.close()
+            raise RuntimeError("closed while it was connecting")
 
     async def send(self, request: Request) -> Response:
         """See `Transport.send`."""
@@ -158,24 +184,23 @@ class BlockingTransport(_Httpx):
                 response.read()
                 raise self._not_a_stream(request, response)
             self._allow_silence(response)
-            carriers = _sockets_of(response)
-            self._sockets |= carriers
-            try:
-                yield _stepwise(response.iter_bytes())
-            finally:
-                self._sockets -= carriers
+            yield _stepwise(response.iter_bytes())
 
     def interrupt(self) -> None:
-        """See `Transport.interrupt`: a thread that blocks in a read of a socket is woken."""
-        self._leave_the_parents()
-        for carrier in list(self._sockets):
+        """See `Transport.interrupt`: who reads from a socket finds its end."""
+        self.closed = True
+        with self._lock:
+            sockets = list(self._sockets)
+        for carrier in sockets:
             with suppress(OSError):
-                carrier.shutdown(socket.SHUT_RDWR)
+                # Not the method of an encrypted one, which takes it apart under its reader.
+                socket.socket.shutdown(carrier, socket.SHUT_RDWR)
 
     async def close(self) -> None:
         """See `Transport.close`."""
-        self.closed = True
-        self._http.close()
+        self.interrupt()
+        if self._client is not None:
+            self._client.close()
 
 
 class SuspendingTransport(_Httpx):
@@ -186,6 +211,11 @@ class SuspendingTransport(_Httpx):
     ) -> None:
         super().__init__(address, timeouts)
         self._client = httpx2.AsyncClient(transport=transport, **self._options())
+
+    async def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        if self.closed and event in _MADE:
+            await info["return_value"].aclose()
+            raise RuntimeError("closed while it was connecting")
 
     async def send(self, request: Request) -> Response:
         """See `Transport.send`."""
@@ -210,11 +240,12 @@ class SuspendingTransport(_Httpx):
                 yield response.aiter_bytes()
 
     def interrupt(self) -> None:
-        """See `Transport.interrupt`: the tasks that read are cancelled, there is no more to do."""
+        """See `Transport.interrupt`: there are no threads here to be woken."""
+        self.closed = True
 
     async def close(self) -> None:
         """See `Transport.close`."""
-        self.closed = True
+        self.interrupt()
         await self._client.aclose()
 
 
@@ -227,9 +258,3 @@ async def _stepwise(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """A blocking iterator in the shape of an async one; it never suspends."""
     for chunk in chunks:
         yield chunk
-
-
-def _sockets_of(response: httpx2.Response) -> set[socket.socket]:
-    stream = response.extensions.get("network_stream")
-    found = stream.get_extra_info("socket") if stream is not None else None
-    return {found} if isinstance(found, socket.socket) else set()
