@@ -24,6 +24,7 @@ def test_without_a_setting_there_are_defaults():
     assert settings().server is None
     assert (settings().runner, settings().threads, settings().recover_at_start) == ("threads", 8, True)
     assert settings().on_ask is IN_THE_ROW
+    assert settings().allow_always is True
 
 
 def test_nobody_may_see_a_turn_unless_the_host_says_who():
@@ -74,6 +75,7 @@ def test_a_value_is_made_ready_for_use():
         ({"THREADS": 0}, r'OPENCODE\["THREADS"\] must be a whole number from 1 on, not 0'),
         ({"THREADS": True}, r'OPENCODE\["THREADS"\] must be a whole number'),
         ({"RECOVER_AT_START": "no"}, r'OPENCODE\["RECOVER_AT_START"\] must be True or False'),
+        ({"ALLOW_ALWAYS": 0}, r'OPENCODE\["ALLOW_ALWAYS"\] must be True or False, not 0'),
         ({"ON_ASK": "browser"}, r'OPENCODE\["ON_ASK"\] must be "row" or "refuse", not \'browser\''),
         ({"ON_ASK": []}, r'OPENCODE\["ON_ASK"\] must be "row" or "refuse"'),
         (

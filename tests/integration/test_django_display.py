@@ -148,6 +148,12 @@ def test_an_error_is_told_with_what_to_do_and_none_is_nothing():
     assert (stopped.all("role"), stopped.text.strip()) == ([], "Stopped by ada.")
 
 
+def test_what_a_person_refused_is_told_without_an_alarm():
+    page = Page(rendered("{% opencode_error error %}", error=recording("dismissed")["error"]))
+    said = "It stopped, as what it asked for was refused or dismissed. Say what it should do instead."
+    assert (page.all("role"), page.text.strip()) == ([], said)
+
+
 def test_a_permission_is_a_form_with_the_fields_that_are_documented():
     ask = recording("asks")["asks"][0] | {"always": ["git push *"]}
     source = "{% opencode_asks message action='/answer/7' %}"
@@ -160,7 +166,35 @@ def test_a_permission_is_a_form_with_the_fields_that_are_documented():
         attrs["value"] for tag, attrs in page.elements if tag == "button" and attrs["name"] == "answer"
     ]
     assert buttons == ["once", "always", "reject", "reject"]
-    assert "git push *" in page.text
+    scope = "for everybody who works in this folder, until the agent\N{RIGHT SINGLE QUOTATION MARK}s server restarts."
+    assert f"“Always” also allows git push *, {scope}" in page.text
+    everything = Page(rendered("{% opencode_ask ask %}", ask=ask | {"always": ["*"]}))
+    assert f"“Always” allows every {ask['permission']}, {scope}" in everything.text
+    untold = Page(rendered("{% opencode_ask ask %}", ask=ask | {"always": []}))
+    assert f"“Always” allows its like, {scope}" in untold.text
+
+
+def test_always_is_not_offered_where_the_settings_say_so():
+    ask = recording("asks")["asks"][0] | {"always": ["git push *"]}
+    with override_settings(OPENCODE={"ALLOW_ALWAYS": False}):
+        page = Page(rendered("{% opencode_ask ask %}", ask=ask))
+    buttons = [attrs["value"] for tag, attrs in page.elements if tag == "button"]
+    assert buttons == ["once", "reject", "reject"]
+    assert "always" not in page.text.lower()
+
+
+def test_a_command_that_is_asked_for_stands_there_once():
+    ask = recording("asks")["asks"][0]
+    part = {
+        "type": "tool",
+        "tool": "bash",
+        "call_id": ask["call_id"],
+        "status": "running",
+        "input": {"command": ask["metadata"]["command"], "description": "Clean up"},
+    }
+    page = Page(rendered("{% opencode_asks message %}", message=SimpleNamespace(parts=[part], asks=[ask])))
+    assert page.text.count(ask["metadata"]["command"]) == 1
+    assert "Clean up" in page.text
 
 
 def test_a_question_is_a_form_whose_choices_are_the_labels():

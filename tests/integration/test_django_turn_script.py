@@ -30,6 +30,11 @@ SEEN = """(seen) => {
 }"""
 
 
+SEEN_WHOLE = """(line) => {
+  const { top, bottom } = line.getBoundingClientRect();
+  return top >= -1 && bottom <= innerHeight + 1;
+}"""
+
 COUNT = """{
   const opened = new Set();
   window.most = 0;
@@ -222,4 +227,45 @@ def test_a_page_that_is_not_looked_at_has_no_stream_and_goes_on_where_it_was(pag
     tab.locator("opencode-turn[status=completed]", has_text="to the end").wait_for()
     assert [url.partition("after=")[2] for url in asked] == ["4", "4", "4"]
     assert "offline" not in tab.evaluate("told")
+    assert tab.problems == []
+
+
+def test_what_went_wrong_is_brought_into_sight_and_its_button_has_the_focus_again(pages, tab):
+    message = pages.message(QUESTION)
+    enqueue(message)
+    tab.set_viewport_size({"width": 390, "height": 160})
+    tab.goto(f"/page/{message.pk}")
+    tab.locator("form[data-ask]").wait_for()
+    tab.evaluate("document.querySelector('[name=ask]').value = 'que_gone'")
+    dismiss = tab.get_by_role("button", name="Dismiss")
+    dismiss.evaluate("button => { scrollTo(0, 0); button.focus({ preventScroll: true }); button.click(); }")
+    tab.get_by_role("alert").wait_for()
+    wait_until(lambda: tab.get_by_role("alert").evaluate(SEEN_WHOLE))
+    assert dismiss.evaluate("button => button === document.activeElement")
+    pages.cancel(message)
+
+
+def test_that_the_server_cannot_be_reached_is_said_until_it_can(pages, tab):
+    message = pages.message("hello")
+    tab.goto(f"/page/{message.pk}")
+    tab.route("**/cancel", lambda route: route.abort())
+    tab.get_by_role("button", name="Stop").click()
+    tab.get_by_role("alert").filter(has_text="cannot be reached").wait_for()
+    tab.context.set_offline(True)
+    tab.context.set_offline(False)
+    tab.get_by_role("alert").wait_for(state="detached")
+    pages.cancel(message)
+
+
+def test_a_turn_that_is_deleted_goes_on_no_more_and_asks_nothing(pages, tab):
+    message = pages.message(QUESTION)
+    enqueue(message)
+    tab.goto(f"/page/{message.pk}")
+    tab.locator("form[data-ask]").wait_for()
+    tab.evaluate(
+        "document.querySelector('[data-oc-parts]').lastElementChild.classList.add('oc-prose--growing')"
+    )
+    pages.Message.objects.filter(pk=message.pk).delete()
+    tab.locator("opencode-turn[status=gone]").wait_for(state="attached")
+    assert tab.locator("form[data-ask], .oc-prose--growing, .oc-card__spinner").count() == 0
     assert tab.problems == []

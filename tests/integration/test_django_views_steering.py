@@ -75,6 +75,24 @@ def test_a_permission_is_given_or_refused_with_a_word(pages, post, asked, web_se
         assert row.status == "completed"
 
 
+def test_nothing_is_allowed_for_always_where_the_settings_say_so(pages, post, asked, web_settings):
+    careful = {
+        **web_settings,
+        "PERMISSIONS_FOR": "web_project.policy.ask_for_bash",
+        "ALLOW_ALWAYS": False,
+    }
+    with override_settings(OPENCODE=careful):
+        message, ask = asked('!tool bash {"command": "printf never", "description": "Say"}')
+        response = post("answer", message, ask=ask["id"], answer="always")
+        assert (response.status_code, response.json()["error"]) == (
+            403,
+            "Nothing can be allowed for always here. Allow it once, or refuse it.",
+        )
+        assert pages.row(message).asks
+        assert post("answer", message, ask=ask["id"], answer="once").status_code == 204
+        assert pages.ended(message).status == "completed"
+
+
 @pytest.mark.parametrize(
     "fields",
     [{}, {"answer": "perhaps"}, {"answer": "once"}, {"answer": "once", "ask": ""}],

@@ -81,6 +81,35 @@ def test_a_command_of_several_lines_is_shown_whole_below_its_line():
     assert asked("bash", metadata={"command": "ls"}).detail is None
 
 
+@pytest.mark.parametrize(
+    ("given", "detail"),
+    [
+        ({}, None),
+        ({"description": "List them"}, Command(command="", description="List them")),
+        (
+            {"description": "List them", "workdir": "/tmp"},  # noqa: S108 - nothing is put there
+            Command(command="ls", description="List them", folder="/tmp"),  # noqa: S108 - likewise
+        ),
+    ],
+)
+def test_a_command_that_its_line_says_whole_is_not_shown_again_unless_it_runs_elsewhere(given, detail):
+    part = {
+        "type": "tool",
+        "tool": "bash",
+        "call_id": "c1",
+        "status": "running",
+        "input": {"command": "ls", **given},
+    }
+    ask = {
+        "kind": "permission",
+        "permission": "bash",
+        "call_id": "c1",
+        "session_id": "ses_1",
+        "metadata": {"command": "ls"},
+    }
+    assert display_ask(ask, [part]).detail == detail
+
+
 def test_nobody_gives_leave_to_what_he_sees_the_beginning_of():
     url = "https://good.example/?" + "a" * 1_000 + "&to=evil"
     ask = asked("webfetch", metadata={"url": url}, patterns=(url,))
@@ -247,3 +276,5 @@ def test_what_somebody_stopped_is_no_error():
     assert display_error({"name": "Cancelled", "by": "ada"}).title == "Stopped by ada"
     assert display_error({"name": "Cancelled", "by": "caller"}).title == "Stopped"
     assert display_error({"name": "MessageAbortedError"}).stopped
+    refused = display_error({"name": "Stopped", "message": "a permission or a question was rejected"})
+    assert (refused.stopped, refused.text) == (True, "")

@@ -76,10 +76,12 @@ TAGS = set(_TAGS.split())
 ALLOWED = {
     "a": {"href", "title", "rel", "target"},
     "pre": {"tabindex"},
-    "table": {"tabindex"},
+    "table": {"tabindex", "dir"},
+    "blockquote": {"dir"},
+    "ul": {"dir"},
     "code": {"class"},
     "img": {"src", "alt", "title", "loading", "referrerpolicy"},
-    "ol": {"start"},
+    "ol": {"start", "dir"},
     "td": {"class"},
     "th": {"class"},
 }
@@ -145,7 +147,7 @@ def test_markdown_is_rendered():
     assert '<pre tabindex="0"><code class="language-python">x = 1 &lt; 2\n</code></pre>' in html
     assert '<th class="oc-left">a</th>' in html
     assert '<td class="oc-right">2</td>' in html
-    assert '<ol start="3">' in html
+    assert '<ol start="3" dir="auto">' in html
 
 
 def test_raw_html_is_shown_as_it_was_written():
@@ -157,6 +159,33 @@ def test_links_open_apart_and_do_not_recommend():
     assert html == (
         '<p><a href="https://a.example/?a=1&amp;b=2" title="T" target="_blank" rel="noopener nofollow">x</a></p>\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("See https://a.example/x?y=1&z=2.", "https://a.example/x?y=1&amp;z=2"),
+        ("**http://localhost:8000/c/1/**", "http://localhost:8000/c/1/"),
+        ("(mailto:ada@a.example)", "mailto:ada@a.example"),
+    ],
+)
+def test_an_address_that_stands_bare_is_a_link_like_others(text, address):
+    assert f'<a href="{address}" target="_blank" rel="noopener nofollow">{address}</a>' in render_markdown(
+        text
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["README.md", "a.example", "git@a.example", "//a.example", "ftp://a.example", "`https://a.example`"],
+)
+def test_what_only_looks_like_an_address_is_none(text):
+    assert "<a" not in render_markdown(f"Read {text} first.")
+
+
+def test_a_list_begins_on_the_side_of_its_writing():
+    assert render_markdown("- א").startswith('<ul dir="auto">')
+    assert render_markdown("> x").startswith('<blockquote dir="auto">')
 
 
 def test_pictures_are_links_unless_they_are_allowed():
@@ -173,7 +202,17 @@ def test_the_highest_heading_is_one_below_the_pages_own():
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 20_000, "*a_ " * 10_000, "> " * 5_000, "`" * 20_000, "![[]()" * 5_000, "|a" * 5_000 + "\n|-\n"],
+    [
+        "[" * 20_000,
+        "*a_ " * 10_000,
+        "> " * 5_000,
+        "`" * 20_000,
+        "![[]()" * 5_000,
+        "|a" * 5_000 + "\n|-\n",
+        "https://a.example/x " * 3_000,
+        "mailto:" * 5_000,
+        "https://" + "a." * 10_000,
+    ],
 )
 def test_text_that_is_hard_to_read_takes_no_long_time(text):
     began = time.thread_time()
@@ -181,13 +220,15 @@ def test_text_that_is_hard_to_read_takes_no_long_time(text):
     assert time.thread_time() - began < 3
 
 
-def test_a_missing_package_is_named_with_the_extra_that_has_it():
+@pytest.mark.parametrize("package", ["nh3", "linkify_it"])
+def test_a_missing_package_is_named_with_the_extra_that_has_it(package):
     code = (
-        "import sys; sys.modules['nh3'] = None\n"
+        f"import sys; sys.modules[{package!r}] = None\n"
         "from opencode_sessions.django.markdown import render_markdown\n"
         "from opencode_sessions.errors import ConfigurationError\n"
         "try:\n    render_markdown('x')\nexcept ConfigurationError as error:\n    print(error)\n"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.startswith("Markdown is rendered by markdown-it-py and nh3, and there is no nh3: ")
+    assert told.startswith("Markdown is rendered by markdown-it-py, linkify-it-py and nh3, and there is no ")
+    assert f"no {package}: " in told
     assert "pip install 'opencode-sessions[django]'" in told

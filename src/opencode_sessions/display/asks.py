@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
 from opencode_sessions.display.calls import Call
@@ -39,7 +39,8 @@ class PermissionAsk:
         icon: The name of a symbol.
         verb: What it wants to do: "Run", "Edit", "Use GitHub:".
         target: To what.
-        detail: The diff, the command, or what a tool is given; None if nothing is told of it.
+        detail: The diff, or what a tool is given: of a command that `target` says whole, what it is for. None if
+            nothing more is told of it.
         patterns: What it is about to touch, as rules would name it, where `target` does not say so.
         always: What "always" would allow, where that is told; empty where it is not.
         asked_at: When it was first seen, in ISO 8601.
@@ -172,7 +173,7 @@ def _permission(ask: Json, call: Call | None, root: str) -> PermissionAsk:
         icon=icon,
         verb=verb,
         target=target,
-        detail=_detail(wanted, call),
+        detail=_beside(target, _detail(wanted, call)),
         patterns=beside,
         always=tuple(one_line(pattern, _WHOLE) for pattern in entries(ask.get("always"))[:MOST_ITEMS]),
         asked_at=one_line(ask.get("asked_at")),
@@ -216,6 +217,13 @@ def _detail(wanted: _Wanted, call: Call | None) -> Detail | None:
         return Command(command=cut(command).text)  # else the line says it whole
     # Only where the call is of the very tool that is asked for: an ask about a folder shows no file of it.
     return detail_of(call) if call is not None and call.tool == wanted.permission not in _PLAIN else None
+
+
+def _beside(target: str, detail: Detail | None) -> Detail | None:
+    """Without the command, where the line says it whole."""
+    if not isinstance(detail, Command) or detail.command != target or detail.folder:
+        return detail
+    return replace(detail, command="") if detail.description else None
 
 
 _PLAIN = ("read", "glob", "grep", "question", "task", "skill", "webfetch", "websearch", "lsp")

@@ -101,7 +101,7 @@ class Command:
     """A command of the shell, and what it printed.
 
     Attributes:
-        command: As it was given.
+        command: As it was given; empty where an ask's line says it already.
         output: What it has printed so far; of much, the end.
         exit_code: None while it runs, and if it was stopped.
         description: What it is for, in the model's words.

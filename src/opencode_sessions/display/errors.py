@@ -46,7 +46,11 @@ def display_error(error: Any) -> ShownError | None:
         who = f" by {by}" if by not in ("", "caller", "server") else ""
         return ShownError(name=name, title=f"Stopped{who}", stopped=True)
     title, advice, retry = _KNOWN.get(name) or _provider(error) or (_sentence(name), "", True)
-    return ShownError(name=one_line(name), title=title, advice=advice, text=message, retry=retry)
+    stopped = name == "Stopped"  # and what was said of it is the title in other words
+    text = "" if stopped else message
+    return ShownError(
+        name=one_line(name), title=title, advice=advice, text=text, retry=retry, stopped=stopped
+    )
 
 
 def _provider(error: Mapping[str, Any]) -> tuple[str, str, bool] | None:
@@ -107,7 +111,11 @@ _KNOWN: dict[str, tuple[str, str, bool]] = {
     "SilenceTimeoutError": ("The agent fell silent", _AGAIN, True),
     "StaleSessionError": _SESSION,
     "StartTimeoutError": ("The agent did not begin to answer", _AGAIN, True),
-    "Stopped": ("It stopped, as it was not allowed to go on", "Say what it should do instead.", False),
+    "Stopped": (
+        "It stopped, as what it asked for was refused or dismissed",
+        "Say what it should do instead.",
+        False,
+    ),
     "StreamSilentError": _LOST,
     "StructuredOutputError": ("The model did not answer in the form that was asked for", _AGAIN, True),
     "TotalTimeoutError": ("It took too long", "Ask for less at once.", True),

@@ -57,6 +57,8 @@ class OpencodeSettings:
         retry: Of a message that failed or was cancelled, a new one with its prompt; by default a copy.
         stream_seconds: How long a stream of events may block a thread under WSGI before the browser connects again.
         on_ask: `row`: what the agent asks waits in the message for a person; `refuse`: nobody is there.
+        allow_always: Whether a person may answer a permission with “Always allow”, which holds for everybody whose
+            agent works in the same folder, until the server restarts (1.18.33).
     """
 
     server: str | None = None
@@ -75,6 +77,7 @@ class OpencodeSettings:
     retry: Callable[[Any], Any] | None = None
     stream_seconds: float = 60.0
     on_ask: InTheRow | None = IN_THE_ROW
+    allow_always: bool = True
 
     @classmethod
     def of(cls, given: Any) -> OpencodeSettings:
@@ -235,4 +238,5 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "RETRY": _function_or_none,
     "STREAM_SECONDS": _duration,
     "ON_ASK": _asks,
+    "ALLOW_ALWAYS": _flag,
 }

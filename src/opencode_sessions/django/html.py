@@ -24,6 +24,7 @@ from opencode_sessions.display import (
 )
 from opencode_sessions.display.details import Detail
 from opencode_sessions.display.forms import answer_field, own_field
+from opencode_sessions.django.conf import settings
 
 __all__ = ["render_ask", "render_asks", "render_detail", "render_error", "render_part", "render_parts"]
 
@@ -72,12 +73,13 @@ def render_asks(
 def render_ask(ask: ShownAsk | Mapping[str, Any], *, action: str = "", csrf_token: str = "") -> SafeString:
     """One ask, as the row has it or as `display_ask` gives it, with the form that answers it.
 
-    Its fields are those of `opencode_sessions.display.forms`.
+    Its fields are those of `opencode_sessions.display.forms`. `always` is offered unless `ALLOW_ALWAYS` is off.
     """
     shown = display_ask(ask) if isinstance(ask, Mapping) else ask
     questions = shown.questions if isinstance(shown, QuestionAsk) else ()
     fields = [(question, answer_field(question), own_field(question)) for question in questions]
-    return _render("ask", ask=shown, fields=fields, action=action, csrf_token=csrf_token)
+    always = settings().allow_always
+    return _render("ask", ask=shown, fields=fields, action=action, csrf_token=csrf_token, allow_always=always)
 
 
 def _shown(message: Any, root: str | None) -> ShownMessage:

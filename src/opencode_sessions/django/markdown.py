@@ -1,7 +1,8 @@
 """A model's Markdown as HTML that can be trusted: rendered by markdown-it-py, then sanitised by nh3.
 
-Raw HTML in it is shown, not obeyed. Links go to http, https and mailto addresses only, and open apart from the page;
-pictures from elsewhere are links, unless they are allowed, as a picture tells its server who looks at it.
+Raw HTML in it is shown, not obeyed. Links go to http, https and mailto addresses only, also where those stand bare in
+the text, and open apart from the page. Pictures from elsewhere are links, unless they are allowed, as a picture tells
+its server who looks at it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, MutableMapping, Sequence
 from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from django.utils.safestring import SafeString, mark_safe
@@ -39,10 +39,12 @@ _ADDRESS = re.compile(r"(?:https?://[^/\s]|mailto:[^\s])", re.ASCII | re.IGNOREC
 _PICTURE = re.compile(r"https?://[^/\s]", re.ASCII | re.IGNORECASE)
 _ALIGNED = re.compile(r"text-align:(left|center|right)")
 _TOP_HEADING = 3  # a page has its own first two
+_NO_OTHERS = {"ftp:": None, "//": None}
+_NO_GUESSES = {"fuzzy_link": False, "fuzzy_email": False}  # README.md is a file, not a site in Moldova
 
 
 def render_markdown(text: str, *, images: bool = False) -> SafeString:
-    """HTML of a text in Markdown (CommonMark, with tables and strikethrough), safe to be put into a page.
+    """HTML of a text in Markdown (CommonMark, with tables, strikethrough, bare links), safe to be put into a page.
 
     Args:
         text: By whomever.
@@ -60,15 +62,16 @@ def _tools(images: bool) -> tuple[Callable[[str], str], Callable[[str], str]]:  
     """Both are made once: they keep no state, and may be used by several threads."""
     try:
         import nh3  # noqa: PLC0415 - a host that renders no Markdown need not have it
+        from linkify_it import LinkifyIt  # type: ignore[import-untyped]  # noqa: PLC0415 - likewise
         from markdown_it import MarkdownIt  # noqa: PLC0415 - likewise
     except ImportError as error:
         raise ConfigurationError(
-            f"Markdown is rendered by markdown-it-py and nh3, and there is no {error.name}: "
+            f"Markdown is rendered by markdown-it-py, linkify-it-py and nh3, and there is no {error.name}: "
             "pip install 'opencode-sessions[django]'"
         ) from error
-    linkify = find_spec("linkify_it") is not None
-    markdown = MarkdownIt("commonmark", {"html": False, "linkify": linkify, "breaks": True})
-    markdown.enable(["table", "strikethrough", *(["linkify"] if linkify else [])])
+    markdown = MarkdownIt("commonmark", {"html": False, "linkify": True, "breaks": True})
+    markdown.linkify = LinkifyIt(_NO_OTHERS, _NO_GUESSES)
+    markdown.enable(["table", "strikethrough", "linkify"])
     markdown.core.ruler.push("opencode", _prepare)
     if not images:
         markdown.add_render_rule("image", _picture_as_link)
@@ -86,7 +89,11 @@ def _tools(images: bool) -> tuple[Callable[[str], str], Callable[[str], str]]:  
                 "img": {"loading": "lazy", "referrerpolicy": "no-referrer"},
                 # Both scroll sideways where they are wide: the keyboard must get there.
                 "pre": {"tabindex": "0"},
-                "table": {"tabindex": "0"},
+                "table": {"tabindex": "0", "dir": "auto"},
+                # Their text begins where its writing does; see parts.css for what has no side of its own.
+                "blockquote": {"dir": "auto"},
+                "ol": {"dir": "auto"},
+                "ul": {"dir": "auto"},
             },
         )
 

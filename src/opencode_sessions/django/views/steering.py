@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from opencode_sessions.display import QuestionAsk, ShownAsk, display_ask, read_answer
 from opencode_sessions.display.forms import ASK, Given
 from opencode_sessions.django import running
+from opencode_sessions.django.conf import settings
 from opencode_sessions.django.sessions import turn_for
 from opencode_sessions.django.views.access import address, label_of
 from opencode_sessions.django.views.replies import Refused, steers
@@ -28,6 +29,7 @@ def answer(request: HttpRequest, message: models.Model) -> None:
     try:
         given = read_answer(dict(request.POST.lists()), shown)
         _refuse_empty(given, shown)
+        _refuse_always(given)
         turn.answer(given.ask, Answer(given.reply, given.labels, given.message))
     except ConfigurationError as error:
         raise Refused(400, str(error)) from error
@@ -73,6 +75,11 @@ def _refuse_empty(given: Given, shown: ShownAsk) -> None:
     for question, labels in zip(shown.questions, given.labels, strict=True):
         if not labels and not question.multiple:
             raise Refused(400, f"Choose an answer to “{question.header or question.text}”, or dismiss it.")
+
+
+def _refuse_always(given: Given) -> None:
+    if given.reply == "always" and not settings().allow_always:
+        raise Refused(403, "Nothing can be allowed for always here. Allow it once, or refuse it.")
 
 
 def _who(request: HttpRequest) -> str:

@@ -12,6 +12,7 @@ const ENDED = new Set(["completed", "cancelled", "failed", "gone"]);
 const FORMS = "form[data-oc-action], form[data-ask]";
 const FIRST_WAIT = 1000, LONGEST_WAIT = 30000, SILENCE = 45000, ANNOUNCED = 5000;
 const LOGGED_OUT = "You are logged out. Reload the page.";
+const UNREACHABLE = "The server cannot be reached. Try again.";
 
 // The server has sanitised what it sends. A page with Trusted Types allows this one policy.
 const policy = window.trustedTypes?.createPolicy("opencode", { createHTML: (html) => html }) ?? { createHTML: (html) => html };
@@ -201,9 +202,17 @@ class OpencodeTurn extends HTMLElement {
 
   #end(status) {
     this.#leave();
+    if (status === "gone") this.#rest();
     if (status !== this.getAttribute("status")) this.setAttribute("status", status);
     this.#announce();
     this.#tell("end", { status });
+  }
+
+  // The row was deleted: nothing comes that would say how it ended, and nobody waits for an answer.
+  #rest() {
+    for (const text of this.querySelectorAll(".oc-prose--growing")) text.classList.remove("oc-prose--growing");
+    for (const spinner of this.querySelectorAll(".oc-card__spinner")) spinner.remove();
+    this.#showAsks([]);
   }
 
   // Read aloud once it is whole, rather than word by word.
@@ -268,10 +277,14 @@ class OpencodeTurn extends HTMLElement {
     const box = this.querySelector("[data-oc-asks]");
     if (!box) return;
     const wanted = new Map(asks.map((ask) => [ask.id, ask]));
+    let left = false;
     for (const form of [...box.children]) {
-      if (!wanted.delete(form.dataset.ask)) form.remove(); // one that stays keeps its focus, and what was typed
+      if (wanted.delete(form.dataset.ask)) continue; // one that stays keeps its focus, and what was typed
+      left ||= holdsFocus(form);
+      form.remove();
     }
     for (const { html } of wanted.values()) box.append(parsed(html));
+    if (left && box.firstElementChild) enter(box.firstElementChild);
   }
 
   #fill(box, html) {
@@ -291,6 +304,18 @@ class OpencodeTurn extends HTMLElement {
 }
 
 // Forms: wherever on the page they stand.
+
+let pressed = null; // the form that was sent last: its buttons, as they are disabled, lose the focus to the body
+
+const holdsFocus = (form) =>
+  form.contains(document.activeElement) || (form === pressed && document.activeElement === document.body);
+
+// To its title, which is read, rather than to a button, which a key that is still held down would press.
+function enter(form) {
+  const title = document.getElementById(form.getAttribute("aria-labelledby")) ?? form;
+  title.tabIndex = -1;
+  title.focus();
+}
 
 function token(form) {
   const field = form.elements.csrfmiddlewaretoken ?? document.querySelector("[name=csrfmiddlewaretoken]");
@@ -312,12 +337,22 @@ function complain(box, problem) {
   line.setAttribute("role", "alert");
   line.textContent = problem;
   box.append(line);
+  return line;
 }
+
+// It can be now: who said so in a form is taken at their word no longer.
+function reached() {
+  for (const line of document.querySelectorAll("[data-oc-problem]")) if (line.textContent === UNREACHABLE) line.remove();
+}
+
+window.addEventListener("online", reached);
+document.addEventListener("opencode:online", reached);
 
 async function send(form, submitter) {
   const action = form.dataset.ocAction ?? "answer";
   const body = new FormData(form, submitter);
   const buttons = [...form.querySelectorAll("button")].filter((button) => !button.disabled);
+  pressed = form;
   form.setAttribute("aria-busy", "true");
   form.querySelector("[data-oc-problem]")?.remove();
   buttons.forEach((button) => (button.disabled = true));
@@ -332,7 +367,7 @@ async function send(form, submitter) {
     if (!json && refusesStranger(response)) problem = LOGGED_OUT;
     else if (!response.ok) problem = answer?.error || `The server refused it (${response.status}). Reload the page, and try again.`;
   } catch {
-    problem = "The server cannot be reached. Try again.";
+    problem = UNREACHABLE;
   }
   form.removeAttribute("aria-busy");
   const detail = { action, answer };
@@ -340,7 +375,8 @@ async function send(form, submitter) {
   if (!problem && action === "retry") return location.reload();
   if (!problem && action === "answer") return; // it goes away once the agent has got it
   buttons.forEach((button) => (button.disabled = false));
-  if (problem) complain(form, problem);
+  if (problem) complain(form, problem).scrollIntoView({ block: "nearest" });
+  if (document.activeElement === document.body) submitter?.focus({ preventScroll: true });
 }
 
 document.addEventListener("submit", (event) => {
