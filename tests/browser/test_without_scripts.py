@@ -34,6 +34,21 @@ def test_a_prompt_is_sent_and_answered_after_a_reload(tab):
     expect(tab.answer).to_contain_text('You said: "And again".')
 
 
+def test_what_runs_says_that_a_reload_shows_more_and_no_button_is_dead(tab, scenes):
+    look = Call("read", {"filePath": "flour.txt"})
+    scene = scenes.add(Step(say="First this.", calls=(look,)), Step(say="Then that."), held=1)
+    begin(tab, scene.prompt)
+    reload = tab.turn.get_by_role("link", name="Reload the page")
+    expect(reload).to_be_visible()
+    expect(tab.turn.locator(".working__dots")).to_be_hidden()
+    scene.go_on()
+    tab.reload_until(ended(tab, "completed"))
+    expect(reload).to_be_hidden()
+    expect(tab.answer).to_contain_text("Then that.")
+    for label in ("Copy the answer", "Theme: as the system"):
+        expect(tab.page.get_by_label(label)).to_be_hidden()
+
+
 def test_an_ask_is_answered(stage, tab, scenes):
     call = Call("bash", {"command": "touch unscripted.txt", "description": "Once"})
     begin(tab, scenes.add(Step(calls=(call,)), Step(say="Done.")).prompt)

@@ -9,6 +9,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import models
 from django.db.models import Exists, OuterRef, Q, Subquery, Sum
+from django.db.models.fields.json import KT
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import Truncator
@@ -31,13 +32,14 @@ class Conversations(models.QuerySet["Conversation"]):
         return self.filter(owner=owner)
 
     def with_state(self) -> Self:
-        """With `runs`, `asks` and `ended` (how the newest message ended), and `newest`, its key."""
+        """With `runs`, `asks`, and of the newest message its key (`newest`), how it `ended`, and its `error`'s name."""
         messages = Message.objects.filter(conversation=OuterRef("pk"))
         newest = messages.order_by("-pk")
         return self.annotate(
             runs=Exists(messages.filter(UNFINISHED)),
             asks=Exists(messages.filter(status="streaming").exclude(asks=[])),
             ended=Subquery(newest.values("status")[:1]),
+            error=Subquery(newest.values_list(KT("error__name"))[:1]),
             newest=Subquery(newest.values("pk")[:1]),
         )
 

@@ -8,12 +8,14 @@ With `--check` it has a conversation with itself, as a browser would, tells what
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
 from pathlib import Path
 
 import uvicorn
 
-from demo.stage import LINGER, free_port, set_up
+from demo.stage import LINGER, Stage, free_port, set_up
 from opencode_sessions.errors import OpencodeError
 
 
@@ -35,6 +37,7 @@ def main() -> int:
         address = f"http://127.0.0.1:{port}"
         print(f"\n    {address}{link_for('demo')}\n")
         print("  logs you in as “demo”; it holds once. After that:", address)
+        print("  another link:", _command(stage, address))
         print(f"  answers come from {stage.answered_by}, through {stage.server}")
         print(f"  the agent works in {stage.work}")
         print("  Ctrl-C stops all of it; what is said is kept", flush=True)
@@ -46,6 +49,13 @@ def main() -> int:
             timeout_graceful_shutdown=LINGER,
         )
     return 0
+
+
+def _command(stage: Stage, address: str) -> str:
+    """What prints another link, as it can be pasted into a shell."""
+    manage = Path(__file__).parents[1] / "manage.py"
+    words = [sys.executable, os.path.relpath(manage), "login_link", "demo", "--at", address]
+    return shlex.join(["env", f"CHAT_STATE={stage.state}", *words])
 
 
 def _arguments() -> argparse.Namespace:

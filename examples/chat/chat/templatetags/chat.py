@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,10 @@ register = template.Library()
 @register.filter
 def shown(message: Any) -> ShownMessage:
     """All that a message has to show, with paths as its events have them."""
-    return display_message(message, root=settings.OPENCODE.get("DIRECTORY"))
+    found = display_message(message, root=settings.OPENCODE.get("DIRECTORY"))
+    if found.error is None or not found.error.stopped or message.started_at is not None:
+        return found
+    return replace(found, error=replace(found.error, title="Taken back"))  # it was queued, and never began
 
 
 @register.simple_tag

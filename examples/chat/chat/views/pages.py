@@ -10,29 +10,24 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
+from chat.listing import listed
 from chat.models import Conversation, Message
 from chat.suggestions import SUGGESTIONS
 
 __all__ = ["conversation", "home", "listing", "render_turns", "turn"]
 
-MOST_LISTED = 100
-
 
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
     """An empty conversation, with suggestions."""
-    return render(request, "chat/home.html", {**_frame(request), "suggestions": SUGGESTIONS})
+    return render(request, "chat/home.html", {**_frame(request, 0), "suggestions": SUGGESTIONS})
 
 
 @require_GET
 def listing(request: HttpRequest) -> HttpResponse:
     """The list of conversations alone, for a page that brings its own up to date; `at` is the one that it shows."""
     at = request.GET.get("at", "")
-    return render(
-        request,
-        "chat/_list.html",
-        {"conversations": _listed(request), "current": int(at) if at.isdecimal() else 0},
-    )
+    return render(request, "chat/_list.html", listed(request, int(at) if at.isdecimal() else 0))
 
 
 @require_GET
@@ -42,7 +37,7 @@ def conversation(request: HttpRequest, pk: int) -> HttpResponse:
     after = request.GET.get("after", "")
     if after.isdecimal():
         return render_turns(request, shown.messages.filter(pk__gt=int(after)))
-    context = {**_frame(request), "conversation": shown, "current": pk, "bill": shown.bill()}
+    context = {**_frame(request, pk), "conversation": shown, "bill": shown.bill()}
     return render(
         request, "chat/conversation.html", {**context, "turns": _with_retries(shown.messages.all())}
     )
@@ -71,10 +66,6 @@ def _with_retries(messages: QuerySet[Message]) -> QuerySet[Message]:
     )
 
 
-def _frame(request: HttpRequest) -> dict[str, Any]:
+def _frame(request: HttpRequest, current: int) -> dict[str, Any]:
     """What is around each page."""
-    return {"conversations": _listed(request), "current": 0, "scripted": settings.CHAT_SCRIPTED}
-
-
-def _listed(request: HttpRequest) -> QuerySet[Conversation]:
-    return Conversation.objects.of(request.user).with_state()[:MOST_LISTED]
+    return {**listed(request, current), "scripted": settings.CHAT_SCRIPTED}

@@ -9,7 +9,7 @@ from functools import partial
 from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
@@ -23,12 +23,15 @@ from opencode_sessions.errors import OpencodeError
 __all__ = ["begin", "resend", "send"]
 
 LONGEST_PROMPT = 100_000
+"""Characters; the page's own script knows it from `data-longest`."""
 
 
 @require_POST
 def begin(request: HttpRequest) -> HttpResponse:
     """Begin a conversation with a prompt."""
     prompt, key = _prompt(request), _key(request)
+    if len(prompt) > LONGEST_PROMPT:
+        return _too_long(request, prompt)
     if not prompt:
         return redirect("home")
 
@@ -44,6 +47,8 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
     """Send the next prompt; the new turn comes back, or the way to it."""
     conversation = get_object_or_404(Conversation.objects.of(request.user), pk=pk)
     prompt, key = _prompt(request), _key(request)
+    if len(prompt) > LONGEST_PROMPT:
+        return _too_long(request, prompt)
     if not prompt:
         return (
             HttpResponseBadRequest("Write something first.") if _is_part(request) else redirect(conversation)
@@ -57,6 +62,8 @@ def resend(request: HttpRequest, pk: int) -> HttpResponse:
     """Send a prompt in other words: the conversation up to it goes on in a branch, and this one stays as it is."""
     message = get_object_or_404(Message, pk=pk, conversation__owner=request.user)
     prompt, key = _prompt(request), _key(request)
+    if len(prompt) > LONGEST_PROMPT:
+        return _too_long(request, prompt)
     if not prompt:
         return redirect(message.conversation)
     try:
@@ -94,13 +101,21 @@ def _answer(request: HttpRequest, message: Message) -> HttpResponse:
     return redirect(f"{message.conversation.get_absolute_url()}#m{message.pk}")
 
 
+def _too_long(request: HttpRequest, prompt: str) -> HttpResponse:
+    """Say so; without the page's script there is all of it on a page of its own, to be shortened and sent again."""
+    said = f"This is too long: it has {len(prompt):,} characters, and {LONGEST_PROMPT:,} is the most."
+    if _is_part(request):
+        return HttpResponse(said, status=413, content_type="text/plain; charset=utf-8")
+    return render(request, "chat/too_long.html", {"said": said, "prompt": prompt}, status=413)
+
+
 def _is_part(request: HttpRequest) -> bool:
     """Does the page's own script ask?"""
     return request.headers.get("X-Chat") == "part"
 
 
 def _prompt(request: HttpRequest) -> str:
-    return request.POST.get("prompt", "").replace("\r\n", "\n").strip()[:LONGEST_PROMPT]
+    return request.POST.get("prompt", "").replace("\r\n", "\n").strip()
 
 
 def _key(request: HttpRequest) -> uuid.UUID:

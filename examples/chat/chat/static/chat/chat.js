@@ -14,19 +14,22 @@ const tabs = new BroadcastChannel("chat");
 const parse = (html) => new DOMParser().parseFromString(html, "text/html");
 const part = async (url, options = {}) => {
   const answer = await fetch(url, { ...options, headers: { "X-Chat": "part", ...options.headers } });
-  if (answer.redirected) throw new Error("you are logged out");
-  if (!answer.ok) throw new Error(`the server said ${answer.status}`);
+  if (answer.redirected || !answer.ok) throw new Error("refused", { cause: answer });
   return parse(await answer.text());
 };
 
 // -- scrolling: the end stays in sight for who looks at it, and nothing moves for who reads further up
 
 let following = true;
+let begun = null; // the ask that was gone to the beginning of
 const jump = $("[data-jump]");
-const toEnd = () => {
-  const ask = $$(".turn:last-child [data-oc-asks] form").at(-1); // an older one is not gone back to
-  if (ask && ask.offsetHeight > window.innerHeight / 2) ask.scrollIntoView(); // a long one is read from its beginning
-  else window.scrollTo({ top: root.scrollHeight });
+const toEnd = () => window.scrollTo({ top: root.scrollHeight });
+const follow = () => {
+  const asks = $(".turn:last-child [data-oc-asks]:has(form)"); // an older one is not gone back to
+  if (!asks || asks.offsetHeight < window.innerHeight / 2) return toEnd();
+  const { id } = $("form", asks);
+  if (id !== begun) asks.scrollIntoView(); // a long one is read from its beginning, and left to who reads it
+  begun = id;
 };
 const atEnd = () => root.scrollHeight - window.scrollY - window.innerHeight < 120;
 
@@ -38,12 +41,13 @@ if (turns) {
     jump.hidden = following || atEnd();
   }, { passive: true });
   new ResizeObserver(() => {
-    if (following && $(RUNNING)) toEnd();
-    jump.hidden = following || atEnd();
+    if (following && $(RUNNING) && !turns.matches(":focus-within")) follow();
+    jump.hidden = atEnd();
     height = root.scrollHeight;
   }).observe(turns);
+  for (const act of ["pointerdown", "keydown"]) turns.addEventListener(act, () => { following = false; });
   jump.addEventListener("click", () => { following = true; toEnd(); prompt.focus({ preventScroll: true }); });
-  if (!location.hash) toEnd();
+  if (!location.hash) follow();
 }
 
 // -- what is there already, brought up to date
@@ -59,12 +63,22 @@ const append = (page) => {
   showState();
 };
 
+// Who pressed what goes away goes on at the prompt; on a touch screen that would bring up its keyboard.
+const goOn = (from) => {
+  const at = document.activeElement;
+  if (!touch && (at === document.body || from?.contains(at))) prompt.focus({ preventScroll: true });
+};
+
 const refreshTurn = async (turn) => {
   const page = await part(`/m/${turn.dataset.pk}/`);
   const foot = $(".foot", page);
   if (foot) $(".foot", turn).replaceWith(foot);
   adopt(page);
 };
+
+const showCurrent = () => $("[data-list] a[aria-current]")?.scrollIntoView({ block: "nearest" });
+showCurrent();
+$("#side").addEventListener("toggle", showCurrent); // on a phone it is a drawer
 
 const refreshList = async () => {
   const list = $("[data-list]");
@@ -74,14 +88,14 @@ const refreshList = async () => {
     list.replaceChildren(...fresh.body.childNodes);
     if (focused) $(`a[href="${focused}"]`, list)?.focus();
   }
-  if (!turns) return;
-  const newest = Number($("a[aria-current]", list)?.dataset.newest ?? 0);
+  if (!turns || gone) return;
+  const newest = Number($("a[aria-current]", list)?.dataset.newest ?? Infinity); // not listed: is it there?
   const known = Number($$(".turn", turns).at(-1)?.dataset.pk ?? 0);
   if (newest > known) append(await part(`${turns.dataset.turns}?after=${known}`));
 };
 
 let refreshing = null;
-const refresh = () => { refreshing ??= refreshList().catch(() => {}).finally(() => { refreshing = null; }); };
+const refresh = () => { refreshing ??= refreshList().catch(tellIfGone).finally(() => { refreshing = null; }); };
 const changed = () => { refresh(); tabs.postMessage("changed"); };
 
 tabs.addEventListener("message", refresh);
@@ -101,15 +115,18 @@ const line = (turn, isLost) => {
 };
 
 addEventListener("opencode:offline", (event) => line(event.target, true));
-addEventListener("opencode:online", (event) => line(event.target, false));
+addEventListener("opencode:online", (event) => { line(event.target, false); reached(); });
+addEventListener("online", () => reached());
 addEventListener("opencode:change", () => showState());
 addEventListener("opencode:end", (event) => {
   line(event.target, false);
   showState();
   const status = event.target.getAttribute("status");
+  if (status === "gone") tellGone();
+  changed();
+  if (gone) return;
   said.textContent = { completed: "The answer is there.", failed: "The answer failed.", cancelled: "Stopped." }[status] ?? "";
   refreshTurn(event.target.closest(".turn")).catch(() => {});
-  changed();
 });
 
 // One that was queued has nothing to stream, so it is drawn anew; one that runs tells its end itself.
@@ -120,20 +137,22 @@ addEventListener("submit", ({ target }) => {
 
 const takeBack = async (turn) => {
   const page = await part(`/m/${turn.dataset.pk}/`);
-  const lost = [document.body, ...$$("*", turn)].includes(document.activeElement); // with the button
+  goOn(turn);
   turn.replaceWith($(".turn", page));
-  if (lost && !touch) prompt.focus({ preventScroll: true });
   said.textContent = "Taken back.";
   showState();
   changed();
 };
 
+let answered = false;
 addEventListener("opencode:sent", (event) => {
   const turn = event.target.closest(".turn");
   if (queued.has(event.target)) takeBack(turn).catch(() => {});
+  if (event.detail.action === "answer") following = answered = true;
   if (event.detail.action !== "retry") return;
   event.preventDefault(); // which would reload the page
   following = true;
+  goOn(event.target);
   refreshTurn(turn).catch(() => {});
   changed();
 });
@@ -149,31 +168,70 @@ let asked = 0;
 
 const showState = () => {
   const turn = running();
+  const stops = document.activeElement === stop;
   stop.hidden = !turn || prompt.value.trim() !== "";
   send.hidden = !stop.hidden;
+  if (stops && stop.hidden) goOn(stop);
   const asks = $$("[data-oc-asks] form").length;
   prompt.placeholder = asks ? prompt.dataset.whileAsked : placeholder;
   if (asks > asked) { said.textContent = "The agent asks you something."; changed(); }
-  if (asks < asked) changed();
+  if (asks < asked) {
+    changed();
+    if (answered) goOn(); // where turn.js has found no other ask to go to
+    answered = false;
+  }
   asked = asks;
 };
 
 // What is not sent yet stays in its tab, for each conversation, until somebody logs out.
 const DRAFT = `draft:${location.pathname}`;
 const forgetDraft = () => sessionStorage.removeItem(DRAFT);
-const keepDraft = () => (prompt.value ? sessionStorage.setItem(DRAFT, prompt.value) : forgetDraft());
+const keepDraft = () => {
+  forgetDraft();
+  try { if (prompt.value) sessionStorage.setItem(DRAFT, prompt.value); } catch { /* more than the browser keeps */ }
+};
 prompt.value ||= sessionStorage.getItem(DRAFT) ?? "";
 prompt.setSelectionRange(prompt.value.length, prompt.value.length);
 $("[data-leave]").addEventListener("submit", () => sessionStorage.clear());
 
 const stopTurn = () => $("form.foot__stop", running() ?? document)?.requestSubmit();
 
+// What is pasted is not cut off: it is kept, and not sent.
+const measure = (field) => {
+  const longest = Number(field.dataset.longest), { length } = field.value.trim();
+  const told = `This is too long: it has ${length.toLocaleString("en")} characters, and ${longest.toLocaleString("en")} is the most.`;
+  field.setCustomValidity(length > longest ? told : "");
+};
+addEventListener("input", ({ target }) => target.dataset.longest && measure(target));
+measure(prompt);
+
+// What went wrong stands beneath the prompt, until it is so no longer.
+let gone = false, unreachable = false;
+const tell = (words, href, where) => {
+  trouble.textContent = words;
+  if (href) trouble.append(" ", Object.assign(document.createElement("a"), { href, textContent: where }));
+};
+const forgetTrouble = () => gone || trouble.replaceChildren();
+const reached = () => unreachable && forgetTrouble();
+const tellGone = () => { gone = true; tell("This conversation was deleted.", $(".brand").href, "To your conversations"); };
+const tellIfGone = ({ cause }) => cause?.status === 404 && tellGone();
+
+const tellWhy = async ({ cause: answer }) => {
+  unreachable = !answer;
+  if (answer?.redirected) tell("It could not be sent: you are logged out.", location.pathname, "Log in");
+  else if (answer?.status === 404) tellGone();
+  else if (answer?.status === 413) tell(await answer.text());
+  else if (answer) tell(`It could not be sent (the server said ${answer.status}). Try again.`);
+  else if (navigator.onLine) tell("It could not be sent: the server cannot be reached. Try again.");
+  else tell("You are offline. Try again when you are back.");
+};
+
 const sendPrompt = async () => {
   const body = new FormData(composer);
   const text = prompt.value;
   if (!text.trim() || send.disabled) return;
   send.disabled = true;
-  trouble.textContent = "";
+  forgetTrouble();
   prompt.value = "";
   keepDraft();
   try {
@@ -186,7 +244,7 @@ const sendPrompt = async () => {
   } catch (error) {
     prompt.value = text; // with the same key: what did arrive is not sent twice
     keepDraft();
-    trouble.textContent = navigator.onLine ? `It could not be sent (${error.message}). Try again.` : "You are offline. Try again when you are back.";
+    tellWhy(error);
   } finally {
     send.disabled = false;
     showState();
@@ -199,7 +257,7 @@ composer.addEventListener("submit", (event) => {
   sendPrompt();
 });
 stop.addEventListener("click", stopTurn);
-prompt.addEventListener("input", () => { keepDraft(); showState(); });
+prompt.addEventListener("input", () => { forgetTrouble(); keepDraft(); showState(); });
 
 addEventListener("submit", (event) => {
   if (event.defaultPrevented || event.target === composer || event.target.dataset.ocAction) return;
@@ -239,6 +297,12 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     prompt.focus();
   }
+});
+
+// What a popover covers is out of sight for who tabs out of it.
+addEventListener("focusin", ({ target }) => {
+  const over = $(":popover-open");
+  if (over && !over.contains(target)) over.hidePopover();
 });
 
 // -- small things in place
