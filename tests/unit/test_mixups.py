@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session as Database
@@ -179,3 +180,12 @@ def test_only_a_person_may_have_no_limit_by_none():
         errors.ConfigurationError, match=r"Deadlines\.total .* not None; for no limit math\.inf$"
     ):
         Deadlines(total=None)
+
+
+@pytest.mark.parametrize("client", [Client, aio.Client])
+def test_a_clients_directory_is_an_absolute_path(client):
+    with pytest.raises(
+        errors.ConfigurationError, match=r"directory must be an absolute path .*, not 'trips/lisbon'"
+    ):
+        client("http://127.0.0.1:1", directory="trips/lisbon")
+    assert client("http://127.0.0.1:1", directory=Path("/srv/trips")).directory == "/srv/trips"

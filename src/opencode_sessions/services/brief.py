@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from opencode_sessions.errors import ConfigurationError, NotGuardedError, SessionMovedError
+from opencode_sessions.errors import NotGuardedError, SessionMovedError
 from opencode_sessions.protocol.ids import marked
 from opencode_sessions.protocol.permissions import Rule, ask, check_rules, digest, from_json
+from opencode_sessions.protocol.places import directory_of
 from opencode_sessions.protocol.storable import storable
 from opencode_sessions.protocol.values import SessionInfo
 from opencode_sessions.services.ports import SessionWire
@@ -51,7 +51,8 @@ class Brief:
             ConfigurationError: Its directory is none.
         """
         rules = None if permissions_for is None else check_rules(permissions_for(record))
-        return cls(_title_of(record), rules, _directory_of(record))
+        directory = directory_of("opencode_directory", getattr(record, "opencode_directory", None))
+        return cls(_title_of(record), rules, directory)
 
     def digest(self, in_force: str | None = None) -> str:
         """A fingerprint of at most 64 characters.
@@ -177,23 +178,3 @@ def _title_of(record: Any) -> str:
         if isinstance(title, str) and (title := storable(title).lstrip("\ufeff")):
             return title
     return ""
-
-
-def _directory_of(record: Any) -> str | None:
-    """The record's `opencode_directory`, if it has one."""
-    directory = getattr(record, "opencode_directory", None)
-    if directory is None or directory == "":
-        return None
-    if not isinstance(directory, str | PurePath) or not _is_absolute(str(directory)):
-        raise ConfigurationError(
-            f"opencode_directory must be an absolute path on the server's machine, or None, not {directory!r}"
-        )
-    if storable(str(directory)) != str(directory):
-        raise ConfigurationError(
-            f"opencode_directory cannot be told to a server, it has a NUL or is not valid Unicode: {directory!r}"
-        )
-    return str(directory)
-
-
-def _is_absolute(path: str) -> bool:
-    return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()

@@ -165,7 +165,8 @@ def _why(reply: Reply, failure: OpencodeError | None) -> Mapping[str, Any] | Non
     if reply.last.completed:
         said = "the agent stopped after a tool call: a permission or a question was rejected"
         return {"name": "Stopped", "message": said}
-    return {"name": "Abandoned", "message": "the server stopped in the middle of the answer"}
+    said = "the server stopped in the middle of the answer, or cannot work in the session's directory"
+    return {"name": "Abandoned", "message": said}
 
 
 def _parts(reply: Reply) -> list[dict[str, Any]]:

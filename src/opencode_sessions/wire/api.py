@@ -44,7 +44,7 @@ class Api(AskCalls):
         super().__init__(transport, runtime, directory=directory)
         self._events = EventStream(
             lambda: transport.stream(routes.event_stream()),
-            lambda nonce: transport.send(routes.probe(nonce, directory=directory)),
+            lambda nonce: transport.send(routes.probe(nonce, directory=self.directory)),
             runtime,
         )
 

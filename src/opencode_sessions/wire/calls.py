@@ -21,6 +21,7 @@ from opencode_sessions.errors import (
     UnsupportedVersionError,
     WireError,
 )
+from opencode_sessions.protocol.places import directory_of
 from opencode_sessions.protocol.values import Health
 from opencode_sessions.wire.http import Request, Response, Transport, facts, interpret
 from opencode_sessions.wire.runtime import Runtime
@@ -44,7 +45,7 @@ class Calls:
     def __init__(self, transport: Transport, runtime: Runtime, *, directory: str | None = None) -> None:
         self._transport = transport
         self.clock = runtime
-        self.directory = directory
+        self.directory = directory_of("directory", directory)
 
     async def health(self) -> Health:
         """That it is well, and which version it is.

@@ -33,7 +33,7 @@ class Client:
         transport: An httpx2 transport, for tests.
 
     Raises:
-        ConfigurationError: The URL is not a server's.
+        ConfigurationError: The URL is not a server's, or the directory no absolute path.
     """
 
     def __init__(

@@ -49,8 +49,10 @@ def steers(
             return _refusal(request, error.status, str(error))
         except (RecordGoneError, ObjectDoesNotExist) as error:  # it was deleted in this instant
             raise Http404(str(error)) from error
-        except AskAnsweredError as error:
-            return _refusal(request, 409, str(error))
+        except AskAnsweredError:
+            return _refusal(
+                request, 409, "It waits for no answer any more: one was given, or the turn has ended."
+            )
         except WireError as error:
             _log.warning("%s of %s: %s", act.__name__, message, error)
             shown = display_error({"name": type(error).__name__})  # without an address of the host's network

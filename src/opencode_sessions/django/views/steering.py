@@ -64,9 +64,7 @@ def _asked(request: HttpRequest, message: models.Model) -> ShownAsk:
     for ask in message.asks:  # type: ignore[attr-defined]  # MessageModel
         if ask.get("id") == wanted:
             return display_ask(ask, message.parts)  # type: ignore[attr-defined]  # likewise
-    raise AskAnsweredError(
-        "It waits for no answer any more: one was given, or the turn has ended.", ask_id=wanted
-    )
+    raise AskAnsweredError(f"{message} waits for no answer to {wanted}", ask_id=wanted)
 
 
 def _refuse_empty(given: Given, shown: ShownAsk) -> None:
