@@ -194,10 +194,10 @@ def test_an_error_that_is_told_late_of_the_turn_before_does_not_fail_this_one(cl
                 raise errors.ConnectionLostError("lost on the way")
             await client._core.prompt(*args, **kwargs)
 
-    async def follow(self, events):
+    async def follow(self, events, store):
         late = SessionFailed(session_id=self.reply.session_id, error={"name": "APIError"})
         over = await self._take(late) if len(sent) == 1 else None
-        return over or await followed(self, events)
+        return over or await followed(self, events, store)
 
     followed = Follower.follow
     monkeypatch.setattr(Follower, "follow", follow)
