@@ -38,6 +38,59 @@ def test_a_process_that_is_killed_in_a_turn_is_replaced_by_the_next_that_starts(
 
 
 @pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
+def test_what_waited_is_answered_after_what_ran_when_their_process_was_killed(chat_project):
+    first = chat_project.serve()
+    running, waiting = first.send(SLOW, lease=25.0), first.send("what waits behind it")
+    has_begun(first, running)
+    first.kill()
+    # Found first, as a promise is shorter than the lease of a turn.
+    past = "timezone.now() - timedelta(seconds=1)"
+    assert chat_project.shell(f"Message.objects.filter(pk={waiting}).update(opencode_turn_lease={past})") == 1
+    second = chat_project.serve()
+    row = ended(second, running)
+    assert (row["status"], row["content"], row["error"]) == ("completed", SAID, None)
+    assert ended(second, waiting)["status"] == "completed"
+    later = f"Message.objects.get(pk={waiting}).started_at >= Message.objects.get(pk={running}).finished_at"
+    assert chat_project.shell(later)
+
+
+def test_two_processes_answer_the_messages_of_a_conversation_in_their_order(chat_project):
+    here, there = chat_project.serve(), chat_project.serve()
+    first = here.send("!slow 0.2\n!say one two three four five six seven eight nine ten")
+    has_begun(here, first)
+    messages = [first, there.send("second"), here.send("third"), here.send("fourth")]
+    assert {ended(here, message)["status"] for message in messages} == {"completed"}
+    by_start = "[each.pk for each in Message.objects.order_by('started_at')]"
+    assert chat_project.shell(by_start) == messages
+
+
+SCRIPT = """
+import django, uvicorn
+from chat_project.asgi import application
+uvicorn.run(application, port={port})
+"""
+SERVERS = {
+    "uvicorn": ["-m", "uvicorn", "chat_project.asgi:application", "--port", "{port}"],
+    "uvicorn in a script": ["-c", SCRIPT],
+    "runserver": [],
+    "gunicorn": ["-m", "gunicorn", "--threads", "4", "--bind", "127.0.0.1:{port}", "chat_project.wsgi"],
+    "waitress": ["-m", "waitress", "--listen", "127.0.0.1:{port}", "chat_project.wsgi:application"],
+}
+
+
+@pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("server_name", SERVERS)
+def test_a_process_that_is_told_to_end_leaves_its_turns_to_the_next_at_once(chat_project, server_name):
+    if server_name in ("gunicorn", "waitress"):
+        pytest.importorskip(server_name)
+    site = chat_project.serve(*SERVERS[server_name])
+    running, waiting = site.send(SLOW), site.send("what waits behind it")
+    has_begun(site, running)
+    assert site.terminate() == (0 if server_name == "gunicorn" else -signal.SIGTERM)
+    assert chat_project.shell("[each.pk for each in Message.objects.abandoned()]") == [running, waiting]
+
+
+@pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
 def test_a_process_that_is_stopped_leaves_its_turns_to_the_next_at_once(chat_project):
     first = chat_project.serve()
     running, waiting = first.send(SLOW), first.send("what waits behind it")

@@ -6,9 +6,10 @@ import sqlite3
 
 import pytest
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, models
 
-from opencode_sessions.django import checks
+from opencode_sessions.django import checks, enqueue
 from opencode_sessions.django.checks import check_databases, check_deployment, check_models, check_settings
 
 
@@ -34,6 +35,25 @@ def test_settings_that_cannot_work(chat):
         assert check_deployment() == []
     assert found.id == "opencode.E001"
     assert 'OPENCODE["SERVRE"]' in found.msg
+
+
+def needs_an_argument(conversation):
+    return conversation
+
+
+def test_a_runner_that_cannot_be_made(chat, opencode):
+    for runner, complaint in (
+        (f"{__name__}.needs_an_argument", "missing 1 required positional argument"),
+        (dict, "makes {}, which is no"),
+    ):
+        with chat.configured(opencode, RUNNER=runner):
+            (found,) = check_settings()
+            with pytest.raises(ImproperlyConfigured) as told:
+                enqueue(chat.message("hello"))
+        assert found.id == "opencode.E001"
+        assert found.msg == str(told.value)
+        assert 'OPENCODE["RUNNER"]' in found.msg
+        assert complaint in found.msg
 
 
 def test_no_server(chat, monkeypatch):

@@ -74,6 +74,8 @@ def test_a_value_is_made_ready_for_use():
         ({"TIMEOUTS": {"read": -1}}, r'OPENCODE\["TIMEOUTS"\] must be a dict of seconds above 0'),
         ({"THREADS": 0}, r'OPENCODE\["THREADS"\] must be a whole number from 1 on, not 0'),
         ({"THREADS": True}, r'OPENCODE\["THREADS"\] must be a whole number'),
+        ({"DIRECTORY": "trips"}, r'OPENCODE\["DIRECTORY"\] must be an absolute path .* not \'trips\''),
+        ({"STREAM_SECONDS": float("nan")}, r'OPENCODE\["STREAM_SECONDS"\] must be seconds above 0, not nan'),
         ({"RECOVER_AT_START": "no"}, r'OPENCODE\["RECOVER_AT_START"\] must be True or False'),
         ({"ALLOW_ALWAYS": 0}, r'OPENCODE\["ALLOW_ALWAYS"\] must be True or False, not 0'),
         ({"ON_ASK": "browser"}, r'OPENCODE\["ON_ASK"\] must be "row" or "refuse", not \'browser\''),

@@ -191,6 +191,22 @@ def test_what_the_host_wrote_wrong_fails_the_turn_and_the_next_one_runs(chat, op
     assert (row.status, row.error) == ("failed", {"name": "ValueError", "message": "no such agent"})
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"deadlines": 5}, "deadlines must be Deadlines"),
+        ({"modle": "x"}, "OPENCODE[\"TURN_OPTIONS\"] says 'modle'"),
+    ],
+)
+def test_options_that_cannot_work_fail_the_turn_at_once_and_its_row_says_why(chat, opencode, said, why):
+    with chat.configured(opencode, TURN_OPTIONS=lambda _: said, ON_ERROR=lambda *_: None):
+        message = chat.message("hello")
+        enqueue(message)
+        row = chat.ended(message)
+    assert row.status == "failed"
+    assert why in row.error["message"]
+
+
 def test_a_row_that_is_deleted_while_it_waits_is_forgotten(chat):
     conversation = chat.conversation()
     first, second = chat.message(SLOW, conversation), chat.message("second", conversation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import ImproperlyConfigured
@@ -52,6 +54,19 @@ def test_a_turn_is_run_with_the_options_of_the_settings_and_then_those_given(cha
 def test_options_that_are_none_are_told_by_their_setting(chat, opencode):
     with chat.configured(opencode, TURN_OPTIONS=lambda _: None):
         with pytest.raises(ImproperlyConfigured, match=r'OPENCODE\["TURN_OPTIONS"\] must return a dict'):
+            turn_for(chat.message("hello"))
+
+
+def test_an_option_that_turn_does_not_take_is_told_by_its_setting(chat, opencode):
+    for said, complaint in (
+        ({"modle": "x"}, "says 'modle', which Turn does not take. Did you mean 'model'?"),
+        ({"message": 1, "model": "x"}, "says 'message', which Turn does not take."),
+        ({1: 2}, "says 1, which Turn does not take. There are: agent, model"),
+    ):
+        with (
+            chat.configured(opencode, TURN_OPTIONS=lambda _, said=said: said),
+            pytest.raises(ImproperlyConfigured, match=re.escape(f'OPENCODE["TURN_OPTIONS"] {complaint}')),
+        ):
             turn_for(chat.message("hello"))
 
 

@@ -33,6 +33,7 @@ from django.db import connections, models
 
 from opencode_sessions.django.conf import OpencodeSettings, settings
 from opencode_sessions.django.registry import message_models, record_field, record_models
+from opencode_sessions.django.running import runner
 from opencode_sessions.django.sweeping import databases_of
 from opencode_sessions.errors import ConfigurationError
 
@@ -48,6 +49,8 @@ def check_settings(**_: Any) -> list[checks.CheckMessage]:
     """E001, E005, W001."""
     try:
         now = settings()
+        if callable(now.runner):
+            runner()
     except ImproperlyConfigured as error:
         return [checks.Error(str(error), id="opencode.E001")]
     found: list[checks.CheckMessage] = []

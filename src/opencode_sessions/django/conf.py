@@ -14,6 +14,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.protocol.places import directory_of
 from opencode_sessions.services.asks import IN_THE_ROW, InTheRow
 from opencode_sessions.services.brief import PermissionsFor
 from opencode_sessions.services.reporting import OnError
@@ -139,6 +140,13 @@ def _text(key: str, value: Any) -> str | None:
     return value
 
 
+def _directory(key: str, value: Any) -> str | None:
+    try:
+        return directory_of(key, value)
+    except ConfigurationError:
+        raise _wrong(key, "an absolute path on the server's machine", value) from None
+
+
 def _url(key: str, value: Any) -> str | None:
     url = _text(key, value)
     if url is not None:
@@ -162,7 +170,7 @@ def _count(key: str, value: Any) -> int:
 
 
 def _duration(key: str, value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
         raise _wrong(key, "seconds above 0", value)
     return float(value)
 
@@ -225,7 +233,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "SERVER": _url,
     "USERNAME": _text,
     "PASSWORD": _text,
-    "DIRECTORY": _text,
+    "DIRECTORY": _directory,
     "NAMESPACE": _namespace,
     "TIMEOUTS": _seconds,
     "PERMISSIONS_FOR": _function_or_none,

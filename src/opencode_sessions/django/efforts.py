@@ -3,12 +3,16 @@
 | what kept it from its end | what is done |
 |---|---|
 | another turn of its record runs | it is tried again, however long that takes |
+| another turn of its record comes first | that one is run before it, here |
 | somebody else runs this very turn | it is left to them |
 | the server or the database is away | it is tried again, if not begun until `Deadlines.unreachable` has passed |
 | anything else, or that has passed | a turn that had not begun fails, and its row says why; another is tried again |
 
 What has passed is what the tries that failed took, and the pauses after them: while another turn runs, or no thread
 is free, the clock stands still.
+
+What comes first is what was begun, and whoever ran it died; else what was enqueued before (see `ahead_of`). It is run
+by whoever meets it: so nobody waits for another process, or for what stands behind it in its own queue.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from django.db import Error as DatabaseError
 from django.db import models
 
 from opencode_sessions.django.conf import settings
-from opencode_sessions.django.jobs import Job
+from opencode_sessions.django.jobs import Job, ahead_of
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.rows import borrowed
 from opencode_sessions.django.sessions import prepared_turn
@@ -41,10 +45,12 @@ __all__ = ["PROMISE", "Effort"]
 
 _log = logging.getLogger("opencode_sessions.django")
 
-_BUSY = (0.25, 0.5, 1.0, 2.0, 5.0)
+_BUSY = (0.25, 0.5, 1.0, 2.0)
 _AWAY = (0.5, 1.0, 2.0, 3.0, 5.0, 5.0, 10.0, 15.0, 30.0)
 _SELDOM = (30.0, 60.0, 120.0, 300.0)
 
+_GIVES_WAY = 5
+_AGAIN = 1.0
 
 PROMISE = 60.0
 """For how many seconds after the last sign of life a turn that waits here is believed to be run here."""
@@ -106,12 +112,13 @@ class Effort:
 
     Args:
         job: What is to be run.
-        when_busy: Where another turn of the record runs: `wait` in this thread, or `reject`: try again later.
+        when_busy: Where somebody else runs this very turn: `wait` for its end, or `reject`: leave it to them.
         patience: For how many seconds a server that is away is waited for, before a turn that had not begun fails;
             by default as the turn's `Deadlines.unreachable` says.
 
     Attributes:
         result: How the turn ended, if it has.
+        first: After a try, the turn that is to be run before the next one; None if there is none.
         ends: This process does: nothing is begun, and what is still written keeps nobody away.
     """
 
@@ -126,6 +133,7 @@ class Effort:
     ) -> None:
         self.job = job
         self.result: TurnResult | None = None
+        self.first: Job | None = None
         self.ends = False
         self._when_busy = when_busy
         self._patience = patience
@@ -138,6 +146,7 @@ class Effort:
         self._away = 0.0
         self._store: _HeldStore | None = None
         self._deadlines = Deadlines()
+        self._gave_way: tuple[Job | None, int] = (None, 0)
 
     def attempt(self) -> float | None:
         """Run the turn. It blocks, for as long as the turn takes.
@@ -146,12 +155,16 @@ class Effort:
             After how many seconds it is to be tried again; None: never, it has its end or belongs to others.
         """
         message: models.Model | None = None
+        self.first = None
         try:
             with borrowed(self.job.using):
                 message = self.job.rows().first()
                 turn = self._prepared(message) if message is not None else None
-            if turn is not None:
-                self._run(*turn)
+            if self.first is not None:
+                return 0.0 if self._gave_way[1] == 1 else _AGAIN
+            if message is not None and turn is not None:
+                had_ended = TurnStatus(message.status).terminal
+                self._run(*turn, had_ended=had_ended)
         except TurnTakenError as error:
             _log.info("%s is not run here any more: %s", self.job, error)
             return None
@@ -182,15 +195,35 @@ class Effort:
         store = _HeldStore(message, using=self.job.using)
         store.effort = self
         self._store = store
-        turn, announcing, options = prepared_turn(
-            message, defaults={"when_busy": self._when_busy, "store": store}
-        )
+        begun = message.status != TurnStatus.PENDING.value  # type: ignore[attr-defined]  # MessageModel
+        # One that has not begun never waits within its turn: what it waits for may be left behind meanwhile.
+        defaults = {"when_busy": self._when_busy if begun else "reject", "store": store}
+        turn, announcing, options = prepared_turn(message, defaults=defaults)
         self._deadlines = options.get("deadlines") or self._deadlines
+        if not begun and options["when_busy"] != "cancel":
+            self.first = self._ahead(message, store.key)
         return turn, announcing
 
-    def _run(self, turn: Turn, announcing: Announcing) -> None:
+    def _ahead(self, message: models.Model, key: str) -> Job | None:
+        """What is to be run first; not any more where that came to nothing again and again.
+
+        Raises:
+            TurnInProgressError: Somebody runs it.
+        """
+        first, runs = ahead_of(self.job, message) or (None, False)
+        if runs:
+            self._gave_way = (None, 0)
+            raise TurnInProgressError(
+                f"the turn of {key} cannot begin: {first} is being run", message_key=key
+            )
+        before, times = self._gave_way
+        self._gave_way = (first, times + 1 if first == before else 1)
+        return first if self._gave_way[1] <= _GIVES_WAY else None
+
+    def _run(self, turn: Turn, announcing: Announcing, *, had_ended: bool) -> None:
         self.result = turn.run()
-        announcing.end(self.result)
+        if not had_ended:  # which was told where it was run
+            announcing.end(self.result)
 
     def _after(self, error: Exception, message: models.Model | None) -> float | None:
         if message is None:
@@ -206,7 +239,7 @@ class Effort:
         except DatabaseError as second:
             return self._again(_AWAY, second)
         runs_elsewhere = row.status is TurnStatus.STREAMING and not row.abandoned
-        return None if runs_elsewhere else self._again(_BUSY, error)
+        return None if runs_elsewhere and self._when_busy == "reject" else self._again(_BUSY, error)
 
     def _failed(self, error: Exception, message: models.Model, row: MessageState) -> float | None:
         begun = row.status is TurnStatus.STREAMING and not (

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from opencode_sessions.django.registry import record_field, record_of
 from opencode_sessions.django.rows import database_of
 from opencode_sessions.store.messages import TurnStatus
 
-__all__ = ["Job", "abandoned_jobs", "give_up", "keep", "undertake"]
+__all__ = ["Job", "abandoned_jobs", "ahead_of", "give_up", "keep", "undertake"]
 
 _log = logging.getLogger("opencode_sessions.django")
 
@@ -129,15 +129,65 @@ def abandoned_jobs(model: type[models.Model], using: str, seconds: float, *, lim
         yield job
 
 
+def ahead_of(job: Job, message: models.Model) -> tuple[Job, bool] | None:
+    """What is to be run before a turn of the same record that has not begun. One query.
+
+    That is one that has begun; else, where keys ascend, the first of those that were enqueued before it. Whoever
+    undertook to run it: any process may.
+
+    Args:
+        job: The turn that has not begun.
+        message: Its row.
+
+    Returns:
+        Its job, and whether somebody runs it now. None where there is none, or no foreign key says whose turns they
+        are.
+    """
+    model = type(message)
+    field = _record_field(model)
+    if field is None:
+        return None
+    before = Q(status=TurnStatus.STREAMING.value)
+    if _ascends(model):
+        before |= Q(status=TurnStatus.PENDING.value, opencode_turn_lease__isnull=False, pk__lt=message.pk)
+    rows = model._base_manager.using(job.using).select_related(None)
+    found: Any = (
+        rows.filter(before, **{field.attname: getattr(message, field.attname)})
+        .only("status", "opencode_turn_lease")
+        .order_by("-status", "pk")  # "streaming" comes after "pending"
+        .first()
+    )
+    if found is None or found.pk == message.pk:  # it has begun elsewhere, since it was read
+        return None
+    lease = found.opencode_turn_lease
+    runs = found.status == TurnStatus.STREAMING.value and lease is not None and lease > timezone.now()
+    return replace(job, pk=model._meta.pk.value_to_string(found)), runs
+
+
 def _record_key(message: models.Model) -> str:
     """What names its record; without a query, where a foreign key says it."""
-    from opencode_sessions.django.models import MessageModel  # noqa: PLC0415 - not before the apps are there
-
-    if getattr(type(message), "opencode_record", None) is MessageModel.opencode_record:
-        field = record_field(type(message))
+    field = _record_field(type(message))
+    if field is not None:
         return f"{field.related_model._meta.label}:{getattr(message, field.attname)}"
     record = record_of(message)
     return f"{record._meta.label}:{record.pk}"
+
+
+def _record_field(model: type[models.Model]) -> models.ForeignKey[Any, Any] | None:
+    """The foreign key that says whose turns they are; None where a property of the host's does."""
+    from opencode_sessions.django.models import MessageModel  # noqa: PLC0415 - not before the apps are there
+
+    if getattr(model, "opencode_record", None) is MessageModel.opencode_record:
+        return record_field(model)
+    return None
+
+
+def _ascends(model: type[models.Model]) -> bool:
+    """Has a later row a greater key?"""
+    key: Any = model._meta.pk
+    while key.remote_field is not None and key.remote_field.parent_link:
+        key = key.target_field
+    return isinstance(key, models.IntegerField)
 
 
 def _in(seconds: float) -> Any:

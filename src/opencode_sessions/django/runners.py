@@ -37,7 +37,8 @@ class Runner(Protocol):
 def run_job(job: Job, *, patience: float | None = None) -> TurnResult | None:
     """Run a turn to its end, here and now. It may be called again, or at once in several places.
 
-    What keeps it from running is not raised: the message's row says how it ended.
+    What comes before it in its record, and nobody runs, is run first. What keeps it from running is not raised: the
+    message's row says how it ended.
 
     Args:
         job: Which.
@@ -47,10 +48,19 @@ def run_job(job: Job, *, patience: float | None = None) -> TurnResult | None:
     Returns:
         How it ended; None where somebody else runs it, or its row is gone.
     """
-    effort = Effort(job, when_busy="wait", patience=patience)
-    while (pause := effort.attempt()) is not None:
-        time.sleep(pause)
-    return effort.result
+    efforts: list[Effort] = []
+    first: Job | None = job
+    while True:
+        if first is not None:
+            efforts.append(Effort(first, when_busy="wait", patience=patience))
+        pause = efforts[-1].attempt()
+        first = efforts[-1].first
+        if pause is not None:
+            time.sleep(pause)
+        elif len(efforts) == 1:
+            return efforts[0].result
+        else:
+            efforts.pop()
 
 
 class InlineRunner:

@@ -13,18 +13,18 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
-from django.db import models, transaction
+from django.db import connections, models, transaction
 
 from opencode_sessions.django.conf import OpencodeSettings, settings
 from opencode_sessions.django.jobs import Job, give_up, undertake
 from opencode_sessions.django.runners import InlineRunner, Runner, TasksRunner
 from opencode_sessions.django.sessions import aprepared_turn, prepared_turn
-from opencode_sessions.django.threads import ThreadRunner
+from opencode_sessions.django.threads import LEAVING, ThreadRunner
 from opencode_sessions.faces import complete
 from opencode_sessions.services.reporting import ErrorContext, Reporter
 from opencode_sessions.services.results import TurnResult
 
-__all__ = ["acancel", "aenqueue", "cancel", "enqueue", "runner", "start"]
+__all__ = ["acancel", "aenqueue", "cancel", "enqueue", "leave", "runner", "start"]
 
 _log = logging.getLogger("opencode_sessions.django")
 
@@ -88,6 +88,22 @@ def start() -> None:
         found.start()
 
 
+def leave() -> None:
+    """Leave the turns of this process to others, as it is told to end. It takes 5 s at most, and never raises.
+
+    It is called by a signal handler: what that interrupts may hold a lock, or a transaction, that is in the way. So it
+    is done in a thread of its own, which goes on when that goes on.
+    """
+    found = _held.runner
+    if isinstance(found, ThreadRunner):
+        leaving = threading.Thread(target=_stop, args=[found], name="opencode-sessions end", daemon=True)
+        try:
+            leaving.start()
+        except RuntimeError:
+            return  # no thread can be started: the leases run out by themselves
+        leaving.join(LEAVING)
+
+
 def runner() -> Runner:
     """The runner of the settings, one in a process.
 
@@ -148,7 +164,15 @@ def _make(now: OpencodeSettings) -> Runner:
             return TasksRunner()
         case "inline":
             return InlineRunner()
-    made: Runner = now.runner()
+    try:
+        made: Runner = now.runner()
+    except ImproperlyConfigured:
+        raise
+    except Exception as error:
+        raise ImproperlyConfigured(
+            f'OPENCODE["RUNNER"] must be a class, or a function, that makes a runner without an argument; '
+            f"{now.runner!r} raised {type(error).__name__}: {error}"
+        ) from error
     if not hasattr(made, "submit") or not hasattr(made, "promise"):
         raise ImproperlyConfigured(
             f'OPENCODE["RUNNER"] makes {made!r}, which is no opencode_sessions.django.runners.Runner'
@@ -160,6 +184,13 @@ def _after_fork() -> None:
     """A child has none of the threads, and none of the turns."""
     global _held  # noqa: PLW0603 - all of it at once
     _held = _Held()
+
+
+def _stop(found: ThreadRunner) -> None:
+    try:
+        found.stop()
+    finally:
+        connections.close_all()
 
 
 def _at_exit() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +20,11 @@ from opencode_sessions.services.session import AsyncSession, Session
 from opencode_sessions.services.turn import AsyncTurn, Turn
 
 __all__ = ["aprepared_turn", "asession_for", "aturn_for", "prepared_turn", "session_for", "turn_for"]
+
+
+_OPTIONS = [
+    name for name, each in inspect.signature(Turn).parameters.items() if each.kind is each.KEYWORD_ONLY
+]
 
 
 def session_for(record: models.Model) -> Session:
@@ -108,5 +115,12 @@ def _turn_options(
         raise ImproperlyConfigured(
             f'OPENCODE["TURN_OPTIONS"] must return a dict of keyword arguments for Turn, not {said!r}'
         )
+    for name in said:
+        if name not in _OPTIONS:
+            near = difflib.get_close_matches(str(name), _OPTIONS, n=1)
+            meant = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(_OPTIONS)}."
+            raise ImproperlyConfigured(
+                f'OPENCODE["TURN_OPTIONS"] says {name!r}, which Turn does not take. {meant}'
+            )
     found = {"on_ask": now.on_ask, **defaults, **said, **options}
     return Announcing(message, observer or found.pop("observer", None)), found

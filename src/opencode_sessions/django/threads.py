@@ -22,9 +22,12 @@ from opencode_sessions.django.efforts import PROMISE, Effort
 from opencode_sessions.django.jobs import Job, give_up, keep
 from opencode_sessions.django.sweeping import sweep
 
-__all__ = ["ThreadRunner"]
+__all__ = ["LEAVING", "ThreadRunner"]
 
 _log = logging.getLogger("opencode_sessions.django")
+
+LEAVING = 5.0
+"""For how many seconds a process that ends waits, at most, until its turns are left to others."""
 
 
 class ThreadRunner:
@@ -63,6 +66,7 @@ class ThreadRunner:
         self.threads: list[threading.Thread] = []
         self._keeper: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._stopped = threading.Event()
 
     @property
     def idle(self) -> bool:
@@ -95,26 +99,33 @@ class ThreadRunner:
         """
         self.start()
         with self._wake:
-            if job in self._known or self._stopping.is_set():
+            if job in self._known:
                 return
-            if job.lane not in self._lanes:
-                if not self._hire(1):
-                    raise RuntimeError(
-                        f"the turn of {job} is left to others: no thread can be started for it"
-                    )
-                self._schedule(job.lane, 0.0)
-            self._known.add(job)
-            lane = self._lanes.setdefault(job.lane, deque())
-            lane.append(Effort(job, when_busy="reject", stirred=self._stirred))
+            stopping = self._stopping.is_set()
+            if not stopping:
+                self._put_last(job)
+        if stopping:  # and requests are still being served
+            give_up([job])
 
     def stop(self) -> None:
-        """Begin nothing more, and leave what runs or waits to others, at once. What runs is not waited for."""
+        """Begin nothing more, and leave what runs or waits to others, at once. What runs is not waited for.
+
+        Where another thread does that already, it is waited for, for 5 s at most.
+        """
         with self._wake:
-            if self._stopping.is_set():
-                return
+            first = not self._stopping.is_set()
             self._stopping.set()
             efforts = [effort for lane in self._lanes.values() for effort in lane]
             self._wake.notify_all()
+        if first:
+            try:
+                self._leave(efforts)
+            finally:
+                self._stopped.set()
+        else:
+            self._stopped.wait(LEAVING)
+
+    def _leave(self, efforts: list[Effort]) -> None:
         if efforts:
             leave_open()
         for effort in efforts:
@@ -123,6 +134,9 @@ class ThreadRunner:
                 give_up([effort.job])
             except Exception as error:  # noqa: BLE001 - the lease then runs out by itself
                 _log.warning("%s could not be left to others at once: %s", effort.job, error)
+
+    def _effort(self, job: Job) -> Effort:
+        return Effort(job, when_busy="reject", stirred=self._stirred)
 
     def _schedule(self, lane: str, pause: float) -> None:
         """Let the first of a lane be run after so many seconds. Called under the lock."""
@@ -191,9 +205,11 @@ class ThreadRunner:
         return None
 
     def _over(self, effort: Effort, pause: float | None) -> None:
-        """Make way for the next of its lane, or try it again."""
+        """Make way for the next of its lane, or try it again, after what comes first."""
         lane = effort.job.lane
         if pause is not None:
+            if effort.first is not None:
+                self._put_first(effort.first)
             self._schedule(lane, pause)
             return
         self._known.discard(effort.job)
@@ -202,6 +218,26 @@ class ThreadRunner:
             self._schedule(lane, 0.0)
         else:
             del self._lanes[lane]
+
+    def _put_last(self, job: Job) -> None:
+        """Into its lane. Called under the lock."""
+        if job.lane not in self._lanes:
+            if not self._hire(1):
+                raise RuntimeError(f"the turn of {job} is left to others: no thread can be started for it")
+            self._schedule(job.lane, 0.0)
+        self._known.add(job)
+        self._lanes.setdefault(job.lane, deque()).append(self._effort(job))
+
+    def _put_first(self, job: Job) -> None:
+        """To the head of its lane, in which it may be already."""
+        lane = self._lanes[job.lane]
+        effort = next((each for each in lane if each.job == job), None)
+        if effort is None:
+            self._known.add(job)
+            effort = self._effort(job)
+        else:
+            lane.remove(effort)
+        lane.appendleft(effort)
 
     def _keep(self) -> None:
         """Keep what waits from being taken for abandoned, and look for what is."""
