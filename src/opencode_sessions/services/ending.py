@@ -30,12 +30,14 @@ async def store_end(store: MessageStore, clock: Clock, epoch: int, end: MessageS
         False where the row is not this runner's any more.
     """
     doubtful = False
-    for pause in (*_PAUSES, None):
+    pauses = iter(_PAUSES)
+    while True:
         try:
             return await store.finish(epoch, end) or (doubtful and await _is_stored(store, epoch))
         except (OpencodeError, GeneratorExit):
             raise
         except Exception as error:
+            pause = next(pauses, None)
             if pause is None:
                 raise
             _log.warning("the end of %s cannot be stored now: %s", store.key, error)
@@ -46,7 +48,6 @@ async def store_end(store: MessageStore, clock: Clock, epoch: int, end: MessageS
             raise
         with suppress(ServerUnreachableError):  # the client was closed: what is waited for is the database
             await clock.sleep(pause)
-    raise AssertionError  # the last try returns or raises
 
 
 async def _is_stored(store: MessageStore, epoch: int) -> bool:
