@@ -61,7 +61,7 @@ def test_an_answer_completes_though_the_web_process_was_killed_in_its_middle(
 def test_a_prompt_whose_answer_is_lost_is_kept_and_sent_again_it_is_stored_once(stage, alice, tab):
     tab.begin("Hello")
     tab.ends()
-    alice.expects("ERR_FAILED")
+    alice.expects("ERR_")
 
     def lose(route):
         route.fetch()
@@ -81,7 +81,7 @@ def test_a_prompt_whose_answer_is_lost_is_kept_and_sent_again_it_is_stored_once(
 def test_what_is_sent_offline_is_kept_until_one_is_back(alice, tab):
     tab.begin("Hello")
     tab.ends()
-    alice.expects("ERR_INTERNET_DISCONNECTED")
+    alice.expects("ERR_")
     alice.context.set_offline(True)
     tab.say("Later")
     expect(tab.page.get_by_role("alert").filter(has_text="You are offline")).to_be_visible()
