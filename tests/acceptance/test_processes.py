@@ -158,7 +158,9 @@ class Round:
         assert [dict(rule) for rule in info.rules[-len(RULES) :]] == RULES
         assert info.metadata["record"] == f"conversations:{self.row}"
         if self.kind in ("ensure", "help"):
-            assert found.keys() & set(named) == {session_id}
+            # One that nobody needs is deleted, unless the server is just dead: that is reported, and left to prune.
+            undeleted = sum(said.startswith("delete_") for end in self.ends for said in end.swallowed)
+            assert len(found.keys() & set(named)) <= 1 + undeleted
 
     def _check_ends(self, named):
         for member, end in zip(self.members, self.ends, strict=True):
