@@ -38,7 +38,7 @@ screenshots: $(STATE)/demo $(SERVER)  ## pictures of that chat, into docs/images
 	@$(CHAT) demo.screenshots $(ARGS)
 
 test: $(STATE)/dev $(SERVER)  ## run the tests, on the real server
-	@$(BIN)/pytest $(or $(ARGS),-q -n 4 --dist loadfile)
+	@$(BIN)/pytest $(or $(ARGS),-q -n 2 --dist loadfile)
 
 soak: $(STATE)/dev $(SERVER)  ## kill processes in ROUNDS=200, and tell where they died; SEED=… draws the same ones again
 	@SOAK_ROUNDS=$(or $(ROUNDS),200) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_processes.py $(ARGS)
