@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
@@ -20,7 +20,7 @@ from opencode_sessions.services.brief import PermissionsFor
 from opencode_sessions.services.reporting import OnError
 from opencode_sessions.wire.address import Address, Timeouts
 
-__all__ = ["MaySee", "OpencodeSettings", "TurnOptionsFor", "settings"]
+__all__ = ["MaySee", "OpencodeSettings", "TurnOptionsFor", "meant_among", "settings"]
 
 TurnOptionsFor = Callable[[Any], Mapping[str, Any]]
 MaySee = Callable[[Any, Any], bool]
@@ -121,9 +121,14 @@ setting_changed.connect(_forget, dispatch_uid="opencode_sessions.conf")
 def _known(key: Any) -> str:
     if key in _READERS:
         return str(key)
-    near = difflib.get_close_matches(str(key).upper(), _READERS, n=1)
-    meant = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(_READERS)}."
+    meant = meant_among(_READERS, str(key).upper())
     raise ImproperlyConfigured(f'OPENCODE["{key}"] is no setting of opencode_sessions. {meant}')
+
+
+def meant_among(known: Collection[str], said: str) -> str:
+    """A sentence for whoever said what is not known: what was likely meant, else all that is."""
+    near = difflib.get_close_matches(said, known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
 
 
 def _wrong(key: str, expected: str, value: object) -> ImproperlyConfigured:

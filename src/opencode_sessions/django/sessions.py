@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 
 from opencode_sessions.django.clients import async_client, client
-from opencode_sessions.django.conf import settings
+from opencode_sessions.django.conf import meant_among, settings
 from opencode_sessions.django.registry import record_of
 from opencode_sessions.django.signals import Announcing
 from opencode_sessions.services.observing import Observer
@@ -117,8 +116,7 @@ def _turn_options(
         )
     for name in said:
         if name not in _OPTIONS:
-            near = difflib.get_close_matches(str(name), _OPTIONS, n=1)
-            meant = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(_OPTIONS)}."
+            meant = meant_among(_OPTIONS, str(name))
             raise ImproperlyConfigured(
                 f'OPENCODE["TURN_OPTIONS"] says {name!r}, which Turn does not take. {meant}'
             )

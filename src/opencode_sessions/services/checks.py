@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from opencode_sessions.errors import ConfigurationError
 
-__all__ = ["check", "check_id", "check_row"]
+__all__ = ["check", "check_id"]
 
 
 def check(holds: bool, rule: str, given: object) -> None:  # noqa: FBT001 - it reads as an assertion does
@@ -31,17 +29,6 @@ def check_id(name: str, given: object) -> None:
         ConfigurationError: It is no text, or an empty one.
     """
     check(isinstance(given, str) and given != "", f"{name} must be an id, which is a text", given)
-
-
-def check_row(name: str, row: Any, store: Any) -> None:
-    """Refuse a model where one of its rows is needed, unless a store says which.
-
-    Raises:
-        ConfigurationError: It is a class.
-    """
-    check(
-        store is not None or not isinstance(row, type), f"{name} must be a row, an object of a model's", row
-    )
 
 
 def _shown(given: object) -> str:

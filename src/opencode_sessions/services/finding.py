@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.services.checks import check
 from opencode_sessions.store.messages import MessageStore
 from opencode_sessions.store.records import RecordStore
 
@@ -15,13 +16,12 @@ def record_store(record: Any, store: RecordStore | None, *, asynchronous: bool) 
     """The store given, else the record's own.
 
     Raises:
-        ConfigurationError: There is neither.
+        ConfigurationError: There is neither, or it is none of a record.
     """
-    if store is not None:
-        return store
-    found: RecordStore = _own_store(
-        record, "session", "RecordMixin", "RecordModel", asynchronous=asynchronous
-    )
+    names = ("record", "session", "RecordMixin", "RecordModel")
+    found: RecordStore = _own_store(record, *names, asynchronous=asynchronous) if store is None else store
+    rule = "Session takes the record, whose model has the session columns"
+    check(hasattr(found, "reserve"), rule, record if store is None else store)
     return found
 
 
@@ -29,17 +29,17 @@ def message_store(message: Any, store: MessageStore | None, *, asynchronous: boo
     """The store given, else the message's own.
 
     Raises:
-        ConfigurationError: There is neither.
+        ConfigurationError: There is neither, or it is none of a message.
     """
-    if store is not None:
-        return store
-    found: MessageStore = _own_store(
-        message, "turn", "MessageMixin", "MessageModel", asynchronous=asynchronous
-    )
+    names = ("message", "turn", "MessageMixin", "MessageModel")
+    found: MessageStore = _own_store(message, *names, asynchronous=asynchronous) if store is None else store
+    rule = "Turn takes the message, whose model has the turn columns"
+    check(hasattr(found, "take"), rule, message if store is None else store)
     return found
 
 
-def _own_store(row: Any, what: str, mixin: str, model: str, *, asynchronous: bool) -> Any:
+def _own_store(row: Any, name: str, what: str, mixin: str, model: str, *, asynchronous: bool) -> Any:
+    check(not isinstance(row, type), f"{name} must be a row, an object of a model's", row)
     make = getattr(row, "__opencode_store__", None)
     if make is None:
         raise ConfigurationError(

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from opencode_sessions.faces import complete
 from opencode_sessions.services.brief import PermissionsFor
-from opencode_sessions.services.checks import check, check_row
+from opencode_sessions.services.checks import check
 from opencode_sessions.services.finding import record_store
 from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.services.reporting import OnError
@@ -30,13 +30,7 @@ class _Session:
         namespace: str = "opencode-sessions",
         store: RecordStore | None = None,
     ) -> None:
-        check_row("record", record, store)
         found = record_store(record, store, asynchronous=self._asynchronous)
-        check(
-            hasattr(found, "reserve"),
-            "Session takes the record, whose model has the session columns",
-            record if store is None else store,
-        )
         check(
             permissions_for is None or callable(permissions_for),
             "permissions_for must be a function that returns the rules of the record that it is given",

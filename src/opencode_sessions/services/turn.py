@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args
 from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.faces import complete
 from opencode_sessions.services.asks import Answer, AskHandler, InTheRow
-from opencode_sessions.services.checks import check, check_row
+from opencode_sessions.services.checks import check
 from opencode_sessions.services.claiming import WhenBusy
 from opencode_sessions.services.containing import Contained
 from opencode_sessions.services.deadlines import Deadlines
@@ -74,13 +74,7 @@ class _Turn(Generic[S, C]):
         check(
             isinstance(session, self._session_kind), f"session must be the record's {face}.Session", session
         )
-        check_row("message", message, store)
         found = message_store(message, store, asynchronous=self._asynchronous)
-        check(
-            hasattr(found, "take"),
-            "Turn takes the message, whose model has the turn columns",
-            message if store is None else store,
-        )
         self._client: C = client
         options = TurnOptions(
             agent=agent, model=model, system=system, variant=variant, files=files, shape=shape_of(schema)
