@@ -98,11 +98,38 @@ def test_the_reason_for_a_refusal_opens_where_it_was_asked_for(tab, asked):
     tab.ends()
 
 
-def test_who_has_answered_sees_how_it_goes_on(tab, asked):
-    asked(questions(4))
+def answer(tab):
     for number in range(4):
         tab.ask.get_by_role("group").nth(number).get_by_label("Rye").check()
     tab.button("Answer").click()
+
+
+def test_who_has_answered_sees_how_it_goes_on(tab, asked):
+    asked(questions(4))
+    answer(tab)
+    tab.ends()
+    tab.shows(LONG)
+    expect(tab.turn.locator("footer")).to_be_in_viewport()
+
+
+def test_they_see_it_also_where_they_hear_late_that_their_answer_has_arrived(tab, asked):
+    asked(questions(4))
+    late = []
+    tab.page.route("**/answer", lambda route: late.append((route, route.fetch())))
+    answer(tab)
+    expect(tab.ask).to_have_count(0)
+    tab.ends()
+    for route, response in late:
+        route.fulfill(response=response)
+    tab.shows(LONG)
+    expect(tab.turn.locator("footer")).to_be_in_viewport()
+
+
+def test_they_see_the_end_also_where_it_comes_at_once(tab, asked):
+    asked(questions(4))
+    answer(tab)
+    expect(tab.ask).to_have_count(0)
+    tab.page.evaluate("const end = Date.now() + 5000; while (Date.now() < end);")
     tab.ends()
     tab.shows(LONG)
     expect(tab.turn.locator("footer")).to_be_in_viewport()

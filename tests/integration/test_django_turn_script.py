@@ -140,6 +140,21 @@ def test_a_question_is_answered_and_what_was_typed_is_kept_meanwhile(pages, tab)
     assert tab.problems == []
 
 
+def test_that_a_form_was_sent_is_told_also_where_its_ask_has_gone_before(pages, tab):
+    message = pages.message(QUESTION)
+    enqueue(message)
+    tab.goto(f"/page/{message.pk}")
+    late = []
+    tab.route("**/answer", lambda route: late.append((route, route.fetch())))
+    tab.get_by_role("radio", name="Left").check()
+    tab.get_by_role("button", name="Answer").click()
+    tab.locator("opencode-turn[status=completed]").wait_for()
+    [(route, response)] = late
+    route.fulfill(response=response)
+    tab.wait_for_function("told.at(-1) === 'sent'")
+    assert tab.problems == []
+
+
 def test_an_answer_that_comes_too_late_is_told_in_the_form(pages, tab):
     message = pages.message(QUESTION)
     enqueue(message)

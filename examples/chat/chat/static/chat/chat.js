@@ -20,7 +20,7 @@ const part = async (url, options = {}) => {
 
 // -- scrolling: the end stays in sight for who looks at it, and nothing moves for who reads further up
 
-let following = true;
+let following = !location.hash;
 let begun = null; // the ask that was gone to the beginning of
 const jump = $("[data-jump]");
 const toEnd = () => window.scrollTo({ top: root.scrollHeight });
@@ -41,13 +41,13 @@ if (turns) {
     jump.hidden = following || atEnd();
   }, { passive: true });
   new ResizeObserver(() => {
-    if (following && $(RUNNING) && !turns.matches(":focus-within")) follow();
+    if (following && !turns.matches(":focus-within")) follow();
     jump.hidden = atEnd();
     height = root.scrollHeight;
   }).observe(turns);
   for (const act of ["pointerdown", "keydown"]) turns.addEventListener(act, () => { following = false; });
   jump.addEventListener("click", () => { following = true; toEnd(); prompt.focus({ preventScroll: true }); });
-  if (!location.hash) follow();
+  if (following) follow();
 }
 
 // -- what is there already, brought up to date
@@ -131,8 +131,10 @@ addEventListener("opencode:end", (event) => {
 
 // One that was queued has nothing to stream, so it is drawn anew; one that runs tells its end itself.
 const queued = new WeakSet();
+let answered = false;
 addEventListener("submit", ({ target }) => {
   if (target.matches(".foot__stop")) $('[status="pending"]', target.closest(".turn")) && queued.add(target);
+  if (target.matches("[data-ask]")) following = answered = true; // not once it is sent: it may go on before that is known
 }, true);
 
 const takeBack = async (turn) => {
@@ -144,11 +146,10 @@ const takeBack = async (turn) => {
   changed();
 };
 
-let answered = false;
 addEventListener("opencode:sent", (event) => {
-  const turn = event.target.closest(".turn");
-  if (queued.has(event.target)) takeBack(turn).catch(() => {});
-  if (event.detail.action === "answer") following = answered = true;
+  const turn = event.target.closest?.(".turn");
+  if (!turn) return; // it was drawn anew meanwhile
+  if (queued.has(event.detail.form)) takeBack(turn).catch(() => {});
   if (event.detail.action !== "retry") return;
   event.preventDefault(); // which would reload the page
   following = true;
@@ -278,7 +279,7 @@ prompt.addEventListener("keydown", (event) => {
     composer.requestSubmit();
   } else if (event.key === "ArrowUp" && !prompt.value) {
     const last = $$("[data-edit]").filter((edit) => edit.checkVisibility()).at(-1);
-    if (last) { event.preventDefault(); last.open = true; }
+    if (last) { event.preventDefault(); following = false; last.open = true; }
   }
 });
 

@@ -348,10 +348,16 @@ function reached() {
 window.addEventListener("online", reached);
 document.addEventListener("opencode:online", reached);
 
+// The stream may be faster than the answer to a form, and take the form away: what it stood in is still there.
+function path(element) {
+  return element ? [element, ...path(element.parentNode)] : [];
+}
+
 async function send(form, submitter) {
   const action = form.dataset.ocAction ?? "answer";
   const body = new FormData(form, submitter);
   const buttons = [...form.querySelectorAll("button")].filter((button) => !button.disabled);
+  const places = path(form);
   pressed = form;
   form.setAttribute("aria-busy", "true");
   form.querySelector("[data-oc-problem]")?.remove();
@@ -370,8 +376,8 @@ async function send(form, submitter) {
     problem = UNREACHABLE;
   }
   form.removeAttribute("aria-busy");
-  const detail = { action, answer };
-  if (!problem && !form.dispatchEvent(new CustomEvent("opencode:sent", { bubbles: true, cancelable: true, detail }))) return;
+  const sent = new CustomEvent("opencode:sent", { bubbles: true, cancelable: true, detail: { action, answer, form } });
+  if (!problem && !places.find((place) => place.isConnected).dispatchEvent(sent)) return;
   if (!problem && action === "retry") return location.reload();
   if (!problem && action === "answer") return; // it goes away once the agent has got it
   buttons.forEach((button) => (button.disabled = false));
