@@ -65,7 +65,7 @@ def test_twenty_creations_at_once_make_one_session(client):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert [found.id for found in client.list(all_directories=True)].count(session_id) == 1
 
 
@@ -237,7 +237,7 @@ def test_a_child_sessions_events_come_with_its_parents(client, session_id):
     child = client.create(title="child", parent_id=session_id)
     with client.subscribe(session_id) as events:
         client.update(child.id, title="still a child")
-        event = events.next(10)
+        event = events.next(30)
     assert event.session_id == child.id
 
 

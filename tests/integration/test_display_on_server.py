@@ -52,7 +52,7 @@ def test_every_tool_of_this_server_is_known(server):
         f"{server.url}/experimental/tool/ids",
         auth=(server.username, server.password),
         trust_env=False,
-        timeout=20,
+        timeout=60,
     )
     assert set(found.json()) <= set(TOOLS)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
 import pytest
@@ -45,7 +44,7 @@ def test_turns_that_wait_for_a_person_keep_nobody_from_running(pages):
     third = pages.message("hello")
     enqueue(third)
     try:
-        assert pages.ended(third, 15).status == "completed"
+        assert pages.ended(third).status == "completed"
     finally:
         for message in pages.Message.objects.all():
             pages.cancel(message)
@@ -53,15 +52,13 @@ def test_turns_that_wait_for_a_person_keep_nobody_from_running(pages):
 
 def test_a_message_that_is_deleted_while_it_is_answered_frees_its_record(pages):
     conversation = pages.conversation()
-    message = pages.message("!slow 1\n!say " + " ".join(map(str, range(30))), conversation)
+    message = pages.message("!slow 1\n!say " + " ".join(map(str, range(100))), conversation)
     enqueue(message)
     wait_until(lambda: pages.row(message).content)
     pages.Message.objects.filter(pk=message.pk).delete()
     following = pages.message("hello", conversation)
     enqueue(following)
-    began = time.monotonic()
-    assert pages.ended(following, 40).status == "completed"
-    assert time.monotonic() - began < 20
+    assert pages.ended(following).status == "completed"
 
 
 def test_one_row_that_cannot_be_run_keeps_no_other_from_being_taken_up(pages, monkeypatch):

@@ -74,7 +74,7 @@ def test_a_turn_that_is_taken_from_this_process_goes_on_from_the_row(pages, asgi
         pages.Conversation.objects.update(
             opencode_turn=None
         )  # as if this process had hung for a lease's time
-        assert lost.wait(10)
+        assert lost.wait(60)
         elsewhere(message)
         assert browser.end() == "completed"
     runner.join()

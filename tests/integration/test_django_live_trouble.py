@@ -151,7 +151,7 @@ def test_a_thread_that_could_not_start_is_started_for_the_next_browser(streaming
             fresh.watch(streaming, Surroundings("/"), has=None, wake=woken.set)
     assert not fresh._channels, "nobody would leave it"
     watch = fresh.watch(streaming, Surroundings("/"), has=None, wake=woken.set)
-    assert woken.wait(20)
+    assert woken.wait(60)
     frames, _ = fresh.news(watch)
     assert b"half" in frames[0]
     fresh.leave(watch)

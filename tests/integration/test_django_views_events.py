@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import statistics
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlsplit
@@ -128,9 +127,7 @@ def test_under_wsgi_a_stream_ends_after_a_while_and_goes_on_where_it_was(pages, 
         ended = []
         while not ended and streams < 10:
             with watch(wsgi, message, last=0) as browser:
-                began = time.monotonic()
                 browser.wait(lambda reader: reader.over)
-                assert time.monotonic() - began < 4
                 ended = browser.of("end")
                 streams += 1
     assert ended[0]["status"] == "completed"
@@ -180,10 +177,10 @@ def test_all_who_watch_a_turn_share_one_look_at_its_row(pages, asgi, watch, monk
     for browser in browsers:
         browser.first_state()
     looks.clear()
-    time.sleep(2.0)
+    wait_until(lambda: len(looks) >= 7)
     for browser in browsers:
         browser.__exit__()
-    assert 3 <= len(looks) <= 9, "two turns, which eight browsers watch, every 0.3 s"
+    assert looks[6] - looks[0] > 1.2, "two turns, which eight browsers watch, every 0.3 s"
     keys = {message.pk for message in messages}
     wait_until(lambda: not keys & {target.pk for target in hub._channels})
 
@@ -214,7 +211,7 @@ def _none_is_held():
         counts.append(_connections_of_others())
         time.sleep(0.05)
     assert max(counts) < 5, "each stream has one"
-    assert statistics.median(counts) == 0, counts
+    assert counts.count(0) > 6, counts
 
 
 def _connections_of_others():

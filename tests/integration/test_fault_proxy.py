@@ -46,13 +46,13 @@ class Echo:
 
     def wait_for_ends(self, count):
         for _ in range(count):
-            assert self.ended.acquire(timeout=5), "a connection to the target stays open"
+            assert self.ended.acquire(timeout=30), "a connection to the target stays open"
 
     def close(self):
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(30)
             assert not thread.is_alive()
 
 
@@ -74,7 +74,7 @@ def connect(proxy):
     with contextlib.ExitStack() as stack:
 
         def connect():
-            return stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port), timeout=5))
+            return stack.enter_context(socket.create_connection(("127.0.0.1", proxy.port), timeout=30))
 
         yield connect
 
@@ -105,7 +105,7 @@ def test_without_an_order_everything_passes(proxy, connect, echo):
     sending = threading.Thread(target=connection.sendall, args=[big])
     sending.start()
     assert exactly(connection, len(big)) == big
-    sending.join(5)
+    sending.join(30)
     connection.shutdown(socket.SHUT_WR)
     assert rest(connection) == b""
     echo.wait_for_ends(1)
@@ -258,8 +258,8 @@ def test_a_slow_line_carries_so_much_a_second(proxy, connect):
     assert time.monotonic() - began > 0.3
     proxy.slow(None)
     began = time.monotonic()
-    assert len(said(connection, bytes(80_000))) == 80_000
-    assert time.monotonic() - began < 3
+    assert len(said(connection, bytes(400_000))) == 400_000
+    assert time.monotonic() - began < 15  # rather than 20
 
 
 def test_an_answer_that_is_dropped_was_given_and_nobody_hears_it(proxy, connect, echo):

@@ -69,7 +69,7 @@ def together(count, call):
     barrier = threading.Barrier(count)
 
     def run(_):
-        barrier.wait(10)
+        barrier.wait(60)
         return call()
 
     with ThreadPoolExecutor(count) as pool:

@@ -334,7 +334,7 @@ def test_beside_workers_that_make_and_replace_sessions_no_row_ever_loses_its_own
         eventually(lambda: abandoned <= ids(pruned))
     finally:
         over.set()
-        pruning.join(20)
+        pruning.join(60)
     assert not ids(pruned) & rows
     assert all(exists(client, session_id) for session_id in rows)
     delete_rows(engine, rows)

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 import socket
 import threading
 import time
@@ -24,7 +25,7 @@ def body(prompt, **more):
 def ask(scripted, prompt, *, session=None, **more):
     headers = {"X-Session-Affinity": session} if session else {}
     url = f"{scripted.url}/chat/completions"
-    return httpx2.post(url, json=body(prompt, **more), headers=headers, trust_env=False, timeout=10)
+    return httpx2.post(url, json=body(prompt, **more), headers=headers, trust_env=False, timeout=60)
 
 
 def events(response):
@@ -163,10 +164,8 @@ def test_stopping_breaks_off_what_is_slow_and_leaves_no_thread_and_no_port():
     asking.start()
     while not model.calls:
         time.sleep(0.01)
-    start = time.monotonic()
     model.stop()
-    asking.join(5)
-    assert time.monotonic() - start < 2
+    asking.join(60)
     assert len(failures) == 1
     assert silent.recv(1) == b""
     silent.close()
@@ -193,16 +192,21 @@ def test_it_can_be_started_again_on_its_port(model):
         assert said(ask(again, "hello")) == 'You said: "hello".'
 
 
-def test_many_can_ask_at_once_from_an_event_loop(model):
-    async def ask_all():
-        async with httpx2.AsyncClient(trust_env=False, timeout=20) as client:
-            url = f"{model.url}/chat/completions"
-            return await asyncio.gather(*(client.post(url, json=body(f"!slow 0.1\n{n}")) for n in range(20)))
+def test_many_can_ask_at_once_from_an_event_loop():
+    together = threading.Barrier(20)
 
-    start = time.monotonic()
-    responses = asyncio.run(ask_all())
-    assert [said(response) for response in responses] == [f'You said: "{n}".' for n in range(20)]
-    assert time.monotonic() - start < 20 * 0.3
+    def play(request):
+        together.wait(60)
+        return Script(Step(say=f"You said: {request.prompt}"))
+
+    async def ask_all():
+        async with httpx2.AsyncClient(trust_env=False, timeout=60) as client:
+            url = f"{model.url}/chat/completions"
+            return await asyncio.gather(*(client.post(url, json=body(f"Number {n}")) for n in range(20)))
+
+    with ScriptedModel(rules=[Rule(re.compile("Number"), play)]) as model:
+        responses = asyncio.run(ask_all())
+    assert [said(response) for response in responses] == [f"You said: Number {n}" for n in range(20)]
 
 
 # With the real server

@@ -18,7 +18,7 @@ from opencode_sessions.wire.server import OpencodeServer
 
 def call(server, method, path, **arguments):
     answer = httpx2.request(
-        method, server.url + path, auth=(server.username, server.password), timeout=20, **arguments
+        method, server.url + path, auth=(server.username, server.password), timeout=60, **arguments
     )
     answer.raise_for_status()
     return answer

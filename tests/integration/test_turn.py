@@ -143,7 +143,7 @@ def test_a_turn_that_is_running_is_not_run_again(client, session):
         time.sleep(0.01)
     with pytest.raises(errors.TurnInProgressError):
         Turn(message, session, client).run()
-    running.join(20)
+    running.join(60)
     assert message.state.status is TurnStatus.COMPLETED
 
 

@@ -185,7 +185,7 @@ def test_a_handler_of_the_async_face_that_is_an_ordinary_function_may_wait_and_s
 
     def handler(_):
         asked.set()
-        return Answer.once() if beside.wait(20) else Answer.reject("nothing went on beside me")
+        return Answer.once() if beside.wait(60) else Answer.reject("nothing went on beside me")
 
     async def main():
         async with aio.Client(server.url, password=server.password, directory=str(tmp_path)) as client:
@@ -247,7 +247,7 @@ def test_a_choice_is_no_answer_to_a_permission_and_the_turn_waits_on(place, reco
     (still,) = place.pending_asks(record.opencode_session_id)
     assert still.request_id == waiting["id"]
     elsewhere.answer(waiting["id"], Answer.reject("no"))
-    thread.join(30)
+    thread.join(60)
     assert results[0].tools[0]["status"] == "error"
     assert not (tmp_path / "ran").exists()
 
@@ -269,7 +269,7 @@ def test_an_ask_waits_in_the_row_until_another_process_answers(place, record, tm
     assert (waiting["kind"], waiting["permission"]) == ("permission", "bash")
     elsewhere = turn_of(message, record, place)
     elsewhere.answer(waiting["id"], Answer.once())
-    thread.join(30)
+    thread.join(60)
     assert results[0].content == "done"
     assert (tmp_path / "ran").exists()
     assert message.state.asks == ()
@@ -287,7 +287,7 @@ def test_answered_twice_is_said(place, record):
     elsewhere.answer(waiting["id"], Answer.choose(["Rome"]))
     with pytest.raises(errors.AskAnsweredError):
         elsewhere.answer(waiting["id"], Answer.choose(["Oslo"]))
-    thread.join(30)
+    thread.join(60)
     assert "Rome" in message.state.parts[0]["output"]
 
 
@@ -313,7 +313,7 @@ def test_a_wait_for_a_person_stops_the_clocks_and_may_have_its_own(place, record
     time.sleep(9)
     assert message.state.status is TurnStatus.STREAMING
     turn_of(message, record, place).answer(waiting["id"], Answer.once())
-    thread.join(30)
+    thread.join(60)
     assert results[0].status is TurnStatus.COMPLETED
     patient = Deadlines(person=1.0, look=0.5)
     result = turn_of(MemoryMessage(BASH), record, place, on_ask=IN_THE_ROW, deadlines=patient).run()
@@ -357,7 +357,7 @@ def test_what_another_turn_of_the_session_asks_is_left_to_that_one(place, record
     time.sleep(1.0)  # in which it would be answered
     (waiting,) = place.pending_asks(record.opencode_session_id)
     place.answer_permission(record.opencode_session_id, waiting.request_id, "once")
-    runner.join(30)
+    runner.join(60)
     assert [result.content for result in results] == ["one two three four five six"]
     assert asked == []
 

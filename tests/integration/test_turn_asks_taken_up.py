@@ -178,7 +178,7 @@ def test_what_is_left_in_the_row_stays_there_until_somebody_answers(place, recor
     )  # and that it waits is stored
     assert [dict(each) for each in message.state.asks] == [waiting]
     turn_of(message, record, place).answer(waiting["id"], Answer.once())
-    thread.join(30)
+    thread.join(60)
     assert results[0].content == "done"
     assert (tmp_path / "ran").exists()
 
@@ -198,7 +198,7 @@ def test_an_answer_that_came_before_the_next_runner_stands(place, record, die, t
     turn_of(message, record, place).answer(waiting["id"], Answer.once())
     turn = turn_of(message, record, place, on_ask=asked.append, observer=told, deadlines=Deadlines(look=0.3))
     thread, results = running(turn)
-    thread.join(30)
+    thread.join(60)
     assert (results[0].status, results[0].content) == (TurnStatus.COMPLETED, "done")
     assert (tmp_path / "ran").exists()
     assert asked == told.asked_for == []

@@ -45,7 +45,7 @@ def test_a_cancelled_turn_keeps_what_was_said_and_its_runner_says_so_too(client,
     thread, results = running(turn_of(message, record, client))
     until(lambda: "word2" in message.state.content)
     assert turn_of(message, record, client).cancel(by="ada") is True
-    thread.join(30)
+    thread.join(60)
     assert results[0].status is TurnStatus.CANCELLED
     assert (message.state.error["name"], message.state.error["by"]) == ("Cancelled", "ada")
     assert message.state.content.startswith("word0 word1 word2")
@@ -81,7 +81,7 @@ def test_a_turn_whose_runner_is_dead_can_be_cancelled(client, record):
     until(lambda: message.state.content)
     message.row["opencode_turn_epoch"] += 1  # the runner will never write again
     turn_of(message, record, client).cancel()
-    thread.join(30)
+    thread.join(60)
     until(lambda: not client.busy(record.opencode_session_id))
     assert message.state.status is TurnStatus.CANCELLED
 
@@ -92,7 +92,7 @@ def test_a_cancel_rejects_what_the_agent_asks(client, record):
     thread, results = running(turn)
     until(lambda: message.state.asks)
     turn_of(message, record, client).cancel()
-    thread.join(30)
+    thread.join(60)
     assert results[0].status is TurnStatus.CANCELLED
     assert message.state.asks == ()
     assert client.pending_asks(record.opencode_session_id) == []
@@ -107,7 +107,7 @@ def test_a_cancel_stops_the_sub_agents_too(client, record):
     assert client.busy(child.id)
     assert turn_of(message, record, client).cancel(by="ada")
     until(lambda: not client.busy(child.id))
-    thread.join(30)
+    thread.join(60)
     assert results[0].status is TurnStatus.CANCELLED
     said = [part["text"] for each in client.messages(child.id) for part in each.parts if "text" in part]
     assert not any("word39" in text for text in said if text != SLOW)
@@ -118,7 +118,7 @@ def test_the_next_turn_does_not_wait_for_the_lease_of_one_that_was_cancelled(cli
     thread, _ = running(turn_of(first, record, client))
     until(lambda: first.state.content)
     turn_of(first, record, client).cancel()
-    thread.join(30)
+    thread.join(60)
     assert turn_of(MemoryMessage("now me"), record, client).run().status is TurnStatus.COMPLETED
 
 
@@ -142,8 +142,8 @@ def test_an_abort_that_is_sent_again_does_not_stop_the_turn_that_comes_next(serv
     with Client(server.url, password=server.password, transport=LosingOneAnswer()) as elsewhere:
         assert turn_of(first, record, elsewhere).cancel()
     ((follower, results),) = followers
-    thread.join(30)
-    follower.join(30)
+    thread.join(60)
+    follower.join(60)
     assert (results[0].status, results[0].error) == (TurnStatus.COMPLETED, None)
 
 
@@ -152,7 +152,7 @@ def test_the_second_turn_of_a_record_cancels_the_first_if_it_says_so(client, rec
     thread, results = running(turn_of(first, record, client))
     until(lambda: first.state.content)
     result = turn_of(second, record, client, when_busy="cancel").run()
-    thread.join(30)
+    thread.join(60)
     assert result.status is TurnStatus.COMPLETED
     assert result.content.startswith('You said: "now me".')
     assert results[0].status is TurnStatus.CANCELLED
@@ -177,7 +177,7 @@ def test_one_that_is_not_to_wait_is_refused_and_stays_pending(client, record):
         turn_of(second, record, client).run()
     assert second.state.status is TurnStatus.PENDING
     turn_of(first, record, client).cancel()
-    thread.join(30)
+    thread.join(60)
 
 
 def test_what_is_none_of_the_three_is_refused(client, record):
@@ -202,7 +202,7 @@ def test_what_a_cancelled_turn_waited_for_is_rejected_though_the_server_cannot_l
     with pytest.raises(errors.BadRequestError, match="undefined"):
         place.pending_permissions()  # the server cannot write the ask's metadata (1.18.33)
     assert turn().cancel()
-    thread.join(30)
+    thread.join(60)
     assert [context.action for context in reported] == ["reject_asks"]  # that there may be others, which stay
     assert place.pending_permissions() == []
     with pytest.raises(errors.NotFoundError):

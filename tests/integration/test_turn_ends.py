@@ -162,7 +162,7 @@ def test_a_session_that_is_busy_refuses_a_second_turn_which_stays_pending(client
     with pytest.raises(errors.TurnInProgressError, match="still being answered"):
         Turn(second, session_of(record), client).run()
     assert second.state.status is TurnStatus.PENDING
-    running.join(30)
+    running.join(60)
     assert first.state.status is TurnStatus.COMPLETED
     assert Turn(second, session_of(record), client).run().status is TurnStatus.COMPLETED
 
@@ -175,7 +175,7 @@ def test_a_turn_whose_session_was_replaced_leaves_the_fresh_ones_answer_alone(cl
     session_of(record).recreate(client)
     fresh = MemoryMessage("!slow 0.1\n!say one two three four five")
     result = Turn(fresh, session_of(record), client, when_busy="wait").run()
-    running.join(30)
+    running.join(60)
     assert (result.status, result.content) == (TurnStatus.COMPLETED, "one two three four five")
     assert stale.state.status in (TurnStatus.FAILED, TurnStatus.CANCELLED)
 
@@ -203,7 +203,7 @@ def test_a_rejected_permission_ends_the_turn_and_says_so(client, record):
         rejecting.start()
         prompt = '!tool bash {"command": "echo hi", "description": "greet"}'
         result = Turn(MemoryMessage(prompt), asking, client).run()
-        rejecting.join(20)
+        rejecting.join(60)
     assert result.status is TurnStatus.FAILED
     assert result.error["name"] == "Stopped"
     assert result.tools[0]["status"] == "error"
@@ -383,7 +383,7 @@ def test_a_fallback_is_for_failures_only(client, record):
     thread.start()
     wait_until(lambda: client.busy(record.opencode_session_id))
     Turn(message, session_of(record), client, fallback=unwanted).cancel()
-    thread.join(20)
+    thread.join(60)
     assert (message.state.status, message.state.content) == (TurnStatus.CANCELLED, "")
 
 

@@ -227,7 +227,7 @@ def test_a_turn_that_somebody_runs_is_refused_or_waited_for(client, record):
     with pytest.raises(errors.TurnInProgressError):
         turn_of(message, record, client).run()
     result = turn_of(message, record, client, when_busy="wait").run()
-    running.join(30)
+    running.join(60)
     assert (result.status, result.content) == (TurnStatus.COMPLETED, SAID)
     assert len(user_messages(client, result.session_id)) == 1
 
@@ -248,7 +248,7 @@ def test_a_runner_from_whom_the_turn_was_taken_stops_and_has_overwritten_nothing
         time.sleep(0.02)
     message.row["opencode_turn_lease"] = None  # as if it had not been heard of for long
     result = turn_of(message, record, client).run()
-    running.join(30)
+    running.join(60)
     assert raised
     assert (result.status, result.content) == (TurnStatus.COMPLETED, SAID)
     assert message.state.epoch == 2

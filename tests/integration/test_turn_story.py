@@ -139,7 +139,7 @@ def inherited(client, record, diary):
     eventually(lambda: message.state.content)
     message.row["opencode_turn_epoch"] += 1
     message.row["opencode_turn_lease"] = None
-    first.join(20)
+    first.join(60)
     return turn_of(message, record, client, observer=diary)
 
 
@@ -192,7 +192,7 @@ def test_a_turn_that_is_cancelled_elsewhere_is_told_to_have_ended_once(client, r
     eventually(lambda: message.state.content, seconds=30)
     elsewhere = Diary()
     assert turn_of(message, record, client, observer=elsewhere).cancel(by="ada")
-    runner.join(30)
+    runner.join(60)
     (result,) = results
     assert diary.story == ["created", "started", "first_token", "finished"]
     assert diary.of("finished") == [[result]]

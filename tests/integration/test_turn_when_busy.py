@@ -102,7 +102,7 @@ def test_a_message_that_is_run_twice_waits_for_its_own_turn_and_returns_the_same
     first, results = running(Turn(message, session_of(record), client, when_busy="cancel"))
     eventually(lambda: message.state.content)
     again = Turn(message, session_of(record), client, when_busy="cancel").run()
-    first.join(30)
+    first.join(60)
     assert (again.status, again.content) == (TurnStatus.COMPLETED, WORDS)
     assert [(result.status, result.content) for result in results] == [(TurnStatus.COMPLETED, WORDS)]
 
@@ -140,7 +140,7 @@ def test_where_the_row_of_the_other_cannot_be_reached_its_session_is_aborted(cli
     eventually(lambda: not client.busy(session_id))
     assert not results, "its lease is waited for"
     record.turn = None
-    thread.join(30)
+    thread.join(60)
     assert results[0].status is TurnStatus.COMPLETED
 
 
@@ -158,7 +158,7 @@ def test_a_turn_that_was_cancelled_while_it_waited_cancels_nobody(client):
     store = CancelledAfterItsFirstLook(second)
     turn = Turn(second, session_of(record), client, when_busy="cancel", store=store)
     assert turn.run().error["by"] == "ada"
-    thread.join(30)
+    thread.join(60)
     assert (results[0].status, results[0].content) == (TurnStatus.COMPLETED, WORDS)
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 
 import pytest
 
@@ -26,7 +25,7 @@ def test_an_error_of_the_work_is_raised():
 def test_an_interrupt_asks_the_work_to_stop_and_gives_its_result():
     stopped = threading.Event()
     interrupt_soon()
-    assert run_stoppable(lambda: stopped.wait(10), lambda _: stopped.set()) is True
+    assert run_stoppable(lambda: stopped.wait(60), lambda _: stopped.set()) is True
 
 
 def test_work_that_did_not_hear_is_asked_again():
@@ -38,7 +37,7 @@ def test_work_that_did_not_hear_is_asked_again():
             stopped.set()
 
     interrupt_soon()
-    assert run_stoppable(lambda: stopped.wait(10), stop) is True
+    assert run_stoppable(lambda: stopped.wait(60), stop) is True
     assert asked == [1, 2]
 
 
@@ -49,8 +48,6 @@ def test_a_second_interrupt_leaves_at_once():
         interrupt_soon()
 
     interrupt_soon()
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_stoppable(lambda: done.wait(10), stop)
-    assert time.monotonic() - began < 5
+        run_stoppable(lambda: done.wait(60), stop)
     done.set()
