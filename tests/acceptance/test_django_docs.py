@@ -41,7 +41,7 @@ def run(tmp_path_factory, server):
             env=environ,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=180,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -85,7 +85,7 @@ def test_a_visitor_is_answered(shop):
         form = form and urllib.parse.urlencode({**form, "csrfmiddlewaretoken": token}).encode()
         with (
             suppress(ConnectionError, urllib.error.URLError),
-            browser.open(url, form or None, timeout=20) as page,
+            browser.open(url, form or None, timeout=60) as page,
         ):
             return page.url, page.read().decode()
 

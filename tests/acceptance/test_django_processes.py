@@ -113,7 +113,7 @@ def test_the_command_takes_up_what_was_left_behind_until_it_is_told_to_stop(chat
     site.kill()
     wait_until(lambda: f"chat.Message {message}: completed" in watching.log.read_text())
     watching.send_signal(signal.SIGTERM)
-    assert watching.wait(10) == 0
+    assert watching.wait(60) == 0
     assert chat_project.shell(f"Message.objects.get(pk={message}).content") == SAID
 
 

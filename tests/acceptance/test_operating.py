@@ -78,7 +78,7 @@ def run(server, tmp_path):
             env=os.environ | reach | environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -43,7 +43,7 @@ def run(server, tmp_path):
             env=os.environ | reach | environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 
