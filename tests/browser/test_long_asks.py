@@ -49,11 +49,11 @@ def top(tab):
 
 
 def to_end(tab):
-    """As a person scrolls: until the page has taken note of it."""
-    tab.page.mouse.move(200, 400)
-    while not tab.page.evaluate("scrollY + innerHeight >= document.documentElement.scrollHeight - 1"):
-        tab.page.mouse.wheel(0, 400)
-        tab.page.wait_for_timeout(50)
+    """Scroll, until the page has taken note of it."""
+    tab.page.evaluate("""new Promise((noted) => {
+        scrollTo(0, document.documentElement.scrollHeight);
+        requestAnimationFrame(() => requestAnimationFrame(noted));
+    })""")
 
 
 def is_in_sight(tab, element):
