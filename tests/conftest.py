@@ -19,6 +19,7 @@ pytest_plugins = [
     "fix_postgres",
     "fix_mariadb",
     "fix_processes",
+    "fix_pace",
     "fix_runners",
     "fix_server",
     "fix_stores",

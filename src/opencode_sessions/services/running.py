@@ -16,6 +16,7 @@ from opencode_sessions.errors import (
     SessionNotFoundError,
     StaleSessionError,
     TurnTakenError,
+    TurnTimeoutError,
 )
 from opencode_sessions.protocol.ids import new_message_id
 from opencode_sessions.protocol.reply import Reply
@@ -105,7 +106,8 @@ class Run:
         if not await store_end(self._plan.store, self._wire.clock, self._row.epoch, end):
             return await self._ended_elsewhere()
         if failure is not None:
-            await self._stop_agent()
+            # A deadline can pass in the instant after the prompt was sent.
+            await self._stop_agent(patiently=isinstance(failure, TurnTimeoutError))
         return self._report(end)
 
     @property
@@ -358,7 +360,7 @@ class Run:
             said = {"name": "Cancelled", "by": "runner", "message": type(cause).__name__}
             end = replace(snapshot(self._reply, self._row, TurnStatus.CANCELLED), error=said)
             if await self._plan.store.finish(self._row.epoch, end):
-                await self._stop_agent()
+                await self._stop_agent(patiently=True)
                 self._report(end)
         except Exception as error:  # noqa: BLE001 - the cause is what is raised
             self._plan.lifecycle.swallow("finish", self._reply.session_id, error)
