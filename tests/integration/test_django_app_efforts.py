@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.utils import timezone
 
 from opencode_sessions import Deadlines
 from opencode_sessions.django import signals
 from opencode_sessions.django.efforts import Effort
-from opencode_sessions.django.jobs import Job
+from opencode_sessions.django.jobs import Job, give_up
 from opencode_sessions.django.records import DjangoRecordStore
 from opencode_sessions.faces import complete
 
@@ -143,3 +144,44 @@ def test_a_turn_that_is_let_go_while_it_is_taken_keeps_nobody_away(chat):
     finally:
         signals.turn_started.disconnect(look)
     assert leases == [True]
+
+
+@pytest.mark.parametrize("written", ["as it is taken", "as it runs", "as it is put back"])
+def test_who_lets_go_while_the_row_is_written_has_the_last_word(chat, opencode, words, written):
+    message = chat.message("hello", lease=120)
+    effort = Effort(Job.of(message), when_busy="reject")
+    free, is_written = [], threading.Event()
+
+    def let_go():
+        effort.let_go()
+        give_up([effort.job])
+        is_written.wait(60)
+        free.append(chat.Message.objects.abandoned().filter(pk=message.pk).exists())
+        connections.close_all()
+        words.all()
+
+    letting = threading.Thread(target=let_go)
+
+    def meanwhile(execute, sql, *rest):
+        begins = sql.startswith("UPDATE") and _writes(sql, rest[0]) == written and not letting.ident
+        if begins:
+            letting.start()
+            is_written.wait(0.5)  # who does not wait is through by then
+        done = execute(sql, *rest)
+        if begins:
+            is_written.set()
+        return done
+
+    away = {"SERVER": "http://127.0.0.1:9"} if written == "as it is put back" else {}
+    with chat.configured(opencode, **away), connection.execute_wrapper(meanwhile):
+        effort.attempt()
+    letting.join()
+    assert free == [True]
+
+
+def _writes(sql, values):
+    if '"opencode_turn_lease"' not in sql.partition("WHERE")[0]:
+        return "something else"
+    if '"started_at"' not in sql:
+        return "as it runs"
+    return "as it is taken" if "streaming" in values[:1] else "as it is put back"

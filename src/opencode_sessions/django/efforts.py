@@ -18,6 +18,7 @@ by whoever meets it: so nobody waits for another process, or for what stands beh
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -59,7 +60,8 @@ PROMISE = 60.0
 class _HeldStore(DjangoMessageStore):
     """A message store whose runner can let go of its turn: the row is then free for the next one at once.
 
-    A turn that is put back stays undertaken.
+    A turn that is put back stays undertaken. Who lets go of a turn has the last word on its lease: what is being
+    written meanwhile is waited for, as this process may end right after.
 
     Attributes:
         effort: Whose store it is. A sibling is nobody's: it is only read, and cancelled.
@@ -68,10 +70,17 @@ class _HeldStore(DjangoMessageStore):
     effort: Effort
     _epoch: int | None = None
 
+    def __init__(
+        self, message: models.Model, *, using: str | None = None, asynchronous: bool = False
+    ) -> None:
+        super().__init__(message, using=using, asynchronous=asynchronous)
+        self._writing = threading.RLock()
+
     def let_go(self) -> None:
         """What was taken is free for the next runner."""
-        if self._epoch is not None:
-            complete(self.extend(self._epoch, 0))
+        with self._writing:
+            if self._epoch is not None:
+                complete(self.extend(self._epoch, 0))
 
     async def take(self, seen: MessageState, lease: float) -> bool:
         """See `MessageStore.take`.
@@ -81,30 +90,27 @@ class _HeldStore(DjangoMessageStore):
         """
         if self.effort.ends:
             raise TurnTakenError(f"the turn of {self.key} is left to others", message_key=self.key)
-        if not await super().take(seen, lease):
-            return False
-        self._epoch = seen.epoch + 1
+        with self._writing:
+            if not await super().take(seen, lease):
+                return False
+            self._epoch = seen.epoch + 1
         self.effort.begin()
         if self.effort.ends:  # since a moment ago: `let_go` may have come before there was an epoch
             await self.extend(self._epoch, 0)
         return True
 
-    async def extend(self, epoch: int, lease: float) -> bool:
-        """See `MessageStore.extend`."""
-        return await super().extend(epoch, self._held(lease))
-
     async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
         """See `MessageStore.snapshot`."""
         self.effort.wait(bool(state.asks))
-        return await super().snapshot(epoch, state, self._held(lease))
+        return await super().snapshot(epoch, state, lease)
 
     async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
-        if values.get("status") == TurnStatus.PENDING.value:
-            values = {**values, "opencode_turn_lease": self._in(self._held(PROMISE))}
-        return await super()._swap(expected, values)
-
-    def _held(self, lease: float) -> float:
-        return 0 if self.effort.ends else lease
+        with self._writing:
+            if values.get("status") == TurnStatus.PENDING.value:
+                values = {**values, "opencode_turn_lease": self._in(PROMISE)}
+            if values.get("opencode_turn_lease") is not None and self.effort.ends:
+                values = {**values, "opencode_turn_lease": self._in(0)}
+            return await super()._swap(expected, values)
 
 
 class Effort:
@@ -188,8 +194,9 @@ class Effort:
     def let_go(self) -> None:
         """This process ends: leave the turn to the next runner."""
         self.ends = True
-        if self._store is not None:
-            self._store.let_go()
+        store = self._store  # a try that ends in this instant has none any more
+        if store is not None:
+            store.let_go()
 
     def _prepared(self, message: models.Model) -> tuple[Turn, Announcing]:
         store = _HeldStore(message, using=self.job.using)
