@@ -47,7 +47,7 @@ def test_processes_that_are_released_together_get_one_session(processes, convers
     row, upstream = conversations.add(), Upstream(client)
     ends = processes.run(server, conversations, row, [Member()] * MANY)
     with explained(conversations, row, *ends):
-        (named,) = conversations.named(row)
+        named = conversations.named(row)[-1]  # an id whose maker was slow may have been superseded
         assert {end.session_id for end in ends} == {named}
         assert [end.just_created for end in ends].count(True) == 1
         assert [end.rules for end in ends] == [RULES] * MANY
@@ -63,7 +63,8 @@ def test_processes_that_recreate_one_stale_session_get_one_fresh_one(
     ends = processes.run(server, conversations, row, [Member(call="recreate", stale=stale)] * MANY)
     with explained(conversations, row, *ends):
         (fresh,) = {end.session_id for end in ends}
-        assert conversations.named(row) == [stale, fresh]
+        first, *_, last = conversations.named(row)
+        assert (first, last) == (stale, fresh)
         assert [end.just_created for end in ends].count(True) == 1
         assert [end.rules for end in ends] == [RULES] * MANY
         assert list(upstream.new()) == [fresh]
@@ -78,7 +79,8 @@ def test_processes_that_ensure_while_others_recreate_get_the_old_session_or_the_
     ends = processes.run(server, conversations, row, members)
     with explained(conversations, row, *ends):
         (fresh,) = {end.session_id for end in ends[1::2]}
-        assert conversations.named(row) == [stale, fresh]
+        first, *_, last = conversations.named(row)
+        assert (first, last) == (stale, fresh)
         assert {end.session_id for end in ends[::2]} <= {stale, fresh}
         assert [end.just_created for end in ends].count(True) == 1
         assert all(end.rules == RULES for end in ends if end.session_id == fresh)
@@ -228,7 +230,7 @@ def tell(request, capfd):
 # -- killed ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(120 + 5 * ROUNDS)
+@pytest.mark.timeout(300 + 5 * ROUNDS)
 def test_what_killed_processes_leave_is_finished_by_the_next_call(
     processes, conversations, server, client, tell
 ):
@@ -264,7 +266,7 @@ def mortal(members, draw, span):
 # -- with a server that dies -----------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(120 + 40 * SERVER_DEATHS)
+@pytest.mark.timeout(300 + 40 * SERVER_DEATHS)
 def test_a_server_that_dies_in_the_middle_and_comes_back_makes_no_second_session(
     processes, conversations, own_server, tell
 ):

@@ -53,7 +53,7 @@ ADMIN = {
     ],
 }
 TURNS, SESSIONS = "/admin/chat/message/", "/admin/chat/conversation/"
-SLOW = "!slow 0.3\n!say one two three four five six seven eight nine ten"
+SLOW = "!slow 0.1\n!say one two three four five six seven eight nine ten"
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_the_page_of_a_turn_changes_nothing_that_the_turn_writes(pages, staff):
     assert (after.content, after.status, after.prompt, after.lease) == (row.content, "completed", "hello", 5)
 
 
-def test_turns_are_cancelled(pages, staff):
+def test_turns_are_cancelled(pages, staff, held):
     running, ended = pages.message(SLOW), pages.message("hello")
     for message in (running, ended):
         enqueue(message)

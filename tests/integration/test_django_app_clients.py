@@ -10,6 +10,7 @@ import threading
 
 import pytest
 from asgiref.sync import async_to_sync
+from fix_django_app import wait_until
 
 from opencode_sessions.django import async_client, client
 from opencode_sessions.django.clients import _shared
@@ -73,8 +74,7 @@ def test_in_a_loop_it_is_made_anew_too(chat, opencode):
         with chat.configured(opencode, DIRECTORY="/srv"):
             second = async_client()
             assert second.directory == "/srv"
-            await asyncio.sleep(0.05)
-            assert first._transport.closed
+            await asyncio.to_thread(wait_until, lambda: first._transport.closed)
 
     asyncio.run(use())
 

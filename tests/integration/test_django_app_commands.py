@@ -122,7 +122,7 @@ def test_on_a_terminal_it_says_how_far_it_is(chat, opencode, monkeypatch):
             return True
 
     def find(self, client):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while "looked at" not in said.getvalue():
             assert time.monotonic() < deadline
             time.sleep(0.05)

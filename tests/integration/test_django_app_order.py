@@ -183,9 +183,10 @@ def test_what_is_enqueued_while_a_process_ends_is_left_to_others_at_once(chat, m
     assert chat.Message.objects.abandoned().get() == message
 
 
-def test_who_stops_what_is_being_stopped_waits_until_it_is(chat, make_runner):
+def test_who_stops_what_is_being_stopped_waits_until_it_is(chat, make_runner, monkeypatch, held):
+    monkeypatch.setattr("opencode_sessions.django.threads.LEAVING", 60)
     runner = make_runner(recover=False)
-    runner.submit(Job.of(enqueued(message := chat.message(SLOW * 3))))
+    runner.submit(Job.of(enqueued(message := chat.message(SLOW))))
     wait_until(lambda: chat.row(message).content)
     stops = [threading.Thread(target=runner.stop) for _ in range(2)]
     with transaction.atomic():

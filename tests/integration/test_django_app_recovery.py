@@ -13,7 +13,7 @@ from fix_django_app import wait_until
 
 from opencode_sessions.django import abandoned, enqueue, running
 from opencode_sessions.django.efforts import PROMISE
-from opencode_sessions.django.jobs import Job
+from opencode_sessions.django.jobs import Job, undertake
 from opencode_sessions.django.sweeping import sweep
 from opencode_sessions.django.threads import ThreadRunner
 
@@ -79,7 +79,7 @@ def test_what_is_left_behind_later_is_found_too(chat, runner):
     assert chat.ended(message).status == "completed"
 
 
-def test_a_promise_is_kept_fresh_while_its_turn_waits(chat, runner, monkeypatch):
+def test_a_promise_is_kept_fresh_while_its_turn_waits(chat, runner, held):
     conversation = chat.conversation()
     first, second = (chat.message(SLOW, conversation) for _ in range(2))
     for message in (first, second):
@@ -90,18 +90,22 @@ def test_a_promise_is_kept_fresh_while_its_turn_waits(chat, runner, monkeypatch)
     assert chat.row(second).status == "pending"
 
 
-def test_a_runner_that_stops_leaves_what_runs_and_what_waits_to_others_at_once(chat, runner):
+def test_a_runner_that_stops_leaves_what_runs_and_what_waits_to_others_at_once(chat, runner, words):
     conversation = chat.conversation()
-    first, second = (chat.message(SLOW * 2, conversation) for _ in range(2))
-    for message in (first, second):
-        runner.submit(Job.of(message))
+    first, second = (chat.message(SLOW, conversation) for _ in range(2))
+    for job in (Job.of(first), Job.of(second)):
+        undertake(job, PROMISE)
+        runner.submit(job)
+    words.up_to(1)
     wait_until(lambda: chat.row(first).content)
     runner.stop()
     assert chat.Message.objects.abandoned().count() == 2
-    time.sleep(0.5)  # and what it still writes does not keep the others away
-    assert chat.Message.objects.abandoned().count() == 2
+    words.up_to(2)
+    wait_until(lambda: "two" in chat.row(first).content)
+    assert chat.Message.objects.abandoned().count() == 2, "what it still writes keeps the others away"
     assert runner.idle is False
     runner.submit(Job.of(chat.message("too late")))
+    words.all()
     other = ThreadRunner(4, every=0.2)
     other.start()
     rows = [chat.ended(message) for message in (first, second)]
@@ -145,9 +149,11 @@ def test_settings_that_cannot_work_are_logged_and_break_no_request(chat, monkeyp
     assert 'OPENCODE["RUNNER"]' in caplog.text
 
 
-def test_a_turn_that_runs_here_is_not_found_by_another(chat):
+def test_a_turn_that_runs_here_is_not_found_by_another(chat, held):
     message = chat.message(SLOW)
     enqueue(message)
     wait_until(lambda: chat.row(message).content)
     assert list(sweep(PROMISE)) == []
+    assert chat.row(message).status == "streaming"
+    held.set()
     chat.ended(message)

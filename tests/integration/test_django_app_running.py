@@ -13,7 +13,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import transaction
 from fix_django_app import wait_until
 
-from opencode_sessions import Answer, Session, Turn, allow, ask
+from opencode_sessions import Answer, Deadlines, Session, Turn, allow, ask
 from opencode_sessions.django import acancel, aenqueue, cancel, enqueue, signals, turn_for
 from opencode_sessions.django import running as running_module
 from opencode_sessions.errors import RecordNotSavedError
@@ -92,27 +92,32 @@ def test_the_messages_of_a_conversation_are_answered_in_their_order(chat, using)
 
 
 @BOTH
-def test_conversations_are_answered_at_the_same_time(chat, using):
+def test_conversations_are_answered_at_the_same_time(chat, using, held):
     messages = [chat.message(SLOW, using=using) for _ in range(4)]
     for message in messages:
         enqueue(message)
+    for message in messages:
+        wait_until(lambda message=message: chat.row(message).content)
+    held.set()
     rows = [chat.ended(message) for message in messages]
     assert {row.content for row in rows} == {SAID}
     assert max(row.started_at for row in rows) < min(row.finished_at for row in rows)
 
 
-def test_no_more_threads_run_than_the_settings_say(chat, opencode):
+def test_no_more_threads_run_than_the_settings_say(chat, opencode, held):
     with chat.configured(opencode, THREADS=2):
         messages = [chat.message(SLOW) for _ in range(3)]
         for message in messages:
             enqueue(message)
+        wait_until(lambda: sum(bool(chat.row(message).content) for message in messages) == 2)
+        held.set()
         rows = sorted((chat.ended(message) for message in messages), key=lambda row: row.started_at)
         assert rows[2].started_at >= min(row.finished_at for row in rows[:2])
         assert sum(thread.name.startswith("opencode-sessions turns") for thread in threading.enumerate()) >= 2
 
 
 def test_a_conversation_in_which_another_process_runs_a_turn_is_waited_for_without_a_thread(
-    chat, opencode, client
+    chat, opencode, client, held
 ):
     conversation = chat.conversation()
     first = chat.message(SLOW, conversation)
@@ -127,6 +132,7 @@ def test_a_conversation_in_which_another_process_runs_a_turn_is_waited_for_witho
         enqueue(other)
         assert chat.ended(other).status == "completed"
         assert chat.row(second).status == "pending"
+        held.set()
         assert chat.ended(second).status == "completed"
     elsewhere.join()
     assert chat.row(first).finished_at <= chat.row(second).started_at
@@ -164,13 +170,16 @@ def test_a_server_that_comes_back_in_time_is_waited_for(chat, opencode, own_serv
     server = own_server()
     server.kill()
     # What is asked of a server that is still starting can hang.
-    patient = {"TIMEOUTS": {"read": 3}, "TURN_OPTIONS": lambda _: {}}
+    patient = {
+        "TIMEOUTS": {"read": 3},
+        "TURN_OPTIONS": lambda _: {"deadlines": Deadlines(unreachable=600)},
+    }
     with chat.configured(opencode, SERVER=server.url, PASSWORD=server.password, **patient):
         message = chat.message("hello")
         enqueue(message)
         wait_until(lambda: chat.row(message).opencode_turn_epoch > 0)
         server.restart()
-        row = chat.ended(message)
+        row = chat.ended(message, timeout=120)
     assert (row.status, row.content) == ("completed", 'You said: "hello".')
 
 
@@ -217,9 +226,9 @@ def test_a_row_that_is_deleted_while_it_waits_is_forgotten(chat):
     wait_until(lambda: running_module.runner().idle)
 
 
-def test_a_turn_is_cancelled_while_it_waits_and_while_it_runs(chat):
+def test_a_turn_is_cancelled_while_it_waits_and_while_it_runs(chat, held):
     conversation = chat.conversation()
-    first, second = chat.message(SLOW * 3, conversation), chat.message("second", conversation)
+    first, second = chat.message(SLOW, conversation), chat.message("second", conversation)
     enqueue(first)
     enqueue(second)
     assert cancel(second, by="ada")
@@ -232,13 +241,13 @@ def test_a_turn_is_cancelled_while_it_waits_and_while_it_runs(chat):
     assert rows[0].content.startswith("one")
 
 
-def test_a_turn_is_cancelled_from_a_coroutine_and_receivers_may_query(chat):
+def test_a_turn_is_cancelled_from_a_coroutine_and_receivers_may_query(chat, held):
     told = []
 
     def receive(pk, result, **_):
         told.append((chat.Message.objects.get(pk=pk).status, result.status, result.error["by"]))
 
-    message = chat.message(SLOW * 3)
+    message = chat.message(SLOW)
     enqueue(message)
     wait_until(lambda: chat.row(message).content)
     signals.turn_finished.connect(receive)
@@ -260,7 +269,7 @@ def test_while_a_cancel_waits_for_the_server_other_coroutines_use_the_database(c
         cancelling = asyncio.create_task(acancel(message, by="ada"))
         asked, _ = await asyncio.get_running_loop().sock_accept(silent)
         with asked:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(50):
                 row = await sync_to_async(chat.row)(message)
             assert not cancelling.done()
         silent.close()

@@ -19,7 +19,8 @@ from opencode_sessions.django.threads import ThreadRunner
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 ASKING = '!tool bash {"command": "true", "description": "x"}'
-ASKING_AND_LONG = '!tool bash {"command": "sleep 60", "description": "x"}'
+ASKING_AND_LONG = '!tool bash {"command": "sleep 110", "description": "x"}'
+OF_A_RUNNER = ("opencode-sessions turns", "opencode-sessions keeper")
 SLOW = "!slow 0.1\n!say one two three four five"
 
 
@@ -46,11 +47,11 @@ def make_runner(chat):
 
 @pytest.fixture
 def at_the_limit(monkeypatch):
-    """While it is set, none of our threads can be started, as where a container has all the threads it may have."""
+    """While it is set, no runner can start a thread, as where a container has all the threads it may have."""
     limit, start = threading.Event(), threading.Thread.start
 
     def start_if_possible(thread):
-        if limit.is_set() and thread.name.startswith("opencode-sessions"):
+        if limit.is_set() and thread.name.startswith(OF_A_RUNNER):  # a client has its own, for events
             raise RuntimeError("can't start new thread")
         start(thread)
 

@@ -10,15 +10,19 @@ from opencode_sessions.django import enqueue
 from opencode_sessions.django.live import channel
 from opencode_sessions.django.live.hub import hub
 
-SLOW = "!slow 0.1\n!say one two three four five six seven eight nine ten"
 SAID = "one two three four five six seven eight nine ten"
+STORY = f"!say {SAID}"
 
 
-def test_an_answer_comes_while_it_grows_and_ends_as_the_row_has_it(pages, asgi, watch):
-    message = pages.message(SLOW)
+def test_an_answer_comes_while_it_grows_and_ends_as_the_row_has_it(pages, asgi, watch, words):
+    message = pages.message(STORY)
     with watch(asgi, message) as browser:
         assert browser.first_state()["status"] == "pending"
         enqueue(message)
+        for number, word in enumerate(SAID.split()[:4], 1):
+            words.up_to(number)
+            browser.wait_for_text(word)
+        words.all()
         assert browser.end() == "completed"
     row = pages.ended(message)
     last = browser.of("state")[-1]
@@ -33,20 +37,22 @@ def test_an_answer_comes_while_it_grows_and_ends_as_the_row_has_it(pages, asgi, 
     assert SAID not in growing[0]
 
 
-def test_who_comes_in_the_middle_gets_what_was_said_and_then_the_rest(pages, asgi, watch):
-    message = pages.message(SLOW)
+def test_who_comes_in_the_middle_gets_what_was_said_and_then_the_rest(pages, asgi, watch, words):
+    message = pages.message(STORY)
     enqueue(message)
+    words.up_to(3)
     wait_until(lambda: "three" in pages.row(message).content)
     with watch(asgi, message) as browser:
         first = browser.first_state()
         assert (first["status"], first["live"]) == ("streaming", True)
         assert "three" in first["parts"][-1]["html"]
+        words.all()
         assert browser.end() == "completed"
     assert SAID in "".join(browser.shown().values())
 
 
 def test_all_who_watch_see_the_same(pages, asgi, watch):
-    message = pages.message(SLOW)
+    message = pages.message(STORY)
     with watch(asgi, message) as one, watch(asgi, message) as two:
         one.first_state(), two.first_state()
         enqueue(message)
@@ -75,22 +81,27 @@ def test_a_turn_with_tools_thoughts_and_a_todo_list_is_shown_as_the_row_is_in_th
     assert len(later.of("state")) == 1
 
 
-def test_a_browser_that_goes_does_not_stop_the_turn(pages, asgi, watch):
-    message = pages.message(SLOW)
+def test_a_browser_that_goes_does_not_stop_the_turn(pages, asgi, watch, words):
+    message = pages.message(STORY)
     with watch(asgi, message) as browser:
         enqueue(message)
-        browser.wait(lambda reader: reader.of("part"))
+        words.up_to(1)
+        browser.wait_for_text("one")
+    words.all()
     row = pages.ended(message)
     assert (row.status, row.content) == ("completed", SAID)
 
 
-def test_nothing_is_kept_of_a_turn_when_nobody_watches(pages, asgi, watch):
-    message = pages.message(SLOW)
+def test_nothing_is_kept_of_a_turn_when_nobody_watches(pages, asgi, watch, words):
+    message = pages.message(STORY)
     with watch(asgi, message) as browser:
         enqueue(message)
-        browser.wait(lambda reader: reader.of("part"))
+        words.up_to(1)
+        browser.wait_for_text("one")
         assert message.pk in _keys(hub._channels)
     wait_until(lambda: message.pk not in _keys(hub._channels))
+    assert pages.row(message).status == "streaming"
+    words.all()
     pages.ended(message)
     wait_until(lambda: message.pk not in _keys(hub._running))
 

@@ -262,7 +262,7 @@ def locked(postgres, record):
 
 
 def wait_until_blocked(postgres):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     with psycopg.connect(postgres.url(), autocommit=True) as watcher:
         while not watcher.execute(
             "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE%'"

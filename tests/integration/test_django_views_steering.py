@@ -12,7 +12,7 @@ from fix_django_app import wait_until
 from opencode_sessions.django import cancel, enqueue
 from opencode_sessions.services.asks import Ask
 
-SLOW = "!slow 0.3\n!say one two three four five six seven eight nine ten"
+SLOW = "!slow 0.1\n!say one two three four five six seven eight nine ten"
 QUESTION = (
     '!tool question {"questions": [{"question": "Which way?", "header": "Way", '
     '"options": [{"label": "Left", "description": "By the sea"}, {"label": "Right", "description": "Uphill"}]}]}\n'
@@ -117,7 +117,7 @@ def test_a_server_that_is_away_is_told_without_its_address(pages, post, web_sett
     assert response.json()["error"] == "The agent's server cannot be reached. Try again in a while."
 
 
-def test_a_turn_is_cancelled_and_that_again_changes_nothing(pages, post):
+def test_a_turn_is_cancelled_and_that_again_changes_nothing(pages, post, held):
     message = pages.message(SLOW)
     enqueue(message)
     wait_until(lambda: pages.row(message).content)
@@ -184,7 +184,7 @@ def test_a_retry_that_was_deleted_does_not_stand_for_one(pages, post):
     assert pages.Message.objects.get(pk=second).prompt == message.prompt
 
 
-def test_what_was_just_cancelled_is_tried_again_once(pages, post):
+def test_what_was_just_cancelled_is_tried_again_once(pages, post, held):
     message = pages.message(SLOW)
     enqueue(message)
     wait_until(lambda: pages.row(message).content)
@@ -213,7 +213,7 @@ def test_the_host_makes_the_message_that_tries_again(pages, post, web_settings):
     assert again.lease == 7.0
 
 
-def test_a_form_of_a_page_without_scripts_is_sent_back_to_it(pages, post):
+def test_a_form_of_a_page_without_scripts_is_sent_back_to_it(pages, post, held):
     message = pages.message(SLOW)
     enqueue(message)
     response = post("cancel", message, accept="text/html,*/*", next="/page/1")

@@ -222,7 +222,7 @@ def test_a_stall_takes_connections_and_passes_nothing_until_it_is_over(proxy, co
     assert echo.heard[0] == b"a"
     proxy.resume()
     for connection in (old, new):
-        connection.settimeout(5)
+        connection.settimeout(60)
         assert exactly(connection, 2) == b"bc"
 
 
@@ -252,14 +252,14 @@ def test_new_connections_are_refused_and_those_that_stand_go_on(proxy, connect):
 
 def test_a_slow_line_carries_so_much_a_second(proxy, connect):
     connection = connect()
-    proxy.slow(20_000, "down")
+    proxy.slow(2_000, "down")
     began = time.monotonic()
-    assert len(said(connection, bytes(8_000))) == 8_000
+    assert len(said(connection, bytes(800))) == 800
     assert time.monotonic() - began > 0.3
     proxy.slow(None)
     began = time.monotonic()
     assert len(said(connection, bytes(400_000))) == 400_000
-    assert time.monotonic() - began < 15  # rather than 20
+    assert time.monotonic() - began < 60  # rather than 200
 
 
 def test_an_answer_that_is_dropped_was_given_and_nobody_hears_it(proxy, connect, echo):
@@ -355,7 +355,7 @@ def test_it_leaves_no_thread_and_no_socket(echo):
             proxy.refuse()
         assert proxy_threads() <= others
     echo.wait_for_ends(len(echo.heard))
-    deadline = time.monotonic() + 5  # others of this process may be at it
+    deadline = time.monotonic() + 60  # others of this process may be at it
     while len(list(OPEN_FILES.iterdir())) > before:
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -31,7 +31,7 @@ ROWS = 5
 @pytest.fixture(scope="module")
 def server(scripted_model):
     """One for these tests alone: each walk looks at all sessions that its server has."""
-    with OpencodeServer(config=scripted_model.config()) as server:
+    with OpencodeServer(config=scripted_model.config(), startup_timeout=100) as server:
         yield server
 
 
@@ -189,7 +189,7 @@ def test_a_row_that_was_moved_to_another_table_keeps_its_session(client, namespa
 
 def test_a_busy_one_is_stopped_before_it_is_deleted(client, carried, pruner, made):
     session_id = made()
-    client.prompt(session_id, "!slow 30\n!say never")
+    client.prompt(session_id, "!slow 600\n!say never")
     eventually(lambda: client.busy(session_id))
     walk = pruner()
     walk._core._now = lambda: time.time() + 60  # a turn that begins goes on changing its session
@@ -197,7 +197,7 @@ def test_a_busy_one_is_stopped_before_it_is_deleted(client, carried, pruner, mad
     assert leftover.deleted
     on_it = [request for request in carried if session_id in request and "GET" not in request]
     assert on_it[-2:] == [f"POST /session/{session_id}/abort", f"DELETE /session/{session_id}"]
-    assert session_id not in client.status()
+    eventually(lambda: session_id not in client.status())
 
 
 def test_nothing_is_skipped_where_pages_end_while_what_is_listed_is_deleted(

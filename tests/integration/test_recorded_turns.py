@@ -116,7 +116,7 @@ SCENARIOS = {
         "!slow 0.3\n!say one two " + "three " * 40, "text", abort_at=says("two")
     ),
     "an abort while a tool runs": Scenario(
-        bash("echo begun; sleep 9"), "bash completed", abort_at=prints("begun")
+        bash("echo begun; sleep 90"), "bash completed", abort_at=prints("begun")
     ),
     "an abort while a sub-agent speaks": Scenario(
         task("!slow 0.3\n!say one two " + "three " * 40), "task error", abort_at=says("two")
@@ -233,7 +233,7 @@ def send(client, server, recording, scenario):
 
 
 def follow(client, recording, scenario, send=lambda: None):
-    """Until the session is quiet and its events have caught up with what is stored, or 15 s after its idle."""
+    """Until the session is quiet and its events have caught up with what is stored, or a minute after its idle."""
     idle_since, aborted = None, False
     with client.subscribe(recording.session_id) as events:
         send()
@@ -251,7 +251,7 @@ def follow(client, recording, scenario, send=lambda: None):
                 exchange = read_exchange(client._core, recording.session_id, recording.prompt_id)
                 recording.stored = complete(exchange)
                 caught_up = facts(recording.live()) == facts(recording.read())
-                if caught_up or time.monotonic() > idle_since + 15:
+                if caught_up or time.monotonic() > idle_since + 60:
                     return recording
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -21,9 +20,7 @@ WORDS = "one two three four five six seven eight nine ten"
 LEASE = 0.5  # seconds
 
 
-def slowly(seconds):
-    """A prompt that is answered a word each so many seconds."""
-    return f"!slow {seconds}\n!say {WORDS}"
+PROMPT = f"!say {WORDS}"  # for a model that is held in the middle of it
 
 
 @pytest.fixture
@@ -40,12 +37,12 @@ both_faces = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def left(runners, server):
-    """Call it for a message whose runner dies in the middle of its answer."""
+def left(runners, server, held):
+    """Call it for a message whose runner dies in the middle of its answer, where the model is held."""
 
-    def leave(rows, record, prompt, *, lease=LEASE):
-        message = rows.message(prompt)
-        runner = runners.start(rows, server, message, record, lease=lease)
+    def leave(rows, record):
+        message = rows.message(PROMPT)
+        runner = runners.start(rows, server, message, record, lease=LEASE)
         eventually(lambda: rows.row(message)["content"])
         runners.kill(runner)
         row = rows.row(message)
@@ -98,12 +95,15 @@ def roles(client, session_id):
 
 
 @every_database
-def test_a_turn_is_found_when_the_lease_of_its_dead_runner_has_run_out_and_ended(rows, left, server, client):
+def test_a_turn_is_found_when_the_lease_of_its_dead_runner_has_run_out_and_ended(
+    rows, left, held, server, client
+):
     record = rows.record()
-    message = left(rows, record, slowly(0.12))
+    message = left(rows, record)
     lease = rows.row(message)["opencode_turn_lease"]
     (again,) = eventually(partial(found, rows, message))
     assert datetime.now(UTC) >= (lease if lease.tzinfo else lease.replace(tzinfo=UTC))
+    held.set()
     (result,) = rows.run(recovering(rows, server, partial(turn_of, rows, again, record)))
     assert (result.status, result.content, result.error) == (TurnStatus.COMPLETED, WORDS, None)
     row = rows.row(message)
@@ -114,9 +114,9 @@ def test_a_turn_is_found_when_the_lease_of_its_dead_runner_has_run_out_and_ended
 
 @both_faces
 def test_while_the_lease_lasts_a_turn_is_neither_found_nor_taken_whether_its_runner_lives_or_not(
-    rows, runners, server, client
+    rows, runners, held, server, client
 ):
-    record, message = rows.record(), rows.message(slowly(0.15))
+    record, message = rows.record(), rows.message(PROMPT)
     runner = runners.start(rows, server, message, record, lease=60)
     eventually(lambda: rows.row(message)["content"])
     for what in (lambda: None, lambda: runners.kill(runner)):
@@ -127,18 +127,27 @@ def test_while_the_lease_lasts_a_turn_is_neither_found_nor_taken_whether_its_run
         assert rows.row(message)["opencode_turn_epoch"] == 1
     rows.run(rows.store(message).extend(1, 0))  # as if a minute had gone by
     (again,) = found(rows, message)
+    held.set()
     (result,) = rows.run(recovering(rows, server, partial(turn_of, rows, again, record)))
     assert result.content == WORDS
     assert roles(client, result.session_id) == ["user", "assistant"]
 
 
 @both_faces
-def test_of_two_who_recover_a_turn_at_once_one_does_and_the_other_passes_it_over(rows, left, server, client):
+def test_of_two_who_recover_a_turn_at_once_one_does_and_the_other_passes_it_over(
+    rows, left, held, server, client
+):
     record = rows.record()
-    message = left(rows, record, slowly(0.2))
+    message = left(rows, record)
     eventually(partial(found, rows, message))
+
+    async def recovering_one(turn):
+        ends = await recovering(rows, server, turn)
+        held.set()  # one of them passed it over while the other was at it
+        return ends
+
     turns = [partial(turn_of, rows, rows.another(message), rows.another(record)) for _ in range(2)]
-    ends = rows.at_once([partial(recovering, rows, server, turn) for turn in turns])
+    ends = rows.at_once([partial(recovering_one, turn) for turn in turns])
     (result,) = [result for end in ends for result in end]
     assert (result.status, result.content) == (TurnStatus.COMPLETED, WORDS)
     assert rows.row(message)["opencode_turn_epoch"] == 2
@@ -147,17 +156,18 @@ def test_of_two_who_recover_a_turn_at_once_one_does_and_the_other_passes_it_over
 
 @pytest.mark.parametrize("rows", ["django-postgres-sync"], indirect=True)
 def test_a_turn_left_behind_before_its_prompt_was_sent_is_asked_after_the_one_before_it(
-    rows, left, runners, server, client
+    rows, left, held, runners, server, *, client
 ):
     """Its runner waits, as nobody else's turn is running, but the server still answers the one before it."""
     record = rows.record()
-    first, second = left(rows, record, slowly(0.4)), rows.message("and now me")
+    first, second = left(rows, record), rows.message("and now me")
     runner = runners.start(rows, server, second, record, lease=LEASE, when_busy="wait")
     eventually(lambda: rows.row(second)["status"] == "streaming")
     runners.kill(runner)
     assert rows.row(second)["opencode_prompt_id"] is None
     assert client.busy(rows.row(record)["opencode_session_id"])
     both = eventually(lambda: len(left := found(rows, first, second)) == 2 and left)
+    held.set()
     results = rows.run(recovering(rows, server, *(partial(turn_of, rows, each, record) for each in both)))
     assert [result.status for result in results] == [TurnStatus.COMPLETED] * 2
     assert results[0].content == WORDS
@@ -206,17 +216,24 @@ def test_who_is_told_of_no_error_finds_it_in_the_log_and_one_who_raises_stops_no
 
 def test_a_runner_that_waits_for_its_session_is_not_taken_for_dead(client):
     message, session = MemoryMessage("and now me"), Session(MemoryRecord("x"))
-    client.prompt(session.ensure(client), slowly(0.3))  # which is no turn's
+    client.prompt(session.ensure(client), "!slow 600\n!say x")  # which is no turn's
     eventually(lambda: client.busy(session.ensure(client)))
-    turn = Turn(message, session, client, when_busy="wait", deadlines=Deadlines(lease=0.3))
+    turn = Turn(message, session, client, when_busy="wait", deadlines=Deadlines(lease=0.9))
+
+    def lease():
+        return message.row["opencode_turn_lease"]
+
     with ThreadPoolExecutor(1) as pool:
         result = pool.submit(turn.run)
-        eventually(lambda: message.state.status is TurnStatus.STREAMING)
-        time.sleep(0.6)
-        abandoned = message.state.abandoned and message.state.prompt_id is None
-        client.abort(session.ensure(client))
-        assert result.result(20).status is TurnStatus.COMPLETED
-    assert not abandoned
+        try:
+            eventually(lambda: message.state.status is TurnStatus.STREAMING)
+            for _ in range(4):  # it says again and again that it lives
+                said = lease()
+                eventually(lambda said=said: lease() > said)
+            assert message.state.prompt_id is None
+        finally:
+            client.abort(session.ensure(client))
+        assert result.result(60).status is TurnStatus.COMPLETED
 
 
 @pytest.mark.parametrize("rows", ["django-sqlite-sync"], indirect=True)

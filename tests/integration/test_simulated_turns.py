@@ -11,7 +11,7 @@ from opencode_sessions import Client, NotFoundError, SessionNotFoundError, allow
 from opencode_sessions.faces import complete
 from opencode_sessions.protocol.ids import new_message_id
 
-SLOW = "!slow 0.1\n!say one two three four five six seven eight nine ten eleven twelve"
+SLOW = "!slow 0.35\n!say one two three four five six seven eight nine ten eleven twelve"
 
 
 class Simulated:
@@ -45,7 +45,7 @@ class Real:
 
     def __init__(self, client, server=None):
         self._client, self._server = client, server
-        self._slowness = 1.5 if server is None else 10.0  # what one has just started begins late
+        self._slowness = 5.0 if server is None else 15.0  # what one has just started begins late
         self.wire = client._core
 
     def listed(self, session_id):
@@ -71,7 +71,7 @@ class Real:
         return [message.info for message in self.listed(session_id) if message.info.role == "assistant"]
 
     def _until(self, condition):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.01)

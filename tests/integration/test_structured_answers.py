@@ -180,7 +180,7 @@ def test_the_async_face_gives_the_same(server):
 
 
 @pytest.fixture
-def left(make_bench):
+def left(make_bench, held):
     """Call it with a server: a message whose runner dies over its answer, and its record."""
     bench = make_bench("sqlalchemy-sqlite-sync")
 
@@ -190,6 +190,7 @@ def left(make_bench):
             runner = runners.start(bench, server, message, record, lease=0.5, schema=JSON_SCHEMA)
             eventually(lambda: bench.row(message)["parts"])
             runners.kill(runner)
+        held.set()
         return message, record
 
     return leave
@@ -205,14 +206,14 @@ def taken_up(message, record, client):
 
 @pytest.fixture
 def asked(scripted_model, monkeypatch):
-    """What the model is asked, which it answers at once but for the first time: it thinks aloud for six seconds."""
+    """What the model is asked, which it answers at once but for the first time: then it thinks aloud without end."""
     asked = []
 
     def answer(request):
         asked.append(request.prompts)
         pause = 1.0 if len(asked) == 1 else 0.0
         call = Call("StructuredOutput", TRIP)
-        return Script(Step(reason="one two three four five six", calls=(call,), pause=pause))
+        return Script(Step(reason="hm " * 300, calls=(call,), pause=pause))
 
     monkeypatch.setattr(scripted_model, "rules", (Rule(when="where to?", reply=answer),))
     return asked
@@ -220,7 +221,7 @@ def asked(scripted_model, monkeypatch):
 
 def test_an_answer_whose_runner_died_over_it_is_taken_up(client, server, left):
     """The message of a prompt with a schema cannot be read, so whether it was sent is told by another way."""
-    message, record = left(server, f"!slow 0.2\n!reason one two three four five\n{answering(TRIP)}")
+    message, record = left(server, f"!reason one two three four five\n{answering(TRIP)}")
     with bodies_asked() as again:
         result = taken_up(message, record, client)
     assert (result.status, result.value) == (TurnStatus.COMPLETED, SHAPES["dataclass"][1])

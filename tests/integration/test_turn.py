@@ -16,6 +16,8 @@ from opencode_sessions.services.exchange import read_exchange
 from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
 
+LONG = "!slow 0.5\n!say " + "word " * 200  # for what is cut short
+
 
 def allow_all(_):
     return [allow("*")]
@@ -135,14 +137,15 @@ def test_a_turn_that_has_ended_is_answered_from_its_row(client, session, carried
     assert (again.status, again.content, again.prompt_id) == (first.status, first.content, first.prompt_id)
 
 
-def test_a_turn_that_is_running_is_not_run_again(client, session):
-    message = MemoryMessage("!slow 0.2\n!say a slow answer indeed")
+def test_a_turn_that_is_running_is_not_run_again(client, session, held):
+    message = MemoryMessage("!say one two three four five")
     running = threading.Thread(target=Turn(message, session, client).run)
     running.start()
     while message.state.status is TurnStatus.PENDING:
         time.sleep(0.01)
     with pytest.raises(errors.TurnInProgressError):
         Turn(message, session, client).run()
+    held.set()
     running.join(60)
     assert message.state.status is TurnStatus.COMPLETED
 
@@ -171,11 +174,11 @@ def test_an_abort_from_elsewhere_cancels_and_keeps_the_partial_text(client, sess
 
         aborted = False
 
-    message = MemoryMessage("!slow 0.3\n!say one two three four five six seven eight nine ten")
+    message = MemoryMessage(LONG)
     result = Turn(message, session, client, observer=AbortAtFirst()).run()
     assert result.status is TurnStatus.CANCELLED
-    assert result.content.startswith("one")
-    assert not result.content.endswith("ten")
+    assert result.content.startswith("word")
+    assert result.content.count("word") < 200
     assert message.state.status is TurnStatus.CANCELLED
 
 
@@ -185,10 +188,10 @@ def test_an_abort_while_the_provider_is_waited_for_cancels_too(client, session):
             if status.status == "retry":
                 threading.Thread(target=session.abort, args=(client,)).start()
 
-    result = Turn(MemoryMessage("!rate-limit 30"), session, client, observer=AbortAtRetry()).run()
+    result = Turn(MemoryMessage("!rate-limit 600"), session, client, observer=AbortAtRetry()).run()
     assert result.status is TurnStatus.CANCELLED
     assert (result.error["name"], result.error["by"]) == ("Cancelled", "server")
-    assert result.duration < 20
+    assert result.duration < 60
 
 
 @pytest.mark.parametrize("options", [{"agent": "nobody"}, {"model": "no/such"}], ids=["agent", "model"])
@@ -196,7 +199,7 @@ def test_an_unknown_agent_or_model_fails_soon_though_no_idle_comes(client, sessi
     result = Turn(MemoryMessage("hello"), session, client, **options).run()
     assert result.status is TurnStatus.FAILED
     assert "not found" in result.error["message"]
-    assert result.duration < 30
+    assert result.duration < 60
 
 
 def test_a_session_that_is_gone_is_replaced_and_the_prompt_sent_once_more(client, session):
@@ -276,12 +279,17 @@ def test_a_stream_that_cannot_be_opened_leaves_the_message_pending(server, sessi
     assert message.state.status is TurnStatus.PENDING
 
 
-def test_a_deadline_fails_the_turn_stops_the_model_and_keeps_what_came(client, session):
-    message = MemoryMessage("!slow 0.3\n!say one two three four five six seven eight nine ten")
-    result = Turn(message, session, client, deadlines=Deadlines(total=1.5)).run()
+def test_a_deadline_fails_the_turn_stops_the_model_and_keeps_what_came(client, session, hours):
+    class LateAtFirst(Observer):
+        def changed(self, change, reply):
+            if reply.text:
+                hours.leap(3600)
+
+    message = MemoryMessage(LONG)
+    result = Turn(message, session, client, observer=LateAtFirst(), deadlines=Deadlines(total=3600)).run()
     assert result.status is TurnStatus.FAILED
     assert result.error["name"] == "TotalTimeoutError"
-    assert result.content.startswith("one")
+    assert result.content.startswith("word")
     assert result.session_id not in client.status()
 
 

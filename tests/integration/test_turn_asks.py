@@ -68,7 +68,7 @@ def running(turn):
 
 
 def until(condition):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (found := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -78,7 +78,7 @@ def until(condition):
 def test_with_nobody_to_answer_a_permission_is_refused_at_once_and_the_agent_goes_on(place, record, tmp_path):
     result = turn_of(MemoryMessage(BASH), record, place).run()
     assert (result.status, result.content) == (TurnStatus.COMPLETED, "done")
-    assert (result.tools[0]["status"], result.duration < 30) == ("error", True)
+    assert (result.tools[0]["status"], result.duration < 60) == ("error", True)
     assert "Nobody is there" in result.tools[0]["error"]
     assert not (tmp_path / "ran").exists()
 
@@ -86,7 +86,7 @@ def test_with_nobody_to_answer_a_permission_is_refused_at_once_and_the_agent_goe
 def test_with_nobody_to_answer_a_question_the_agent_is_told_so_at_once_and_goes_on(place, record):
     result = turn_of(MemoryMessage(QUESTION), record, place).run()
     assert (result.status, result.content) == (TurnStatus.COMPLETED, "done")
-    assert (result.tools[0]["status"], result.duration < 30) == ("completed", True)
+    assert (result.tools[0]["status"], result.duration < 60) == ("completed", True)
     assert "Nobody is there" in result.tools[0]["output"]
 
 
@@ -222,7 +222,7 @@ def test_a_handler_that_waits_in_vain_is_cancelled(server, record, by):
                 return aio.Turn(message, session, client, on_ask=handler, deadlines=patience)
 
             running = asyncio.create_task(turn().run())
-            while not message.state.asks:  # noqa: ASYNC110 - nobody tells what is in the row
+            while not (message.state.asks or running.done()):  # noqa: ASYNC110 - nobody tells what is in the row
                 await asyncio.sleep(0.02)
             if by == "a cancel":
                 await turn().cancel()
@@ -305,18 +305,20 @@ def test_what_a_sub_agent_asks_reaches_the_handler(place, record):
     assert asked[0].session_id != result.session_id
 
 
-def test_a_wait_for_a_person_stops_the_clocks_and_may_have_its_own(place, record):
+def test_a_wait_for_a_person_stops_the_clocks_and_may_have_its_own(client, carried, hours, record):
     message = MemoryMessage(BASH)
-    deadlines = Deadlines(total=8.0, silence=8.0, look=0.5)
-    thread, results = running(turn_of(message, record, place, on_ask=IN_THE_ROW, deadlines=deadlines))
+    deadlines = Deadlines(total=3600.0, silence=3600.0, look=0.5)
+    thread, results = running(turn_of(message, record, client, on_ask=IN_THE_ROW, deadlines=deadlines))
     (waiting,) = until(lambda: message.state.asks)
-    time.sleep(9)
+    hours.leap(7200)
+    looks = carried.count("GET /session/status")
+    until(lambda: carried.count("GET /session/status") >= looks + 3)  # it has seen how late it is
     assert message.state.status is TurnStatus.STREAMING
-    turn_of(message, record, place).answer(waiting["id"], Answer.once())
+    turn_of(message, record, client).answer(waiting["id"], Answer.once())
     thread.join(60)
     assert results[0].status is TurnStatus.COMPLETED
     patient = Deadlines(person=1.0, look=0.5)
-    result = turn_of(MemoryMessage(BASH), record, place, on_ask=IN_THE_ROW, deadlines=patient).run()
+    result = turn_of(MemoryMessage(BASH), record, client, on_ask=IN_THE_ROW, deadlines=patient).run()
     assert "in time" in result.tools[0]["error"]
 
 
@@ -340,19 +342,20 @@ def test_an_ask_that_came_in_a_gap_is_found(server, record, tmp_path):
     assert (tmp_path / "ran").exists()
 
 
-def test_what_another_turn_of_the_session_asks_is_left_to_that_one(place, record):
+def test_what_another_turn_of_the_session_asks_is_left_to_that_one(place, record, held):
     asked, results = [], []
 
     def refuse(ask):
         asked.append(ask)
         return Answer.reject()
 
-    message = MemoryMessage("!slow 0.3\n!say one two three four five six")
+    message = MemoryMessage("!say one two three four five six")
     turn = Turn(message, Session(record, permissions_for=rules), place, on_ask=refuse)
     runner = threading.Thread(target=lambda: results.append(turn.run()))
     runner.start()
     eventually(lambda: message.state.content)
     place.prompt(record.opencode_session_id, BASH)
+    held.set()
     eventually(lambda: place.pending_asks(record.opencode_session_id))
     time.sleep(1.0)  # in which it would be answered
     (waiting,) = place.pending_asks(record.opencode_session_id)

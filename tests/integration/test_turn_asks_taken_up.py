@@ -173,9 +173,7 @@ def test_what_is_left_in_the_row_stays_there_until_somebody_answers(place, recor
     turn = turn_of(message, record, place, on_ask=IN_THE_ROW, observer=told, deadlines=Deadlines(look=0.3))
     before = message.state.revision
     thread, results = running(turn)
-    eventually(
-        lambda: told.asked_for and message.state.revision > before, seconds=30
-    )  # and that it waits is stored
+    eventually(lambda: told.asked_for and message.state.revision > before)  # and that it waits is stored
     assert [dict(each) for each in message.state.asks] == [waiting]
     turn_of(message, record, place).answer(waiting["id"], Answer.once())
     thread.join(60)

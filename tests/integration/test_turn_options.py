@@ -28,7 +28,7 @@ def studio(scripted_model):
     models["main"]["variants"] = {"deep": {"reasoningEffort": "high"}}
     models["other"] = models["main"]
     config["agent"] = {"poet": {"prompt": "You are a poet.", "mode": "primary"}}
-    with OpencodeServer(config=config) as server:
+    with OpencodeServer(config=config, startup_timeout=100) as server:
         yield server
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
+from fix_cli import eventually
 
 from opencode_sessions import Client, Deadlines, Observer, Session, Timeouts, Turn, allow, errors
 from opencode_sessions.faces import complete
@@ -17,6 +17,7 @@ from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, Me
 from opencode_sessions.store.messages import TurnStatus
 
 SLOW = "!slow 0.15\n!say one two three four five six seven eight nine ten"
+ENDLESS = "!slow 600\n!say x"
 SAID = "one two three four five six seven eight nine ten"
 
 
@@ -65,8 +66,7 @@ def die_over(message, record, client, name, monkeypatch, **how):
     with pytest.raises(Died):
         TurnDriver.run(driver, Dying(client, name, **how)).send(None)
     monkeypatch.undo()
-    time.sleep(0.35)  # the lease runs out
-    assert message.state.abandoned
+    eventually(lambda: message.state.abandoned)
 
 
 async def _nothing(*_):
@@ -116,7 +116,9 @@ async def _die(*_, **__):
 def test_a_turn_that_was_answered_meanwhile_is_read_and_nothing_is_sent(client, record, carried, monkeypatch):
     message = MemoryMessage("quick")
     die_over(message, record, client, "prompt", monkeypatch, after=True)
-    time.sleep(1.5)
+    session_id = message.state.session_id
+    eventually(lambda: any(each.info.completed for each in client.messages(session_id)))
+    eventually(lambda: not client.busy(session_id))
     carried.clear()
     seen = []
 
@@ -136,8 +138,9 @@ def test_a_turn_that_was_answered_meanwhile_is_read_and_nothing_is_sent(client, 
 def test_what_was_overtaken_by_another_prompt_is_not_sent_again(own_server, record, monkeypatch):
     server = own_server()
     with Client(server.url, password=server.password) as client:
-        message = MemoryMessage(SLOW)
+        message = MemoryMessage(ENDLESS)
         die_over(message, record, client, "prompt", monkeypatch, after=True)
+        eventually(lambda: user_messages(client, message.state.session_id))
         server.kill()
         server.restart()
         assert turn_of(MemoryMessage("another"), record, client).run().status is TurnStatus.COMPLETED
@@ -147,7 +150,7 @@ def test_what_was_overtaken_by_another_prompt_is_not_sent_again(own_server, reco
 
 
 def test_a_server_that_goes_away_once_more_before_the_prompt_is_sent_again_does_not_fail_the_turn(
-    own_server, record, monkeypatch
+    own_server, record, monkeypatch, held
 ):
     server = own_server()
     looks = []
@@ -159,23 +162,24 @@ def test_a_server_that_goes_away_once_more_before_the_prompt_is_sent_again_does_
         return await is_newest(*ids)
 
     monkeypatch.setattr("opencode_sessions.services.running.is_newest", is_newest_now)
-    # What is asked of a server that is still starting can hang.
-    with Client(server.url, password=server.password, timeouts=Timeouts(read=3.0)) as client:
-        message = MemoryMessage(SLOW.replace("0.15", "0.5"))
+    with Client(server.url, password=server.password) as client:
+        message = MemoryMessage(SLOW)
         results = []
         deadlines = Deadlines(look=0.5)
         runner = threading.Thread(
             target=lambda: results.append(turn_of(message, record, client, deadlines=deadlines).run())
         )
         runner.start()
-        while not message.state.content:
-            time.sleep(0.02)
+        eventually(lambda: message.state.content)
+        # What is asked of a server that is still starting can hang.
+        client._core._transport.timeouts = Timeouts(read=3.0)
         server.kill()
+        held.set()
         server.restart()
         runner.join(60)
         assert results[0].error is None
         assert (results[0].status, results[0].content) == (TurnStatus.COMPLETED, SAID)
-        assert len(looks) == 2
+        assert len(looks) >= 2  # one more for each time that a slow server has not begun yet
         assert len(user_messages(client, results[0].session_id)) == 1
 
 
@@ -203,7 +207,7 @@ def test_an_error_that_is_told_late_of_the_turn_before_does_not_fail_this_one(cl
     monkeypatch.setattr(Follower, "follow", follow)
     result = complete(turn_of(MemoryMessage("hello"), record, client)._core.run(Losing()))
     assert (result.error, result.content) == (None, 'You said: "hello".')
-    assert len(sent) == 2
+    assert len(sent) >= 2
     assert len(set(sent)) == 1
 
 
@@ -218,38 +222,34 @@ def test_a_prompt_of_a_session_that_is_gone_gets_a_new_id_in_a_fresh_one(client,
     assert result.session_id not in (None, before.session_id)
 
 
-def test_a_turn_that_somebody_runs_is_refused_or_waited_for(client, record):
+def test_a_turn_that_somebody_runs_is_refused_or_waited_for(client, record, held):
     message = MemoryMessage(SLOW)
     running = threading.Thread(target=turn_of(message, record, client).run)
     running.start()
-    while not message.state.content:
-        time.sleep(0.02)
+    eventually(lambda: message.state.content)
     with pytest.raises(errors.TurnInProgressError):
         turn_of(message, record, client).run()
+    held.set()
     result = turn_of(message, record, client, when_busy="wait").run()
     running.join(60)
     assert (result.status, result.content) == (TurnStatus.COMPLETED, SAID)
     assert len(user_messages(client, result.session_id)) == 1
 
 
-def test_a_runner_from_whom_the_turn_was_taken_stops_and_has_overwritten_nothing(client, record):
+def test_a_runner_from_whom_the_turn_was_taken_stops_and_has_overwritten_nothing(client, record, held):
     message = MemoryMessage(SLOW)
-    raised = []
 
     def run():
-        try:
-            turn_of(message, record, client).run()
-        except errors.TurnTakenError as error:
-            raised.append(error)
+        with pytest.raises(errors.TurnTakenError):
+            turn_of(message, record, client, deadlines=Deadlines(lease=1.5)).run()
+        held.set()  # not before: the answer is not to end while it may still be this runner's
 
     running = threading.Thread(target=run)
     running.start()
-    while not message.state.content:
-        time.sleep(0.02)
+    eventually(lambda: message.state.content)
     message.row["opencode_turn_lease"] = None  # as if it had not been heard of for long
     result = turn_of(message, record, client).run()
     running.join(60)
-    assert raised
     assert (result.status, result.content) == (TurnStatus.COMPLETED, SAID)
     assert message.state.epoch == 2
     assert len(user_messages(client, result.session_id)) == 1

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import time
+from concurrent.futures import Future
 
 import pytest
 
@@ -9,8 +12,22 @@ from opencode_sessions.cli.interrupts import run_stoppable
 
 
 def interrupt_soon():
+    """Ctrl-C, as soon as the main thread waits for the work."""
     main = threading.main_thread().ident
-    threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+
+    def interrupt():
+        while Future.result.__code__ not in codes_of(sys._current_frames()[main]):
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+
+
+def codes_of(frame):
+    """What a thread is in the middle of."""
+    while frame is not None:
+        yield frame.f_code
+        frame = frame.f_back
 
 
 def test_work_that_is_left_alone_gives_its_result():
@@ -38,7 +55,7 @@ def test_work_that_did_not_hear_is_asked_again():
 
     interrupt_soon()
     assert run_stoppable(lambda: stopped.wait(60), stop) is True
-    assert asked == [1, 2]
+    assert asked[:2] == [1, 2]
 
 
 def test_a_second_interrupt_leaves_at_once():

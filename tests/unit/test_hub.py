@@ -115,4 +115,4 @@ def test_an_event_costs_the_same_however_many_listen_to_other_sessions():
     alone, *_ = listening("ses_0")
     among_many, *_ = listening(*(f"ses_{number}" for number in range(2_000)))
     lone = min(seconds(alone) for _ in range(5))
-    assert min(seconds(among_many) for _ in range(5)) < 5 * lone  # a scan would cost a hundred times
+    assert min(seconds(among_many) for _ in range(5)) < 20 * lone  # a scan would cost a hundred times

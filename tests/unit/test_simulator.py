@@ -29,7 +29,7 @@ def affordable(scenario):
     return 2 if FULL or len(SCENARIOS[scenario].workers) == 2 else 1
 
 
-@pytest.mark.timeout(1200 if FULL else 120)
+@pytest.mark.timeout(1200 if FULL else 600)
 @pytest.mark.parametrize("scenario", [*SCENARIOS, *VAST] if FULL else SCENARIOS)
 def test_every_interleaving_keeps_the_promises(scenario, record_property):
     found = explored(scenario, affordable(scenario))
