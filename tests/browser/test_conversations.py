@@ -42,6 +42,16 @@ def failed(tab, scenes):
     return scene
 
 
+def test_where_there_is_no_https_messages_are_sent_too(alice):
+    alice.context.add_init_script("delete Crypto.prototype.randomUUID")  # as browsers do there
+    tab = alice.open()
+    tab.begin("One")
+    for number, said in enumerate(("Two", "Three"), start=2):
+        tab.say(said)
+        expect(tab.turns).to_have_count(number)
+    tab.ends()
+
+
 def test_a_failed_turn_says_why_and_can_be_tried_again(tab, failed):
     expect(tab.turn.get_by_role("alert")).to_contain_text("The oven is cold.")
     tab.button("Try again").click()

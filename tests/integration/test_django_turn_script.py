@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.test import override_settings
 from fix_django_app import wait_until
 
 from opencode_sessions.django import enqueue
@@ -65,7 +66,7 @@ def tab(chromium, asgi):
     """A page of a browser that minds what goes wrong in it."""
     context = chromium.new_context(base_url=asgi)
     context.add_cookies([{"name": "who", "value": "owner", "url": asgi}])
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)  # milliseconds: this machine may be busy
     page = context.new_page()
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
@@ -109,6 +110,22 @@ def test_a_page_shows_the_answer_as_it_grows(pages, tab):
     assert tab.evaluate("getSelection().toString().startsWith(chosen)")
     assert tab.evaluate("told.at(-1)") == "end"
     assert "one two three four" in tab.get_by_role("status").inner_text(), "it is read aloud now"
+    assert tab.problems == []
+
+
+def test_under_wsgi_a_stream_that_has_had_its_time_is_followed_by_the_next_and_nothing_is_wrong(
+    pages, wsgi, web_settings, words, tab
+):
+    message = pages.message("!say one two three four five six")
+    with override_settings(OPENCODE={**web_settings, "STREAM_SECONDS": 0.5}):
+        tab.goto(f"{wsgi}/page/{message.pk}")
+        enqueue(message)
+        for number in range(1, 4):
+            with tab.expect_request("**/events*"):
+                words.up_to(number)
+        words.all()
+        tab.locator("opencode-turn[status=completed]", has_text="one two three four five six").wait_for()
+    assert "offline" not in tab.evaluate("told")
     assert tab.problems == []
 
 
@@ -167,6 +184,38 @@ def test_an_answer_that_comes_too_late_is_told_in_the_form(pages, tab):
     assert "waits for no answer" in tab.get_by_role("alert").inner_text()
     assert tab.get_by_role("button", name="Dismiss").is_enabled()
     pages.cancel(message)
+
+
+def test_the_second_click_of_two_presses_nothing_that_has_come_to_where_the_first_was(pages, tab):
+    message = pages.message(QUESTION)
+    enqueue(message)
+    tab.goto(f"/page/{message.pk}")
+    sent = []
+    tab.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    dismiss = tab.get_by_role("button", name="Dismiss")
+    box = dismiss.bounding_box()
+    tab.mouse.move(box["x"] + 5, box["y"] + 5)
+    tab.mouse.down(click_count=2)
+    tab.mouse.up(click_count=2)
+    dismiss.click()
+    tab.locator("opencode-turn[status=failed]").wait_for()
+    assert len(sent) == 1
+    assert tab.problems == []
+
+
+def test_a_form_that_is_being_sent_is_not_sent_again(pages, tab):
+    message = pages.message("hello")
+    tab.goto(f"/page/{message.pk}")
+    sent = []
+    tab.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    tab.evaluate("""() => {
+        const form = document.querySelector("[data-oc-action=cancel]");
+        form.requestSubmit();
+        form.requestSubmit();
+    }""")
+    tab.locator("opencode-turn[status=cancelled]").wait_for()
+    assert len(sent) == 1
+    assert tab.problems == []
 
 
 def test_stop_and_try_again(pages, tab):
@@ -284,3 +333,22 @@ def test_a_turn_that_is_deleted_goes_on_no_more_and_asks_nothing(pages, tab):
     tab.locator("opencode-turn[status=gone]").wait_for(state="attached")
     assert tab.locator("form[data-ask], .oc-prose--growing, .oc-card__spinner").count() == 0
     assert tab.problems == []
+
+
+def test_a_turn_that_is_not_found_for_half_a_minute_is_gone(pages, tab):
+    message, other = pages.message("hello"), pages.message("hello")
+    tab.clock.install()
+    tab.goto(f"/page/{message.pk}")
+    deleted = pages.events(other)
+    pages.Message.objects.filter(pk=other.pk).delete()
+    tab.evaluate(ADD, deleted)
+    tab.locator("opencode-turn[status=pending][offline]").wait_for(
+        state="attached"
+    )  # a proxy may have said so
+    gone = tab.locator("opencode-turn[status=gone]")
+    while not gone.count():
+        tab.clock.fast_forward(2_000)
+        tab.wait_for_timeout(50)
+    assert tab.evaluate("performance.now()") > 20_000
+    assert tab.evaluate("told.at(-1)") == "end"
+    assert tab.locator("opencode-turn").first.get_attribute("status") == "pending"

@@ -12,15 +12,17 @@ const RUNNING = 'opencode-turn:is([status="pending"], [status="streaming"])';
 const tabs = new BroadcastChannel("chat");
 
 const parse = (html) => new DOMParser().parseFromString(html, "text/html");
+let requests = 0;
 const part = async (url, options = {}) => {
+  const number = ++requests;
   const answer = await fetch(url, { ...options, headers: { "X-Chat": "part", ...options.headers } });
   if (answer.redirected || !answer.ok) throw new Error("refused", { cause: answer });
-  return parse(await answer.text());
+  return Object.assign(parse(await answer.text()), { number });
 };
 
 // -- scrolling: the end stays in sight for who looks at it, and nothing moves for who reads further up
 
-let following = !location.hash;
+let following = !location.hash && document.activeElement === document.body; // else somebody is at work in it already
 let begun = null; // the ask that was gone to the beginning of
 const jump = $("[data-jump]");
 const toEnd = () => window.scrollTo({ top: root.scrollHeight });
@@ -52,13 +54,20 @@ if (turns) {
 
 // -- what is there already, brought up to date
 
+let billed = 0;
 const adopt = (page) => {
   const bill = $("template[data-bill]", page);
-  if (bill) $("[data-bill]").replaceChildren(bill.content);
+  if (!bill || page.number < billed) return; // it was asked for before what is there
+  billed = page.number;
+  $("[data-bill]").replaceChildren(bill.content);
 };
 
+const pk = (turn) => Number(turn.dataset.pk);
 const append = (page) => {
-  for (const turn of $$(".turn", page)) if (!document.getElementById(turn.id)) turns.append(turn);
+  for (const turn of $$(".turn", page)) {
+    if (document.getElementById(turn.id)) continue;
+    turns.insertBefore(turn, $$(".turn", turns).find((other) => pk(other) > pk(turn)) ?? null);
+  }
   adopt(page);
   showState();
 };
@@ -76,26 +85,41 @@ const refreshTurn = async (turn) => {
   adopt(page);
 };
 
+// What has ended has another foot; again and again, as its end may not have been heard, and the foot may not arrive.
+const settle = () => {
+  for (const turn of $$(".turn:has(.foot__stop)")) if (!$(RUNNING, turn)) refreshTurn(turn).catch(() => {});
+};
+
 const showCurrent = () => $("[data-list] a[aria-current]")?.scrollIntoView({ block: "nearest" });
 showCurrent();
 $("#side").addEventListener("toggle", showCurrent); // on a phone it is a drawer
 
+let known = turns ? Math.max(0, ...$$(".turn", turns).map(pk)) : 0; // up to here none is missing, whatever is sent from where
 const refreshList = async () => {
   const list = $("[data-list]");
   const fresh = await part(list.dataset.list);
-  if (list.innerHTML !== fresh.body.innerHTML) {
+  const newest = Number($("a[aria-current]", fresh)?.dataset.newest ?? Infinity); // not listed: is it there?
+  if (list.innerHTML !== fresh.body.innerHTML && !list.matches(":active")) { // what is being pressed stays until it is
     const focused = list.contains(document.activeElement) && document.activeElement.getAttribute("href");
     list.replaceChildren(...fresh.body.childNodes);
     if (focused) $(`a[href="${focused}"]`, list)?.focus();
   }
   if (!turns || gone) return;
-  const newest = Number($("a[aria-current]", list)?.dataset.newest ?? Infinity); // not listed: is it there?
-  const known = Number($$(".turn", turns).at(-1)?.dataset.pk ?? 0);
-  if (newest > known) append(await part(`${turns.dataset.turns}?after=${known}`));
+  settle();
+  if (newest <= known) return;
+  const page = await part(`${turns.dataset.turns}?after=${known}`);
+  known = Math.max(known, ...$$(".turn", page).map(pk));
+  append(page);
 };
 
-let refreshing = null;
-const refresh = () => { refreshing ??= refreshList().catch(tellIfGone).finally(() => { refreshing = null; }); };
+let stale = false, refreshing = false;
+const refresh = async () => {
+  stale = true; // what is under way was asked for before
+  if (refreshing) return;
+  refreshing = true;
+  while (stale) { stale = false; await refreshList().catch(tellIfGone); }
+  refreshing = false;
+};
 const changed = () => { refresh(); tabs.postMessage("changed"); };
 
 tabs.addEventListener("message", refresh);
@@ -108,25 +132,21 @@ setInterval(() => document.hidden || ($(".dot--runs") || ++beats % 4 === 0 ? ref
 
 const offline = $("[data-offline]");
 const said = $("[data-said]");
-const lost = new Set();
-const line = (turn, isLost) => {
-  isLost ? lost.add(turn) : lost.delete(turn);
-  offline.hidden = !lost.size;
-};
+const showLine = () => { offline.hidden = gone || !$("opencode-turn[offline]"); };
 
-addEventListener("opencode:offline", (event) => line(event.target, true));
-addEventListener("opencode:online", (event) => { line(event.target, false); reached(); });
+addEventListener("opencode:offline", showLine);
+addEventListener("opencode:online", () => { showLine(); if (offline.hidden) reached(); });
 addEventListener("online", () => reached());
 addEventListener("opencode:change", () => showState());
 addEventListener("opencode:end", (event) => {
-  line(event.target, false);
+  showLine();
   showState();
   const status = event.target.getAttribute("status");
   if (status === "gone") tellGone();
   changed();
   if (gone) return;
   said.textContent = { completed: "The answer is there.", failed: "The answer failed.", cancelled: "Stopped." }[status] ?? "";
-  refreshTurn(event.target.closest(".turn")).catch(() => {});
+  settle();
 });
 
 // One that was queued has nothing to stream, so it is drawn anew; one that runs tells its end itself.
@@ -142,6 +162,7 @@ const takeBack = async (turn) => {
   goOn(turn);
   turn.replaceWith($(".turn", page));
   said.textContent = "Taken back.";
+  showLine();
   showState();
   changed();
 };
@@ -165,7 +186,7 @@ const stop = $("[data-stop]");
 const trouble = $("[data-trouble]");
 const running = () => $$(RUNNING).at(0)?.closest(".turn");
 const { placeholder } = prompt;
-let asked = 0;
+let asked = [];
 
 const showState = () => {
   const turn = running();
@@ -173,15 +194,14 @@ const showState = () => {
   stop.hidden = !turn || prompt.value.trim() !== "";
   send.hidden = !stop.hidden;
   if (stops && stop.hidden) goOn(stop);
-  const asks = $$("[data-oc-asks] form").length;
-  prompt.placeholder = asks ? prompt.dataset.whileAsked : placeholder;
-  if (asks > asked) { said.textContent = "The agent asks you something."; changed(); }
-  if (asks < asked) {
-    changed();
-    if (answered) goOn(); // where turn.js has found no other ask to go to
-    answered = false;
-  }
+  const asks = $$("[data-oc-asks] form").map((form) => form.id);
+  const comes = asks.some((id) => !asked.includes(id)), goes = asked.some((id) => !asks.includes(id));
   asked = asks;
+  prompt.placeholder = asks.length ? prompt.dataset.whileAsked : placeholder;
+  if (comes) said.textContent = "The agent asks you something.";
+  if (goes && answered) goOn(); // where turn.js has found no other ask to go to
+  answered &&= asks.length > 0;
+  if (comes || goes) changed();
 };
 
 // What is not sent yet stays in its tab, for each conversation, until somebody logs out.
@@ -195,7 +215,7 @@ prompt.value ||= sessionStorage.getItem(DRAFT) ?? "";
 prompt.setSelectionRange(prompt.value.length, prompt.value.length);
 $("[data-leave]").addEventListener("submit", () => sessionStorage.clear());
 
-const stopTurn = () => $("form.foot__stop", running() ?? document)?.requestSubmit();
+const stopTurn = () => running()?.querySelector("form.foot__stop")?.requestSubmit();
 
 // What is pasted is not cut off: it is kept, and not sent.
 const measure = (field) => {
@@ -214,7 +234,7 @@ const tell = (words, href, where) => {
 };
 const forgetTrouble = () => gone || trouble.replaceChildren();
 const reached = () => unreachable && forgetTrouble();
-const tellGone = () => { gone = true; tell("This conversation was deleted.", $(".brand").href, "To your conversations"); };
+const tellGone = () => { gone = true; showLine(); tell("This conversation was deleted.", $(".brand").href, "To your conversations"); };
 const tellIfGone = ({ cause }) => cause?.status === 404 && tellGone();
 
 const tellWhy = async ({ cause: answer }) => {
@@ -227,23 +247,34 @@ const tellWhy = async ({ cause: answer }) => {
   else tell("You are offline. Try again when you are back.");
 };
 
+const hex = (byte) => byte.toString(16).padStart(2, "0");
+const renewKey = () => { // without crypto.randomUUID, which only HTTPS and localhost have
+  composer.elements.key.value = Array.from(crypto.getRandomValues(new Uint8Array(16)), hex).join("");
+};
+let failed = null; // with the key that the form has
+
 const sendPrompt = async () => {
-  const body = new FormData(composer);
   const text = prompt.value;
   if (!text.trim() || send.disabled) return;
+  if (failed !== null && failed !== text) renewKey(); // other words are another message, whether or not that one has arrived
+  const body = new FormData(composer);
+  goOn(send);
   send.disabled = true;
+  following = true;
   forgetTrouble();
   prompt.value = "";
   keepDraft();
   try {
     const page = await part(composer.action, { method: "POST", body });
-    composer.elements.key.value = crypto.randomUUID();
-    following = true;
+    renewKey();
+    failed = null;
     append(page);
-    toEnd();
+    if (following) toEnd(); // else they have gone to read elsewhere meanwhile
     changed();
   } catch (error) {
-    prompt.value = text; // with the same key: what did arrive is not sent twice
+    failed = text; // the same key: what did arrive is not sent twice
+    following &&= atEnd();
+    prompt.value = [text, prompt.value].filter(Boolean).join("\n"); // with what was written meanwhile
     keepDraft();
     tellWhy(error);
   } finally {
@@ -257,7 +288,7 @@ composer.addEventListener("submit", (event) => {
   event.preventDefault();
   sendPrompt();
 });
-stop.addEventListener("click", stopTurn);
+stop.addEventListener("click", ({ detail }) => detail > 1 || stopTurn()); // the second of two was for Send, which stood there
 prompt.addEventListener("input", () => { forgetTrouble(); keepDraft(); showState(); });
 
 addEventListener("submit", (event) => {
@@ -284,7 +315,7 @@ prompt.addEventListener("keydown", (event) => {
 });
 
 addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.defaultPrevented || event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   const open = event.target.closest?.("[data-edit][open], [data-rename][open]");
   if (event.key === "Enter" && !event.shiftKey && !touch && event.target.matches?.("[data-edit] textarea")) {
     event.preventDefault();
@@ -324,10 +355,10 @@ addEventListener("click", async (event) => {
     const texts = $$('[data-part="text"]', button.closest(".turn")).map((text) => text.innerText);
     await navigator.clipboard.writeText(texts.join("\n\n"));
     const use = $("use", button);
-    const href = use.getAttribute("href");
-    use.setAttribute("href", href.replace("#copy", "#check"));
+    const show = (icon) => use.setAttribute("href", use.getAttribute("href").replace(/#.*/, icon));
+    show("#check");
     said.textContent = "Copied.";
-    setTimeout(() => use.setAttribute("href", href), 1500);
+    setTimeout(show, 1500, "#copy");
   } else if (button?.matches("[data-theme-toggle]")) {
     setTheme({ "": "light", light: "dark", dark: "" }[localStorage.getItem("theme") ?? ""]);
   }
@@ -340,4 +371,5 @@ const setTheme = (theme) => {
 
 setTheme(localStorage.getItem("theme") ?? "");
 showState();
-if (!touch) prompt.focus({ preventScroll: true });
+settle();
+goOn();

@@ -140,23 +140,25 @@ class OpencodeTurn extends HTMLElement {
     on("asks", ({ asks }) => (this.#showAsks(asks), this.#tell("change", {})));
     on("end", ({ status }) => this.#end(status));
     on("beat", () => {});
+    on("again", () => this.#connect());
     this.#timer = setInterval(this.#look, SILENCE / 3);
   }
 
   #close() {
     this.#source?.close();
     this.#source = null;
-    clearInterval(this.#timer);
-    clearTimeout(this.#timer);
+    clearTimeout(this.#timer); // an interval, too
   }
 
   // The browser connects again by itself where the line breaks, but not after an answer such as 502; nor does it tell
   // which answer that was, so it is asked for once more.
   async #failed(source) {
     if (source.readyState !== EventSource.CLOSED) return this.#broken();
-    const out = await fetch(source.url, { redirect: "manual" }).then(refusesStranger, () => false);
+    const answer = await fetch(source.url, { redirect: "manual" }).catch(() => null);
+    const out = answer && refusesStranger(answer);
     if (source !== this.#source) return;
     if (out) return this.#giveUp();
+    if (answer?.status === 404 && this.#wait === LONGEST_WAIT) return this.#end("gone"); // a proxy may say so for a while
     this.#broken();
     this.#again();
   }
@@ -331,11 +333,8 @@ function refusesStranger(response) {
 }
 
 function complain(box, problem) {
-  const line = document.createElement("p");
+  const line = Object.assign(document.createElement("p"), { className: "oc-problem", role: "alert", textContent: problem });
   line.dataset.ocProblem = "";
-  line.className = "oc-problem";
-  line.setAttribute("role", "alert");
-  line.textContent = problem;
   box.append(line);
   return line;
 }
@@ -346,7 +345,7 @@ function reached() {
 }
 
 window.addEventListener("online", reached);
-document.addEventListener("opencode:online", reached);
+document.addEventListener("opencode:online", () => document.querySelector("opencode-turn[offline]") ?? reached());
 
 // The stream may be faster than the answer to a form, and take the form away: what it stood in is still there.
 function path(element) {
@@ -388,7 +387,12 @@ async function send(form, submitter) {
 document.addEventListener("submit", (event) => {
   if (event.defaultPrevented || !event.target.matches(FORMS)) return;
   event.preventDefault();
-  send(event.target, event.submitter);
+  if (!event.target.hasAttribute("aria-busy")) send(event.target, event.submitter);
+});
+
+// The second click of two may come to a button that has only just moved there, and nobody has read.
+document.addEventListener("click", (event) => {
+  if (event.detail > 1 && event.target.closest("button")?.form?.matches(FORMS)) event.preventDefault();
 });
 
 customElements.define("opencode-turn", OpencodeTurn);
