@@ -26,6 +26,9 @@ RETRY = b"retry: 1000\n\n"
 _BEAT = b": still here\nevent: beat\ndata: {}\n\n"
 """An event, as browsers tell a script nothing of comments."""
 
+_AGAIN = b"event: again\ndata: {}\n\n"
+"""Connect again at once: it ends here, and nothing is wrong."""
+
 
 async def astream(message: models.Model, around: Surroundings, *, has: int | None) -> AsyncIterator[bytes]:
     """The events of a turn until its end.
@@ -74,16 +77,18 @@ def stream(
     until = time.monotonic() + seconds
     try:
         yield RETRY
-        over = False
-        while not over:
+        while True:
             news.clear()
             frames, over = hub.news(watch)
             if frames:
                 yield b"".join(frames)
+            if over:
+                return
             left = until - time.monotonic()
             if left <= 0:
+                yield _AGAIN
                 return
-            if not over and not news.wait(min(left, HEARTBEAT)) and left > HEARTBEAT:
+            if not news.wait(min(left, HEARTBEAT)) and left > HEARTBEAT:
                 yield _BEAT
     finally:
         hub.leave(watch)
