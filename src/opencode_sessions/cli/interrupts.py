@@ -32,8 +32,8 @@ def run_stoppable(work: Callable[[], T], stop: Callable[[int], None]) -> T:
         except BaseException as error:  # noqa: BLE001 - it is raised again where the result is awaited
             future.set_exception(error)
 
-    threading.Thread(target=run, name="turn", daemon=True).start()
     try:
+        threading.Thread(target=run, name="turn", daemon=True).start()
         return future.result()
     except KeyboardInterrupt:
         pass
