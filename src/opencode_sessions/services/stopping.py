@@ -14,8 +14,8 @@ from opencode_sessions.services.ports import TurnWire
 
 __all__ = ["reject_asks", "stop_agent"]
 
-_UNTIL_STORED = (0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0)
-"""Seconds between looks for a prompt that was sent: the first one in a directory was seen after 2 s (1.18.33)."""
+_LOOKS = (0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0)
+"""Seconds between looks: the first prompt in a directory was stored after 2.5 s, and at work 0.3 s later (1.18.33)."""
 
 
 async def stop_agent(
@@ -30,23 +30,29 @@ async def stop_agent(
         wire: The server.
         session_id: Where the prompt was sent.
         prompt_id: Whose agent is to be stopped.
-        patiently: It may be on its way: the server accepts a prompt before it stores it, and an abort in between does
-            not keep it from being run.
+        patiently: It may be on its way: the server accepts a prompt before it stores it, and stores it before it runs
+            it, and an abort in between does not keep it from being run. Returns when it is seen to have stopped.
     """
     ids = (session_id, prompt_id)
+    looks = _LOOKS if patiently else ()
+    stopped = False
     try:
-        ours = (
-            await _arrives(wire, *ids, _UNTIL_STORED if patiently else ())
-            and not Reply.of(*ids, await read_exchange(wire, *ids)).final
-            and await is_newest(wire, *ids)
-        )
+        if not await _arrives(wire, *ids, looks):
+            return
+        for pause in (*looks, None):
+            if not await _is_unanswered(wire, *ids):
+                return
+            if not patiently or await wire.busy(session_id):
+                await lifecycle.abort(wire, session_id)
+                stopped = True
+            elif stopped:
+                return
+            if pause is not None:
+                await wire.clock.sleep(pause)
     except SessionNotFoundError:
         return
     except Exception as error:  # noqa: BLE001 - best effort: it is reported, not raised
         lifecycle.swallow("abort", session_id, error)
-        return
-    if ours:
-        await lifecycle.abort(wire, session_id)
 
 
 async def reject_asks(lifecycle: Lifecycle, wire: TurnWire, asks: Iterable[Mapping[str, Any]]) -> None:
@@ -63,8 +69,14 @@ async def reject_asks(lifecycle: Lifecycle, wire: TurnWire, asks: Iterable[Mappi
             lifecycle.swallow("reject_asks", ask.session_id, error)
 
 
-async def _arrives(wire: TurnWire, session_id: str, prompt_id: str, pauses: tuple[float, ...]) -> bool:
-    for pause in pauses:
+async def _is_unanswered(wire: TurnWire, session_id: str, prompt_id: str) -> bool:
+    """Is it the newest prompt, and its answer not at its end?"""
+    reply = Reply.of(session_id, prompt_id, await read_exchange(wire, session_id, prompt_id))
+    return not reply.final and await is_newest(wire, session_id, prompt_id)
+
+
+async def _arrives(wire: TurnWire, session_id: str, prompt_id: str, looks: tuple[float, ...]) -> bool:
+    for pause in looks:
         if await is_stored(wire, session_id, prompt_id):
             return True
         await wire.clock.sleep(pause)
