@@ -97,9 +97,7 @@ def test_a_turn_that_is_taken_from_this_process_goes_on_from_the_row(pages, asgi
         browser.wait(lambda reader: any(state["live"] for state in reader.of("state")))
         rows = pages.Message.objects.filter(pk=message.pk)
         rows.update(opencode_turn_lease=timezone.now(), opencode_turn_epoch=F("opencode_turn_epoch") + 1)
-        pages.Conversation.objects.update(
-            opencode_turn=None
-        )  # as if this process had hung for a lease's time
+        pages.Conversation.objects.update(opencode_turn=None)  # as if this process had hung for as long
         words.up_to(2)  # which it cannot store any more
         assert lost.wait(60)
         runner.join()

@@ -124,9 +124,8 @@ def test_a_server_that_answers_nothing_any_more_ends_the_turn_and_is_named(serve
         class Stalling(Observer):
             def first_token(self, seconds):
                 proxy.stall()
-                through._core._transport.timeouts = Timeouts(
-                    read=0.5
-                )  # not before: it may be slow until then
+                # Not before: it may be slow until then.
+                through._core._transport.timeouts = Timeouts(read=0.5)
 
         deadlines = Deadlines(unreachable=1, look=0.5)
         result = run(message, record, through, observer=Stalling(), deadlines=deadlines)

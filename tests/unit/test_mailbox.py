@@ -386,9 +386,8 @@ def test_adding_to_a_long_text_costs_no_more_than_to_a_short_one():
     unbounded = {"merge_from": 0, "most_text": 10**9}
     short = min(seconds(5_000, Backlog(**unbounded)) for _ in range(5))
     long = put_all(Backlog(**unbounded), [delta("x" * 2_000_000, f"prt_{number}") for number in range(50)])
-    assert (
-        min(seconds(5_000, long) for _ in range(5)) < 10 * short
-    )  # copying the text would cost a thousand times
+    # To copy the text would cost a thousand times.
+    assert min(seconds(5_000, long) for _ in range(5)) < 10 * short
 
 
 def test_a_stuck_thread_costs_the_reader_nothing_and_gets_all_text_in_few_events():
