@@ -40,25 +40,26 @@ def written(tab, scenes):
     return tab
 
 
-def direction(element):
-    return element.evaluate("each => getComputedStyle(each).direction")
+def runs(element, direction):
+    """Expects ``element`` to be written in ``direction``, whatever redraws it meanwhile."""
+    expect(element).to_have_css("direction", direction)
 
 
 def test_titles_and_what_is_typed_begin_on_their_own_side(written):
     title = written.page.get_by_role("heading", level=1)
-    assert direction(title) == "rtl"
-    assert direction(written.page.locator("nav a[aria-current] .link__title")) == "rtl"
+    runs(title, "rtl")
+    runs(written.page.locator("nav a[aria-current] .link__title"), "rtl")
     written.prompt.fill(HEBREW)
-    assert direction(written.prompt) == "rtl"
+    runs(written.prompt, "rtl")
     written.prompt.fill("Hello")
-    assert direction(written.prompt) == "ltr"
+    runs(written.prompt, "ltr")
     written.turn.hover()
     written.turn.get_by_label("Edit and send again").click()
-    assert direction(written.turn.get_by_label("Your message, in other words")) == "rtl"
+    runs(written.turn.get_by_label("Your message, in other words"), "rtl")
     title.click()
     field = written.page.get_by_label("Title")
     expect(field).to_be_visible()
-    assert direction(field) == "rtl"
+    runs(field, "rtl")
 
 
 def test_an_answer_is_laid_out_by_the_writing_of_each_of_its_pieces(written):
@@ -69,14 +70,12 @@ def test_an_answer_is_laid_out_by_the_writing_of_each_of_its_pieces(written):
     assert sides("ul > li") == ["right", "right"]
     assert sides("ol > li") == ["left", "left"]
     assert sides("blockquote > p") == ["right"]
-    assert [direction(each) for each in written.answer.locator("ul, ol, blockquote, table").all()] == [
-        "rtl",
-        "ltr",
-        "rtl",
-        "rtl",
-    ]
+    blocks = written.answer.locator("ul, ol, blockquote, table")
+    expect(blocks).to_have_count(4)
+    for place, direction in enumerate(("rtl", "ltr", "rtl", "rtl")):
+        runs(blocks.nth(place), direction)
     aligned = written.answer.locator("td").evaluate_all(
         "cells => cells.map((cell) => getComputedStyle(cell).textAlign)"
     )
     assert aligned == ["right", "center", "right"]
-    assert direction(written.answer.locator("code")) == "ltr"
+    runs(written.answer.locator("code"), "ltr")
