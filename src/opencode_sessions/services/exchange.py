@@ -5,7 +5,7 @@ They are read newest first, so that what is read does not grow with the conversa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 
 from opencode_sessions.errors import BadRequestError, NotFoundError, SessionNotFoundError
@@ -13,7 +13,7 @@ from opencode_sessions.protocol.lineage import Lineage
 from opencode_sessions.protocol.values import Message
 from opencode_sessions.services.ports import ExchangeWire
 
-__all__ = ["is_newest", "is_stored", "read_exchange"]
+__all__ = ["is_newest", "is_stored", "read_exchange", "read_newest_exchange"]
 
 _PAGE = 20
 
@@ -49,10 +49,20 @@ async def read_exchange(
     return list(Lineage(prompt_id).exchange(await _later(wire, session_id, prompt_id, known)))
 
 
+async def read_newest_exchange(wire: ExchangeWire, session_id: str, prompt_id: str) -> list[Message] | None:
+    """The messages that answer this prompt, as `read_exchange` has them; None if another prompt came after it."""
+    later = await _later(wire, session_id, prompt_id)
+    return list(Lineage(prompt_id).exchange(later)) if _holds_no_prompt(later) else None
+
+
 async def is_newest(wire: ExchangeWire, session_id: str, prompt_id: str) -> bool:
     """Did no other prompt come after one that has arrived? Those of the server, as it compacts, do not count."""
+    return _holds_no_prompt(await _later(wire, session_id, prompt_id))
+
+
+def _holds_no_prompt(later: Iterable[Message]) -> bool:
     compacting = False
-    for message in await _later(wire, session_id, prompt_id):
+    for message in later:
         if message.info.role == "user":
             own, compacting = compacting, any(part.get("type") == "compaction" for part in message.parts)
             if not (own or compacting):

@@ -8,7 +8,7 @@ from typing import Any
 from opencode_sessions.errors import AskAnsweredError, SessionNotFoundError
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.services.asks import Answer, Ask, answer_ask
-from opencode_sessions.services.exchange import is_newest, is_stored, read_exchange
+from opencode_sessions.services.exchange import is_stored, read_newest_exchange
 from opencode_sessions.services.lifecycle import Lifecycle
 from opencode_sessions.services.ports import TurnWire
 
@@ -71,8 +71,8 @@ async def reject_asks(lifecycle: Lifecycle, wire: TurnWire, asks: Iterable[Mappi
 
 async def _is_unanswered(wire: TurnWire, session_id: str, prompt_id: str) -> bool:
     """Is it the newest prompt, and its answer not at its end?"""
-    reply = Reply.of(session_id, prompt_id, await read_exchange(wire, session_id, prompt_id))
-    return not reply.final and await is_newest(wire, session_id, prompt_id)
+    exchange = await read_newest_exchange(wire, session_id, prompt_id)
+    return exchange is not None and not Reply.of(session_id, prompt_id, exchange).final
 
 
 async def _arrives(wire: TurnWire, session_id: str, prompt_id: str, looks: tuple[float, ...]) -> bool:
