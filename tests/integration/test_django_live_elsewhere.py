@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 
 from django.db.models import F
 from django.utils import timezone
-from fix_django_app import wait_until
+from fix_django_app import wait_until, wait_until_collected
 
 from opencode_sessions.django import enqueue, signals, turn_for
 from opencode_sessions.errors import TurnTakenError
@@ -101,7 +100,7 @@ def test_a_turn_that_is_taken_from_this_process_goes_on_from_the_row(pages, asgi
         words.up_to(2)  # which it cannot store any more
         assert lost.wait(60)
         runner.join()
-        wait_until(lambda: gc.collect() >= 0 and _is_shown_from_the_row(browser))
+        wait_until_collected(lambda: _is_shown_from_the_row(browser))
         elsewhere(message)
         words.all()
         assert browser.end() == "completed"

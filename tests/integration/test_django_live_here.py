@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-
-from fix_django_app import wait_until
+from fix_django_app import wait_until, wait_until_collected
 
 from opencode_sessions.django import enqueue
 from opencode_sessions.django.live import channel
@@ -113,7 +111,7 @@ def test_a_row_that_is_deleted_while_its_turn_runs_ends_the_stream(pages, asgi, 
         enqueue(message)
         browser.wait(lambda reader: reader.of("part"))
         pages.row(message).delete()
-        wait_until(lambda: gc.collect() >= 0 and message.pk not in _keys(hub._running))
+        wait_until_collected(lambda: message.pk not in _keys(hub._running))
         assert browser.end() == "gone"
 
 

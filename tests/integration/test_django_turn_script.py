@@ -342,7 +342,8 @@ def test_a_turn_that_is_not_found_for_half_a_minute_is_gone(pages, tab):
     deleted = pages.events(other)
     pages.Message.objects.filter(pk=other.pk).delete()
     tab.evaluate(ADD, deleted)
-    tab.locator("opencode-turn[offline]").wait_for(state="attached")  # a proxy may have said so
+    # At first a proxy may have said so.
+    tab.locator("opencode-turn[status=pending][offline]").wait_for(state="attached")
     gone = tab.locator("opencode-turn[status=gone]")
     while not gone.count():
         tab.clock.fast_forward(2_000)
