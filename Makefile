@@ -3,6 +3,7 @@
 #
 #   ARGS      what is passed on, as in: make test ARGS='tests/unit -x'
 #   PYTHON    the Python to make .venv with; by default the newest on PATH, 3.11 or later
+#   WORKERS   processes that run the tests; by default two for each processor, at most eight: they mostly wait
 #   SEED, ROUNDS    of make chaos: a seed to replay, and how many rounds
 #   OPENCODE_BIN    an OpenCode server to use; by default the one that package.json pins, installed on demand
 #   VERSIONS  releases for compat, as in: make compat VERSIONS='1.18.3 1.18.33'; by default a spread
@@ -18,14 +19,21 @@ PINNED := node_modules/.bin/opencode
 SERVER := $(if $(OPENCODE_BIN),,$(PINNED))
 export OPENCODE_BIN ?= $(CURDIR)/$(PINNED)
 
+# Each of the many processes that the tests start would compile the library again.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(STATE)/bytecode
+
+WORKERS := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? 2 * cores : 8)))
+PYTEST = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 CHAT := PYTHONPATH=examples/chat $(BIN)/python -m
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo chat screenshots test soak chaos simulate lint bench compat
+.PHONY: help demo chat screenshots system test test-all test-times soak chaos simulate lint audit bench compat
 
 help:  ## list these
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
 
 demo: $(STATE)/demo $(SERVER)  ## a chat in the browser, on the real server; prints its address. ARGS=--check tries it out and ends
 	@$(CHAT) demo --state $(STATE)/chat $(ARGS)
@@ -37,8 +45,14 @@ screenshots: $(STATE)/demo $(SERVER)  ## pictures of that chat, into docs/images
 	@$(PIP) --group screenshots
 	@$(CHAT) demo.screenshots $(ARGS)
 
-test: $(STATE)/dev $(SERVER)  ## run the tests, on the real server
-	@$(BIN)/pytest $(or $(ARGS),-q -n 2 --dist loadfile)
+test: $(STATE)/dev $(SERVER) system  ## run the tests, on the real server; ARGS replaces what pytest is told
+	@$(if $(ARGS),$(BIN)/pytest $(ARGS),$(PYTEST) -m 'not full')
+
+test-all: $(STATE)/dev $(SERVER) system  ## all of them: every database, the whole simulator, processes that are killed
+	@$(PYTEST) $(ARGS)
+
+test-times: $(STATE)/dev $(SERVER) system  ## run the tests and say where the time went; ARGS='-m full' for others
+	@$(PYTEST) --times=$(STATE)/times.json $(or $(ARGS),-m 'not full')
 
 soak: $(STATE)/dev $(SERVER)  ## kill processes in ROUNDS=200, and tell where they died; SEED=… draws the same ones again
 	@SOAK_ROUNDS=$(or $(ROUNDS),200) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_processes.py $(ARGS)
@@ -49,19 +63,28 @@ simulate: $(STATE)/dev  ## every interleaving of lifecycle and turns, with more 
 chaos: $(STATE)/dev $(SERVER)  ## run turns while everything dies; SEED and ROUNDS choose what and how long
 	@PYTHONPATH=tests:tests/fixtures $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
-lint: $(STATE)/dev  ## check style, formatting, types and the order of the floors
+lint: $(STATE)/dev  ## check style, formatting, types and the order of the layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+audit: $(STATE)/dev  ## ask osv.dev for known vulnerabilities of the packages that are installed
+	@$(PIP) --group audit
+	@$(BIN)/pip-audit --vulnerability-service osv --skip-editable --progress-spinner off
+
 bench: $(STATE)/dev $(SERVER)  ## measure it
-	@npm_config_offline=true PYTHONPATH=.:tests/fixtures $(BIN)/python -m bench $(ARGS)
+	@PYTHONPATH=.:tests/fixtures $(BIN)/python -m bench $(ARGS)
 
 compat: $(STATE)/dev  ## run its tests on older and newer releases of the server
 	@$(BIN)/python tools/compat.py $(ARGS) $(VERSIONS)
 
-# -- what they need. A file is made again when what it is made from has changed, or when it is gone.
+# -- what they need. As root with apt, the programs that tests run besides:
+
+system:
+	@tools/install-system
+
+# A file is made again when what it is made from has changed, or when it is gone.
 
 # Dependency groups came with pip 25.1; a new .venv has the pip that its Python came with.
 $(VENV)/pyvenv.cfg:

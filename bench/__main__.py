@@ -13,7 +13,19 @@ from fix_postgres import Postgres, running_postgres
 from rich.console import Console
 from rich.table import Table
 
-from bench import browsers, contending, conversations, ensuring, events, importing, latency, stalling, turns
+from bench import (
+    browsers,
+    contending,
+    conversations,
+    ensuring,
+    events,
+    growing,
+    importing,
+    latency,
+    rendering,
+    stalling,
+    turns,
+)
 from opencode_sessions import Client, OpencodeServer
 from opencode_sessions.testing import ScriptedModel
 
@@ -30,7 +42,7 @@ class Stage:
     @cached_property
     def server(self) -> OpencodeServer:
         model = self._stack.enter_context(ScriptedModel())
-        server = self._stack.enter_context(OpencodeServer(config=model.config()))
+        server = self._stack.enter_context(OpencodeServer(config=model.config(), models={}))
         with Client(server.url, password=server.password) as client:
             self._console.print(f"server: opencode {client.health().version}")
         return server
@@ -71,6 +83,8 @@ GROUPS: dict[str, tuple[str, Callable[[Stage], Rows]]] = {
         "One ASGI process that shows the 20 turns it runs; in brackets beside one browser for each",
         lambda stage: browsers.measure(stage.server, stage.database()),
     ),
+    "growing": ("The server's memory, with an empty catalogue of models", lambda _: growing.measure()),
+    "rendering": ("200,000 characters of Markdown", lambda _: rendering.measure()),
     "conversations": (
         "One turn at the end of a conversation, on a SQLite file",
         lambda stage: conversations.measure(stage.server),

@@ -14,8 +14,8 @@ import httpx2
 from opencode_sessions import Client, OpencodeServer, Reply, Session, Turn, TurnResult, allow
 from opencode_sessions.protocol.sse import SSEDecoder
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
-from opencode_sessions.wire.hub import Hub
-from opencode_sessions.wire.stream import decode_event
+from opencode_sessions.wire.event_router import EventRouter
+from opencode_sessions.wire.event_stream import decode_event
 
 _TURNS = 200
 _ROUNDS = 7
@@ -60,7 +60,7 @@ def measure(server: OpencodeServer) -> list[tuple[str, ...]]:
 
 def through(chunks: list[bytes], result: TurnResult) -> str:
     """What the library does with the bytes: they become events, find their subscriber, and grow a reply."""
-    decoder, hub, mailbox = SSEDecoder(), Hub(), Mailbox()
+    decoder, hub, mailbox = SSEDecoder(), EventRouter(), Mailbox()
     hub.add(result.session_id, mailbox)
     reply = Reply(result.session_id, result.prompt_id)
     for chunk in chunks:

@@ -11,7 +11,9 @@ import httpx2
 from opencode_sessions import Timeouts, aio
 from opencode_sessions.protocol.events import Connected, Event
 from opencode_sessions.protocol.sse import SSEDecoder
-from opencode_sessions.wire.runtime import Mailbox, Tasks
+from opencode_sessions.runtime.ports import Mailbox
+from opencode_sessions.runtime.tasks import Tasks
+from opencode_sessions.wire.backlog import Backlog
 from opencode_sessions.wire.v1.frames import parse_event
 
 
@@ -40,7 +42,7 @@ class _OwnStream:
     def __init__(self, http: httpx2.AsyncClient, session_id: str | None) -> None:
         self._http = http
         self._session_id = session_id
-        self._mailbox: Mailbox = Tasks().mailbox()
+        self._mailbox: Mailbox = Tasks().mailbox(Backlog())
         self._reading = asyncio.create_task(self._read())
 
     async def opened(self) -> None:

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
-import os
 import signal
 
-# A server inherits it. Else each new one fetches npm packages for plugins that it does not have (1.18.33).
-os.environ["npm_config_offline"] = "true"  # noqa: SIM112 - as npm spells it
+from hypothesis import HealthCheck, settings
 
 # A shell lets its background jobs ignore Ctrl-C, and they pass that on to all that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# On a busy machine an example takes any time. All else stays as Hypothesis has it, there and in CI.
+settings.register_profile(
+    "any machine",
+    settings.get_profile(settings.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("any machine")
 
 # One concern a file, in tests/fixtures.
 pytest_plugins = [
@@ -17,9 +24,11 @@ pytest_plugins = [
     "fix_client",
     "fix_deletion",
     "fix_postgres",
+    "fix_programs",
     "fix_mariadb",
     "fix_processes",
     "fix_pace",
+    "fix_order",
     "fix_runners",
     "fix_server",
     "fix_stores",
@@ -29,4 +38,6 @@ pytest_plugins = [
     "fix_django_project",
     "fix_browser",
     "fix_summary",
+    "fix_times",
+    "fix_unreachable",
 ]

@@ -32,7 +32,7 @@ SPREAD = (
     "1.17.19",
     "1.18.3",
     "1.18.10",
-    "1.18.20",
+    "1.18.20",  # the oldest that is supported
     "1.18.28",
     "1.18.33",  # what package.json pins
 )

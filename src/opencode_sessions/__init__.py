@@ -5,11 +5,13 @@ These are the names for sync code; `opencode_sessions.aio` has those for asyncio
 
 from opencode_sessions.errors import (
     AskAnsweredError,
+    AskChangedError,
     BadRequestError,
     ConfigurationError,
     ConflictError,
     ConnectionLostError,
     CredentialsRefusedError,
+    EndlessAnswerError,
     EventTooLargeError,
     InvalidRulesError,
     NotFoundError,
@@ -23,6 +25,7 @@ from opencode_sessions.errors import (
     RecordNotSavedError,
     RequestSummary,
     RequestTimedOutError,
+    ResponseTooLargeError,
     ServerError,
     ServerNotInstalledError,
     ServerStartError,
@@ -37,38 +40,71 @@ from opencode_sessions.errors import (
     TotalTimeoutError,
     TurnError,
     TurnInProgressError,
+    TurnParkedError,
+    TurnReleasedError,
     TurnTakenError,
     TurnTimeoutError,
     UnsupportedVersionError,
     WireError,
+    WrongRowError,
 )
 from opencode_sessions.protocol.events import Event, Gap
 from opencode_sessions.protocol.ids import new_message_id, new_part_id, new_session_id
-from opencode_sessions.protocol.permissions import Rule, allow, ask, deny, digest, evaluate
+from opencode_sessions.protocol.permissions import (
+    Rule,
+    allow,
+    ask,
+    deny,
+    digest,
+    evaluate,
+    permission_config,
+)
+from opencode_sessions.protocol.presets import ASK_FIRST, READ_ONLY, READ_WRITE, TRUSTED
 from opencode_sessions.protocol.reply import Change, Part, Reply
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
-from opencode_sessions.services.asks import IN_THE_ROW, Answer, Ask
-from opencode_sessions.services.deadlines import Deadlines
-from opencode_sessions.services.observing import Observer
-from opencode_sessions.services.options import File
-from opencode_sessions.services.pruning import Leftover, Pruner
-from opencode_sessions.services.recovering import recover
-from opencode_sessions.services.reporting import ErrorContext
-from opencode_sessions.services.results import TurnResult
-from opencode_sessions.services.session import Session
-from opencode_sessions.services.turn import Turn
+from opencode_sessions.reporting import ErrorContext
+from opencode_sessions.server.managed import OpencodeServer
+from opencode_sessions.sessions.pruning import Leftover, Pruner
+from opencode_sessions.sessions.session import Session
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.turns.asks import IN_THE_ROW, Answer, Ask
+from opencode_sessions.turns.deadlines import Deadlines
+from opencode_sessions.turns.events import (
+    AskAnswered,
+    AskRaised,
+    EventsMissed,
+    FirstToken,
+    Listener,
+    ReplyChanged,
+    SessionCreated,
+    StatusChanged,
+    TurnEvent,
+    TurnFinished,
+    TurnRecovered,
+    TurnStarted,
+)
+from opencode_sessions.turns.observers import Observer
+from opencode_sessions.turns.options import File
+from opencode_sessions.turns.recovery import recover
+from opencode_sessions.turns.results import TurnResult
+from opencode_sessions.turns.turn import Turn
 from opencode_sessions.wire.address import Timeouts
 from opencode_sessions.wire.clients import Client
-from opencode_sessions.wire.server import OpencodeServer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ASK_FIRST",
     "IN_THE_ROW",
+    "READ_ONLY",
+    "READ_WRITE",
+    "TRUSTED",
     "Answer",
     "Ask",
+    "AskAnswered",
     "AskAnsweredError",
+    "AskChangedError",
+    "AskRaised",
     "BadRequestError",
     "Change",
     "Client",
@@ -77,14 +113,18 @@ __all__ = [
     "ConnectionLostError",
     "CredentialsRefusedError",
     "Deadlines",
+    "EndlessAnswerError",
     "ErrorContext",
     "Event",
     "EventTooLargeError",
+    "EventsMissed",
     "File",
+    "FirstToken",
     "Gap",
     "Health",
     "InvalidRulesError",
     "Leftover",
+    "Listener",
     "Message",
     "NotFoundError",
     "NotGuardedError",
@@ -100,33 +140,44 @@ __all__ = [
     "RecordGoneError",
     "RecordNotSavedError",
     "Reply",
+    "ReplyChanged",
     "RequestSummary",
     "RequestTimedOutError",
+    "ResponseTooLargeError",
     "Rule",
     "ServerError",
     "ServerNotInstalledError",
     "ServerStartError",
     "ServerUnreachableError",
     "Session",
+    "SessionCreated",
     "SessionInfo",
     "SessionMovedError",
     "SessionNotFoundError",
     "SilenceTimeoutError",
     "StaleSessionError",
     "StartTimeoutError",
+    "StatusChanged",
     "StatusError",
     "StreamSilentError",
     "Timeouts",
     "TotalTimeoutError",
     "Turn",
     "TurnError",
+    "TurnEvent",
+    "TurnFinished",
     "TurnInProgressError",
+    "TurnParkedError",
+    "TurnRecovered",
+    "TurnReleasedError",
     "TurnResult",
+    "TurnStarted",
     "TurnStatus",
     "TurnTakenError",
     "TurnTimeoutError",
     "UnsupportedVersionError",
     "WireError",
+    "WrongRowError",
     "__version__",
     "allow",
     "ask",
@@ -136,5 +187,6 @@ __all__ = [
     "new_message_id",
     "new_part_id",
     "new_session_id",
+    "permission_config",
     "recover",
 ]

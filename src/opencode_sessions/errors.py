@@ -9,13 +9,18 @@
     ├── RecordError                      the host's row is not in a state to work with
     │   ├── RecordNotSavedError          it has no primary key yet
     │   ├── RecordGoneError              it was deleted meanwhile
+    │   ├── WrongRowError                another row has its key where the library looks: of another tenant, say
     │   ├── RecordContendedError         others changed it again and again while its session was being made
     │   ├── SessionMovedError            its session lives in another directory than it says
     │   └── OpenTransactionError         the caller holds a transaction open
     ├── TurnError
     │   ├── TurnInProgressError          this turn, or another in its session, is running
     │   ├── TurnTakenError               it was ended or taken elsewhere while it ran here
+    │   │   └── TurnReleasedError        it was released here (`Turn.release`) to the next runner
+    │   ├── EndlessAnswerError           the server asks the model again and again
+    │   ├── TurnParkedError              it waits for a person, and nothing runs until the answer
     │   ├── AskAnsweredError             what it asked waits for an answer no more
+    │   ├── AskChangedError              what it asks is not what the person was shown
     │   └── TurnTimeoutError             a deadline passed
     │       ├── StartTimeoutError        no sign of life after the prompt
     │       ├── SilenceTimeoutError      the stream fell silent
@@ -27,6 +32,7 @@
         ├── ConnectionLostError          the connection broke before the answer: likewise
         ├── StreamSilentError            the event stream is open and says nothing, not even a heartbeat
         ├── EventTooLargeError           one event exceeds the cap
+        ├── ResponseTooLargeError        an answer exceeds the cap
         ├── NotGuardedError              the server took permission rules, and does not show them in force
         ├── NotOpencodeError             it answers, but not as an OpenCode server
         │   └── UnsupportedVersionError  it is one, of a version or line that this library does not speak
@@ -48,11 +54,13 @@ from dataclasses import dataclass
 
 __all__ = [
     "AskAnsweredError",
+    "AskChangedError",
     "BadRequestError",
     "ConfigurationError",
     "ConflictError",
     "ConnectionLostError",
     "CredentialsRefusedError",
+    "EndlessAnswerError",
     "EventTooLargeError",
     "InvalidRulesError",
     "NotFoundError",
@@ -66,6 +74,7 @@ __all__ = [
     "RecordNotSavedError",
     "RequestSummary",
     "RequestTimedOutError",
+    "ResponseTooLargeError",
     "ServerError",
     "ServerNotInstalledError",
     "ServerStartError",
@@ -80,10 +89,13 @@ __all__ = [
     "TotalTimeoutError",
     "TurnError",
     "TurnInProgressError",
+    "TurnParkedError",
+    "TurnReleasedError",
     "TurnTakenError",
     "TurnTimeoutError",
     "UnsupportedVersionError",
     "WireError",
+    "WrongRowError",
 ]
 
 
@@ -121,6 +133,10 @@ class RecordNotSavedError(RecordError):
 
 class RecordGoneError(RecordError):
     """The record's row no longer exists."""
+
+
+class WrongRowError(RecordError):
+    """Another row has this key where the library's own connection looks: in another tenant's schema, say."""
 
 
 class RecordContendedError(RecordError):
@@ -173,6 +189,14 @@ class TurnTakenError(TurnError):
     """The message's row no longer names this runner: its turn was ended or taken elsewhere."""
 
 
+class TurnReleasedError(TurnTakenError):
+    """`Turn.release` was called: the turn goes on in the next process that takes it up."""
+
+
+class TurnParkedError(TurnError):
+    """The turn waits for a person: `run(park=True)` has left it, and it goes on when it is run after the answer."""
+
+
 class TurnTimeoutError(TurnError):
     """The turn did not end within its deadline.
 
@@ -197,8 +221,15 @@ class TotalTimeoutError(TurnTimeoutError):
     """The whole turn took too long."""
 
 
-class AskAnsweredError(TurnError):
-    """What the agent asked waits for an answer no more: it was answered, or its session was stopped.
+class EndlessAnswerError(TurnError):
+    """The model answered several times in a row, and the provider never said why an answer ended.
+
+    The server asks the model again after such an answer (1.18.33).
+    """
+
+
+class _AskError(TurnError):
+    """An answer cannot be taken.
 
     Attributes:
         ask_id: The ask.
@@ -207,6 +238,14 @@ class AskAnsweredError(TurnError):
     def __init__(self, message: str, *, ask_id: str, message_key: str = "") -> None:
         super().__init__(message, message_key=message_key)
         self.ask_id = ask_id
+
+
+class AskAnsweredError(_AskError):
+    """The ask waits for an answer no more: it was answered, or its session was stopped. `ask_id` names it."""
+
+
+class AskChangedError(_AskError):
+    """The ask is not the one that the person was shown. It still waits: show it again. `ask_id` names it."""
 
 
 class ServerStartError(OpencodeError):
@@ -238,7 +277,7 @@ class WireError(OpencodeError):
     Attributes:
         request: What was asked, if one request is to blame.
         status: The HTTP status of the answer, if there was one.
-        body: The answer's body, at most its first 2,000 characters.
+        body: The answer's body, at most its first 2,000 characters, without our credentials.
     """
 
     def __init__(
@@ -256,7 +295,16 @@ class WireError(OpencodeError):
 
 
 class ServerUnreachableError(WireError):
-    """No connection could be made: the server received nothing."""
+    """No connection could be made: the server received nothing. The message says why, and what to do.
+
+    Attributes:
+        refused: Nothing listens at the address. Otherwise its name does not resolve, its certificate is not accepted,
+            it does not speak TLS, or it did not answer in time.
+    """
+
+    def __init__(self, message: str, *, request: RequestSummary | None = None, refused: bool = False) -> None:
+        super().__init__(message, request=request)
+        self.refused = refused
 
 
 class RequestTimedOutError(WireError):
@@ -273,6 +321,10 @@ class StreamSilentError(WireError):
 
 class EventTooLargeError(WireError):
     """One event of the stream exceeds the cap."""
+
+
+class ResponseTooLargeError(WireError):
+    """The answer to one request exceeds the cap, after decompression: the rest of it was not read."""
 
 
 class NotGuardedError(WireError):

@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session as Database
 
 SEED = 361
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture(scope="module")
 def chaos():

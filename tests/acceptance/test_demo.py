@@ -23,7 +23,8 @@ def told(place):
     """What the demo writes into a pipe."""
     done = place.run("demo")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    said = done.stderr.splitlines()  # on a busy machine the server starts slowly, and that is said
+    assert all(line.startswith("waiting for OpenCode to start") for line in said), done.stderr
     return done.stdout
 
 
@@ -55,6 +56,7 @@ def test_the_agent_wrote_the_file_that_it_shows(place, told):
     assert text in told
 
 
+@pytest.mark.full
 def test_on_a_terminal_a_fresh_conversation_goes_on_with_who_watches(place, told):
     assert "Go on, if you like" not in told
     with terminal(place, "demo") as (process, write, wait_for):
@@ -81,6 +83,7 @@ def in_the_chat(place, *command, **environ):
     )
 
 
+@pytest.mark.full
 def test_the_chat_in_the_browser_checks_itself(place):
     done = in_the_chat(place, "-m", "demo", "--check", "--state", place.folder / "chat")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -91,6 +94,7 @@ def test_the_chat_in_the_browser_checks_itself(place):
     connection.close()
 
 
+@pytest.mark.full
 def test_the_check_of_the_chat_fails_where_there_is_no_server(place):
     done = in_the_chat(
         place, "-m", "demo", "--check", "--state", place.folder / "none", OPENCODE_BIN="/no/such/server"
@@ -100,6 +104,7 @@ def test_the_check_of_the_chat_fails_where_there_is_no_server(place):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.full
 def test_the_demo_of_the_chat_prints_the_command_that_prints_another_link(place):
     command = [
         sys.executable,

@@ -17,7 +17,9 @@ import pytest
 from fix_django_app import wait_until
 
 from opencode_sessions.django.conf import _READERS
-from opencode_sessions.wire.binary import find_binary
+from opencode_sessions.server.binary import find_binary
+
+pytestmark = pytest.mark.full
 
 DOCS = (Path(__file__).parents[2] / "docs" / "django.md").read_text()
 FILES = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", DOCS, re.DOTALL | re.MULTILINE))

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from fix_django_app import wait_until
+from selection import sample
 
 SAID = "one two three four five six seven eight nine ten"
 LONG = f"!say {SAID}"  # where it is held in its middle, nobody ends it before its process is killed
@@ -39,6 +40,7 @@ def test_a_process_that_is_killed_in_a_turn_is_replaced_by_the_next_that_starts(
     assert ended(second, waiting)["status"] == "completed"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
 def test_what_waited_is_answered_after_what_ran_when_their_process_was_killed(chat_project, held):
     first = chat_project.serve()
@@ -57,6 +59,7 @@ def test_what_waited_is_answered_after_what_ran_when_their_process_was_killed(ch
     assert chat_project.shell(later)
 
 
+@pytest.mark.full
 def test_two_processes_answer_the_messages_of_a_conversation_in_their_order(chat_project, held):
     here, there = chat_project.serve(), chat_project.serve()
     first = here.send(LONG)
@@ -83,10 +86,8 @@ SERVERS = {
 
 
 @pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("server_name", SERVERS)
+@pytest.mark.parametrize("server_name", sample(SERVERS, "uvicorn"))
 def test_a_process_that_is_told_to_end_leaves_its_turns_to_the_next_at_once(chat_project, server_name, held):
-    if server_name in ("gunicorn", "waitress"):
-        pytest.importorskip(server_name)
     site = chat_project.serve(*SERVERS[server_name])
     running, waiting = site.send(LONG), site.send("what waits behind it")
     has_begun(site, running)

@@ -3,8 +3,13 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
+import time
 
-from fix_cli import CommandLine
+import pytest
+from fix_cli import CommandLine, eventually, read_until
+from scripted_server import ScriptedServer, response
+
+from opencode_sessions import Client
 
 
 def findings(done):
@@ -22,10 +27,11 @@ def findings(done):
 
 def test_all_that_is_there_is_ok(cli):
     cli.run("chat", "hello")
-    done = cli.run("doctor")
+    done = cli.run("doctor", "--project-config")
     found = findings(done)
     assert done.returncode == 0
-    assert {state for state, _ in found.values()} == {"ok"}
+    # The server is shared: what another test has left busy is none of this one's.
+    assert {state for what, (state, _) in found.items() if what != "busy"} == {"ok"}
     assert list(found) == [
         "Python",
         "opencode-sessions",
@@ -33,6 +39,10 @@ def test_all_that_is_there_is_ok(cli):
         "drivers",
         "opencode",
         "server",
+        "clocks",
+        "busy",
+        "memory",
+        "project",
         "database",
     ]
     assert cli.environ["OPENCODE_BIN"] in found["opencode"][1].replace(" ", "")
@@ -40,6 +50,7 @@ def test_all_that_is_there_is_ok(cli):
     assert "the chat's tables are there" in found["database"][1]
 
 
+@pytest.mark.full
 def test_a_server_that_nobody_asked_for_is_only_a_warning(bare):
     done = bare.run("doctor")
     found = findings(done)
@@ -68,6 +79,7 @@ def test_what_is_missing_is_named_with_what_mends_it(tmp_path):
     assert "hunter2" not in done.stdout + done.stderr
 
 
+@pytest.mark.full
 def test_a_database_that_a_chat_could_not_use_is_broken(bare):
     nowhere = findings(bare.run("doctor", "--database", "sqlite:///nowhere/chat.sqlite3"))["database"]
     assert nowhere[0] == "broken"
@@ -84,6 +96,59 @@ def test_a_database_that_a_chat_could_not_use_is_broken(bare):
     assert "opencode_messages" not in outdated[1]  # of which the next chat makes the whole
 
 
+@pytest.mark.parametrize("command", ["doctor", "chat hello", "prune -t opencode_conversations"])
+def test_a_server_that_hangs_is_waited_for_with_a_word(cli, silent_port, command):
+    if command.startswith("prune"):
+        cli.run("chat", "hello")
+    address = f"http://127.0.0.1:{silent_port}"
+    with cli.start(*command.split(), "--server", address) as process:
+        read_until(process, f"waiting for an answer from {address} …", stream="stderr")
+
+
+@pytest.mark.full
+def test_a_server_that_hangs_is_broken_and_named_soon(cli, silent_port):
+    began = time.monotonic()
+    done = cli.run("doctor", "--server", f"http://127.0.0.1:{silent_port}")
+    assert time.monotonic() - began < 32  # 15 s, and what a busy machine adds
+    state, said = findings(done)["server"]
+    assert (done.returncode, state) == (1, "broken")
+    assert "The server accepts connections, but it is overloaded or hangs" in said
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("http://nowhere.invalid", "the name nowhere.invalid does not resolve"),
+        ("https://localhost:{tls_server.port}", "self-signed certificate"),
+        ("http://localhost:{tls_server.port}", "write https:// instead of http://"),
+    ],
+)
+def test_an_address_that_cannot_work_is_told_by_doctor_and_chat_alike(bare, tls_server, place, said):
+    address = place.format(tls_server=tls_server)
+    state, found = findings(bare.run("doctor", "--server", address))["server"]
+    assert state == "broken"
+    assert said in found
+    done = bare.run("chat", "hello", "--server", address)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "serve --offline" not in done.stderr  # which would not mend it
+
+
+def test_a_session_that_is_busy_without_a_turn_is_a_warning(cli):
+    environ = cli.environ
+    with Client(environ["OPENCODE_BASE_URL"], password=environ["OPENCODE_SERVER_PASSWORD"]) as client:
+        session_id = client.create(title="left behind").id
+        client.prompt(session_id, "!slow 600\n!say x")
+        eventually(lambda: client.busy(session_id))
+        done = cli.run("doctor")
+        client.stop(session_id)
+    state, said = findings(done)["busy"]
+    assert (done.returncode, state) == (0, "warning")
+    assert session_id in said.replace(" ", "")
+    assert "Client.stop(session_id)" in said
+
+
+@pytest.mark.full
 def test_refused_credentials_are_broken(tmp_path, served):
     locked_out = CommandLine(tmp_path, **{**served, "OPENCODE_SERVER_PASSWORD": "wrong"})
     done = locked_out.run("doctor")
@@ -92,3 +157,36 @@ def test_refused_credentials_are_broken(tmp_path, served):
     assert found["server"][0] == "broken"
     assert "OPENCODE_SERVER_PASSWORD" in found["server"][1]
     assert "wrong" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "url"),
+    [
+        ("doctor", "admin:p@ss/hunter2@host:4096"),
+        pytest.param("doctor", "http://[::1?password=hunter2", marks=pytest.mark.full),
+        pytest.param("chat hello", "http://admin:hunter2", marks=pytest.mark.full),
+    ],
+)
+@pytest.mark.full
+def test_a_url_that_holds_a_password_is_refused_without_it(tmp_path, command, url):
+    by_environment = CommandLine(tmp_path, OPENCODE_BASE_URL=url).run("-v", *command.split())
+    by_option = CommandLine(tmp_path).run("-v", *command.split(), "--server", url)
+    for done in (by_environment, by_option):
+        assert done.returncode in (1, 2)
+        assert "the URL of the server" in (done.stdout + done.stderr).replace("\n", " ")
+        assert not re.search("hunter|p@ss", done.stdout + done.stderr)
+
+
+@pytest.mark.full
+def test_a_server_that_sends_the_credentials_back_does_not_have_them_printed(tmp_path):
+    def echo(connection, head):
+        said = re.search(rb"(?i)authorization: (.*)\r", head)[1]
+        connection.sendall(response(b'{"message": "\\u001b[2J%s hunter2"}' % said, status="418 Teapot"))
+
+    with ScriptedServer(echo) as server:
+        done = CommandLine(tmp_path, OPENCODE_SERVER_PASSWORD="hunter2").run("-v", "doctor", "-s", server.url)
+    said = findings(done)["server"]
+    assert said[0] == "broken"
+    assert "418: \ufffd[2JBasic *** ***" in said[1]
+    assert "b3BlbmNvZGU6aHVudGVyMg" not in done.stdout + done.stderr
+    assert "hunter2" not in done.stdout + done.stderr

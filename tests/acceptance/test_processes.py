@@ -19,6 +19,7 @@ import pytest
 from ensuring_worker import STEPS
 from fix_cli import eventually
 from fix_processes import RULES, Member, Upstream
+from selection import sample
 
 from opencode_sessions import Client, SessionNotFoundError
 
@@ -43,6 +44,7 @@ PLACES = ["before all", *(f"{where} {step}" for step in STEPS for where in ("in"
 # -- released together -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("conversations", sample(["sqlite", "postgres"], "sqlite"), indirect=True)
 def test_processes_that_are_released_together_get_one_session(processes, conversations, server, client):
     row, upstream = conversations.add(), Upstream(client)
     ends = processes.run(server, conversations, row, [Member()] * MANY)
@@ -55,6 +57,7 @@ def test_processes_that_are_released_together_get_one_session(processes, convers
         assert (found.id, found.metadata["record"]) == (named, f"conversations:{row}")
 
 
+@pytest.mark.full
 def test_processes_that_recreate_one_stale_session_get_one_fresh_one(
     processes, conversations, server, client
 ):
@@ -70,6 +73,7 @@ def test_processes_that_recreate_one_stale_session_get_one_fresh_one(
         assert list(upstream.new()) == [fresh]
 
 
+@pytest.mark.full
 def test_processes_that_ensure_while_others_recreate_get_the_old_session_or_the_fresh_one(
     processes, conversations, server, client
 ):
@@ -230,6 +234,7 @@ def tell(request, capfd):
 # -- killed ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300 + 5 * ROUNDS)
 def test_what_killed_processes_leave_is_finished_by_the_next_call(
     processes, conversations, server, client, tell
@@ -266,6 +271,7 @@ def mortal(members, draw, span):
 # -- with a server that dies -----------------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300 + 40 * SERVER_DEATHS)
 def test_a_server_that_dies_in_the_middle_and_comes_back_makes_no_second_session(
     processes, conversations, own_server, tell

@@ -26,6 +26,7 @@ class Host:
 
     def __init__(self, cli, client):
         self.namespace = f"test-{uuid.uuid4()}"
+        self.given = ("--namespace", self.namespace)
         self._cli = cli
         self._client = client
         self.execute(f"CREATE TABLE trips {SCHEMA}")
@@ -45,8 +46,8 @@ class Host:
         return (line or self._cli).run(*self.command(*arguments))
 
     def command(self, *arguments):
-        database = ("--database", "sqlite:///host.sqlite3", "--namespace", self.namespace)
-        return ("prune", *database, "--older-than", "0s", *arguments)
+        database = ("--database", "sqlite:///host.sqlite3")
+        return ("prune", *database, *self.given, "--older-than", "0s", *arguments)
 
 
 @pytest.fixture
@@ -62,6 +63,7 @@ def listed(done):
     return dict(re.findall(r"^(ses_\w+) +(.*)$", done.stdout, re.MULTILINE))
 
 
+@pytest.mark.full
 def test_the_chats_own_conversations_by_the_command_that_the_docs_show(cli):
     talked = cli.json("hello", "--conversation", "lost")[0]["session_id"]
     with closing(sqlite3.connect(cli.folder / "opencode-sessions.sqlite3")) as connection, connection:
@@ -87,6 +89,26 @@ def test_it_lists_what_no_row_names_and_deletes_it_when_it_is_told_to(host):
     assert listed(host.prune("--table", "trips")) == {}
 
 
+@pytest.mark.full
+def test_without_a_namespace_it_lists_and_deletes_nothing(host):
+    host.namespace, host.given = "opencode-sessions", ()
+    table = f"trips_{uuid.uuid4().hex}"  # others have sessions in that namespace, of tables of the same names
+    host.execute(f"CREATE TABLE {table} {SCHEMA}")
+    lost = host.session(f"{table}:2")
+    done = host.prune("--table", table)
+    assert listed(done).keys() == {lost}
+    assert "some may be another project's, so --delete wants a namespace" in done.stdout
+    done = host.prune("--table", table, "--delete")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--namespace" in done.stderr
+    told = json.loads(host.prune("--table", table, "--delete", "--json").stdout)
+    assert (told["error"]["name"], told["leftovers"]) == ("ConfigurationError", [])
+    assert listed(host.prune("--table", table)).keys() == {lost}
+    host.given = ("--namespace", "opencode-sessions")
+    assert "1 deleted" in host.prune("--table", table, "--delete").stdout
+
+
+@pytest.mark.full
 def test_json_is_one_line_with_the_same_facts(host):
     lost = {host.session(record, title=record) for record in ("trips:2", "tickets:1")}
     done = host.prune("--table", "trips", "--table", "tickets", "--delete", "--json")
@@ -101,6 +123,7 @@ def test_json_is_one_line_with_the_same_facts(host):
     assert (told["failures"], told["error"], done.returncode) == (0, None, 0)
 
 
+@pytest.mark.full
 def test_on_a_terminal_it_shows_how_far_it_is(cli, host):
     lost = host.session("trips:2")
     with terminal(cli, *host.command("--table", "trips")) as (process, _, wait_for):
@@ -117,6 +140,7 @@ def test_a_table_that_is_not_there_is_bad_usage(host):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.full
 def test_a_server_that_does_not_answer_is_a_failure_which_json_tells_too(cli, host):
     done = host.prune(
         "--table", "trips", "--server", "http://127.0.0.1:9", "--json", line=CommandLine(cli.folder)
@@ -126,6 +150,7 @@ def test_a_server_that_does_not_answer_is_a_failure_which_json_tells_too(cli, ho
     assert "no OpenCode server answers at http://127.0.0.1:9" in done.stderr
 
 
+@pytest.mark.full
 def test_ctrl_c_ends_it_and_says_what_was_done(cli, host):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"

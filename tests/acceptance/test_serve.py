@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ import subprocess
 import pytest
 from fix_cli import PATIENCE, CommandLine, eventually, read_until
 
-from opencode_sessions import Client, ServerUnreachableError
+from opencode_sessions import Client, ServerUnreachableError, WireError, new_session_id
 
 
 def children_of(pid):
@@ -55,6 +56,7 @@ def test_serve_says_how_it_is_reached_and_where_its_things_lie(bare):
     assert "opencode server listening on" in complaint  # the end of its log
 
 
+@pytest.mark.full
 def test_serve_takes_the_password_of_the_environment_and_stops_all_that_it_started(tmp_path):
     mine = CommandLine(tmp_path, OPENCODE_SERVER_PASSWORD="hunter2")
     with mine.start("serve", "--offline") as process:
@@ -70,6 +72,53 @@ def test_serve_takes_the_password_of_the_environment_and_stops_all_that_it_start
         eventually(lambda: not is_alive(server))
         with Client(url, password="hunter2") as client, pytest.raises(ServerUnreachableError):
             client.health()
+
+
+@pytest.mark.parametrize(
+    ("size", "code", "said"),
+    [
+        ("lots", 2, "write it like 500M or 2G, not lots"),
+        ("50M", 1, "recycle_at is 52 MB, and opencode takes"),
+    ],
+)
+def test_a_limit_of_memory_that_cannot_work_is_refused(bare, size, code, said):
+    done = bare.run("serve", "--offline", "--recycle-at", size)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.full
+def test_serve_restarts_a_server_whose_memory_exceeds_the_limit(tmp_path):
+    mine = CommandLine(tmp_path, OPENCODE_SERVER_PASSWORD="hunter2")
+    with mine.start("serve", "--offline", "--recycle-at", "600M") as process:
+        url = next(
+            line.partition("=")[2]
+            for line in read_until(process, "opencode-sessions chat\n").splitlines()
+            if "OPENCODE_BASE_URL" in line
+        )
+        before = server_of(process)
+        with Client(url, password="hunter2") as client:
+            for number in range(100):
+                if str(before) not in [pid for pid, _ in children_of(process.pid)]:
+                    break
+                (tmp_path / str(number)).mkdir()
+                with contextlib.suppress(WireError):  # it is restarted in this instant
+                    session_id = client.create(new_session_id(), directory=str(tmp_path / str(number))).id
+                    client.prompt(session_id, "hello")
+        read_until(process, "restarted, as its memory exceeded --recycle-at")
+        with Client(url, password="hunter2") as client:
+            assert client.get(session_id).id == session_id
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE)
+
+
+@pytest.mark.full
+def test_serve_listens_where_it_is_told_and_waits_as_long_as_it_is_told(bare):
+    with bare.start("serve", "--offline", "--host", "127.0.0.2", "--start-timeout", "120") as process:
+        assert "export OPENCODE_BASE_URL=http://127.0.0.2:" in read_until(process, "opencode-sessions chat\n")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE)
 
 
 def test_a_port_that_is_taken_is_one_sentence(bare):

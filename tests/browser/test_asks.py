@@ -69,6 +69,7 @@ def test_refused_without_a_word_it_does_not_run(stage, tab, begun):
     assert not (stage.work / "plainly-refused.txt").exists()
 
 
+@pytest.mark.full
 def test_once_is_asked_again_and_always_is_not(stage, tab, begun):
     # No other test makes folders: what is always allowed is allowed in all conversations.
     begun(*(run(f"mkdir always-{number}") for number in range(4)))
@@ -89,6 +90,7 @@ def test_of_a_question_an_option_is_chosen(tab, begun):
     assert "Wheat" not in scene.heard[0]
 
 
+@pytest.mark.full
 def test_of_a_question_several_options_are_chosen_where_it_says_so(tab, begun):
     scene = begun(question(multiple=True))
     tab.ask.get_by_label("Rye").check()
@@ -98,6 +100,7 @@ def test_of_a_question_several_options_are_chosen_where_it_says_so(tab, begun):
     assert "Rye, Wheat" in scene.heard[0]
 
 
+@pytest.mark.full
 def test_a_question_is_answered_in_own_words(tab, begun):
     scene = begun(question())
     tab.ask.get_by_label("Or in your own words").fill("Spelt, please")
@@ -116,6 +119,7 @@ def test_an_answer_that_says_nothing_is_sent_back_with_a_word(alice, tab, begun)
     tab.ends()
 
 
+@pytest.mark.full
 def test_a_question_that_is_dismissed_is_not_answered(tab, begun):
     begun(question())
     tab.button("Dismiss").click()
@@ -136,6 +140,7 @@ def test_an_ask_answered_in_one_tab_goes_away_in_the_other(stage, alice, tab, be
     assert (stage.work / "in-another-tab.txt").exists()
 
 
+@pytest.mark.full
 def test_what_is_typed_into_an_ask_survives_what_happens_beside_it(stage, tab, scenes):
     both = (run("touch first.txt"), run("touch second.txt"))
     scene = scenes.add(Step(calls=both), Step(say="That was all."))
@@ -157,6 +162,7 @@ def test_what_is_typed_into_an_ask_survives_what_happens_beside_it(stage, tab, s
     assert any("Not today" in heard for heard in scene.heard)
 
 
+@pytest.mark.full
 def test_the_list_tells_which_conversation_asks(alice, tab, begun):
     scene = begun(run("touch listed.txt"))
     other = alice.open("/")

@@ -42,6 +42,7 @@ def failed(tab, scenes):
     return scene
 
 
+@pytest.mark.full
 def test_where_there_is_no_https_messages_are_sent_too(alice):
     alice.context.add_init_script("delete Crypto.prototype.randomUUID")  # as browsers do there
     tab = alice.open()
@@ -92,13 +93,7 @@ def test_a_stopped_turn_can_be_tried_again(tab, scenes):
 
 def edit(tab, turn, prompt):
     """Send the turn's prompt in other words: the page is that of the branch then."""
-    turn.hover()
-    turn.get_by_label("Edit and send again").click()
-    words = turn.get_by_label("Your message, in other words")
-    expect(
-        words
-    ).to_be_focused()  # the page puts the cursor behind what is there, which must not come in between
-    words.fill(prompt)
+    tab.open_edit(turn).fill(prompt)
     source = tab.path
     turn.get_by_role("button", name="Send").click()
     tab.page.wait_for_url(lambda url: CONVERSATION.search(url) and source not in url)
@@ -129,6 +124,7 @@ def test_edited_and_sent_again_it_goes_on_in_a_branch_that_knows_what_came_befor
     assert tab.texts() == before
 
 
+@pytest.mark.full
 def test_in_a_branch_of_a_branch_the_agent_knows_what_came_before_and_nothing_else(tab, scenes):
     talk(tab, "We bake bread.", "With rye.", "With salt.")
     edit(tab, tab.turn, "With honey.")
@@ -144,6 +140,7 @@ def test_in_a_branch_of_a_branch_the_agent_knows_what_came_before_and_nothing_el
     assert list(scene.requests[-1].prompts) == ["We bake bread.", f"Fourth. {scene.prompt}"]
 
 
+@pytest.mark.full
 def test_a_branch_is_branched_after_what_it_came_from_is_deleted(tab, scenes):
     talk(tab, "We bake bread.", "With rye.", "With salt.")
     source = tab.path
@@ -159,6 +156,7 @@ def test_a_branch_is_branched_after_what_it_came_from_is_deleted(tab, scenes):
     assert list(scene.requests[-1].prompts) == ["We bake bread.", scene.prompt]
 
 
+@pytest.mark.full
 def test_what_was_never_sent_is_edited_without_what_came_after_it(stage, tab, scenes):
     talk(tab, "We bake bread.")
     lost = stage.python("-c", LOSE.format(conversation=re.search(r"\d+", tab.path)[0])).strip()
@@ -172,6 +170,7 @@ def test_what_was_never_sent_is_edited_without_what_came_after_it(stage, tab, sc
     assert list(scene.requests[-1].prompts) == ["We bake bread.", scene.prompt]
 
 
+@pytest.mark.full
 def test_an_answer_of_which_nobody_knows_where_it_was_given_is_edited_without_a_memory(stage, tab, scenes):
     talk(tab, "We bake bread.", "With rye.", "With salt.")
     stage.python("-c", FORGET.format(conversation=re.search(r"\d+", tab.path)[0]))
@@ -181,6 +180,7 @@ def test_an_answer_of_which_nobody_knows_where_it_was_given_is_edited_without_a_
     assert list(scene.requests[-1].prompts) == [scene.prompt]
 
 
+@pytest.mark.full
 def test_a_branch_is_told_apart_in_the_list(tab):
     talk(tab, "We bake bread.", "With rye.")
     edit(tab, tab.turn, "With wheat, shall we? It is lighter.")
@@ -194,6 +194,7 @@ def test_a_branch_is_told_apart_in_the_list(tab):
     )
 
 
+@pytest.mark.full
 def test_the_first_prompt_edited_begins_anew(tab, scenes):
     tab.begin("We bake bread.")
     tab.ends()
@@ -211,9 +212,7 @@ def test_the_first_prompt_edited_begins_anew(tab, scenes):
 def test_a_conversation_is_renamed(tab):
     tab.begin("What it was called at first")
     tab.ends()
-    tab.page.get_by_role("heading", level=1).click()
-    tab.page.get_by_label("Title").fill("Bread & butter")
-    tab.button("Save").click()
+    tab.rename("Bread & butter")
     expect(tab.page.get_by_role("heading", level=1)).to_have_text("Bread & butter")
     expect(tab.page).to_have_title(re.compile("^Bread & butter"))
     expect(tab.page.get_by_role("link", name="Bread & butter", exact=True)).to_be_visible()
@@ -247,6 +246,7 @@ def test_deleting_a_conversation_stops_what_runs_in_it_in_another_tab_too(alice,
     expect(other.turn.locator("opencode-turn")).to_have_attribute("status", re.compile("cancelled|gone"))
 
 
+@pytest.mark.full
 def test_what_an_answer_has_cost_is_told(tab):
     tab.begin("Hello")
     tab.ends()

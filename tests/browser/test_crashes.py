@@ -17,6 +17,7 @@ def stays(tab):
     assert tab.page.evaluate("window.stayed")
 
 
+@pytest.mark.full
 def test_an_answer_completes_though_the_opencode_server_was_killed_in_its_middle(stage, tab, scenes, stays):
     tab.begin(scenes.add(SLOW).prompt)
     tab.shows("word3 ")
@@ -27,6 +28,7 @@ def test_an_answer_completes_though_the_opencode_server_was_killed_in_its_middle
     tab.shows(STORY)
 
 
+@pytest.mark.full
 def test_what_was_asked_when_the_server_died_is_withdrawn_and_the_agent_goes_on(stage, tab, scenes, stays):
     call = Call("bash", {"command": "touch withdrawn.txt", "description": "Once"})
     scene = scenes.add(Step(calls=(call,)), Step(say="So it was not done."))
@@ -43,6 +45,7 @@ def test_what_was_asked_when_the_server_died_is_withdrawn_and_the_agent_goes_on(
     expect(tab.answer.locator(".oc-card__spinner")).to_have_count(0)
 
 
+@pytest.mark.full
 def test_an_answer_completes_though_the_web_process_was_killed_in_its_middle(
     stage, alice, tab, scenes, stays
 ):

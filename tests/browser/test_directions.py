@@ -7,6 +7,8 @@ from playwright.sync_api import expect
 
 from opencode_sessions.testing import Step
 
+pytestmark = pytest.mark.full
+
 HEBREW = "\N{HEBREW LETTER SHIN}\N{HEBREW LETTER LAMED}\N{HEBREW LETTER VAV}\N{HEBREW LETTER FINAL MEM}"
 ANSWER = f"""{HEBREW} `shop/cart.py`
 
@@ -53,9 +55,7 @@ def test_titles_and_what_is_typed_begin_on_their_own_side(written):
     runs(written.prompt, "rtl")
     written.prompt.fill("Hello")
     runs(written.prompt, "ltr")
-    written.turn.hover()
-    written.turn.get_by_label("Edit and send again").click()
-    runs(written.turn.get_by_label("Your message, in other words"), "rtl")
+    runs(written.open_edit(written.turn), "rtl")
     title.click()
     field = written.page.get_by_label("Title")
     expect(field).to_be_visible()

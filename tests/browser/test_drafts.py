@@ -6,6 +6,8 @@ from playwright.sync_api import expect
 
 from opencode_sessions.testing import Call, Step
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture
 def begun(tab):

@@ -10,6 +10,8 @@ from playwright.sync_api import expect
 
 from opencode_sessions.testing import Call, Refusal, Script, Step
 
+pytestmark = pytest.mark.full
+
 
 def run(command):
     return Call("bash", {"command": command, "description": "As I was told"})

@@ -98,6 +98,7 @@ def test_links_and_markup_of_the_model_do_nothing(tab, scenes):
     unhacked(tab)
 
 
+@pytest.mark.full
 def test_a_prompt_and_the_title_made_of_it_stay_text(tab):
     tab.begin(f"{EVIL} and so on")
     tab.ends()
@@ -106,18 +107,18 @@ def test_a_prompt_and_the_title_made_of_it_stay_text(tab):
     unhacked(tab)
 
 
+@pytest.mark.full
 def test_a_title_stays_text(tab):
     tab.begin("Hello")
     tab.ends()
-    tab.page.get_by_role("heading", level=1).click()
     title = EVIL[:80]
-    tab.page.get_by_label("Title").fill(title)
-    tab.button("Save").click()
+    tab.rename(title)
     expect(tab.page.get_by_role("heading", level=1)).to_have_text(title)
     expect(tab.page.locator(".link__title").filter(has_text="<script>").first).to_be_visible()
     unhacked(tab)
 
 
+@pytest.mark.full
 def test_a_file_name_and_what_a_tool_gives_stay_text(stage, tab, scenes):
     name = "<img src=x onerror=hacked=1>.html"
     (stage.work / name).write_text(f"{EVIL}\n")
@@ -145,6 +146,7 @@ def test_a_command_that_asks_and_its_output_stay_text(tab, scenes):
     unhacked(tab)
 
 
+@pytest.mark.full
 def test_a_file_to_be_written_stays_text_in_its_ask_and_its_diff(stage, tab, scenes):
     name = "<b onclick=hacked=1>.html"
     (stage.work / name).unlink(missing_ok=True)
@@ -177,6 +179,7 @@ def test_a_question_and_its_options_stay_text_and_are_answered_as_they_are(tab, 
     unhacked(tab)
 
 
+@pytest.mark.full
 def test_why_it_failed_stays_text(tab, scenes):
     tab.begin(scenes.add(Step(trouble=Refusal(400, f"Because {EVIL}"))).prompt)
     tab.ends("failed")

@@ -88,6 +88,7 @@ def test_a_question_is_answered_with_keys(tab, scenes, keys, walk_to):
     assert '"Rye"' in scene.heard[0]
 
 
+@pytest.mark.full
 def test_a_link_that_only_the_keyboard_finds_leads_past_the_list(tab, keys, walk_to):
     skip = tab.page.get_by_role("link", name="Skip to the conversation")
     expect(skip).not_to_be_in_viewport()
@@ -97,6 +98,7 @@ def test_a_link_that_only_the_keyboard_finds_leads_past_the_list(tab, keys, walk
     expect(tab.page.get_by_role("main")).to_be_focused()
 
 
+@pytest.mark.full
 def test_an_up_arrow_edits_the_last_prompt_and_escape_leaves_it(tab, keys):
     tab.begin("Hello there")
     tab.ends()
@@ -109,6 +111,7 @@ def test_an_up_arrow_edits_the_last_prompt_and_escape_leaves_it(tab, keys):
     expect(tab.turn.get_by_label("Edit and send again")).to_be_focused()
 
 
+@pytest.mark.full
 def test_the_title_is_changed_and_left_with_keys(tab, keys, walk_to):
     tab.begin("Hello there")
     tab.ends()
@@ -125,6 +128,7 @@ def test_the_title_is_changed_and_left_with_keys(tab, keys, walk_to):
     expect(tab.page.get_by_role("heading", level=1)).to_have_text("By hand")
 
 
+@pytest.mark.full
 def test_focus_stays_where_it_is_while_the_answer_grows(tab, scenes, keys, walk_to):
     scene = scenes.add(Step(say="First.", calls=(LOOK,)), Step(say=STORY, pause=0.02), held=1)
     tab.begin(scene.prompt)
@@ -140,6 +144,7 @@ def test_focus_stays_where_it_is_while_the_answer_grows(tab, scenes, keys, walk_
     expect(card).to_have_attribute("open", "")
 
 
+@pytest.mark.full
 def test_what_is_being_written_stays_while_an_answer_ends_and_a_turn_is_added_elsewhere(
     alice, tab, scenes, keys
 ):
@@ -157,6 +162,7 @@ def test_what_is_being_written_stays_while_an_answer_ends_and_a_turn_is_added_el
     expect(tab.prompt).to_have_value("Not yet sent")
 
 
+@pytest.mark.full
 def test_a_selection_in_the_answer_stays_while_it_grows(tab, scenes):
     tab.begin(scenes.add(SLOW).prompt)
     tab.shows("word3 ")

@@ -7,6 +7,8 @@ from playwright.sync_api import expect
 
 from opencode_sessions.testing import Call, Step
 
+pytestmark = pytest.mark.full
+
 TOLD = "You are logged out. Reload the page."
 
 
@@ -44,3 +46,15 @@ def test_a_stream_that_is_refused_says_so_and_ends(stage, alice, asked):
     asked.page.wait_for_timeout(3000)
     assert so_far == len(tries) > 0
     expect(asked.page.get_by_text(TOLD)).to_have_count(1)
+
+
+def test_a_logout_in_another_tab_is_told_at_once(stage, visit, scenes):
+    stage.invite("carol")  # whose login no other test needs
+    carol = visit("carol")
+    carol.expects("ERR_|MIME type")
+    tab = carol.open()
+    tab.begin(scenes.add(Step(say="First this."), held=0).prompt)
+    tab.runs()
+    carol.open().button("Log out").click()
+    expect(tab.turn.locator("opencode-turn > [data-oc-problem]")).to_have_text(TOLD, timeout=20_000)
+    expect(tab.page.get_by_text("Reconnecting…")).to_be_hidden()

@@ -8,6 +8,8 @@ from playwright.sync_api import expect
 
 from opencode_sessions.testing import Call, Step
 
+pytestmark = pytest.mark.full
+
 PHONE = {"width": 390, "height": 844}
 LONG = story(400)
 
@@ -112,6 +114,7 @@ def test_who_has_answered_sees_how_it_goes_on(tab, asked):
     expect(tab.turn.locator("footer")).to_be_in_viewport()
 
 
+@pytest.mark.full
 def test_they_see_it_also_where_they_hear_late_that_their_answer_has_arrived(tab, asked):
     asked(questions(4))
     late = []
@@ -125,6 +128,7 @@ def test_they_see_it_also_where_they_hear_late_that_their_answer_has_arrived(tab
     expect(tab.turn.locator("footer")).to_be_in_viewport()
 
 
+@pytest.mark.full
 def test_they_see_the_end_also_where_it_comes_at_once(tab, asked):
     asked(questions(4))
     answer(tab)

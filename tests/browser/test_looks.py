@@ -6,6 +6,8 @@ from playwright.sync_api import expect
 
 from opencode_sessions.testing import Call, Refusal, Step
 
+pytestmark = pytest.mark.full
+
 LOOK = Call("read", {"filePath": "flour.txt"})
 WIDE = f"""# A title
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 
 from opencode_sessions.testing import Call, Step
 
 ASK = Call("bash", {"command": "touch queued-behind.txt", "description": "As I was told"})
 MANY = 7
+
+pytestmark = pytest.mark.full
 
 # In this browser all tabs are taken to be looked at.
 SEEN = """

@@ -10,6 +10,8 @@ from playwright.sync_api import expect
 
 from opencode_sessions.testing import Call, Step
 
+pytestmark = pytest.mark.full
+
 LATER = """() => {
   const { setTimeout } = window;
   window.later = [];

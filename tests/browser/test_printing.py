@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
 
 from opencode_sessions.testing import Step
+
+pytestmark = pytest.mark.full
 
 PAPER = {"width": 720, "height": 1020}
 LINES = "\n".join(f"Line {number}" for number in range(60))

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
+
+pytestmark = pytest.mark.full
 
 HOME = """
 import os

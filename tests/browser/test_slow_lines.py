@@ -10,6 +10,8 @@ from playwright.sync_api import expect
 
 from opencode_sessions.testing import Call, Refusal, Step
 
+pytestmark = pytest.mark.full
+
 PHONE = {"width": 390, "height": 844}
 LOOK = Call("read", {"filePath": "flour.txt"})
 LOOK_AGAIN = "document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))"

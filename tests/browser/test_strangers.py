@@ -58,6 +58,7 @@ def filled(route, secret):
     number = secret["conversation"] if route.startswith("c/") else secret["turn"]
     path = route.replace("<str:label>", "chat.message")
     path = re.sub(r"<(str|int|path):pk>", number, path)
+    path = path.replace("<str:message_id>", "msg_1").replace("<str:attachment_id>", "prt_1")
     assert "<" not in path, f"{route}: say in this test what a stranger gets there"
     return f"/{path}"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from browsing.scenes import ENDLESS, SLOW, STORY
 from playwright.sync_api import expect
 
@@ -31,6 +32,7 @@ def test_after_a_reload_in_the_middle_nothing_is_lost_or_doubled_and_it_goes_on(
     expect(tab.part("text")).to_have_count(1)
 
 
+@pytest.mark.full
 def test_what_was_left_running_goes_on_without_anybody_who_looks(tab, scenes):
     scene = scenes.add(Step(say="First this.", calls=(LOOK,)), Step(say="Then that."), held=1)
     tab.begin(scene.prompt)
@@ -44,6 +46,7 @@ def test_what_was_left_running_goes_on_without_anybody_who_looks(tab, scenes):
     tab.shows("Then that.")
 
 
+@pytest.mark.full
 def test_a_tab_opened_in_the_middle_shows_all_and_two_tabs_agree(alice, tab, scenes):
     scene = scenes.add(
         Step(reason="I shall look.", say="First this.", calls=(LOOK,)), Step(say="Then that."), held=1
@@ -64,6 +67,7 @@ def test_a_tab_opened_in_the_middle_shows_all_and_two_tabs_agree(alice, tab, sce
     assert tab.texts() == other.texts()
 
 
+@pytest.mark.full
 def test_what_is_sent_in_one_tab_streams_in_the_other(alice, tab, held):
     tab.begin("Hello from here")
     tab.ends()
@@ -78,6 +82,7 @@ def test_what_is_sent_in_one_tab_streams_in_the_other(alice, tab, held):
     assert tab.texts() == other.texts()
 
 
+@pytest.mark.full
 def test_stop_keeps_what_was_said_and_says_so(tab, scenes):
     tab.begin(scenes.add(ENDLESS).prompt)
     tab.shows("word3 ")
@@ -93,6 +98,7 @@ def test_stop_keeps_what_was_said_and_says_so(tab, scenes):
     assert tab.part("text").inner_text().startswith(kept)
 
 
+@pytest.mark.full
 def test_over_a_slow_line_nothing_is_lost(stage, tab, scenes):
     stage.network.delay(0.15, jitter=0.1)
     stage.network.slow(30_000, "down")

@@ -8,6 +8,8 @@ import pytest
 from browsing.scenes import ENDLESS
 from playwright.sync_api import expect
 
+pytestmark = pytest.mark.full
+
 DELETED = "This conversation was deleted."
 LONGEST = 100_000
 

@@ -34,6 +34,7 @@ def test_a_prompt_is_sent_and_answered_after_a_reload(tab):
     expect(tab.answer).to_contain_text('You said: "And again".')
 
 
+@pytest.mark.full
 def test_what_runs_says_that_a_reload_shows_more_and_no_button_is_dead(tab, scenes):
     look = Call("read", {"filePath": "flour.txt"})
     scene = scenes.add(Step(say="First this.", calls=(look,)), Step(say="Then that."), held=1)
@@ -61,6 +62,7 @@ def test_an_ask_is_answered(stage, tab, scenes):
     assert (stage.work / "unscripted.txt").exists()
 
 
+@pytest.mark.full
 def test_a_question_is_answered(tab, scenes):
     asked = {
         "header": "Bread",
@@ -76,6 +78,7 @@ def test_a_question_is_answered(tab, scenes):
     assert '"Rye"' in scene.heard[0]
 
 
+@pytest.mark.full
 def test_an_answer_that_says_nothing_is_refused_on_the_page(tab, scenes):
     asked = {"header": "Bread", "question": "Which?", "options": [{"label": "Rye", "description": "Rye"}]}
     begin(tab, scenes.add(Step(calls=(Call("question", {"questions": [asked]}),))).prompt)
@@ -98,12 +101,14 @@ def test_a_turn_is_stopped_and_tried_again(tab, scenes):
     expect(tab.answer).to_contain_text("Short.")
 
 
+@pytest.mark.full
 def test_a_failed_turn_says_why(tab, scenes):
     begin(tab, scenes.add(Step(trouble=Refusal(400, "The oven is cold."))).prompt)
     tab.reload_until(ended(tab, "failed"))
     expect(tab.turn.get_by_role("alert")).to_contain_text("The oven is cold.")
 
 
+@pytest.mark.full
 def test_a_prompt_is_edited_and_the_conversation_renamed_and_deleted(tab):
     begin(tab, "Hello")
     tab.reload_until(ended(tab, "completed"))

@@ -45,8 +45,8 @@ class Stage:
             self.folder = Path(enter(tempfile.TemporaryDirectory(prefix="chaos-")))
             rules = [Rule(when=self._note, reply=DEFAULT_RULE.reply), DEFAULT_RULE]
             model = enter(ScriptedModel(rules))
-            offline = {"npm_config_offline": "true"}
-            self.server = enter(OpencodeServer(config=model.config(), env=offline, startup_timeout=60.0))
+            options = {"config": model.config(), "models": {}, "startup_timeout": 60.0}
+            self.server = enter(OpencodeServer(**options))
             self.client = enter(Client(self.server.url, password=self.server.password))
             self.postgres = enter(running_postgres())
             # A commit that a crash may undo would undo what the library promises with it.

@@ -25,8 +25,8 @@ from chaos import host
 from chaos.host import Message
 from opencode_sessions import Ask, AskAnsweredError, Client, ErrorContext, Observer, Timeouts
 from opencode_sessions.errors import OpencodeError
-from opencode_sessions.services.recovering import recover
 from opencode_sessions.sqlalchemy import abandoned
+from opencode_sessions.turns.recovery import recover
 
 LAZY = (
     "encodings.idna",

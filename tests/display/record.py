@@ -9,7 +9,6 @@ display; record anew when the server's tools change.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -266,7 +265,6 @@ def run(client, prompt, *, rules=(), on_ask=None, **options):
 
 
 def main():
-    os.environ["npm_config_offline"] = "true"  # noqa: SIM112 - as npm spells it
     RECORDINGS.mkdir(exist_ok=True)
     web = ThreadingHTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=web.serve_forever, daemon=True).start()

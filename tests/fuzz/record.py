@@ -40,7 +40,7 @@ def main():
     RECORDINGS.mkdir(exist_ok=True)
     with (
         ScriptedModel() as model,
-        OpencodeServer(config=model.config()) as server,
+        OpencodeServer(config=model.config(), models={}) as server,
         Client(server.url, password=server.password) as client,
     ):
         for name, prompt in PROMPTS.items():

@@ -9,6 +9,8 @@ import pytest
 from opencode_sessions import Answer, Client, Session, Turn, allow, ask, deny
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 
+pytestmark = pytest.mark.full
+
 ECHO = '!tool bash {"command": "echo two words", "description": "Say it"}\n!say done'
 RULES = (allow("*"), ask("bash"))
 

@@ -1,4 +1,4 @@
-"""Every call of the client, in both faces, on the real server."""
+"""Every call of the client, sync and async, on the real server."""
 
 from __future__ import annotations
 

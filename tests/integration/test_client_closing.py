@@ -13,9 +13,9 @@ from event_stage import Stage
 from fix_cli import eventually
 
 from opencode_sessions import Client, Session, Turn, aio, errors
-from opencode_sessions.faces import complete
+from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord, MemoryRecordStore
-from opencode_sessions.wire import stream
+from opencode_sessions.wire import event_stream
 
 
 @pytest.fixture
@@ -161,8 +161,8 @@ def test_a_reader_of_events_that_is_just_connecting_ends_with_its_connection(sil
 
 def test_a_reader_that_pauses_before_it_connects_again_does_so_no_more(stage, monkeypatch, caplog):
     others = readers()
-    monkeypatch.setattr(stream, "_FIRST_PAUSE", 60.0)
-    monkeypatch.setattr(stream, "_LONGEST_PAUSE", 60.0)
+    monkeypatch.setattr(event_stream, "_FIRST_PAUSE", 60.0)
+    monkeypatch.setattr(event_stream, "_LONGEST_PAUSE", 60.0)
     client = Client(stage.url)
     client.subscribe("ses_1")
     stage.cut()
@@ -188,7 +188,7 @@ class Looking(MemoryRecordStore):
 def taken():
     """The store of a record whose turn somebody else has."""
     record = MemoryRecord("In use")
-    complete(MemoryRecordStore(record).claim("messages:1", 3600))
+    run_sync(MemoryRecordStore(record).claim("messages:1", 3600))
     return Looking(record)
 
 

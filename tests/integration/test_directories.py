@@ -75,6 +75,16 @@ def test_recreate_makes_it_in_the_directory_that_the_record_says_by_now(client, 
     assert client.get(session.recreate(client)).directory == str(folders / "there")
 
 
+def test_a_directory_that_does_not_exist_is_named_at_once_and_can_be_made(client, carried, folders):
+    record = MemoryRecord(directory=str(folders / "late"))
+    result = Turn(MemoryMessage("hello"), Session(record), client).run()
+    assert result.error["name"] == "ConfigurationError"
+    assert f"works in {folders / 'late'}, which the server cannot open: make that" in result.error["message"]
+    assert len([each for each in carried if each.endswith("/prompt_async")]) == 1
+    (folders / "late").mkdir()
+    assert Turn(MemoryMessage("hello"), Session(record), client).run().error is None
+
+
 @pytest.mark.parametrize("wrong", ["relative/path", 7, b"/tmp"])
 def test_what_is_no_absolute_path_is_refused_before_anything_is_sent(client, carried, wrong):
     record = MemoryRecord(directory=wrong)

@@ -19,7 +19,7 @@ from opencode_sessions.display import (
     display_message,
     read_answer,
 )
-from opencode_sessions.display.tools import TOOLS
+from opencode_sessions.display.tools.registry import TOOLS
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 
 TODO = {"content": "look", "status": "in_progress", "priority": "high"}
@@ -100,7 +100,7 @@ def test_what_a_form_says_answers_the_agent(place):
     def fill_in(asked):
         found = display_ask(asked.to_json())
         shown.append(found)
-        filled = {"ask": [found.id], "answer": ["once"], "answer-0": ["Yes"]}
+        filled = {"ask": [found.id], "shown": [found.shown], "answer": ["once"], "answer-0": ["Yes"]}
         given = read_answer(filled, found)
         assert isinstance(given, Given)
         return Answer(given.reply, given.labels, given.message)

@@ -57,13 +57,11 @@ SLOW = "!slow 0.1\n!say one two three four five six seven eight nine ten"
 
 
 @pytest.fixture(scope="module")
-def admin_tables(login_table):
+def admin_tables(user_tables):
     with override_settings(**ADMIN):
         from django.contrib.admin.models import LogEntry
-        from django.contrib.auth.models import Group, Permission, User
-        from django.contrib.contenttypes.models import ContentType
 
-        create_django_tables(ContentType, Permission, Group, User, LogEntry)
+        create_django_tables(LogEntry)
 
 
 @pytest.fixture
@@ -247,6 +245,23 @@ def test_sessions_that_no_row_names_are_listed_and_deleted_when_that_is_confirme
     assert "1 session deleted." in said
     assert sessions_of(f"chat_conversation:{kept.pk}")
     assert not [info for info in shared_client().list(all_directories=True) if info.id == left]
+
+
+def test_without_a_namespace_no_session_is_listed_or_deleted(pages, staff, web_settings, monkeypatch):
+    from opencode_sessions.django.admin import sessions as module
+
+    monkeypatch.setattr(module, "_GRACE", module.timedelta())
+    del web_settings["NAMESPACE"]
+    with override_settings(OPENCODE=web_settings):
+        user, gone = staff(), pages.conversation()
+        left = session_for(gone).ensure(shared_client())
+        gone.delete()
+        for answer in (user.get(f"{SESSIONS}prune/"), user.post(f"{SESSIONS}prune/", {"session": [left]})):
+            said = told(answer)
+            assert "no namespace was given" in said
+            assert "There are none" not in answer.content.decode()
+            assert left not in answer.content.decode()
+        assert shared_client().get(left).id == left
 
 
 @pytest.mark.parametrize("using", ["default", "postgres"])

@@ -9,8 +9,15 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, models
 
+from opencode_sessions import allow, ask, deny
 from opencode_sessions.django import checks, enqueue
-from opencode_sessions.django.checks import check_databases, check_deployment, check_models, check_settings
+from opencode_sessions.django.checks import (
+    check_databases,
+    check_deployment,
+    check_models,
+    check_rules_of_records,
+    check_settings,
+)
 
 
 def ids(found):
@@ -37,6 +44,30 @@ def test_settings_that_cannot_work(chat):
     assert 'OPENCODE["SERVRE"]' in found.msg
 
 
+def of_an_empty_row(conversation):
+    return [allow("*"), deny("read"), deny("external_directory", conversation.title or "*"), ask("bash")]
+
+
+def of_a_saved_row(conversation):
+    return [allow("*", str(conversation.messages.count()))]
+
+
+def test_rules_that_leave_something_open(chat):
+    for given, expected in (
+        (None, []),
+        ("opencode_sessions.READ_ONLY", []),
+        (of_a_saved_row, []),  # nothing is known before there is a row
+        (of_an_empty_row, [(chat.Conversation, "does without asking what these rules ask for (bash)")]),
+        ([allow("*"), deny("read")], [(None, "allow('*') opens files outside")]),
+    ):
+        with chat.configured({}, PERMISSIONS_FOR=given):
+            found = check_rules_of_records()
+        assert ids(found) == ["opencode.W006"] * len(expected)
+        for message, (about, said) in zip(found, expected, strict=True):
+            assert message.obj is about
+            assert said in message.msg
+
+
 def needs_an_argument(conversation):
     return conversation
 
@@ -58,8 +89,17 @@ def test_a_runner_that_cannot_be_made(chat, opencode):
 
 def test_no_server(chat, monkeypatch):
     with chat.configured({}):
-        assert ids(check_settings()) == ["opencode.W001"]
+        assert "opencode.W001" in ids(check_settings())
         monkeypatch.setenv("OPENCODE_BASE_URL", "http://here:1")
+        assert "opencode.W001" not in ids(check_settings())
+
+
+def test_no_namespace(chat):
+    with chat.configured({}, SERVER="http://here"):
+        (found,) = check_settings()
+    assert found.id == "opencode.W005"
+    assert 'OPENCODE["NAMESPACE"]' in found.hint
+    with chat.configured({}, SERVER="http://here", NAMESPACE="opencode-sessions"):
         assert check_settings() == []
 
 
@@ -100,7 +140,7 @@ def test_columns_of_the_hosts_own_that_are_not_unique_or_lead_nowhere(chat, with
         return {field.name: field.clone() for field in abstract._meta.local_fields} | other
 
     loose = models.CharField(max_length=64, null=True)
-    with_model("Loose", models.Model, **copied(RecordModel, opencode_session_id=loose))
+    with_model("Loose", models.Model, **copied(RecordModel, opencode_session_id=loose), title="x")
     model = with_model("Plain", models.Model, **copied(MessageModel))
     found = check_models()
     assert {(message.id, getattr(message.obj, "name", None)) for message in found} == {
@@ -117,8 +157,57 @@ def test_a_constraint_makes_a_column_unique_too(chat, with_model):
     fields = {field.name: field.clone() for field in RecordModel._meta.local_fields}
     fields["opencode_session_id"] = models.CharField(max_length=64, null=True)
     unique = models.UniqueConstraint(fields=["opencode_session_id"], name="one_session")
-    with_model("Held", models.Model, Meta=type("Meta", (), {"constraints": [unique]}), **fields)
+    with_model("Held", models.Model, title="x", Meta=type("Meta", (), {"constraints": [unique]}), **fields)
     assert check_models() == []
+
+
+def test_a_record_without_a_title(chat, with_model):
+    from opencode_sessions.django.models import RecordModel  # noqa: PLC0415 - once Django is configured
+
+    for name, titles in (("Titled", {"title": models.TextField()}), ("Chosen", {"opencode_title": None})):
+        with_model(name, RecordModel, **titles)
+        assert check_models() == []
+    model = with_model("Untitled", RecordModel, place=models.TextField())
+    (found,) = check_models()
+    assert (found.id, found.obj) == ("opencode.W007", model)
+    assert found.hint.startswith("Define a property opencode_title on Untitled, or")
+
+
+def test_a_child_of_a_message_in_a_table_of_its_own(chat, with_model):
+    child = with_model("Spoken", chat.Message, seconds=models.IntegerField())
+    assert child.check() == []
+    assert child._meta.constraints == []
+    assert [each.name for each in chat.Message._meta.constraints] == ["chat_message_turn_status"]
+    assert check_models() == []
+
+
+def test_fields_of_the_hosts_own_that_cannot_hold_what_is_stored_in_them(chat, with_model):
+    from opencode_sessions.django.models import MessageModel, RecordModel  # noqa: PLC0415 - once Django is configured
+
+    key = models.ForeignKey(chat.Conversation, on_delete=models.CASCADE, related_name="+")
+    fields = {
+        "error": models.TextField(null=True),
+        "content": models.CharField(max_length=200),
+        "revision": models.SmallIntegerField(default=0),
+        "finished_at": models.DateTimeField(),
+        "cost": models.DecimalField(max_digits=9, decimal_places=6, default=0),
+    }
+    with_model(
+        "Clashing", MessageModel, conversation=key, Meta=type("Meta", (MessageModel.Meta,), {}), **fields
+    )
+    with_model("Short", RecordModel, title="x", opencode_turn=models.CharField(max_length=200, null=True))
+    found = check_models()
+    assert set(ids(found)) == {"opencode.E006"}
+    assert {message.obj.name: message.hint for message in found} == {
+        name: f"Give this field another name, or make it {kind}, and then makemigrations."
+        for name, kind in {
+            "error": "JSONField(null=True)",
+            "content": "TextField()",
+            "revision": "IntegerField()",
+            "finished_at": "DateTimeField(null=True)",
+            "opencode_turn": "TextField(null=True)",
+        }.items()
+    }
 
 
 def test_a_meta_of_the_hosts_own_that_drops_the_constraint(chat, with_model):

@@ -12,6 +12,9 @@ from datetime import timedelta
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
+from fix_cli import eventually
+from scripted_server import ScriptedServer, response
+from selection import sample
 
 from opencode_sessions import Pruner
 from opencode_sessions.django import client, session_for, turn_for
@@ -32,7 +35,8 @@ def left_behind(chat, using="default"):
 
 def test_the_doctor_finds_everything_in_order(chat, opencode):
     turn_for(chat.message("hello")).run()
-    said = run("opencode_doctor")
+    said = run("opencode_doctor", "--project-config")
+    assert re.search(r"^ok +project config +the server ignores opencode.json", said, re.MULTILINE)
     assert re.search(r"^ok +Python +3\.\d+", said, re.MULTILINE)
     assert re.search(rf"^ok +server +1\.\d+\.\d+ at {opencode['SERVER']}", said, re.MULTILINE)
     assert re.search(
@@ -45,6 +49,7 @@ def test_the_doctor_finds_everything_in_order(chat, opencode):
 def test_the_doctor_tells_what_was_left_behind_and_what_mends_it(chat):
     left_behind(chat, "postgres")
     said = run("opencode_doctor")
+    assert "project config" not in said  # nobody asked, and it costs the server memory
     assert re.search(r"^warning +chat\.Message +in postgres: 1 turns, 1 left behind$", said, re.MULTILINE)
     assert "→ manage.py opencode_recover" in said
 
@@ -57,9 +62,46 @@ def test_the_doctor_fails_where_something_is_broken(chat, opencode):
     ):
         call_command("opencode_doctor", stdout=out, no_color=True)
     assert re.search(
-        r"^missing +server +nothing answers at http://127\.0\.0\.1:9", out.getvalue(), re.MULTILINE
+        r"^missing +server +nothing listens at http://127\.0\.0\.1:9", out.getvalue(), re.MULTILINE
     )
     assert re.search(r"^\S+ +opencode ", out.getvalue(), re.MULTILINE)
+
+
+def test_the_doctor_says_that_it_waits_for_a_server_that_hangs(chat, opencode, silent_port):
+    out, err = io.StringIO(), io.StringIO()
+    address = f"http://127.0.0.1:{silent_port}"
+    with (
+        chat.configured(opencode, SERVER=address, TIMEOUTS={"first_read": 1, "read": 3}),
+        pytest.raises(CommandError, match="missing or broken"),
+    ):
+        call_command("opencode_doctor", stdout=out, stderr=err, no_color=True)
+    assert f"waiting for an answer from {address} …" in err.getvalue()
+    assert re.search(r"^broken +server .* is overloaded or hangs", out.getvalue(), re.MULTILINE)
+
+
+def test_the_doctor_tells_a_busy_session_without_a_turn_from_one_with_a_turn(chat):
+    server = client()
+    stray, ours, waiting = (server.create(title="x").id for _ in range(3))
+    for session_id in (stray, ours, waiting):
+        server.prompt(session_id, "!slow 600\n!say x")
+        eventually(lambda session_id=session_id: server.busy(session_id))
+    for session_id, parked in ((ours, False), (waiting, True)):
+        chat.message(
+            "x",
+            using="postgres",
+            status="streaming",
+            opencode_prompt_session_id=session_id,
+            opencode_turn_lease=timezone.now() + timedelta(minutes=1),
+            opencode_turn_parked=parked,
+        )
+    said = run("opencode_doctor")
+    for session_id in (stray, ours, waiting):
+        server.stop(session_id)
+        server.delete(session_id)
+    assert re.search(rf"^warning +busy +without a turn that runs: .*{stray}", said, re.MULTILINE)
+    assert ours not in said
+    assert waiting not in said
+    assert re.search(r"^ok +memory +.* GB \(process \d+\)", said, re.MULTILINE)
 
 
 def test_the_doctor_shows_wrong_settings_and_does_not_fall_over_them(chat, opencode):
@@ -67,6 +109,52 @@ def test_the_doctor_shows_wrong_settings_and_does_not_fall_over_them(chat, openc
     with chat.configured(opencode, THREADS="many"), pytest.raises(CommandError):
         call_command("opencode_doctor", stdout=out, no_color=True)
     assert 'OPENCODE["THREADS"] must be a whole number' in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "url",
+    sample(
+        [
+            "admin:hunter2@host",
+            "http://admin:hunter2@host",
+            "//admin:hunter2@host",
+            "http:admin:hunter2@host",
+            "admin:p@ss/hunter2@host:4096",
+            "http://host?password=hunter2",
+            "http://adm\u2100n:hunter2@host",
+            "http://host:hunter2",
+            "http://[::hunter2",
+            ("http://admin:hunter2@host",),
+        ],
+        "http://admin:hunter2@host",
+        "admin:p@ss/hunter2@host:4096",
+    ),
+)
+def test_the_doctor_shows_no_password_that_a_url_holds(chat, opencode, url, monkeypatch):
+    out = io.StringIO()
+    with chat.configured(opencode, SERVER=url), pytest.raises(CommandError):
+        call_command("opencode_doctor", stdout=out, no_color=True)
+    assert 'OPENCODE["SERVER"]' in out.getvalue()
+    monkeypatch.setenv("OPENCODE_BASE_URL", str(url))
+    with chat.configured(opencode, SERVER=None), pytest.raises(CommandError):
+        call_command("opencode_doctor", stdout=out, no_color=True)
+    assert "the URL of the server" in out.getvalue()
+    assert not re.search("hunter|p@ss", out.getvalue())
+
+
+def test_the_doctor_shows_no_credentials_that_a_server_sends_back(chat, opencode):
+    def echo(connection, head):
+        said = re.search(rb"(?i)authorization: (.*)\r", head)[1]
+        connection.sendall(response(b'{"message": "%s hunter2"}' % said, status="418 Teapot"))
+
+    out = io.StringIO()
+    with (
+        ScriptedServer(echo) as server,
+        chat.configured(opencode, SERVER=server.url, PASSWORD="hunter2"),
+        pytest.raises(CommandError),
+    ):
+        call_command("opencode_doctor", stdout=out, no_color=True)
+    assert "answered 418: Basic *** ***" in out.getvalue()
 
 
 def test_the_doctor_misses_tables_that_were_not_migrated(chat, monkeypatch):

@@ -24,7 +24,7 @@ def test_without_a_setting_there_are_defaults():
     assert settings().server is None
     assert (settings().runner, settings().threads, settings().recover_at_start) == ("threads", 8, True)
     assert settings().on_ask is IN_THE_ROW
-    assert settings().allow_always is True
+    assert settings().allow_always is False
 
 
 def test_nobody_may_see_a_turn_unless_the_host_says_who():
@@ -57,15 +57,25 @@ def test_a_value_is_made_ready_for_use():
     assert now.password is None
 
 
+async def asynchronous(*_):
+    """Never called."""
+
+
 @pytest.mark.parametrize(
     ("said", "complaint"),
     [
         ({"SERVRE": "http://here"}, r'OPENCODE\["SERVRE"\] is no setting .* Did you mean \'SERVER\'\?'),
         ({"server": "http://here"}, r'OPENCODE\["server"\] is no setting .* Did you mean \'SERVER\'\?'),
         ({"X": 1}, r'OPENCODE\["X"\] is no setting .* There are: SERVER, USERNAME'),
-        ({"SERVER": 4096}, r'OPENCODE\["SERVER"\] must be a string, not 4096'),
-        ({"SERVER": "localhost:4096"}, r'OPENCODE\["SERVER"\] cannot work: .* is not the URL of a server'),
-        ({"SERVER": "http://me:secret@here"}, r'OPENCODE\["SERVER"\] cannot work: .* carries credentials'),
+        ({"SERVER": 4096}, r'OPENCODE\["SERVER"\] must be a string, not of type int'),
+        ({"SERVER": "localhost:4096"}, r'OPENCODE\["SERVER"\] cannot work: .* does not begin with http://'),
+        (
+            {"SERVER": "http://me:secret@here"},
+            r'OPENCODE\["SERVER"\] cannot work: .* as if it held credentials',
+        ),
+        ({"SERVER": ["secret"]}, r'OPENCODE\["SERVER"\] must be a string, not of type list'),
+        ({"USERNAME": ["me", "secret"]}, r'OPENCODE\["USERNAME"\] must be a string, not of type list'),
+        ({"PASSWORD": ["secret"]}, r'OPENCODE\["PASSWORD"\] must be a string, not of type list'),
         ({"NAMESPACE": ""}, r'OPENCODE\["NAMESPACE"\] must be a string that is not empty'),
         (
             {"TIMEOUTS": {"reed": 3}},
@@ -75,7 +85,14 @@ def test_a_value_is_made_ready_for_use():
         ({"THREADS": 0}, r'OPENCODE\["THREADS"\] must be a whole number from 1 on, not 0'),
         ({"THREADS": True}, r'OPENCODE\["THREADS"\] must be a whole number'),
         ({"DIRECTORY": "trips"}, r'OPENCODE\["DIRECTORY"\] must be an absolute path .* not \'trips\''),
-        ({"STREAM_SECONDS": float("nan")}, r'OPENCODE\["STREAM_SECONDS"\] must be seconds above 0, not nan'),
+        (
+            {"STREAM_SECONDS": float("nan")},
+            r'OPENCODE\["STREAM_SECONDS"\] must be seconds .* up to 60, not nan',
+        ),
+        (
+            {"STREAM_SECONDS": 61},
+            r'OPENCODE\["STREAM_SECONDS"\] must be seconds above 0 and up to 60, not 61',
+        ),
         ({"RECOVER_AT_START": "no"}, r'OPENCODE\["RECOVER_AT_START"\] must be True or False'),
         ({"ALLOW_ALWAYS": 0}, r'OPENCODE\["ALLOW_ALWAYS"\] must be True or False, not 0'),
         ({"ON_ASK": "browser"}, r'OPENCODE\["ON_ASK"\] must be "row" or "refuse", not \'browser\''),
@@ -89,7 +106,14 @@ def test_a_value_is_made_ready_for_use():
             r'OPENCODE\["RUNNER"\] names \'no.such.runner\', which cannot be imported',
         ),
         ({"MAY_SEE": True}, r'OPENCODE\["MAY_SEE"\] must be a function, or the dotted path of one, not True'),
-        ({"PERMISSIONS_FOR": "os.sep"}, r'OPENCODE\["PERMISSIONS_FOR"\] must be a function'),
+        *(
+            (
+                {key: f"{__name__}.asynchronous"},
+                rf'OPENCODE\["{key}"\] must be an ordinary function and not async',
+            )
+            for key in ("MAY_SEE", "ON_ERROR", "PERMISSIONS_FOR", "RETRY", "TURN_OPTIONS")
+        ),
+        ({"PERMISSIONS_FOR": "os.sep"}, r'OPENCODE\["PERMISSIONS_FOR"\] must be rules, .*: .* not str'),
         (
             {"TURN_OPTIONS": "chat.options"},
             r'OPENCODE\["TURN_OPTIONS"\] names \'chat.options\', which cannot',
@@ -97,14 +121,15 @@ def test_a_value_is_made_ready_for_use():
     ],
 )
 def test_what_cannot_work_is_told_by_its_key(said, complaint):
-    with override_settings(OPENCODE=said), pytest.raises(ImproperlyConfigured, match=complaint):
+    with override_settings(OPENCODE=said), pytest.raises(ImproperlyConfigured, match=complaint) as told:
         settings()
+    assert "secret" not in str(told.value)
 
 
 def test_something_else_than_a_dict_is_told():
     with (
-        override_settings(OPENCODE="http://here"),
-        pytest.raises(ImproperlyConfigured, match="must be a dict"),
+        override_settings(OPENCODE="http://me:secret@here"),
+        pytest.raises(ImproperlyConfigured, match=r"must be a dict .* not of type str$"),
     ):
         settings()
 

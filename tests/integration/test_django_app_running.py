@@ -14,13 +14,14 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import transaction
 from django.utils import timezone
 from fix_django_app import wait_until
+from selection import sample
 
 from opencode_sessions import Answer, Deadlines, Session, Turn, allow, ask
 from opencode_sessions.django import acancel, aenqueue, cancel, enqueue, signals, turn_for
 from opencode_sessions.django import running as running_module
 from opencode_sessions.errors import RecordNotSavedError
 
-BOTH = pytest.mark.parametrize("using", ["default", "postgres"])
+BOTH = pytest.mark.parametrize("using", sample(["postgres", "default"]))
 SLOW = "!slow 0.1\n!say one two three four five six seven eight nine ten"
 SAID = "one two three four five six seven eight nine ten"
 
@@ -167,6 +168,7 @@ def test_a_turn_that_waits_for_its_server_stays_promised_so_that_it_is_found_if_
         assert cancel(message, by="ada")
 
 
+@pytest.mark.full
 def test_a_server_that_comes_back_in_time_is_waited_for(chat, opencode, own_server):
     server = own_server()
     server.kill()

@@ -115,5 +115,5 @@ def test_an_observer_with_coroutine_functions_is_refused(chat):
         async def started(self, session_id, prompt_id):
             pass
 
-    with pytest.raises(ConfigurationError, match=r"Coroutines\.started must be an ordinary method"):
+    with pytest.raises(ConfigurationError, match=r"Coroutines\.started must not be async"):
         turn_for(chat.message("hello"), observer=Coroutines())

@@ -51,7 +51,7 @@ def test_a_turn_that_is_run_as_a_task_has_the_same_result(chat, opencode):
 
 @with_tasks
 def test_a_task_that_comes_twice_is_answered_once(chat, opencode):
-    from opencode_sessions.django.tasks import run_turn  # noqa: PLC0415 - there is none in Django 5.2
+    from opencode_sessions.django.turn_task import run_turn  # noqa: PLC0415 - there is none in Django 5.2
 
     with chat.configured(opencode, RUNNER="tasks"), backend("immediate.ImmediateBackend"):
         message = chat.message("hello")

@@ -7,14 +7,22 @@ import threading
 
 import pytest
 
-from opencode_sessions.django.terminating import chain
+from opencode_sessions.django import terminating
+from opencode_sessions.django.terminating import on_signal
 
 
 @pytest.fixture(autouse=True)
-def handler():
-    before = signal.getsignal(signal.SIGTERM)
+def handlers(monkeypatch):
+    monkeypatch.setattr(terminating, "_stops", {})
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def chain(stop):
+    on_signal(signal.SIGTERM, stop)
+    terminating.chain()
 
 
 def test_what_was_there_is_called_afterwards_with_what_it_expects():
@@ -27,20 +35,28 @@ def test_what_was_there_is_called_afterwards_with_what_it_expects():
 
 def test_chained_twice_it_stops_once():
     told = []
+
+    def leave():
+        told.append("left")
+
     signal.signal(signal.SIGTERM, lambda *_: told.append("ended"))
     for _ in range(2):
-        chain(lambda: told.append("left"))
+        chain(leave)
     signal.raise_signal(signal.SIGTERM)
     assert told == ["left", "ended"]
 
 
 def test_a_host_that_chains_too_and_is_set_up_twice_comes_to_an_end():
     told = []
+
+    def leave():
+        told.append("left")
+
     signal.signal(signal.SIGTERM, lambda *_: told.append("ended"))
-    chain(lambda: told.append("left"))
+    chain(leave)
     ours = signal.getsignal(signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda *which: (told.append("the host's"), ours(*which)))
-    chain(lambda: told.append("left"))
+    chain(leave)
     signal.raise_signal(signal.SIGTERM)
     assert told == ["left", "the host's", "left", "ended"]
 
@@ -58,3 +74,20 @@ def test_outside_of_the_main_thread_nothing_is_changed():
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_ctrl_c_that_raises_goes_on_raising():
+    on_signal(signal.SIGINT, lambda: pytest.fail("it was called"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    terminating.chain()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_server_that_puts_its_handler_in_place_later_is_chained_at_the_next_stream():
+    told = []
+    chain(lambda: told.append("left"))
+    signal.signal(signal.SIGTERM, lambda *_: told.append("the server's"))
+    terminating.chain()
+    signal.raise_signal(signal.SIGTERM)
+    assert told == ["left", "the server's"]

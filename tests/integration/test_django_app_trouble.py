@@ -136,7 +136,7 @@ def test_a_row_that_is_deleted_in_the_instant_of_a_click_is_not_found(pages, mon
 
 
 def test_a_proxy_is_found_at_its_address(pages, with_model):
-    from opencode_sessions.django.views.access import address  # noqa: PLC0415 - Django is set up by now
+    from opencode_sessions.django.addresses import address  # noqa: PLC0415 - Django is set up by now
 
     proxy = with_model("Special", pages.Message, Meta=meta(proxy=True))
     message = proxy.objects.get(pk=pages.message("hello").pk)

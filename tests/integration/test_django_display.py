@@ -14,7 +14,9 @@ from django.test import override_settings
 
 import opencode_sessions.django
 from opencode_sessions.display import display, display_ask
-from opencode_sessions.display.tools import TOOLS, kind_of
+from opencode_sessions.display.tools.cards import Diff, FileContent, Match, Matches
+from opencode_sessions.display.tools.diffs import DiffLine, FileDiff, Hunk
+from opencode_sessions.display.tools.registry import TOOLS, kind_of
 
 STATIC = Path(opencode_sessions.django.__file__).parent / "static" / "opencode"
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ secret }}{% now %}"
@@ -154,6 +156,7 @@ def test_what_a_person_refused_is_told_without_an_alarm():
     assert (page.all("role"), page.text.strip()) == ([], said)
 
 
+@override_settings(OPENCODE={"ALLOW_ALWAYS": True})
 def test_a_permission_is_a_form_with_the_fields_that_are_documented():
     ask = recording("asks")["asks"][0] | {"always": ["git push *"]}
     source = "{% opencode_asks message action='/answer/7' %}"
@@ -161,7 +164,8 @@ def test_a_permission_is_a_form_with_the_fields_that_are_documented():
     (form,) = (attrs for tag, attrs in page.elements if tag == "form")
     assert (form["method"], form["action"], form["data-ask"]) == ("post", "/answer/7", ask["id"])
     fields = {attrs["name"]: attrs.get("value") for tag, attrs in page.elements if tag == "input"}
-    assert fields == {"csrfmiddlewaretoken": "t0ken", "ask": ask["id"]}
+    assert fields == {"csrfmiddlewaretoken": "t0ken", "ask": ask["id"], "shown": form["data-shown"]}
+    assert form["data-shown"] == display_ask(ask).shown
     buttons = [
         attrs["value"] for tag, attrs in page.elements if tag == "button" and attrs["name"] == "answer"
     ]
@@ -200,7 +204,7 @@ def test_a_command_that_is_asked_for_stands_there_once():
 def test_a_question_is_a_form_whose_choices_are_the_labels():
     (ask,) = recording("questions")["asks"]
     page = Page(rendered("{% opencode_ask ask %}", ask=ask))
-    inputs = [attrs for tag, attrs in page.elements if tag == "input" and attrs["name"] != "ask"]
+    inputs = [attrs for tag, attrs in page.elements if tag == "input" and attrs["type"] != "hidden"]
     assert [(each["type"], each["name"], each.get("value")) for each in inputs] == [
         ("radio", "answer-0", "To the cent"),
         ("radio", "answer-0", "Not at all"),
@@ -270,3 +274,16 @@ def test_the_stylesheet_is_linked_and_asks_for_nothing_from_elsewhere():
     styles = (STATIC / "parts.css").read_text()
     assert not re.search(r"url\(|@import", styles)
     assert styles.count("{") == styles.count("}")
+
+
+@override_settings(USE_THOUSAND_SEPARATOR=True)
+def test_line_numbers_have_no_separators(html):
+    line = DiffLine("context", "same", 1234, 1235)
+    details = [
+        Diff(files=(FileDiff(path="a.py", hunks=(Hunk("", (line,)),)),)),
+        FileContent(path="a.py", text="text", first_line=1234),
+        Matches(matches=(Match("a.py", 1234, "text"),), total=1),
+    ]
+    for detail, numbers in zip(details, (["1234", "1235"], ["1234"], ["1234"]), strict=True):
+        found = re.findall(r'<td class="oc-diff__number">([^<]*)</td>', html.render_detail(detail))
+        assert found == numbers

@@ -77,6 +77,9 @@ def test_a_turn_whose_worker_dies_goes_on_here(pages, asgi, watch, elsewhere, wo
         signals.turn_started.disconnect(dispatch_uid=__name__)
     assert [state["live"] for state in browser.of("state")][-2:] == [True, False]
     assert SAID in "".join(browser.shown().values())
+    pages_shown = ["".join(browser.shown(number).values()) for number in range(len(browser.events) + 1)]
+    first = next(number for number, html in enumerate(pages_shown) if "one" in html)
+    assert all("one" in html for html in pages_shown[first:]), "the page lost what it had shown"
 
 
 def test_a_turn_that_is_taken_from_this_process_goes_on_from_the_row(pages, asgi, watch, elsewhere, words):

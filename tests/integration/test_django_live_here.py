@@ -49,6 +49,25 @@ def test_who_comes_in_the_middle_gets_what_was_said_and_then_the_rest(pages, asg
     assert SAID in "".join(browser.shown().values())
 
 
+def test_an_answer_that_begins_while_its_first_browser_comes_is_shown_live(
+    pages, asgi, watch, words, monkeypatch
+):
+    message = pages.message(STORY)
+
+    def late(*arguments):
+        made = channel.Channel(*arguments)
+        words.up_to(1)
+        wait_until(lambda: any("one" in reply.text for reply in list(hub._running.values())))
+        return made
+
+    monkeypatch.setattr("opencode_sessions.django.live.hub.Channel", late)
+    enqueue(message)
+    with watch(asgi, message) as browser:
+        browser.wait(lambda reader: any(state["live"] for state in reader.of("state")))
+        words.all()
+        assert browser.end() == "completed"
+
+
 def test_all_who_watch_see_the_same(pages, asgi, watch):
     message = pages.message(STORY)
     with watch(asgi, message) as one, watch(asgi, message) as two:

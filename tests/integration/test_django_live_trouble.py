@@ -10,9 +10,11 @@ from django.db.models.expressions import RawSQL
 from django.test import override_settings
 from fix_django_app import wait_until
 
+from opencode_sessions.django.html import render_part
 from opencode_sessions.django.live import channel
-from opencode_sessions.django.live.drawing import Surroundings
+from opencode_sessions.django.live.drawing import Row, Surroundings
 from opencode_sessions.django.live.hub import Hub, hub
+from opencode_sessions.django.live.looking import Target
 
 HALF = [{"id": "prt_1", "message_id": "msg_1", "type": "text", "text": "half"}]
 WHOLE = [{**HALF[0], "text": "half and the rest"}]
@@ -108,7 +110,9 @@ def test_a_database_that_cannot_be_read_does_not_keep_other_turns_from_their_bro
     unreadable._state.db = bare_database
     with browse(streaming) as browser:
         browser.first_state()
-        other = hub.watch(unreadable, Surroundings("/"), has=None, wake=lambda: None)
+        other = hub.watch(
+            Target.of(unreadable), Row.of(unreadable), Surroundings("/"), has=None, wake=lambda: None
+        )
         try:
             wait_until(lambda: "no such table" in caplog.text)
             _write(streaming, status="completed", revision=5, parts=WHOLE)
@@ -145,16 +149,39 @@ def test_a_thread_that_could_not_start_is_started_for_the_next_browser(streaming
         raise RuntimeError("can't start new thread")
 
     fresh, woken = Hub(), threading.Event()
+    shown = Target.of(streaming), Row.of(streaming)
     with monkeypatch.context() as full:
         full.setattr(threading.Thread, "start", no_more)
         with pytest.raises(RuntimeError):
-            fresh.watch(streaming, Surroundings("/"), has=None, wake=woken.set)
+            fresh.watch(*shown, Surroundings("/"), has=None, wake=woken.set)
     assert not fresh._channels, "nobody would leave it"
-    watch = fresh.watch(streaming, Surroundings("/"), has=None, wake=woken.set)
+    watch = fresh.watch(*shown, Surroundings("/"), has=None, wake=woken.set)
     assert woken.wait(60)
     frames, _ = fresh.news(watch)
     assert b"half" in frames[0]
     fresh.leave(watch)
+
+
+def test_a_turn_that_takes_long_to_draw_does_not_hold_up_another(pages, streaming, browse, monkeypatch):
+    go_on, held = threading.Event(), threading.Event()
+
+    def held_up(part):
+        if getattr(part, "markdown", "") == "slow":
+            held.set()
+            assert go_on.wait(60)
+        return render_part(part)
+
+    monkeypatch.setattr("opencode_sessions.django.live.drawing.render_part", held_up)
+    slow = pages.message("hello")
+    _write(slow, status="streaming", revision=4, parts=[{**HALF[0], "text": "slow"}])
+    with browse(slow) as waits, browse(streaming) as browser:
+        assert held.wait(60)
+        browser.first_state()
+        _write(streaming, status="completed", revision=5, parts=WHOLE)
+        assert browser.end() == "completed"
+        assert not waits.of("state")
+        go_on.set()
+        assert "slow" in waits.first_state()["parts"][0]["html"]
 
 
 def _write(message, **columns):

@@ -57,6 +57,7 @@ def more_models():
 
         class Meta:
             app_label = "host"
+            base_manager_name = "objects"
 
     create_django_tables(Vehicle, Train, Seat, Hidden)
     return SimpleNamespace(Vehicle=Vehicle, Train=Train, Seat=Seat, Hidden=Hidden)
@@ -110,11 +111,6 @@ def test_a_model_without_a_field_is_told_which(bench):
         DjangoRecordStore(bench.models.Owner())
     with pytest.raises(ConfigurationError, match=r"Conversation has no field named 'prompt'"):
         DjangoMessageStore(bench.record())
-
-
-def test_a_record_without_a_title_has_an_empty_one(bench, more):
-    assert more.Seat().opencode_title == ""
-    assert bench.models.Conversation(title="Rome").opencode_title == "Rome"
 
 
 def test_the_refusal_of_an_open_transaction_names_atomic_requests(bench):

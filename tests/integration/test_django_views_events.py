@@ -77,6 +77,18 @@ def test_what_the_browser_has_is_not_sent_again(pages, address, watch):
         assert behind.first_state()["revision"] == 5
 
 
+def test_what_a_browser_shows_gets_no_shorter_where_the_row_is_a_little_behind(pages, address, watch):
+    """It was shown the answer live, by another process, which stores it four times a second."""
+    message = pages.message("hello")
+    row = pages.Message.objects.filter(pk=message.pk)
+    row.update(status="streaming", revision=4, content="one two")
+    with watch(address, message, last=3) as browser:
+        time.sleep(0.25)
+        row.update(revision=5, content="one two three four")
+        state = browser.first_state()
+    assert (state["revision"], state["parts"][0]["html"].count("one two three four")) == (5, 1)
+
+
 def test_who_may_not_see_a_turn_cannot_tell_it_from_none(pages, address):
     message = pages.message("hello")
     there = pages.events(message)

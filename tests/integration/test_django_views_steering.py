@@ -9,8 +9,9 @@ from django.db import connections
 from django.test import Client, override_settings
 from fix_django_app import wait_until
 
+from opencode_sessions.display import display_ask
 from opencode_sessions.django import cancel, enqueue
-from opencode_sessions.services.asks import Ask
+from opencode_sessions.turns.asks import Ask
 
 SLOW = "!slow 0.1\n!say one two three four five six seven eight nine ten"
 QUESTION = (
@@ -22,9 +23,13 @@ QUESTION = (
 
 @pytest.fixture
 def post(pages):
-    """Call it as a page's script does: `post(name, message, **fields)`."""
+    """Call it as a page's script does: `post(name, message, **fields)`; an answer names what the row says now."""
 
     def send(name, message, /, accept="application/json", **fields):
+        if name == "answer":
+            row = pages.row(message)
+            shown = {ask["id"]: display_ask(ask, row.parts).shown for ask in row.asks}
+            fields = {"shown": shown.get(fields["ask"], "")} | fields
         headers = {"X-Who": "owner", "Accept": accept}
         return Client().post(pages.address(name, message), fields, headers=headers)
 

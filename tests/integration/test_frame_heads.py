@@ -18,8 +18,8 @@ from opencode_sessions.protocol.events import (
     SessionIdle,
 )
 from opencode_sessions.protocol.sse import SSEDecoder
-from opencode_sessions.wire.stream import decode_event
-from opencode_sessions.wire.v1 import heads
+from opencode_sessions.wire.event_stream import decode_event
+from opencode_sessions.wire.v1 import session_peek
 
 
 def test_the_heads_of_a_real_turn_tell_the_session_that_parsing_tells(server, client):
@@ -27,7 +27,7 @@ def test_the_heads_of_a_real_turn_tell_the_session_that_parsing_tells(server, cl
     for data in frames_of_a_turn(server, client):
         event = decode_event(data)
         if event is not None:
-            head = heads.session_of(data)
+            head = session_peek.session_of(data)
             assert head in (None, event.session_id)
             (told if head else untold)[type(event)] += 1
     assert told[PartDelta] > 0
@@ -64,13 +64,13 @@ def frame(properties, kind="message.part.delta", directory="/srv"):
 
 
 def test_a_plain_head_tells_its_session():
-    assert heads.session_of(written(frame({"sessionID": "ses_1", "delta": "x"}))) == "ses_1"
-    assert heads.session_of(written(frame({"sessionID": "ses_1"}, kind="session.idle"))) == "ses_1"
+    assert session_peek.session_of(written(frame({"sessionID": "ses_1", "delta": "x"}))) == "ses_1"
+    assert session_peek.session_of(written(frame({"sessionID": "ses_1"}, kind="session.idle"))) == "ses_1"
 
 
 @pytest.mark.parametrize("kind", ["session.created", "session.updated", "session.deleted"])
 def test_what_tells_whose_child_a_session_is_must_be_parsed(kind):
-    assert heads.session_of(written(frame({"sessionID": "ses_1"}, kind=kind))) is None
+    assert session_peek.session_of(written(frame({"sessionID": "ses_1"}, kind=kind))) is None
 
 
 json_values = st.recursive(
@@ -103,11 +103,11 @@ def test_whatever_a_frame_looks_like_its_head_never_tells_another_session_than_i
 ):
     values = {"sessionID": session_id, "delta": first, "info": second}
     whole = frame({key: values[key] for key in order}, directory=directory)
-    assert heads.session_of(written(whole)) in (None, session_id)
-    assert heads.session_of(written({"before": second, **whole})) in (None, session_id)
-    assert heads.session_of(json.dumps(whole).encode()) is None
+    assert session_peek.session_of(written(whole)) in (None, session_id)
+    assert session_peek.session_of(written({"before": second, **whole})) in (None, session_id)
+    assert session_peek.session_of(json.dumps(whole).encode()) is None
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_have_a_head_or_none(data):
-    assert heads.session_of(data) is None
+    assert session_peek.session_of(data) is None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
 from opencode_sessions import Client, Observer, Session, Turn, allow, ask, deny, errors, new_session_id
-from opencode_sessions.services.lifecycle import Lifecycle
+from opencode_sessions.runtime import threads
+from opencode_sessions.sessions.lifecycle import Lifecycle
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord, MemoryRecordStore
 from opencode_sessions.store.records import RecordState
 
@@ -100,6 +102,9 @@ class Waiting:
 
     async def sleep(self, seconds):
         self._meanwhile()
+
+    def in_turn(self, key):
+        return nullcontext()
 
 
 def test_who_meets_a_reservation_gives_its_maker_a_moment_and_sends_nothing(client, carried, record):
@@ -311,6 +316,69 @@ def test_who_reserved_an_id_makes_it_when_he_tries_again(client, record):
     assert ended.value.value == reserved
 
 
+class Late(Unreachable):
+    """A server that answers a request to create too late: what happens meanwhile comes before the time-out."""
+
+    def __init__(self, target, meanwhile):
+        super().__init__(target, "create", after=False)
+        self._meanwhile = meanwhile
+
+    def __getattr__(self, name):
+        attribute = getattr(self._target, name)
+        if name != "create":
+            return attribute
+
+        async def create(session_id, **options):
+            await attribute(session_id, **options)
+            await self._meanwhile(session_id)
+            raise errors.RequestTimedOutError("no answer in time")
+
+        return create
+
+
+def test_a_session_that_is_superseded_while_its_creation_times_out_is_deleted(client, record):
+    made = []
+
+    async def supersede(session_id):
+        made.append(session_id)
+        await MemoryRecordStore(record).supersede(session_id, new_session_id())
+
+    with pytest.raises(errors.RequestTimedOutError):
+        Lifecycle(MemoryRecordStore(record)).ensure(Late(client._core, supersede)).send(None)
+    with pytest.raises(errors.SessionNotFoundError):
+        client.get(made[0])
+
+
+def test_a_caller_that_superseded_an_id_and_then_fails_deletes_what_its_slow_maker_made(client, record):
+    reserved = new_session_id()
+    record.state = RecordState(reserved)
+
+    async def the_maker_creates(_):
+        await client._core.create(reserved, directory=None)
+
+    with pytest.raises(errors.RequestTimedOutError):
+        Lifecycle(MemoryRecordStore(record)).ensure(Late(client._core, the_maker_creates)).send(None)
+    assert record.opencode_session_id != reserved
+    with pytest.raises(errors.SessionNotFoundError):
+        client.get(reserved)
+
+
+def test_a_retry_that_finds_another_session_deletes_what_its_failed_request_made(client, record, sessions_of):
+    async def nothing(_):
+        pass
+
+    lifecycle = Lifecycle(MemoryRecordStore(record))
+    with pytest.raises(errors.RequestTimedOutError):
+        lifecycle.ensure(Late(client._core, nothing)).send(None)
+    made, record.state = record.opencode_session_id, RecordState()
+    other = Session(record).ensure(client)
+    with pytest.raises(StopIteration) as ended:
+        lifecycle.ensure(client._core).send(None)
+    assert ended.value.value == other
+    with pytest.raises(errors.SessionNotFoundError):
+        client.get(made)
+
+
 def test_what_clean_up_swallowed_is_reported_once_with_its_context(client, record):
     stale = Session(record).ensure(client)
     reported = []
@@ -390,7 +458,7 @@ def test_an_on_error_that_raises_is_contained_and_logged(record, caplog):
 def test_an_asynchronous_on_error_is_refused_for_nobody_would_await_it(record):
     async def on_error(error, context): ...
 
-    with pytest.raises(errors.ConfigurationError, match="ordinary function"):
+    with pytest.raises(errors.ConfigurationError, match="on_error must not be async"):
         Session(record, on_error=on_error)
 
 
@@ -405,3 +473,32 @@ def test_an_asynchronous_observer_is_refused_likewise(client, record):
 def test_what_is_no_record_is_said_with_what_to_do():
     with pytest.raises(errors.ConfigurationError, match="RecordMixin"):
         Session(object())
+
+
+class CountingStore(MemoryRecordStore):
+    """One of many on one row; together they count how often it is read."""
+
+    def __init__(self, record, loads):
+        super().__init__(record)
+        self._loads = loads
+
+    async def load(self):
+        self._loads.append(self.key)
+        return await super().load()
+
+
+def test_callers_of_one_process_wait_for_the_first_and_read_the_row_once_each(
+    client, carried, record, monkeypatch
+):
+    monkeypatch.setattr(
+        threads, "LONGEST_TURN", 60
+    )  # on a busy machine, the first can take more than a second
+    loads = []
+
+    def ensure():
+        return Session(None, store=CountingStore(record, loads), permissions_for=rules).ensure(client)
+
+    session_ids = together(16, ensure)
+    assert len(set(session_ids)) == 1
+    assert carried == ["POST /api/session", f"PATCH /session/{session_ids[0]}"]
+    assert len(loads) == 17  # the first one reads it again, with the record

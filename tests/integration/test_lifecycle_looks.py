@@ -6,12 +6,13 @@ import time
 from datetime import timedelta
 
 import pytest
+from selection import sample
 
 from opencode_sessions import Pruner, Session, Turn, deny, errors
-from opencode_sessions.faces import complete
 from opencode_sessions.protocol.permissions import from_json
-from opencode_sessions.services.brief import Brief
-from opencode_sessions.services.lifecycle import Lifecycle
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.sessions.lifecycle import Lifecycle
+from opencode_sessions.sessions.spec import SessionSpec
 from opencode_sessions.store.index import MemoryIndex
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord, MemoryRecordStore
 from opencode_sessions.store.records import RecordState
@@ -66,7 +67,7 @@ def test_a_row_that_was_moved_keeps_its_conversation_and_the_session_is_told_onc
     assert from_json(client.get(first).rules) == tuple(RULES)
 
 
-@pytest.mark.parametrize("metadata", [{"customer": "7"}, {"namespace": "of another"}, {}])
+@pytest.mark.parametrize("metadata", sample([{"customer": "7"}, {"namespace": "of another"}, {}]))
 @pytest.mark.parametrize("rules", [RULES, []], ids=["rules", "no rules"])
 def test_metadata_that_somebody_replaced_cost_no_conversation(client, metadata, rules):
     record = MemoryRecord("Rome")
@@ -108,7 +109,7 @@ def test_a_copy_that_a_host_put_into_its_row_is_as_new_as_a_bare_session_and_kee
     copy = client.fork(source)
     assert (copy.updated, copy.metadata, list(copy.rules)) == (copy.created, {}, [])
     adopting = MemoryRecord(copy.title)
-    digest = Brief.of(adopting, lambda _: RULES).digest()
+    digest = SessionSpec.of(adopting, lambda _: RULES).digest()
     adopting.state = RecordState(copy.id, ready=True, digest=digest)
     say(client, adopting, "what is my name?")
     assert adopting.opencode_session_id == copy.id
@@ -146,7 +147,7 @@ class Headlines:
 
 def current(record, wire):
     lifecycle = Lifecycle(MemoryRecordStore(record), permissions_for=lambda _: RULES)
-    return complete(lifecycle.current(wire))[0]
+    return run_sync(lifecycle.current(wire))[0]
 
 
 def test_a_title_that_the_server_alters_is_tried_once_and_accepted(client, record):
@@ -174,8 +175,8 @@ def test_a_title_that_changes_while_the_older_one_is_sent_is_the_one_in_the_end(
     ("title", "shown"),
     [
         ("\ufeffRome", "Rome"),
-        ("\ufeff\ufeffRome", "Rome"),
-        ("Ro\ud800me", "Ro\ufffdme"),
+        pytest.param("\ufeff\ufeffRome", "Rome", marks=pytest.mark.full),
+        pytest.param("Ro\ud800me", "Ro\ufffdme", marks=pytest.mark.full),
         ("Ro\0me", "Ro\ufffdme"),
     ],
     ids=["a mark", "two marks", "half a pair", "NUL"],

@@ -13,6 +13,8 @@ from fix_stores import run, walk
 from opencode_sessions.protocol.ids import new_session_id
 from opencode_sessions.store.records import RecordState
 
+pytestmark = pytest.mark.full
+
 
 @pytest.fixture(params=["sqlalchemy-mariadb-sync", "django-mariadb-sync"])
 def bench(request, make_bench):

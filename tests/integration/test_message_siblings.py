@@ -14,7 +14,7 @@ from sqlalchemy import ForeignKey, String, Uuid, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from opencode_sessions.django import DjangoMessageStore
-from opencode_sessions.faces import complete as run
+from opencode_sessions.runtime.stepping import run_sync as run
 from opencode_sessions.sqlalchemy import MessageMixin, SQLAlchemyMessageStore
 from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
 

@@ -144,6 +144,7 @@ def outcomes(http, session, asked):
     return seen
 
 
+@pytest.mark.full
 def test_rules_decide_on_the_server_what_evaluate_says(http, agent_rules, scripted_model):
     trials = all_trials()
     expected = [

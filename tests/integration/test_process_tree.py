@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from opencode_sessions.wire.process import ProcessTree
+from opencode_sessions.server.process_tree import ProcessTree
 
 
 def test_a_command_that_cannot_be_watched_does_not_run_on(tmp_path, monkeypatch):

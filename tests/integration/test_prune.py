@@ -11,14 +11,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from fix_cli import eventually
+from fix_server import LEAN
+from host_clock import clock_off
 from host_models import Conversation
 from sqlalchemy import create_engine, delete
 from sqlalchemy.orm import Session as Database
 
 from opencode_sessions import Client, Leftover, OpencodeServer, Pruner, Session, aio, errors, new_session_id
-from opencode_sessions.faces import complete
 from opencode_sessions.protocol.ids import mark_of
-from opencode_sessions.services import pruning
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.sessions import pruning
 from opencode_sessions.sqlalchemy import SQLAlchemyIndex
 from opencode_sessions.store.index import MemoryIndex
 from opencode_sessions.store.memory import MemoryRecord, MemoryRecordStore
@@ -31,7 +33,7 @@ ROWS = 5
 @pytest.fixture(scope="module")
 def server(scripted_model):
     """One for these tests alone: each walk looks at all sessions that its server has."""
-    with OpencodeServer(config=scripted_model.config(), startup_timeout=100) as server:
+    with OpencodeServer(config=scripted_model.config(), **LEAN) as server:
         yield server
 
 
@@ -111,7 +113,7 @@ def test_it_is_deleted_if_that_is_asked_for_and_then_nothing_is_left(client, pru
 def test_what_a_row_names_is_left_whether_reserved_ready_or_deleting(client, pruner, ensured):
     reserved, ready, deleting = ensured(), ensured(), ensured()
     reserved.state = RecordState(reserved.opencode_session_id)
-    complete(MemoryRecordStore(deleting).retire(deleting.opencode_session_id))
+    run_sync(MemoryRecordStore(deleting).retire(deleting.opencode_session_id))
     assert (ready.state.ready, deleting.state.deleting) == (True, True)
     assert list(pruner(reserved, ready, deleting).find(client)) == []
 
@@ -119,7 +121,7 @@ def test_what_a_row_names_is_left_whether_reserved_ready_or_deleting(client, pru
 def test_what_a_replaced_session_left_is_found(client, pruner, ensured):
     record = ensured()
     first = record.opencode_session_id
-    complete(MemoryRecordStore(record).reserve(first, new_session_id()))  # and there its worker died
+    run_sync(MemoryRecordStore(record).reserve(first, new_session_id()))  # and there its worker died
     assert ids(pruner(record).find(client)) == {first}
 
 
@@ -139,6 +141,15 @@ def test_a_grace_period_spares_what_was_used_lately(client, pruner, made):
     assert list(walk.find(client)) == []
     walk._core._now = lambda: time.time() + 301
     assert ids(walk.find(client)) == {session_id}
+
+
+def test_a_grace_period_goes_by_the_servers_clock(client, pruner, made):
+    session_id = made()
+    with clock_off(300):
+        assert list(pruner(grace=timedelta(minutes=4)).find(client)) == []
+    with clock_off(-300):
+        time.sleep(1)  # the server says its time in whole seconds
+        assert ids(pruner().find(client)) == {session_id}
 
 
 def test_what_is_not_ours_by_every_sign_is_left_alone(client, namespace, pruner, made):
@@ -181,7 +192,7 @@ def test_a_row_that_was_moved_to_another_table_keeps_its_session(client, namespa
 
     moved = MemoryRecord()
     session_id = made()
-    complete(MemoryRecordStore(moved).reserve(None, session_id))
+    run_sync(MemoryRecordStore(moved).reserve(None, session_id))
     indexes = MemoryIndex(), Archive(moved)
     assert list(Pruner(*indexes, namespace=namespace, grace=AT_ONCE).find(client)) == []
     assert ids(Pruner(indexes[0], namespace=namespace, grace=AT_ONCE).find(client)) == {session_id}
@@ -259,6 +270,31 @@ def test_what_cannot_work_is_refused_at_once(client):
         aio.Pruner(MemoryIndex()).find(client)
 
 
+def test_without_a_namespace_nothing_is_deleted_and_what_to_do_is_told(server, client):
+    """Any other project on the server has the default one too, if it gives none."""
+    lost = MemoryRecord()
+    session_id = Session(lost).ensure(client)
+    lost.deleted = True
+    time.sleep(0.002)
+    unnamed = Pruner(MemoryIndex(lost), grace=AT_ONCE)
+    assert session_id in ids(unnamed.find(client))
+    with pytest.raises(errors.ConfigurationError, match=r"give 'opencode-sessions'$"):
+        list(unnamed.delete(client))
+
+    async def prune():
+        async with aio.Client(server.url, password=server.password) as asynchronous:
+            pruner = aio.Pruner(MemoryIndex(lost), grace=AT_ONCE)
+            return [leftover async for leftover in pruner.delete(asynchronous)]
+
+    with pytest.raises(errors.ConfigurationError, match="no namespace was given"):
+        asyncio.run(prune())
+    assert exists(client, session_id)
+    assert session_id in ids(
+        Pruner(MemoryIndex(lost), namespace="opencode-sessions", grace=AT_ONCE).delete(client)
+    )
+    assert not exists(client, session_id)
+
+
 def test_the_async_face_does_the_same(server, client, namespace, made):
     lost = {made(), made()}
 
@@ -297,6 +333,9 @@ def test_rows_are_asked_after_the_sessions_were_listed(client, engine, namespace
                 Session(made[0], namespace=namespace).ensure(client)
             async for info in client._core.list(**options):
                 yield info
+
+        async def clock_difference(self):
+            return None
 
     pruner = Pruner(SQLAlchemyIndex(Conversation, engine), namespace=namespace, grace=AT_ONCE)
     pruner._core._now = lambda: time.time() + 60

@@ -8,7 +8,7 @@ import pytest
 
 from opencode_sessions import Session, Turn, allow, ask, deny, errors, evaluate
 from opencode_sessions.protocol.permissions import from_json
-from opencode_sessions.services.lifecycle import Lifecycle
+from opencode_sessions.sessions.lifecycle import Lifecycle
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord, MemoryRecordStore
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from fix_server import LEAN
 
 from opencode_sessions import Client, allow, ask, deny
-from opencode_sessions.faces import complete
 from opencode_sessions.protocol.events import (
     Event,
     PartChanged,
@@ -26,8 +26,12 @@ from opencode_sessions.protocol.events import (
 from opencode_sessions.protocol.ids import new_message_id, new_part_id
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.protocol.values import Message
-from opencode_sessions.services.exchange import read_exchange
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.server.managed import OpencodeServer
 from opencode_sessions.testing import DEFAULT_RULE, Call, Refusal, Rule, Script, Step
+from opencode_sessions.turns.exchange import read_exchange
+
+pytestmark = pytest.mark.full
 
 SCHEMA = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
 QUESTION = {"question": "Go?", "header": "Go", "options": [{"label": "Yes", "description": "on"}]}
@@ -198,9 +202,11 @@ def recordings(server, scripted_model, tmp_path_factory):
     for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "seed"]):
         subprocess.run([*git, *arguments], check=True)
     rules, scripted_model.rules = scripted_model.rules, script_rules()
+    config = scripted_model.config() | {"snapshot": True}
     with (
+        OpencodeServer(config=config, directory=folder, **LEAN) as snapping,
         Client(server.url, password=server.password) as client,
-        Client(server.url, password=server.password, directory=str(folder)) as in_git,
+        Client(snapping.url, password=snapping.password) as in_git,
         ThreadPoolExecutor(6) as pool,
     ):
         running = {
@@ -249,7 +255,7 @@ def follow(client, recording, scenario, send=lambda: None):
                     idle_since = idle_since or time.monotonic()
             elif idle_since and not client.busy(recording.session_id):
                 exchange = read_exchange(client._core, recording.session_id, recording.prompt_id)
-                recording.stored = complete(exchange)
+                recording.stored = run_sync(exchange)
                 caught_up = facts(recording.live()) == facts(recording.read())
                 if caught_up or time.monotonic() > idle_since + 60:
                     return recording

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 from fix_cli import eventually
 from fix_stores import DATABASES
+from selection import sample
 from sqlalchemy import select
 from turn_runners import turn_of
 
@@ -28,12 +29,13 @@ def rows(request, make_bench):
     return make_bench(request.param)
 
 
+BOTH_FACES = ("sqlalchemy-postgres-sync", "django-sqlite-async")
 every_database = pytest.mark.parametrize(
-    "rows", [name for name in DATABASES if "mariadb" not in name], indirect=True
+    "rows",
+    sample([name for name in DATABASES if "mariadb" not in name], *BOTH_FACES),
+    indirect=True,
 )
-both_faces = pytest.mark.parametrize(
-    "rows", ["sqlalchemy-postgres-sync", "django-sqlite-async"], indirect=True
-)
+both_faces = pytest.mark.parametrize("rows", sample(BOTH_FACES), indirect=True)
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ async def _selected(session, query):
 
 
 async def recovering(rows, server, *turns, on_error=None):
-    """How they ended; for `rows.run`, in either face. A turn is given as what makes it with a client."""
+    """How they ended; for `rows.run`, in either API. A turn is given as what makes it with a client."""
     if rows.asynchronous:
         async with aio.Client(server.url, password=server.password) as client:
             return await _listed(aio.recover((make(client) for make in turns), on_error=on_error))

@@ -7,6 +7,7 @@ import time
 
 import httpx2
 import pytest
+from fix_server import LEAN
 
 from opencode_sessions import OpencodeServer
 from opencode_sessions.errors import ConfigurationError
@@ -225,7 +226,7 @@ def scripted_model():
 
 @pytest.fixture(scope="module")
 def server(scripted_model):
-    with OpencodeServer(config=scripted_model.config(), startup_timeout=100) as server:
+    with OpencodeServer(config=scripted_model.config(), **LEAN) as server:
         yield server
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from selection import sample
 
 from opencode_sessions.errors import ConfigurationError, ServerNotInstalledError, ServerStartError
-from opencode_sessions.wire.process import ProcessTree
-from opencode_sessions.wire.server import OpencodeServer
+from opencode_sessions.server.managed import OpencodeServer
+from opencode_sessions.server.process_tree import ProcessTree
 
 
 def call(server, method, path, **arguments):
@@ -87,6 +89,27 @@ def test_it_works_in_its_own_folders(server):
     assert all(Path(paths[name]).is_relative_to(server.data) for name in ("home", "state", "config"))
 
 
+def test_a_server_with_an_empty_catalogue_knows_the_configured_models_only(server):
+    assert server.models == {}
+    assert [each["id"] for each in call(server, "GET", "/provider").json()["all"]] == ["scripted"]
+
+
+@pytest.mark.full
+def test_the_data_folder_is_closed_to_other_users(own_server, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    assert stat.S_IMODE(own_server(data=data).data.stat().st_mode) == 0o700
+    assert stat.S_IMODE(own_server().data.stat().st_mode) == 0o700
+
+
+@pytest.mark.full
+def test_the_files_of_the_server_are_its_users_alone(own_server):
+    server = own_server()
+    database = server.data / ".local" / "share" / "opencode" / "opencode.db"
+    for path in (database, server.log_path, server.data / "models.json"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_it_has_the_configuration_given_and_the_callers_keys_but_none_of_the_callers_opencode(
     own_server, monkeypatch, tmp_path
 ):
@@ -96,6 +119,7 @@ def test_it_has_the_configuration_given_and_the_callers_keys_but_none_of_the_cal
     monkeypatch.setenv("ANOTHER_KEY", "from the caller")
     server = own_server(
         config={"username": "the host"},
+        pass_env=["A_PROVIDER_KEY"],
         env={"ANOTHER_KEY": "from the host"},
         username="somebody",
         directory=tmp_path,
@@ -108,6 +132,7 @@ def test_it_has_the_configuration_given_and_the_callers_keys_but_none_of_the_cal
     assert Path(call(server, "GET", "/path").json()["directory"]) == tmp_path
 
 
+@pytest.mark.full
 def test_stop_ends_the_server_removes_its_temporary_folder_and_may_be_repeated(own_server):
     server = own_server()
     pid, data = server.pid, server.data
@@ -121,6 +146,7 @@ def test_stop_ends_the_server_removes_its_temporary_folder_and_may_be_repeated(o
         _ = server.pid
 
 
+@pytest.mark.full
 def test_a_restart_after_a_kill_has_the_same_port_password_and_sessions(own_server, tmp_path):
     server = own_server(data=tmp_path)
     session = call(server, "POST", "/session", json={"title": "kept"}).json()["id"]
@@ -133,7 +159,7 @@ def test_a_restart_after_a_kill_has_the_same_port_password_and_sessions(own_serv
     assert call(server, "GET", f"/session/{session}").json()["title"] == "kept"
 
 
-@pytest.mark.parametrize("way", ["stop", "kill", "kill after the server died"])
+@pytest.mark.parametrize("way", sample(["stop", "kill", "kill after the server died"], "kill"))
 def test_what_an_agent_runs_ends_with_its_server(own_server, tmp_path, way):
     server = own_server()
     command = run_command_of_the_agent(server, tmp_path / "pid")
@@ -151,11 +177,11 @@ def test_what_an_agent_runs_ends_with_its_server(own_server, tmp_path, way):
     assert not lives(command)
 
 
-@pytest.mark.parametrize("way", ["exit", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("way", sample(["exit", "SIGTERM", "SIGKILL"], "SIGKILL"))
 def test_a_server_does_not_outlive_the_process_that_started_it(tmp_path, way):
     script = (
         "import os, sys\n"
-        "from opencode_sessions.wire.server import OpencodeServer\n"
+        "from opencode_sessions.server.managed import OpencodeServer\n"
         f"server = OpencodeServer(data={str(tmp_path)!r}).start()\n"
         "if os.fork() == 0:\n"
         "    sys.exit()\n"  # a fork that ends must not take the server along
@@ -181,9 +207,10 @@ def test_a_second_server_on_one_data_folder_is_refused(own_server, tmp_path):
     assert call(server, "GET", "/global/health").json()["healthy"] is True
 
 
+@pytest.mark.full
 def test_the_lock_of_a_dead_process_does_not_block(own_server, tmp_path):
     hold = (
-        "import time; from pathlib import Path; from opencode_sessions.wire.data_folder import DataFolder\n"
+        "import time; from pathlib import Path; from opencode_sessions.server.data_folder import DataFolder\n"
         f"folder = DataFolder(Path({str(tmp_path)!r})); print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as holder:
@@ -201,6 +228,7 @@ def test_a_port_that_is_taken_is_said(own_server):
             own_server(port=port)
 
 
+@pytest.mark.full
 def test_a_server_may_have_a_port_of_ones_choice(own_server):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -226,7 +254,7 @@ def test_a_server_that_never_answers_is_given_up_and_ended(own_server, tmp_path,
             super().__init__(*command, **options)
             started.append(self.pid)
 
-    monkeypatch.setattr("opencode_sessions.wire.server.ProcessTree", Noted)
+    monkeypatch.setattr("opencode_sessions.server.managed.ProcessTree", Noted)
     binary = stand_in(tmp_path, "exec sleep 300")
     with pytest.raises(ServerStartError, match=r"did not answer at .* within 0.4 s"):
         own_server(binary=binary, startup_timeout=0.4)
@@ -255,6 +283,7 @@ def test_a_working_directory_that_is_missing_is_said(tmp_path):
         server.start()
 
 
+@pytest.mark.full
 def test_a_server_runs_once(own_server):
     with pytest.raises(ConfigurationError, match="started already"):
         own_server().start()

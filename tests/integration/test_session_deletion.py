@@ -7,9 +7,10 @@ import time
 
 import httpx2
 import pytest
+from selection import sample
 
 from opencode_sessions import Client, Session, Turn, allow, ask, errors, new_session_id
-from opencode_sessions.services.lifecycle import Lifecycle
+from opencode_sessions.sessions.lifecycle import Lifecycle
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord, MemoryRecordStore
 from opencode_sessions.store.records import RecordState
 
@@ -117,7 +118,7 @@ def test_of_a_row_that_is_gone_the_session_that_its_copy_names_is_deleted(client
         client.get(session_id)
 
 
-@pytest.mark.parametrize("prompt", [BASH, QUESTION], ids=["permission", "question"])
+@pytest.mark.parametrize("prompt", sample([BASH, QUESTION]), ids=["permission", "question"])
 @pytest.mark.parametrize("how", ["abort", "delete"])
 def test_what_waits_for_a_person_is_rejected_when_its_session_is_stopped(
     place, record, tmp_path, prompt, how
@@ -150,6 +151,7 @@ def test_what_a_sub_agent_waits_for_is_rejected_too_and_nobody_elses(place, reco
     assert pending(place) == []
 
 
+@pytest.mark.full
 def test_asks_that_the_server_cannot_list_are_reported_and_do_not_keep_a_session_from_being_deleted(
     place, record
 ):

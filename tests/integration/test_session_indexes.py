@@ -14,8 +14,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 
 from opencode_sessions.django import DjangoIndex
 from opencode_sessions.errors import ConfigurationError, OpenTransactionError
-from opencode_sessions.faces import complete
 from opencode_sessions.protocol.ids import new_session_id
+from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.sqlalchemy import SQLAlchemyIndex
 
 MANY = 1_200  # more than one statement takes
@@ -59,19 +59,19 @@ def answers():
 def test_a_model_on_an_engine(engine, answers):
     index = SQLAlchemyIndex(Conversation, engine)
     assert index.table == "conversations"
-    assert answers(rows_in(engine), lambda ids: complete(index.named(ids))) == (True, True)
+    assert answers(rows_in(engine), lambda ids: run_sync(index.named(ids))) == (True, True)
 
 
 def test_a_model_on_a_sessionmaker(engine, answers):
     index = SQLAlchemyIndex(Conversation, sessionmaker(engine))
-    assert answers(rows_in(engine), lambda ids: complete(index.named(ids))) == (True, True)
+    assert answers(rows_in(engine), lambda ids: run_sync(index.named(ids))) == (True, True)
 
 
 def test_a_bare_table(engine, answers):
     table = Table("conversations", MetaData(), Column("opencode_session_id", String))
     index = SQLAlchemyIndex(table, engine)
     assert index.table == "conversations"
-    assert answers(rows_in(engine), lambda ids: complete(index.named(ids))) == (True, True)
+    assert answers(rows_in(engine), lambda ids: run_sync(index.named(ids))) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def rows_in(engine):
 
 def test_it_sees_what_was_committed_since_it_was_last_asked(engine):
     index, new = SQLAlchemyIndex(Conversation, engine), new_session_id()
-    assert complete(index.named([new])) == set()
+    assert run_sync(index.named([new])) == set()
     rows_in(engine)([new])
-    assert complete(index.named([new])) == {new}
+    assert run_sync(index.named([new])) == {new}
     assert engine.pool.checkedout() == 0
 
 
@@ -123,7 +123,7 @@ def test_a_column_under_another_name_is_found_by_the_models_attribute():
     with Session(engine) as session, session.begin():
         session.add(Trip(opencode_session_id="ses_1"))
     index = SQLAlchemyIndex(Trip, engine)
-    assert (index.table, complete(index.named(["ses_1", "ses_2"]))) == ("host.trips", {"ses_1"})
+    assert (index.table, run_sync(index.named(["ses_1", "ses_2"]))) == ("host.trips", {"ses_1"})
     engine.dispose()
 
 
@@ -142,7 +142,7 @@ def test_what_has_no_such_column_or_no_engine_is_refused(engine):
 def test_a_django_model(alias, answers):
     index = DjangoIndex(django_models().Conversation, using=alias)
     assert index.table == "host_conversation"
-    assert answers(rows_on(alias), lambda ids: complete(index.named(ids))) == (True, True)
+    assert answers(rows_on(alias), lambda ids: run_sync(index.named(ids))) == (True, True)
 
 
 def test_an_asynchronous_django_model(alias, answers):
@@ -172,7 +172,7 @@ def rows_on(alias):
 def test_without_an_alias_it_asks_where_writes_go(django_databases):
     new = new_session_id()
     rows_on("default")([new])
-    assert complete(DjangoIndex(django_models().Conversation).named([new])) == {new}
+    assert run_sync(DjangoIndex(django_models().Conversation).named([new])) == {new}
     connections.close_all()
 
 
@@ -182,7 +182,7 @@ def test_inside_a_transaction_which_may_see_an_older_state_django_is_refused(ali
         transaction.atomic(using=alias),
         pytest.raises(OpenTransactionError, match="older than the sessions"),
     ):
-        complete(index.named(["ses_1"]))
+        run_sync(index.named(["ses_1"]))
 
 
 def test_a_django_model_without_the_field_or_without_a_table_is_refused(django_databases):

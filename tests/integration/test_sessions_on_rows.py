@@ -8,7 +8,7 @@ import pytest
 from fix_stores import AsyncDjangoBench
 
 from opencode_sessions import Client, Session, Turn, aio, allow, errors
-from opencode_sessions.services.lifecycle import Lifecycle
+from opencode_sessions.sessions.lifecycle import Lifecycle
 from opencode_sessions.store.messages import TurnStatus
 
 
@@ -18,7 +18,7 @@ def allow_all(_):
 
 @pytest.fixture
 def wire(bench, server):
-    """The server as the bench's face sees it."""
+    """The server as the bench's API sees it."""
     if bench.asynchronous:
 
         async def connect():
@@ -33,7 +33,7 @@ def wire(bench, server):
 
 
 class Faces:
-    """`Session` and `Turn` of the bench's face, called in one way."""
+    """`Session` and `Turn` of the bench's API, called in one way."""
 
     def __init__(self, bench, client):
         self._bench = bench
@@ -57,7 +57,7 @@ class Faces:
 
 
 @pytest.fixture
-def faces(bench, wire):
+def calls(bench, wire):
     return Faces(bench, wire)
 
 
@@ -68,10 +68,10 @@ def expected(error, words):
     assert all(word in str(caught.value) for word in words)
 
 
-def test_a_row_gets_its_session_and_its_own_copy_shows_it(bench, faces):
+def test_a_row_gets_its_session_and_its_own_copy_shows_it(bench, calls):
     record = bench.record("Lisbon")
-    session = faces.session(record)
-    session_id = faces.ensure(session)
+    session = calls.session(record)
+    session_id = calls.ensure(session)
     assert session.just_created
     assert bench.store(record).seen == session_id
     assert bench.idle()
@@ -94,9 +94,9 @@ def test_many_workers_of_one_row_get_one_session(bench, wire, client, sessions_o
     assert session_id in [info.id for info in sessions_of(key)]
 
 
-def test_concurrent_recreates_of_one_row_converge(bench, faces, wire, client):
+def test_concurrent_recreates_of_one_row_converge(bench, calls, wire, client):
     record = bench.record("Faro")
-    stale = faces.ensure(faces.session(record))
+    stale = calls.ensure(calls.session(record))
     core = wire if bench.asynchronous else wire._core
 
     async def recreate(store, _):
@@ -111,43 +111,43 @@ def test_concurrent_recreates_of_one_row_converge(bench, faces, wire, client):
         client.get(stale)
 
 
-def test_a_turn_is_stored_in_its_row(bench, faces):
+def test_a_turn_is_stored_in_its_row(bench, calls):
     record, message = bench.record("Braga"), bench.message("good evening")
-    result = faces.turn(message, faces.session(record))
+    result = calls.turn(message, calls.session(record))
     assert (result.status, result.content) == (TurnStatus.COMPLETED, 'You said: "good evening".')
     row = bench.row(message)
     assert (row["status"], row["opencode_prompt_id"]) == ("completed", result.prompt_id)
-    again = faces.turn(bench.another(message), faces.session(bench.another(record)))
+    again = calls.turn(bench.another(message), calls.session(bench.another(record)))
     assert (again.content, again.parts, again.cost) == (result.content, result.parts, result.cost)
     assert bench.idle()
 
 
-def test_a_session_that_is_gone_moves_the_turn_to_a_fresh_one(bench, faces, client):
+def test_a_session_that_is_gone_moves_the_turn_to_a_fresh_one(bench, calls, client):
     record, message = bench.record("Evora"), bench.message("still there?")
-    session = faces.session(record)
-    stale = faces.ensure(session)
+    session = calls.session(record)
+    stale = calls.ensure(session)
     client.delete(stale)
-    result = faces.turn(message, session)
+    result = calls.turn(message, session)
     assert result.status is TurnStatus.COMPLETED
     assert result.session_id != stale
     assert bench.row(message)["opencode_prompt_id"] == result.prompt_id
 
 
-def test_an_open_transaction_and_an_unsaved_row_are_refused_before_anything_is_sent(bench, faces):
+def test_an_open_transaction_and_an_unsaved_row_are_refused_before_anything_is_sent(bench, calls):
     if not hasattr(bench, "unsaved"):
         pytest.skip("a row in memory has no transactions and is always saved")
     if isinstance(bench, AsyncDjangoBench):
         pytest.skip("asynchronous Django code cannot hold a transaction open around an await")
     record, message = bench.record("Sintra"), bench.message("hello")
-    session = faces.session(record)
+    session = calls.session(record)
     with bench.open_transaction(record), expected(errors.OpenTransactionError, ["transaction", "network"]):
-        faces.ensure(session)
+        calls.ensure(session)
     with bench.open_transaction(message), expected(errors.OpenTransactionError, ["transaction"]):
-        faces.turn(message, session)
+        calls.turn(message, session)
     unsaved_record, unsaved_message = bench.unsaved()
     with expected(errors.RecordNotSavedError, ["commit"]):
-        faces.ensure(faces.session(unsaved_record))
+        calls.ensure(calls.session(unsaved_record))
     with expected(errors.RecordNotSavedError, ["commit"]):
-        faces.turn(unsaved_message, session)
+        calls.turn(unsaved_message, session)
     assert bench.row(record)["opencode_session_id"] is None
     assert bench.row(message)["status"] == "pending"

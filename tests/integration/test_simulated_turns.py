@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
+from selection import sample
 from simulator.turns.server import TurnServer
 
 from opencode_sessions import Client, NotFoundError, SessionNotFoundError, allow, new_session_id
-from opencode_sessions.faces import complete
 from opencode_sessions.protocol.ids import new_message_id
+from opencode_sessions.runtime.stepping import run_sync
 
 SLOW = "!slow 0.35\n!say one two three four five six seven eight nine ten eleven twelve"
 
@@ -21,25 +22,25 @@ class Simulated:
         self.wire = TurnServer()
 
     def listed(self, session_id):
-        return complete(self.wire.messages(session_id))
+        return run_sync(self.wire.messages(session_id))
 
     def until_it_answers(self, session_id):
         self.until_stored(session_id, None)
-        complete(self.wire.begin(session_id))
+        run_sync(self.wire.begin(session_id))
 
     def until_stored(self, session_id, prompt_id):
         if ("store", session_id) in self.wire.moves():
-            complete(self.wire.store(session_id))
+            run_sync(self.wire.store(session_id))
 
     until_busy = until_it_answers
 
     def until_idle(self, session_id):
         while moves := self.wire.moves():
             for step, place in moves:
-                complete(getattr(self.wire, step)(place))
+                run_sync(getattr(self.wire, step)(place))
 
     def die(self):
-        complete(self.wire.die())
+        run_sync(self.wire.die())
 
 
 class Real:
@@ -89,13 +90,13 @@ class Conversation:
         self._server, self._wire = server, server.wire
         self.id = new_session_id()
         self._texts = {}
-        complete(self._wire.create(self.id, directory=None))
-        complete(self._wire.update(self.id, title="A talk", rules=[allow("*")], metadata=None))
+        run_sync(self._wire.create(self.id, directory=None))
+        run_sync(self._wire.update(self.id, title="A talk", rules=[allow("*")], metadata=None))
 
     def send(self, prompt_id, text=SLOW):
         text = self._texts.setdefault(prompt_id, text)
         parts = [{"id": f"prt_{prompt_id.removeprefix('msg_')}0000", "type": "text", "text": text}]
-        complete(self._wire.prompt(self.id, parts, message_id=prompt_id))
+        run_sync(self._wire.prompt(self.id, parts, message_id=prompt_id))
 
     def answer(self, prompt_id):
         """Send it, and wait until it is answered, if it is."""
@@ -117,22 +118,22 @@ class Conversation:
         self._server.until_idle(self.id)
 
     def stop(self):
-        assert list(complete(self._wire.stop(self.id))) == []
+        assert list(run_sync(self._wire.stop(self.id))) == []
 
     def delete(self):
-        return complete(self._wire.delete(self.id))
+        return run_sync(self._wire.delete(self.id))
 
     def die(self):
         self._server.die()
 
     @property
     def busy(self):
-        return complete(self._wire.busy(self.id, directory=complete(self._wire.get(self.id)).directory))
+        return run_sync(self._wire.busy(self.id, directory=run_sync(self._wire.get(self.id)).directory))
 
     def has(self, prompt_id):
         """Can the prompt be found by its id?"""
         try:
-            return complete(self._wire.message(self.id, prompt_id)).info.id == prompt_id
+            return run_sync(self._wire.message(self.id, prompt_id)).info.id == prompt_id
         except NotFoundError:
             return False
 
@@ -151,7 +152,7 @@ def _end(info):
     return info.finish if info.completed else "open"
 
 
-@pytest.fixture(params=["simulated", "real"])
+@pytest.fixture(params=sample(["simulated", "real"], "simulated"))
 def talk(request):
     if request.param == "simulated":
         return Conversation(Simulated())
@@ -245,10 +246,10 @@ def test_what_was_aborted_is_answered_when_it_is_sent_again(talk, a):
 
 def test_a_session_that_is_gone_takes_no_prompt_and_has_no_messages(talk, a):
     talk.answer(a)
-    directory = complete(talk._wire.get(talk.id)).directory
+    directory = run_sync(talk._wire.get(talk.id)).directory
     assert talk.delete() is True
     assert not talk.has(a)
-    assert complete(talk._wire.busy(talk.id, directory=directory)) is False
+    assert run_sync(talk._wire.busy(talk.id, directory=directory)) is False
     with pytest.raises(SessionNotFoundError):
         talk.send(a)
     with pytest.raises(SessionNotFoundError):
@@ -256,22 +257,24 @@ def test_a_session_that_is_gone_takes_no_prompt_and_has_no_messages(talk, a):
     talk.stop()
 
 
-@pytest.fixture(params=["simulated", "real"])
+@pytest.fixture(params=sample(["simulated", "real"], "simulated"))
 def mortal_talk(request):
     if request.param == "simulated":
         yield Conversation(Simulated())
         return
-    server = request.getfixturevalue("own_server")()
+    server = request.getfixturevalue("own_server")(models=None)  # with them a first prompt takes a second
     with Client(server.url, password=server.password) as client:
         yield Conversation(Real(client, server))
 
 
 def test_what_is_stopped_before_it_is_stored_is_answered_all_the_same(mortal_talk, a):
-    mortal_talk.send(a, "hello")  # the first prompt in a directory: on the real server that takes a second
+    mortal_talk.send(a, "hello")
     mortal_talk.stop()
+    was_stored = mortal_talk.has(a)  # on a busy machine, by the time that the stop has arrived
     mortal_talk.until_stored(a)
     mortal_talk.rest()
-    assert mortal_talk.log(a=a) == ["a", "a stop"]
+    answered, aborted = ["a", "a stop"], ["a", ABORTED]
+    assert mortal_talk.log(a=a) in ((answered, aborted) if was_stored else (answered,))
 
 
 def test_what_is_stopped_when_it_is_stored_may_be_answered_all_the_same(mortal_talk, a):

@@ -9,7 +9,7 @@ import pytest
 from simulator.world import SimulatedServer
 
 from opencode_sessions import SessionNotFoundError, allow, deny, new_session_id
-from opencode_sessions.faces import complete
+from opencode_sessions.runtime.stepping import run_sync
 
 READ, WRITE = [allow("read")], [deny("edit"), allow("edit", "docs/*")]
 
@@ -31,7 +31,7 @@ STEPS = {
 def outcome(wire, step, session_id):
     """What a caller learns of a step, in a form of which two can be compared."""
     try:
-        answer = complete(STEPS[step](wire, session_id))
+        answer = run_sync(STEPS[step](wire, session_id))
     except SessionNotFoundError:
         return "no such session"
     if step == "stop":

@@ -7,6 +7,7 @@ from fix_stores import run, walk
 from host_models import Answer, Conversation
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     DateTime,
     Double,
@@ -29,6 +30,7 @@ from sqlalchemy.orm import (
 )
 
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.sessions.spec import SessionSpec
 from opencode_sessions.sqlalchemy import (
     MessageMixin,
     RecordMixin,
@@ -55,6 +57,7 @@ class Ticket(Base):
 
     __tablename__ = "tickets"
     id: Mapped[int] = mapped_column(primary_key=True)
+    opencode_uid: Mapped[str | None]
     opencode_session_id: Mapped[str | None] = mapped_column("oc_session", String(80))
     opencode_session_ready_at: Mapped[datetime | None] = mapped_column("oc_ready", DateTime(timezone=True))
     opencode_session_digest: Mapped[str | None] = mapped_column("oc_digest", String(64))
@@ -66,12 +69,15 @@ class Reply(Base):
 
     __tablename__ = "replies"
     id: Mapped[int] = mapped_column(primary_key=True)
+    opencode_uid: Mapped[str | None]
     prompt: Mapped[str]
     status: Mapped[str] = mapped_column(default="pending")
     opencode_prompt_id: Mapped[str | None]
     opencode_prompt_session_id: Mapped[str | None]
     opencode_turn_epoch: Mapped[int] = mapped_column(default=0)
     opencode_turn_lease: Mapped[datetime | None]
+    opencode_turn_order: Mapped[int] = mapped_column(default=0)
+    opencode_turn_parked: Mapped[bool] = mapped_column(default=False)
     content: Mapped[str] = mapped_column(default="")
     parts: Mapped[list] = mapped_column(JSON, default=list)
     asks: Mapped[list] = mapped_column(JSON, default=list)
@@ -187,7 +193,6 @@ def test_in_joined_inheritance_the_table_that_has_the_columns_is_written(session
 
 def test_a_dataclass_takes_the_mixins_and_its_own_prompt(session):
     trip, note = added(session, Trip(title="Rome")), added(session, Note(prompt="Where to?"))
-    assert trip.opencode_title == "Rome"
     session.commit()
     walk(trip.__opencode_store__(asynchronous=False))
     store = note.__opencode_store__(asynchronous=False)
@@ -195,15 +200,35 @@ def test_a_dataclass_takes_the_mixins_and_its_own_prompt(session):
     assert run(store.take(run(store.load()), 60))
 
 
-def test_a_record_without_a_title_has_an_empty_one():
-    assert Seat().opencode_title == ""
-    assert Conversation(title=None).opencode_title == ""
-    assert Conversation(title="Rome").opencode_title == "Rome"
+def test_a_text_column_for_what_is_json_is_refused():
+    class Told(MessageMixin, Base):
+        __tablename__ = "told"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        error: Mapped[str | None] = mapped_column(Text)
+
+    with pytest.raises(ConfigurationError, match=r"Told\.error is a text column, .*: map it as JSON"):
+        SQLAlchemyMessageStore(Told, 1, create_engine("sqlite://"))
+
+
+def test_a_session_gets_the_title_of_its_record():
+    assert SessionSpec.of(Conversation(title=None), None).title == ""
+    assert SessionSpec.of(Conversation(title="Rome"), None).title == "Rome"
+
+
+def test_a_record_without_a_title_is_reported_once_for_its_model(caplog):
+    for _ in range(2):
+        assert SessionSpec.of(Seat(), None).title == ""
+    (said,) = caplog.messages
+    assert said == (
+        "Seat has no title, so its sessions have none. Define a property opencode_title on Seat, or "
+        "opencode_title = None if the server is to choose a title"
+    )
 
 
 def test_a_message_is_pending_and_empty_from_its_first_commit(bench):
     message = bench.message("?")
     columns = {name: getattr(message, name) for name in SQLAlchemyMessageStore.columns}
+    assert len(columns.pop("opencode_uid")) == 32
     assert columns == {
         "prompt": "?",
         "status": "pending",
@@ -211,6 +236,8 @@ def test_a_message_is_pending_and_empty_from_its_first_commit(bench):
         "opencode_prompt_session_id": None,
         "opencode_turn_epoch": 0,
         "opencode_turn_lease": None,
+        "opencode_turn_order": 0,
+        "opencode_turn_parked": False,
         "content": "",
         "parts": [],
         "asks": [],
@@ -248,6 +275,7 @@ def test_columns_in_two_tables_are_refused(engine):
         opencode_session_ready_at = Column(DateTime(timezone=True))
         opencode_session_digest = Column(String(64))
         opencode_turn = Column(String(200))
+        opencode_uid = Column(String(32))
 
     with pytest.raises(ConfigurationError, match="one table"):
         SQLAlchemyRecordStore(Child, 1, engine)
@@ -262,12 +290,15 @@ def test_the_columns_are_what_the_documentation_says():
     columns = {column.name: column for column in Answer.__table__.columns}
     kinds = {name: type(column.type) for name, column in columns.items() if name != "id"}
     assert kinds == {
+        "opencode_uid": String,
         "prompt": Text,
         "status": Enum,
         "opencode_prompt_id": String,
         "opencode_prompt_session_id": String,
         "opencode_turn_epoch": Integer,
         "opencode_turn_lease": DateTime,
+        "opencode_turn_order": Integer,
+        "opencode_turn_parked": Boolean,
         "content": Text,
         "parts": JSON,
         "asks": JSON,
@@ -280,6 +311,7 @@ def test_the_columns_are_what_the_documentation_says():
         "finished_at": DateTime,
     }
     assert {name for name, column in columns.items() if column.nullable} == {
+        "opencode_uid",
         "opencode_prompt_id",
         "opencode_prompt_session_id",
         "opencode_turn_lease",

@@ -13,6 +13,7 @@ import pydantic
 import pytest
 from fix_cli import eventually
 from model_bodies import bodies_asked
+from selection import sample
 from turn_runners import Runners
 
 from opencode_sessions import Client, Session, Turn, aio, allow, errors, recover
@@ -81,7 +82,7 @@ def session():
     return Session(MemoryRecord("Structured"), permissions_for=lambda _: [allow("*")])
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", sample(SHAPES, "JSON schema", "pydantic model"))
 def test_an_answer_is_data_in_the_row_and_an_instance_for_the_caller(client, session, shape):
     schema, value = SHAPES[shape]
     message = MemoryMessage(answering(TRIP))
@@ -120,8 +121,8 @@ def test_words_and_tools_before_the_data_are_kept_beside_it(client, session):
     assert result.value.title == "South"
 
 
-@pytest.mark.parametrize("data", [{}, {"title": 3, "stops": "none"}], ids=["empty", "of other types"])
-@pytest.mark.parametrize("shape", ["pydantic model", "dataclass"])
+@pytest.mark.parametrize("data", sample([{"title": 3, "stops": "none"}, {}]), ids=["of other types", "empty"])
+@pytest.mark.parametrize("shape", sample(["pydantic model", "dataclass"]))
 def test_data_that_does_not_fit_is_kept_and_refused_only_when_the_instance_is_wanted(
     client, session, shape, data
 ):
@@ -219,6 +220,7 @@ def asked(scripted_model, monkeypatch):
     return asked
 
 
+@pytest.mark.full
 def test_an_answer_whose_runner_died_over_it_is_taken_up(client, server, left):
     """The message of a prompt with a schema cannot be read, so whether it was sent is told by another way."""
     message, record = left(server, f"!reason one two three four five\n{answering(TRIP)}")
@@ -228,6 +230,7 @@ def test_an_answer_whose_runner_died_over_it_is_taken_up(client, server, left):
     assert again == []
 
 
+@pytest.mark.full
 def test_an_answer_over_which_the_server_died_too_is_resumed(own_server, asked, left):
     server = own_server()
     message, record = left(server, "where to?")

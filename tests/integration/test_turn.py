@@ -9,12 +9,13 @@ import time
 
 import httpx2
 import pytest
+from selection import sample
 
 from opencode_sessions import Client, Deadlines, Observer, Session, Turn, aio, allow, errors
 from opencode_sessions.protocol.reply import Reply
-from opencode_sessions.services.exchange import read_exchange
 from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.turns.exchange import read_exchange
 
 LONG = "!slow 0.5\n!say " + "word " * 200  # for what is cut short
 
@@ -194,7 +195,9 @@ def test_an_abort_while_the_provider_is_waited_for_cancels_too(client, session):
     assert result.duration < 60
 
 
-@pytest.mark.parametrize("options", [{"agent": "nobody"}, {"model": "no/such"}], ids=["agent", "model"])
+@pytest.mark.parametrize(
+    "options", sample([{"agent": "nobody"}, {"model": "no/such"}]), ids=["agent", "model"]
+)
 def test_an_unknown_agent_or_model_fails_soon_though_no_idle_comes(client, session, options):
     result = Turn(MemoryMessage("hello"), session, client, **options).run()
     assert result.status is TurnStatus.FAILED

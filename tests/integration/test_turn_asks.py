@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
 import time
 
 import pytest
 from fix_cli import eventually
+from selection import sample
 
 from opencode_sessions import (
     IN_THE_ROW,
@@ -23,6 +25,7 @@ from opencode_sessions import (
     ask,
     errors,
 )
+from opencode_sessions.display import display_ask
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
 
@@ -90,6 +93,7 @@ def test_with_nobody_to_answer_a_question_the_agent_is_told_so_at_once_and_goes_
     assert "Nobody is there" in result.tools[0]["output"]
 
 
+@pytest.mark.full
 def test_a_question_that_is_rejected_with_a_word_is_answered_with_it_and_without_one_stops_the_turn(
     place, record
 ):
@@ -178,6 +182,7 @@ def test_a_handler_that_raises_is_reported_and_the_ask_refused(place, record):
     assert context.action == "ask"
 
 
+@pytest.mark.full
 def test_a_handler_of_the_async_face_that_is_an_ordinary_function_may_wait_and_stops_no_other_task(
     server, record, tmp_path
 ):
@@ -201,7 +206,7 @@ def test_a_handler_of_the_async_face_that_is_an_ordinary_function_may_wait_and_s
     assert (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("by", ["a cancel", "another's answer", "a deadline"])
+@pytest.mark.parametrize("by", sample(["a cancel", "another's answer", "a deadline"]))
 def test_a_handler_that_waits_in_vain_is_cancelled(server, record, by):
     message, said = MemoryMessage(BASH), []
 
@@ -218,7 +223,7 @@ def test_a_handler_that_waits_in_vain_is_cancelled(server, record, by):
 
             def turn():
                 session = aio.Session(record, permissions_for=rules)
-                patience = Deadlines(person=0.5 if by == "a deadline" else None)
+                patience = Deadlines(person=0.5 if by == "a deadline" else math.inf)
                 return aio.Turn(message, session, client, on_ask=handler, deadlines=patience)
 
             running = asyncio.create_task(turn().run())
@@ -277,6 +282,33 @@ def test_an_ask_waits_in_the_row_until_another_process_answers(place, record, tm
         elsewhere.answer(waiting["id"], Answer.once())
 
 
+def test_an_answer_to_what_was_not_shown_is_refused_and_the_turn_waits_on(place, record, tmp_path):
+    message = MemoryMessage(BASH)
+    thread, results = running(turn_of(message, record, place, on_ask=IN_THE_ROW))
+    (waiting,) = until(lambda: message.state.asks)
+    shown = display_ask(waiting, message.state.parts).shown
+    elsewhere = turn_of(message, record, place)
+    other = display_ask({**waiting, "metadata": {"command": "ls"}}, message.state.parts).shown
+    with pytest.raises(errors.AskChangedError, match="has changed since it was shown") as caught:
+        elsewhere.answer(waiting["id"], Answer("once", shown=other))
+    assert caught.value.ask_id == waiting["id"]
+    assert place.pending_asks(record.opencode_session_id)
+    elsewhere.answer(waiting["id"], Answer("once", shown=shown))
+    thread.join(60)
+    assert results[0].content == "done"
+    assert (tmp_path / "ran").exists()
+
+
+def test_an_ask_is_stored_together_with_what_its_tool_is_given(place, record):
+    message = MemoryMessage(BASH)
+    thread, _ = running(turn_of(message, record, place, on_ask=IN_THE_ROW))
+    (waiting,) = until(lambda: message.state.asks)
+    (part,) = (part for part in message.state.parts if part.get("call_id") == waiting["call_id"])
+    assert part["input"] == {"command": "touch ran", "description": "run"}
+    turn_of(message, record, place).answer(waiting["id"], Answer.reject("no"))
+    thread.join(60)
+
+
 def test_answered_twice_is_said(place, record):
     message = MemoryMessage(QUESTION)
     thread, _ = running(turn_of(message, record, place, on_ask=IN_THE_ROW))
@@ -305,6 +337,7 @@ def test_what_a_sub_agent_asks_reaches_the_handler(place, record):
     assert asked[0].session_id != result.session_id
 
 
+@pytest.mark.full
 def test_a_wait_for_a_person_stops_the_clocks_and_may_have_its_own(client, carried, hours, record):
     message = MemoryMessage(BASH)
     deadlines = Deadlines(total=3600.0, silence=3600.0, look=0.5)
@@ -331,7 +364,7 @@ def test_an_ask_that_came_in_a_gap_is_found(server, record, tmp_path):
 
         class Deaf(Observer):
             def started(self, session_id, prompt_id):
-                client._core._events._hub.deliver = lambda event: None
+                client._core._events._router.deliver = lambda event: None
 
         deadlines = Deadlines(look=0.5)
         turn = Turn(
@@ -342,6 +375,7 @@ def test_an_ask_that_came_in_a_gap_is_found(server, record, tmp_path):
     assert (tmp_path / "ran").exists()
 
 
+@pytest.mark.full
 def test_what_another_turn_of_the_session_asks_is_left_to_that_one(place, record, held):
     asked, results = [], []
 
@@ -365,6 +399,7 @@ def test_what_another_turn_of_the_session_asks_is_left_to_that_one(place, record
     assert asked == []
 
 
+@pytest.mark.full
 def test_an_ask_says_what_always_would_allow(place, record):
     asked = []
 

@@ -10,7 +10,8 @@ from contextlib import suppress
 import httpx2
 import pytest
 
-from opencode_sessions import IN_THE_ROW, Client, Observer, Session, Turn, allow, ask, errors
+from opencode_sessions import IN_THE_ROW, Client, Session, Turn, allow, ask, errors
+from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
 
@@ -81,11 +82,17 @@ def test_a_cancel_that_came_first_stands_and_nothing_is_sent(client, carried, re
 def test_a_cancel_in_the_instant_of_sending_stops_what_was_sent(client, record):
     message = MemoryMessage(SLOW)
 
-    class Cancelling(Observer):
-        def started(self, session_id, prompt_id):
-            assert turn_of(message, record, client).cancel()
+    class Cancelling:
+        """A line on which the cancel overtakes the prompt."""
 
-    result = turn_of(message, record, client, observer=Cancelling()).run()
+        def __getattr__(self, name):
+            return getattr(client._core, name)
+
+        async def prompt(self, *args, **kwargs):
+            assert turn_of(message, record, client).cancel()
+            await client._core.prompt(*args, **kwargs)
+
+    result = run_sync(turn_of(message, record, client)._core.run(Cancelling()))
     assert result.status is TurnStatus.CANCELLED
     until(lambda: not client.busy(record.opencode_session_id))
 
@@ -137,6 +144,7 @@ def test_the_next_turn_does_not_wait_for_the_lease_of_one_that_was_cancelled(cli
     assert turn_of(MemoryMessage("now me"), record, client).run().status is TurnStatus.COMPLETED
 
 
+@pytest.mark.full
 def test_an_abort_that_is_sent_again_does_not_stop_the_turn_that_comes_next(server, client, record):
     first, second = MemoryMessage(SLOW), MemoryMessage("!slow 0.15\n!say " + "word " * 20)
     thread = dying(turn_of(first, record, client))
@@ -174,6 +182,7 @@ def test_the_second_turn_of_a_record_cancels_the_first_if_it_says_so(client, rec
     assert first.state.content.startswith("word0")
 
 
+@pytest.mark.full
 def test_turns_that_start_in_the_same_instant_run_one_after_the_other(client, record):
     messages = [MemoryMessage(f"!slow 0.05\n!say number {number}") for number in range(4)]
     started = [running(turn_of(message, record, client, when_busy="wait")) for message in messages]
@@ -200,6 +209,7 @@ def test_what_is_none_of_the_three_is_refused(client, record):
         turn_of(MemoryMessage("x"), record, client, when_busy="queue")
 
 
+@pytest.mark.full
 def test_what_a_cancelled_turn_waited_for_is_rejected_though_the_server_cannot_list_it(place, record):
     message, reported = MemoryMessage('!tool webfetch {"url": "http://127.0.0.1:9/", "format": "text"}'), []
 

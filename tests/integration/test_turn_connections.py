@@ -9,6 +9,7 @@ import pytest
 from django.db import connections
 from fix_stores import sqlalchemy_urls
 from host_models import Answer, Conversation
+from selection import sample
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session as Database
 
@@ -48,7 +49,7 @@ def elsewhere():
         pool.submit(connections.close_all).result(10)
 
 
-@pytest.mark.parametrize("using", ["default", "postgres"])
+@pytest.mark.parametrize("using", sample(["postgres", "default"]))
 def test_with_django_none_is_held_that_was_opened_for_the_turn(chat, using, elsewhere):
     looking = Looking(lambda: connections[using].connection is not None)
     result = elsewhere(turn_for(chat.message(PROMPT, using=using), observer=looking).run)
@@ -57,7 +58,7 @@ def test_with_django_none_is_held_that_was_opened_for_the_turn(chat, using, else
     assert not any(looking.seen)
 
 
-@pytest.mark.parametrize("using", ["default", "postgres"])
+@pytest.mark.parametrize("using", sample(["postgres", "default"]))
 def test_nor_by_a_runner_of_this_process(chat, using):
     looking = Looking(lambda: connections[using].connection is not None)
 
@@ -75,6 +76,7 @@ def test_nor_by_a_runner_of_this_process(chat, using):
     assert not any(looking.seen)
 
 
+@pytest.mark.full
 def test_a_host_that_wants_connections_to_live_longer_has_its_way(chat, elsewhere):
     looking = Looking(lambda: connections["postgres"].connection is not None)
     with max_age("postgres", 60):
@@ -91,7 +93,7 @@ def test_one_that_the_caller_had_open_is_left_to_them(chat):
     assert connections["postgres"].connection is mine
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize("database", sample(["postgres", "sqlite"]))
 def test_with_sqlalchemy_none_is_taken_from_the_engine(request, client, database):
     engine = create_engine(sqlalchemy_urls(request.getfixturevalue, database)[0])
     looking = Looking(engine.pool.checkedout)

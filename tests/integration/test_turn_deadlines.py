@@ -82,7 +82,7 @@ def test_a_session_of_which_nothing_is_heard_ends_though_the_server_beats(client
 
     def beat():
         while not stop.wait(0.1):
-            client._core._events._hub.deliver(Heartbeat())  # it does so by itself, every 10 s
+            client._core._events._router.deliver(Heartbeat())  # it does so by itself, every 10 s
 
     beating = threading.Thread(target=beat)
     message = MemoryMessage(MUTE)
@@ -136,6 +136,7 @@ def test_a_server_that_answers_nothing_any_more_ends_the_turn_and_is_named(serve
     client.abort(result.session_id)
 
 
+@pytest.mark.full
 def test_the_clocks_of_a_turn_that_goes_on_in_time_strike_nobody(client, record, hours):
     message = MemoryMessage("!slow 0.02\n!say " + "word " * 40)
     deadlines = Deadlines(silence=10 * HOUR, total=1000 * HOUR, unreachable=1, look=0.5)
@@ -144,6 +145,7 @@ def test_the_clocks_of_a_turn_that_goes_on_in_time_strike_nobody(client, record,
     assert result.duration > deadlines.silence
 
 
+@pytest.mark.full
 def test_an_answer_that_began_in_time_may_speak_for_longer_than_it_had_to_begin(client, record, hours):
     message = MemoryMessage("!slow 0.02\n!say " + "word " * 40)
     deadlines = Deadlines(start=2 * HOUR, silence=1000 * HOUR, total=1000 * HOUR)
@@ -152,6 +154,7 @@ def test_an_answer_that_began_in_time_may_speak_for_longer_than_it_had_to_begin(
     assert result.first_token < deadlines.start < result.duration
 
 
+@pytest.mark.full
 def test_a_deadline_strikes_when_it_passes_and_not_at_the_next_look(client, record):
     message = MemoryMessage(MUTE)
     result = run(message, record, client, deadlines=Deadlines(silence=0.5, look=90))
@@ -176,8 +179,9 @@ class Swallowing(httpx2.HTTPTransport):
         return super().handle_request(request)
 
 
+@pytest.mark.full
 def test_a_prompt_that_never_arrives_ends_in_time_however_often_it_is_sent(server, record, monkeypatch):
-    monkeypatch.setattr("opencode_sessions.services.following._SETTLE", (0.05,))
+    monkeypatch.setattr("opencode_sessions.turns.follower._SETTLE", (0.05,))
     message = MemoryMessage("did it arrive?")
     with Client(server.url, password=server.password, transport=Swallowing()) as client:
         run(message, record, client, deadlines=Deadlines(start=0.5, look=0.1))
@@ -192,6 +196,7 @@ ENDLESS = Deadlines(
 ASKING = '!tool bash {"command": "echo hi", "description": "greets"}\n!slow 0.1\n!say one two three four'
 
 
+@pytest.mark.full
 def test_what_has_no_limit_runs_like_any_other_in_both_faces(server, record):
     """Also while a person is waited for, whose limit is infinite too."""
 
@@ -201,7 +206,7 @@ def test_what_has_no_limit_runs_like_any_other_in_both_faces(server, record):
 
     async def suspending():
         async with aio.Client(server.url, password=server.password) as client:
-            session = aio.Session(MemoryRecord("The other face"), permissions_for=lambda _: [ask("*")])
+            session = aio.Session(MemoryRecord("The other API"), permissions_for=lambda _: [ask("*")])
             message = MemoryMessage(ASKING)
             return await aio.Turn(message, session, client, on_ask=answer, deadlines=ENDLESS).run()
 

@@ -9,6 +9,9 @@ import time
 
 import httpx2
 import pytest
+from fix_server import LEAN
+from selection import sample
+from turn_observers import AtFirstWord
 
 from opencode_sessions import (
     IN_THE_ROW,
@@ -43,19 +46,6 @@ def record():
 
 def session_of(record, **more):
     return Session(record, **({"permissions_for": allow_all} | more))
-
-
-class AtFirstWord(Observer):
-    """Does something once, when the first word has come."""
-
-    def __init__(self, act):
-        self._act = act
-
-    def changed(self, change, reply):
-        act = self._act if reply.text else None
-        if act is not None:
-            self._act = None
-            act()
 
 
 def wait_until(condition, seconds=60):
@@ -153,7 +143,7 @@ def test_an_end_that_cannot_be_stored_at_once_is_stored_a_little_later(client, r
 
 
 def test_an_end_that_can_never_be_stored_is_raised_for_the_row_does_not_know_it(client, record, monkeypatch):
-    monkeypatch.setattr("opencode_sessions.services.ending._PAUSES", (0.01,))
+    monkeypatch.setattr("opencode_sessions.turns.store_result._PAUSES", (0.01,))
     message = MemoryMessage("hello")
     store = MemoryMessageStore(message)
 
@@ -197,6 +187,7 @@ def test_a_session_that_is_busy_refuses_a_second_turn_which_stays_pending(client
     assert Turn(second, session_of(record), client).run().status is TurnStatus.COMPLETED
 
 
+@pytest.mark.full
 def test_a_turn_whose_session_was_replaced_leaves_the_fresh_ones_answer_alone(client, record):
     stale = MemoryMessage(SLOW)
     running = threading.Thread(target=Turn(stale, session_of(record), client).run)
@@ -210,6 +201,7 @@ def test_a_turn_whose_session_was_replaced_leaves_the_fresh_ones_answer_alone(cl
     assert stale.state.status in (TurnStatus.FAILED, TurnStatus.CANCELLED)
 
 
+@pytest.mark.full
 def test_a_quiet_tool_in_another_directory_than_the_clients_is_not_the_end(server, client, record, tmp_path):
     with Client(server.url, password=server.password, directory=str(tmp_path)) as maker:
         session_of(record).ensure(maker)
@@ -259,6 +251,7 @@ def reject_first(client, events):
             return
 
 
+@pytest.mark.full
 def test_a_turn_in_which_the_server_compacts_the_conversation_goes_on_to_its_answer(record):
     refused = []
 
@@ -275,7 +268,7 @@ def test_a_turn_in_which_the_server_compacts_the_conversation_goes_on_to_its_ans
     ]
     with (
         ScriptedModel(rules) as model,
-        OpencodeServer(config=model.config()) as server,
+        OpencodeServer(config=model.config(), **LEAN) as server,
         Client(server.url, password=server.password) as client,
     ):
         Turn(MemoryMessage("hello"), session_of(record), client).run()
@@ -283,6 +276,7 @@ def test_a_turn_in_which_the_server_compacts_the_conversation_goes_on_to_its_ans
     assert (result.status, result.content) == (TurnStatus.COMPLETED, "the answer after all")
 
 
+@pytest.mark.full
 def test_a_server_that_is_killed_and_stays_away_ends_the_turn_and_says_why(own_server, record):
     server = own_server()
     with Client(server.url, password=server.password) as client:
@@ -330,7 +324,7 @@ def gives_up(client):
     return tuple(map(int, version.split("."))) >= (1, 18, 20)
 
 
-@pytest.mark.parametrize("kind", PROVIDER)
+@pytest.mark.parametrize("kind", sample(PROVIDER, "rate limit"))
 def test_a_provider_that_refuses_for_good_is_quoted_in_the_row(
     client, record, scripted_model, monkeypatch, kind
 ):
@@ -346,7 +340,7 @@ def test_a_provider_that_refuses_for_good_is_quoted_in_the_row(
     assert (message.state.content, message.state.parts) == ("", ())
 
 
-@pytest.mark.parametrize("thought", ["", "I wonder"], ids=["nothing at all", "only a thought"])
+@pytest.mark.parametrize("thought", sample(["", "I wonder"]), ids=["nothing at all", "only a thought"])
 def test_a_model_that_says_nothing_has_failed(client, record, scripted_model, monkeypatch, thought):
     mute = Rule(when=lambda _: True, reply=Script(Step(reason=thought, say="")))
     monkeypatch.setattr(scripted_model, "rules", (mute,))
@@ -359,7 +353,7 @@ def test_a_model_that_says_nothing_has_failed(client, record, scripted_model, mo
 
 @pytest.mark.parametrize(
     ("prompt", "said"),
-    [(SLOW, "word"), ("!slow 600\n!say x", "")],
+    [(SLOW, "word"), pytest.param("!slow 600\n!say x", "", marks=pytest.mark.full)],
     ids=["as it speaks", "as it is silent"],
 )
 def test_a_session_that_is_deleted_under_the_answer_fails_it_and_keeps_what_came(
@@ -396,8 +390,12 @@ REFUSED = "!error 401 who are you?"
 @pytest.mark.parametrize(
     ("fallback", "said"),
     [
-        ("Sorry.", "Sorry."),
-        (lambda error: f"Sorry: {error['name']} {error['status']}.", "Sorry: APIError 401."),
+        pytest.param("Sorry.", "Sorry.", marks=pytest.mark.full),
+        pytest.param(
+            lambda error: f"Sorry: {error['name']} {error['status']}.",
+            "Sorry: APIError 401.",
+            marks=pytest.mark.full,
+        ),
         (lambda error: error["message"] + " \x00", "who are you? \ufffd"),
     ],
     ids=["a text", "a function of the error", "what no database stores"],
@@ -414,6 +412,7 @@ def test_a_turn_that_failed_without_a_word_says_the_fallback_and_keeps_its_error
     assert again.content == said
 
 
+@pytest.mark.full
 def test_what_was_said_before_it_failed_is_not_replaced_by_the_fallback(client, record, hours):
     result = Turn(
         MemoryMessage(SLOW),
@@ -427,6 +426,7 @@ def test_what_was_said_before_it_failed_is_not_replaced_by_the_fallback(client, 
     assert result.content.startswith("word")
 
 
+@pytest.mark.full
 def test_a_fallback_is_for_failures_only(client, record):
     def unwanted(error):
         raise AssertionError(error)
@@ -447,7 +447,7 @@ def failing(error):
     raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("fallback", [failing, lambda _: None], ids=["raises", "gives no text"])
+@pytest.mark.parametrize("fallback", sample([failing, lambda _: None]), ids=["raises", "gives no text"])
 def test_a_fallback_that_fails_is_reported_and_the_turn_has_its_end(client, record, fallback):
     message, reported = MemoryMessage(REFUSED), []
     session = session_of(record, on_error=lambda *what: reported.append(what))

@@ -6,12 +6,13 @@ import base64
 import copy
 
 import pytest
+from fix_server import LEAN
 from model_bodies import bodies_asked
 
 from opencode_sessions import Client, File, Observer, OpencodeServer, Session, Turn, allow, errors
-from opencode_sessions.services.options import prompt_parts
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.turns.options import prompt_parts
 
 DOT = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -28,7 +29,7 @@ def studio(scripted_model):
     models["main"]["variants"] = {"deep": {"reasoningEffort": "high"}}
     models["other"] = models["main"]
     config["agent"] = {"poet": {"prompt": "You are a poet.", "mode": "primary"}}
-    with OpencodeServer(config=config, startup_timeout=100) as server:
+    with OpencodeServer(config=config, **LEAN) as server:
         yield server
 
 
@@ -96,6 +97,7 @@ def test_a_system_prompt_is_added_to_the_agents_own(asked):
     assert system_of(body).endswith("Answer in verse.")
 
 
+@pytest.mark.full
 def test_a_model_holds_for_the_turns_after_it_until_another_is_named(asked):
     models = [
         asked(model=model)[0]["model"] for model in (None, "scripted/other", None, "scripted/main", None)
@@ -180,7 +182,7 @@ def test_a_file_that_is_not_there_is_said_at_once(tmp_path):
         File.of(tmp_path / "nowhere.txt")
 
 
-def test_what_would_have_to_be_awaited_is_refused_by_the_sync_face(studio_client, session):
+def test_what_would_have_to_be_awaited_is_refused_by_the_sync_api(studio_client, session):
     async def handler(_):
         """Never called."""
 
@@ -190,7 +192,7 @@ def test_what_would_have_to_be_awaited_is_refused_by_the_sync_face(studio_client
 
     with pytest.raises(errors.ConfigurationError, match=r"on_ask must be an ordinary function here"):
         Turn(MemoryMessage("x"), session, studio_client, on_ask=handler)
-    with pytest.raises(errors.ConfigurationError, match=r"Awaited\.finished must be an ordinary method"):
+    with pytest.raises(errors.ConfigurationError, match=r"Awaited\.finished must not be async"):
         Turn(MemoryMessage("x"), session, studio_client, observer=Awaited())
 
 
@@ -207,6 +209,23 @@ WRONG = {
 def test_an_option_that_cannot_work_is_refused_before_the_turn_is_taken(studio_client, session, wrong):
     with pytest.raises(errors.ConfigurationError):
         Turn(MemoryMessage("x"), session, studio_client, **WRONG[wrong])
+
+
+@pytest.mark.parametrize("prompt", ["", " \n", None])
+def test_an_empty_prompt_is_refused_before_anything_is_stored_or_sent(studio_client, prompt):
+    record, message = MemoryRecord(), MemoryMessage(prompt)
+    with pytest.raises(
+        errors.ConfigurationError, match=r"^memory:\d+ has no prompt, or a blank one: store what"
+    ):
+        Turn(message, Session(record), studio_client).run()
+    assert (message.state.status, message.state.epoch, record.opencode_session_id) == ("pending", 0, None)
+
+
+def test_files_may_go_without_a_text(asked):
+    body, _ = asked("", files=[File.of("Leave on Monday.", name="plan.md")])
+    texts = [part["text"] for part in user_parts(body)]
+    assert any("Leave on Monday." in text for text in texts)
+    assert "" not in texts
 
 
 def test_a_text_is_sent_as_one_whatever_its_name(asked):

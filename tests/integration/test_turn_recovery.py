@@ -6,15 +6,16 @@ import threading
 
 import pytest
 from fix_cli import eventually
+from selection import sample
 
 from opencode_sessions import Client, Deadlines, Observer, Session, Timeouts, Turn, allow, errors
-from opencode_sessions.faces import complete
 from opencode_sessions.protocol.events import SessionFailed
-from opencode_sessions.services.driver import TurnDriver
-from opencode_sessions.services.exchange import is_newest
-from opencode_sessions.services.following import Follower
+from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.turns.driver import TurnDriver
+from opencode_sessions.turns.exchange import is_newest
+from opencode_sessions.turns.follower import EventFollower
 
 SLOW = "!slow 0.15\n!say one two three four five six seven eight nine ten"
 ENDLESS = "!slow 600\n!say x"
@@ -59,9 +60,8 @@ class Dying:
 
 def die_over(message, record, client, name, monkeypatch, **how):
     """Run the turn, and die in it as SIGKILL would have it: nothing is tidied up."""
-    monkeypatch.setattr("opencode_sessions.services.running.Run._break_off", _nothing)
-    monkeypatch.setattr("opencode_sessions.services.running.Run._give_back", _nothing)
-    monkeypatch.setattr("opencode_sessions.services.claiming.TurnClaim.release", _nothing)
+    monkeypatch.setattr("opencode_sessions.turns.execution.TurnExecution._leave", _nothing)
+    monkeypatch.setattr("opencode_sessions.turns.claim.RecordLock.release", _nothing)
     driver = turn_of(message, record, client, deadlines=Deadlines(lease=0.3))._core
     with pytest.raises(Died):
         TurnDriver.run(driver, Dying(client, name, **how)).send(None)
@@ -90,14 +90,17 @@ DEATHS = [
 
 
 @pytest.mark.parametrize(
-    ("name", "after"), DEATHS, ids=[f"{'after' if a else 'before'} {n}" for n, a in DEATHS]
+    "death",
+    sample(DEATHS, ("create", True), ("prompt", False), ("prompt", True)),
+    ids=[f"{'after' if a else 'before'} {n}" for n, a in DEATHS],
 )
 def test_a_runner_that_died_is_replaced_and_there_is_one_prompt_and_one_answer(
-    client, record, monkeypatch, name, after
+    client, record, monkeypatch, death
 ):
+    name, after = death
     message = MemoryMessage(SLOW)
     if name == "messages":  # a generator of pages: its runner dies as it asks for the first
-        monkeypatch.setattr("opencode_sessions.services.following.read_exchange", _die)
+        monkeypatch.setattr("opencode_sessions.turns.follower.read_exchange", _die)
         die_over(message, record, client, "nothing", monkeypatch, after=False)
     else:
         die_over(message, record, client, name, monkeypatch, after=after)
@@ -135,6 +138,7 @@ def test_a_turn_that_was_answered_meanwhile_is_read_and_nothing_is_sent(client, 
     assert not any("prompt_async" in request for request in carried)
 
 
+@pytest.mark.full
 def test_what_was_overtaken_by_another_prompt_is_not_sent_again(own_server, record, monkeypatch):
     server = own_server()
     with Client(server.url, password=server.password) as client:
@@ -149,6 +153,7 @@ def test_what_was_overtaken_by_another_prompt_is_not_sent_again(own_server, reco
         assert len(user_messages(client, result.session_id)) == 2
 
 
+@pytest.mark.full
 def test_a_server_that_goes_away_once_more_before_the_prompt_is_sent_again_does_not_fail_the_turn(
     own_server, record, monkeypatch, held
 ):
@@ -161,7 +166,7 @@ def test_a_server_that_goes_away_once_more_before_the_prompt_is_sent_again_does_
             raise errors.ConnectionLostError("gone once more")
         return await is_newest(*ids)
 
-    monkeypatch.setattr("opencode_sessions.services.running.is_newest", is_newest_now)
+    monkeypatch.setattr("opencode_sessions.turns.execution.is_newest", is_newest_now)
     with Client(server.url, password=server.password) as client:
         message = MemoryMessage(SLOW)
         results = []
@@ -183,6 +188,7 @@ def test_a_server_that_goes_away_once_more_before_the_prompt_is_sent_again_does_
         assert len(user_messages(client, results[0].session_id)) == 1
 
 
+@pytest.mark.full
 def test_an_error_that_is_told_late_of_the_turn_before_does_not_fail_this_one(client, record, monkeypatch):
     sent = []
 
@@ -203,9 +209,9 @@ def test_an_error_that_is_told_late_of_the_turn_before_does_not_fail_this_one(cl
         over = await self._take(late) if len(sent) == 1 else None
         return over or await followed(self, events, store)
 
-    followed = Follower.follow
-    monkeypatch.setattr(Follower, "follow", follow)
-    result = complete(turn_of(MemoryMessage("hello"), record, client)._core.run(Losing()))
+    followed = EventFollower.follow
+    monkeypatch.setattr(EventFollower, "follow", follow)
+    result = run_sync(turn_of(MemoryMessage("hello"), record, client)._core.run(Losing()))
     assert (result.error, result.content) == (None, 'You said: "hello".')
     assert len(sent) >= 2
     assert len(set(sent)) == 1
@@ -256,7 +262,7 @@ def test_a_runner_from_whom_the_turn_was_taken_stops_and_has_overwritten_nothing
 
 
 def test_an_error_of_the_database_leaves_the_turn_to_be_taken_up(client, record, monkeypatch):
-    monkeypatch.setattr("opencode_sessions.services.ending._PAUSES", ())
+    monkeypatch.setattr("opencode_sessions.turns.store_result._PAUSES", ())
     message = MemoryMessage("hello")
     store = MemoryMessageStore(message)
 

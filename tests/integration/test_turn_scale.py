@@ -37,6 +37,7 @@ def weighed(server, scales):
         yield client
 
 
+@pytest.mark.full
 def test_a_turn_reads_as_little_after_forty_messages_as_after_three(weighed, scales):
     session = Session(MemoryRecord("A long conversation"), permissions_for=lambda _: [allow("*")])
 

@@ -11,7 +11,7 @@ import pytest
 from fix_cli import eventually
 
 from opencode_sessions import IN_THE_ROW, Answer, Observer, Session, Turn, aio, allow, ask
-from opencode_sessions.faces import complete
+from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord, MemoryRecordStore
 from opencode_sessions.store.messages import TurnStatus
 
@@ -125,7 +125,7 @@ def test_a_task_that_is_cancelled_while_the_end_is_stored_stores_it(server, reco
 
     asyncio.run(run_and_cancel())
     assert (message.state.status, message.state.content) == (TurnStatus.COMPLETED, 'You said: "hello".')
-    assert complete(MemoryRecordStore(record).claim("another", 1)) is None
+    assert run_sync(MemoryRecordStore(record).claim("another", 1)) is None
 
 
 class Sees(Observer):

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from fix_cli import eventually
+from selection import sample
 
 from opencode_sessions import Answer, Client, Observer, Session, Turn, allow, ask, errors
 from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
@@ -210,6 +211,7 @@ def test_a_turn_that_is_cancelled_elsewhere_is_told_to_have_ended_once(client, r
     assert [each.by for each in ended if each.event == "cancelled"] == ["ada"]
 
 
+@pytest.mark.full
 def test_a_turn_that_is_cancelled_before_its_prompt_is_sent_is_told_to_have_ended(client, record, diary):
     message = MemoryMessage("never")
 
@@ -281,12 +283,14 @@ def test_the_log_says_of_what_was_sent_and_ended_whose_it_was_and_how_long_it_to
     assert (ended.status, ended.duration) == ("completed", result.duration)
 
 
+@pytest.mark.full
 def test_the_log_says_that_a_prompt_was_found_where_another_runner_left_it(inherited, logged):
     result = inherited.run()
     found = next(each for each in logged() if "is taken up" in each.getMessage())
     assert (found.session_id, found.prompt_id) == (result.session_id, result.prompt_id)
 
 
+@pytest.mark.full
 def test_the_log_names_the_ask_that_an_agent_waits_for(eventful, diary, logged):
     eventful.run()
     ((ask_id, _),) = diary.of("asked")
@@ -296,7 +300,7 @@ def test_the_log_names_the_ask_that_an_agent_waits_for(eventful, diary, logged):
     ]  # asked, answered
 
 
-@pytest.mark.parametrize("kind", ["eventful", "resettled", "inherited"])
+@pytest.mark.parametrize("kind", sample(["eventful", "resettled", "inherited"]))
 def test_the_log_tells_the_story_that_an_observer_is_told(request, diary, logged, kind):
     turn = request.getfixturevalue(kind)
     turn = turn[0] if kind == "resettled" else turn

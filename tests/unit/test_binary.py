@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from opencode_sessions.errors import ServerNotInstalledError
-from opencode_sessions.wire.binary import find_binary
+from opencode_sessions.server.binary import find_binary
 
 
 def make_binary(folder, name="opencode"):

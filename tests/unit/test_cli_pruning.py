@@ -8,7 +8,7 @@ from sqlalchemy import create_engine
 
 from opencode_sessions.cli.pruning import _opened, _parse_duration, _table
 from opencode_sessions.errors import ConfigurationError
-from opencode_sessions.services.telling import age_of
+from opencode_sessions.sessions.prune_report import age_of
 
 
 @pytest.mark.parametrize(

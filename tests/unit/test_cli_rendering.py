@@ -15,8 +15,8 @@ from opencode_sessions.cli.rendering import (
 )
 from opencode_sessions.protocol.events import SessionStatus
 from opencode_sessions.protocol.reply import Part
-from opencode_sessions.services.results import TurnResult
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.turns.results import TurnResult
 
 
 def result(**facts):
@@ -53,7 +53,8 @@ def test_a_text_is_shown_and_not_obeyed(text, shown):
 
 
 def test_a_long_text_is_cut_to_one_line():
-    assert one_line("a\n b\t c") == "a b c"
+    assert one_line("a\n b\t c ") == "a b c"
+    assert one_line("a\u2028b\x1c") == "a‹\\u2028›b‹\\x1c›"
     assert one_line("x" * 10, limit=10) == "x" * 10
     assert one_line("x" * 11, limit=10) == "x" * 9 + "…"
 
@@ -66,6 +67,12 @@ def test_a_long_text_is_cut_to_one_line():
         (tool(tool="glob", input={"pattern": "*.py"}), "glob *.py"),
         (tool(tool="odd", input={"depth": 3}), "odd"),
         (tool(), "tool"),
+        (
+            tool(tool="bash", title="x", input={"command": "ls \x1b]0;\n\u202erm"}),
+            "bash ls ‹\\x1b›]0;‹\\n›‹\\u202e›rm",
+        ),
+        (tool(tool="bash", input={"command": "ls" + " " * 9_000 + "; rm x"}), "bash ls‹9,000 spaces›; rm x"),
+        (tool(tool="write", input={"filePath": "/etc/passwd\r"}), "write /etc/passwd‹\\r›"),
     ],
 )
 def test_a_tool_call_is_captioned_by_what_tells_most(part, said):

@@ -32,6 +32,14 @@ def test_a_text_is_written_as_it_grows(screen, written):
     assert written() == "One two\n"
 
 
+def test_a_delta_is_written_without_reading_the_whole_text(screen, written):
+    tell(screen, "text", "One")
+    screen.changed(Change(Part("1", "msg_1", "text", text="not read"), delta=" two"), Reply("ses_1", "msg_0"))
+    assert written() == "One two"
+    tell(screen, "text", "One two three")
+    assert written() == "One two three"
+
+
 def test_a_text_that_the_server_trims_at_its_end_is_not_written_twice(screen, written):
     tell(screen, "text", "One two \n")
     tell(screen, "text", "One two")
@@ -90,3 +98,12 @@ def test_a_turn_in_a_fresh_session_says_so_if_another_was_there(screen, written)
     assert written() == ""
     screen.created("ses_2", "ses_1")
     assert "no longer has this session" in written()
+
+
+def test_what_cannot_be_seen_in_a_command_is_marked_and_stands_out():
+    screen = Screen(Console(file=StringIO(), width=200, force_terminal=True, color_system="standard"))
+    tell(screen, "tool", tool="bash", status="completed", input={"command": "ls \x1b]0; [bold]:bomb:\rrm"})
+    told = screen.console.file.getvalue()
+    assert "bash ls \x1b[7m‹\\x1b›\x1b[0m]0; [bold]:bomb:\x1b[7m‹\\r›\x1b[0mrm" in told
+    assert "\x1b]0;" not in told
+    assert "\r" not in told.replace("\r\n", "\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from opencode_sessions import errors
-from opencode_sessions.wire.calls import SUPPORTED, _is_supported
+from opencode_sessions.wire.requester import SUPPORTED, _is_supported
 
 ROOT = Path(__file__).parents[2]
 

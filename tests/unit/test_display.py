@@ -31,7 +31,8 @@ from opencode_sessions.display import (
     display,
     display_message,
 )
-from opencode_sessions.display.tools import TOOLS
+from opencode_sessions.display.tools.diffs import parse_diff
+from opencode_sessions.display.tools.registry import TOOLS
 from opencode_sessions.store.messages import MessageState, TurnStatus
 
 
@@ -385,3 +386,32 @@ def test_an_empty_todo_list_says_nothing():
     assert display([{"id": "a", "type": "todos", "data": {"todos": []}}]) == []
     assert TodoList(todos=()).note == ""
     assert Command(command="x").note == ""
+
+
+def test_blank_lines_of_a_file_are_counted_where_one_line_stands_for_them():
+    part = {
+        "type": "tool",
+        "tool": "write",
+        "status": "running",
+        "input": {"content": "a" + "\n" * 100 + "b\n"},
+    }
+    (card,) = display([part])
+    assert card.detail.lines == [(1, "a"), (2, "‹99 blank lines›"), (101, "b")]
+    assert card.note == "101 lines"
+
+
+def test_blank_lines_of_a_diff_are_folded_and_the_next_line_keeps_its_number():
+    blank = "+\n" * 9_000
+    files, left_out = parse_diff(f"--- a\n+++ a\n@@ -0,0 +1,9003 @@\n+x\r\n{blank}+ y\x1b]0;\n+\t\n")
+    lines = [(line.new, line.text) for line in files[0].hunks[0].lines]
+    assert lines == [(1, "x‹\\r›"), (2, "‹9,000 blank lines›"), (9_002, " y‹\\x1b›]0;"), (9_003, "\t")]
+    assert (left_out, files[0].added) == (0, 9_003)
+    spaces = "+ \n" * 9
+    ((file,), _) = parse_diff(f"--- a\n+++ a\n@@ -0,0 +1,9 @@\n{spaces}")
+    assert {line.text for line in file.hunks[0].lines} == {"‹1 space›"}
+
+
+def test_a_diff_with_lines_of_no_file_is_none_where_that_is_asked():
+    diff = "--- a\n+++ a\n@@ -0,0 +1,1 @@\n+x\n+hidden\n"
+    assert parse_diff(diff)[0]
+    assert parse_diff(diff, strict=True) == ([], 0)

@@ -13,6 +13,7 @@ from opencode_sessions.display import (
     Command,
     Data,
     Diff,
+    Fact,
     Given,
     Option,
     PermissionAsk,
@@ -23,15 +24,22 @@ from opencode_sessions.display import (
 )
 from opencode_sessions.display.errors import _KNOWN
 from opencode_sessions.display.forms import answer_field, own_field
-from opencode_sessions.services.asks import Ask
+from opencode_sessions.turns.asks import Ask
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def asked(permission, **more):
-    return display_ask(
-        Ask(id="per_1", kind="permission", session_id="ses_1", permission=permission, **more).to_json()
-    )
+def asked_json(permission, **more):
+    return Ask(id="per_1", kind="permission", session_id="ses_1", permission=permission, **more).to_json()
+
+
+def asked(permission, parts=(), **more):
+    return display_ask(asked_json(permission, **more), parts)
+
+
+def agreed(ask):
+    """The fields of a form that shows this."""
+    return {"ask": [ask.id], "shown": [ask.shown], "answer": ["once"]}
 
 
 def two_questions():
@@ -77,7 +85,7 @@ def test_a_deletion_is_called_one():
 def test_a_command_of_several_lines_is_shown_whole_below_its_line():
     command = "cat <<EOF\n  rm\nEOF"
     ask = asked("bash", metadata={"command": command}, patterns=("cat",))
-    assert (ask.target, ask.detail) == ("cat <<EOF rm EOF", Command(command=command))
+    assert (ask.target, ask.detail) == ("cat <<EOF … (3 lines)", Command(command=command))
     assert asked("bash", metadata={"command": "ls"}).detail is None
 
 
@@ -116,6 +124,108 @@ def test_nobody_gives_leave_to_what_he_sees_the_beginning_of():
     assert (ask.target, ask.patterns) == (url, ())
     endless = asked("webfetch", metadata={"url": url * 9}, patterns=(url * 9,))
     assert endless.target.endswith("…")
+
+
+def call(tool, **given):
+    return {"type": "tool", "tool": tool, "call_id": "c1", "status": "running", "input": given}
+
+
+def test_what_neither_title_nor_detail_tell_is_a_fact():
+    prompt = "Count them.\nThen \x1b]0; delete them."
+    metadata = {"description": "Count", "subagent_type": "general"}
+    part = call("task", description="Count", subagent_type="general", prompt=prompt)
+    ask = asked("task", [part], patterns=("general",), metadata=metadata, call_id="c1")
+    assert (ask.title, ask.patterns) == ("Delegate Count", ("general",))
+    assert ask.facts == (Fact("prompt", "Count them.\nThen ‹\\x1b›]0; delete them."),)
+    grep = asked("grep", patterns=("milk",), metadata={"pattern": "milk", "path": "/etc", "include": None})
+    assert grep.facts == (Fact("path", "/etc"),)
+    command = {"command": "ls", "description": "List", "timeout": 9}
+    bash = asked("bash", [call("bash", **command)], metadata={"command": "ls"}, call_id="c1")
+    assert (bash.detail, bash.facts) == (Command(command="", description="List"), (Fact("timeout", "9"),))
+    other = asked("bash", [call("bash", command="rm")], metadata={"command": "ls"}, call_id="c1")
+    assert other.facts == (Fact("command", "rm"),)
+
+
+def test_it_is_said_where_nobody_knows_what_a_tool_is_given():
+    assert asked("github_create_issue", patterns=("*",)).untold
+    assert asked("github_create_issue", patterns=("*",)).facts == (Fact("tool", "github_create_issue"),)
+    assert not asked(
+        "github_create_issue", [call("github_create_issue")], patterns=("*",), call_id="c1"
+    ).untold
+    assert not asked("bash", patterns=("ls",)).untold
+
+
+def test_an_edits_files_are_those_of_its_diff_and_not_shown_twice():
+    diff = "Index: /srv/shop/a.py\n===\n--- /srv/shop/a.py\n+++ /srv/shop/a.py\n@@ -0,0 +1,1 @@\n+x\n"
+    diff = diff.replace("===", "=" * 67)
+    metadata = {"filepath": "/srv/shop/a.py", "diff": diff}
+    part = call("write", filePath="a.py", content="x\n")
+    ask = asked("edit", [part], patterns=("a.py",), metadata=metadata, call_id="c1")
+    assert (ask.title, ask.facts, ask.patterns) == ("Create a.py", (), ())
+    odd = asked("edit", patterns=("a.py",), metadata={**metadata, "diff": f"{diff}and more\n"})
+    assert odd.detail is None
+    assert odd.facts == (Fact("diff", f"{diff}and more"),)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "root", "shown"),
+    [
+        ("etc/passwd", "/etc/passwd", None, "/etc/passwd"),  # in a folder without Git the worktree is /
+        ("srv/shop/a.py", "/srv/shop/a.py", "/srv/shop", "a.py"),
+        ("a.py", "/srv/shop/a.py", None, "a.py"),
+        ("../x.py", "/srv/x.py", "/srv/shop", "/srv/x.py"),
+    ],
+)
+def test_a_path_outside_of_the_folder_keeps_its_slash(pattern, path, root, shown):
+    ask = asked_json("edit", patterns=(pattern,), metadata={"filepath": path})
+    assert display_ask(ask, root=root).target == shown
+    read = asked_json("read", patterns=(pattern,), call_id="c1")
+    assert display_ask(read, [call("read", filePath=path)], root=root or "/srv/shop").target == shown
+
+
+def test_a_file_that_moves_says_where_to():
+    files = [{"filePath": "/srv/a.py", "movePath": "/etc/cron.d/a", "relativePath": "etc/cron.d/a"}]
+    assert (
+        asked("edit", patterns=("srv/a.py",), metadata={"files": files}).target == "/srv/a.py → /etc/cron.d/a"
+    )
+
+
+def test_of_a_long_ask_it_is_said_how_much_is_missing_and_the_whole_can_be_had():
+    command = "".join(f"echo {number}\n" for number in range(3_600)) + "rm -rf /"
+    ask = asked_json("bash", metadata={"command": command}, patterns=("echo", "rm -rf /"), always=("echo *",))
+    card, whole = display_ask(ask), display_ask(ask, whole=True)
+    assert card.detail.command == "\n".join(command.split("\n")[:400])
+    assert (card.left_out, card.more) == (3_202, "3,202 more lines, 31 kB")
+    assert (whole.detail.command, whole.always) == (command, ("echo *",))
+    assert (whole.left_out, whole.more, whole.shown) == (0, "", card.shown)
+    wide = asked("bash", metadata={"command": "x" * 70_000})
+    assert (wide.left_out, len(wide.detail.command), wide.size) == (1, 60_000, 10_000)
+    facts = asked("grep", metadata={f"name {number}": "x\n" * 9 for number in range(100)})
+    assert facts.left_out == 900 - 400
+    assert sum(fact.text.count("x") for fact in facts.facts) == 400
+
+
+def test_of_a_long_question_it_is_said_how_much_is_missing():
+    options = [{"label": f"{number}" * 9, "description": "y" * 900} for number in range(100)]
+    ask = {
+        "kind": "question",
+        "questions": [{"question": "Which?\r" + "\n" * 99 + "x", "options": options}] * 2,
+    }
+    card, whole = display_ask(ask), display_ask(ask, whole=True)
+    assert card.questions[0].text == "Which?‹\\r›\n‹98 blank lines›\nx"
+    assert card.left_out
+    assert sum(len(question.options) for question in card.questions) < 100
+    assert [len(question.options) for question in whole.questions] == [100, 100]
+    assert whole.left_out == 0
+
+
+def test_a_label_is_shown_visibly_and_answered_as_it_is():
+    ask = display_ask(
+        {"kind": "question", "questions": [{"question": "?", "options": [{"label": "Yes\u202e"}]}]}
+    )
+    (option,) = ask.questions[0].options
+    assert (option.text, option.label) == ("Yes‹\\u202e›", "Yes\u202e")
+    assert read_answer(agreed(ask) | {"answer-0": ["Yes\u202e"]}, ask).labels == (("Yes\u202e",),)
 
 
 def test_what_is_touched_and_not_said_is_told():
@@ -191,23 +301,25 @@ def test_a_form_says_what_was_chosen():
     ask = two_questions()
     filled = {
         "ask": [ask.id],
+        "shown": [ask.shown],
         "answer": ["once"],
         "answer-0": ["Not at all", "Injected"],
         "answer-1": ["Krone", "Euro"],
         "own-1": [" Pound "],
     }
-    assert read_answer(filled, ask) == Given(ask.id, "once", (("Not at all",), ("Euro", "Krone", "Pound")))
+    labels = (("Not at all",), ("Euro", "Krone", "Pound"))
+    assert read_answer(filled, ask) == Given(ask.id, "once", labels, shown=ask.shown)
 
 
 def test_an_own_answer_stands_in_the_place_of_a_single_choice():
     ask = two_questions()
-    filled = {"ask": [ask.id], "answer": ["once"], "answer-0": ["Not at all"], "own-0": ["Up"]}
+    filled = {"answer-0": ["Not at all"], "own-0": ["Up"]} | agreed(ask)
     assert read_answer(filled, ask).labels == (("Up",), ())
 
 
 def test_a_question_that_takes_no_own_answer_is_given_none():
     ask = display_ask({"id": "q", "kind": "question", "questions": [{"question": "Go?", "custom": False}]})
-    assert read_answer({"ask": ["q"], "answer": ["once"], "own-0": ["No"]}, ask).labels == ((),)
+    assert read_answer({"own-0": ["No"]} | agreed(ask), ask).labels == ((),)
 
 
 def test_a_refusal_may_have_a_word_to_the_agent():
@@ -215,7 +327,42 @@ def test_a_refusal_may_have_a_word_to_the_agent():
     refused = {"ask": ["per_1"], "answer": ["reject"], "message": ["  Use make.  "]}
     assert read_answer(refused, ask) == Given("per_1", "reject", (), "Use make.")
     assert read_answer({**refused, "message": [" "]}, ask).message is None
-    assert read_answer({**refused, "answer": ["always"]}, ask) == Given("per_1", "always")
+    always = agreed(ask) | {"answer": ["always"]}
+    assert read_answer(always, ask) == Given("per_1", "always", shown=ask.shown)
+
+
+def test_an_answer_names_what_was_shown_and_holds_for_nothing_else():
+    one, other = (asked("bash", metadata={"command": command}) for command in ("ls", "ls; rm -rf /"))
+    with pytest.raises(errors.AskChangedError, match="ask per_1 says has changed") as caught:
+        read_answer(agreed(one), other)
+    assert caught.value.ask_id == "per_1"
+    unseen = {"ask": [one.id], "answer": ["once"]}
+    with pytest.raises(errors.ConfigurationError, match="needs a field `shown`"):
+        read_answer(unseen, one)
+    assert read_answer(unseen | {"answer": ["reject"]}, one).reply == "reject"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "per_2"},
+        {"permission": "edit"},
+        {"patterns": ["rm"]},
+        {"metadata": {"command": "ls -a"}},
+        {"always": ["*"]},
+        {"session_id": "ses_2"},
+        {"call_id": "c2"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_digest_differs_where_what_is_shown_does(change):
+    part = {"type": "tool", "tool": "bash", "call_id": "c1", "status": "running", "input": {"timeout": 9}}
+    ask = asked_json("bash", metadata={"command": "ls"}, call_id="c1")
+    shown = display_ask(ask, [part]).shown
+    assert display_ask({**ask, "asked_at": "2027-01-01T00:00:00+00:00"}, [part], root="/srv").shown == shown
+    assert display_ask(ask, [part], whole=True).shown == shown
+    assert display_ask({**ask, **change}, [part]).shown != shown
+    assert display_ask(ask, [{**part, "input": {"timeout": 10}}]).shown != shown
 
 
 @pytest.mark.parametrize(

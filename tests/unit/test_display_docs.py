@@ -9,7 +9,8 @@ from types import SimpleNamespace
 from display_recordings import recording
 
 from opencode_sessions import Answer
-from opencode_sessions.display.tools import TOOLS
+from opencode_sessions.display import display_ask
+from opencode_sessions.display.tools.registry import TOOLS
 from opencode_sessions.django.templatetags.opencode import register
 
 PAGE = (Path(__file__).parents[2] / "docs" / "display.md").read_text()
@@ -28,7 +29,14 @@ def test_the_parts_of_a_message_are_shown_as_the_docs_do_it(capsys):
 
 def test_a_form_is_answered_as_the_docs_do_it():
     asks = recording("questions")["asks"]
-    fields = {"ask": [asks[0]["id"]], "answer": ["once"], "answer-0": ["To the cent"], "own-1": ["Yen"]}
+    shown = display_ask(asks[0]).shown
+    fields = {
+        "ask": [asks[0]["id"]],
+        "shown": [shown],
+        "answer": ["once"],
+        "answer-0": ["To the cent"],
+        "own-1": ["Yen"],
+    }
 
     class Post(dict):
         def __getitem__(self, name):
@@ -40,12 +48,12 @@ def test_a_form_is_answered_as_the_docs_do_it():
     told = []
     turn = SimpleNamespace(answer=lambda *given: told.append(given))
     names = {
-        "message": SimpleNamespace(asks=asks),
+        "message": SimpleNamespace(asks=asks, parts=[]),
         "request": SimpleNamespace(POST=Post(fields)),
         "turn": turn,
     }
     exec(compile(ANSWER, "display.md", "exec"), names)  # noqa: S102 - our own docs
-    assert told == [(asks[0]["id"], Answer("once", (("To the cent",), ("Yen",))))]
+    assert told == [(asks[0]["id"], Answer("once", (("To the cent",), ("Yen",)), shown=shown))]
 
 
 def test_the_docs_name_every_kind_symbol_and_tag():

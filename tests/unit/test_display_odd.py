@@ -6,14 +6,17 @@ import json
 import re
 import time
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
+from hostile_texts import counted_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opencode_sessions.display import Page, display, display_ask, display_error
-from opencode_sessions.display.reading import web_url
-from opencode_sessions.display.tools import TOOLS
+from opencode_sessions.display import Page, display, display_ask, display_error, display_message
+from opencode_sessions.display.coerce import web_url
+from opencode_sessions.display.tools.registry import TOOLS
 
 _KEYS = """id message_id type tool call_id status input title output error metadata data progress time text
     command filePath oldString newString edits patchText diff files filepath display path entries lineStart
@@ -136,7 +139,7 @@ def test_what_is_hidden_in_a_command_is_made_visible():
     for told in (card.target, card.detail.command, asked.target):
         assert "rm -rf /" in told
         assert not set(told) & set("\u202e\u2066\x1b\x07")
-        assert "\N{REPLACEMENT CHARACTER}" in told
+        assert "‹\\u202e›txt.exe‹\\u2066›" in told
 
 
 @pytest.mark.parametrize(
@@ -191,3 +194,79 @@ def test_what_is_shown_is_json_safe_where_the_row_is():
     parts = [{"type": "structured", "data": {"a": float("nan"), "b": [1, {"c": "d"}]}}]
     (found,) = display(parts)
     assert json.loads(found.text) == {"a": None, "b": [1, {"c": "d"}]}
+
+
+def _call(tool, **facts):
+    return [{"type": "tool", "tool": tool, "call_id": "c", "status": "completed", **facts}]
+
+
+def _printed(text):
+    return _call("bash", metadata={"output": text})
+
+
+_LINE = "@@ -1,1 +1,1 @@\n-a\n+b\n"
+HOSTILE = {
+    "results that never end": lambda n: _call("task", output="<task_result>" * n),
+    "results on lines": lambda n: _call("task", output="<task_result>\n" * n),
+    "skills that never begin": lambda n: _call("skill", output="<skill_content" * n),
+    "a skill of empty lines": lambda n: _call("skill", output="<skill_content>\n" + "\n" * 20 * n + "x"),
+    "blanks before a remark": lambda n: _printed(" " * 20 * n + "x" * 3_000 + "<shell_metadata>x</shell_metadata>"),
+    "remarks that never end": lambda n: _printed("<shell_metadata>" * n),
+    "codes of a terminal": lambda n: _printed("\x1b[" * 9 * n),
+    "titles of a terminal": lambda n: _printed("\x1b]" * 9 * n),
+    "a line written over": lambda n: _printed("a\r" * 9 * n),
+    "a long diff": lambda n: _call("edit", metadata={"diff": f"--- a\n+++ b\n@@ -1,{n} +1,{n} @@\n" + "-a\n+b\n" * n}),
+    "a diff of many hunks": lambda n: _call("edit", metadata={"diff": "--- a\n+++ b\n" + _LINE * n}),
+    "a diff of many files": lambda n: _call("edit", metadata={"diff": f"--- a\n+++ b\n{_LINE}" * n}),
+    "many files in a patch": lambda n: _call("apply_patch", metadata={"files": [{"patch": _LINE}] * n}),
+    "many edits": lambda n: _call("multiedit", input={"edits": [{"oldString": "a", "newString": "b"}] * n}),
+    "many matches": lambda n: _call("grep", output="/a:\n" + "  Line 1: x\n" * n),
+    "many files that match": lambda n: _call("grep", output="/a:\n" * n),
+    "many todos": lambda n: _call("todowrite", input={"todos": [{"content": "a"}] * n}),
+    "deep JSON": lambda n: _call("x", output="[" * 20 * n),
+    "wide JSON": lambda n: _call("x", output="[" + "1," * 9 * n + "1]"),
+    "one id": lambda n: [{"type": "text", "id": "p", "text": "x"}] * n,
+    "two ids": lambda n: [{"type": "text", "id": f"p{'-2' * (i % 2)}", "text": "x"} for i in range(n)],
+    "ids that are taken": lambda n: [
+        {"type": "text", "id": f"p-{i}" if i < n / 2 else "p", "text": "x"} for i in range(n)
+    ],
+    "many files changed": lambda n: [{"type": "patch", "data": {"files": ["/a/b"] * n}}],
+    "much thought": lambda n: [{"type": "reasoning", "id": f"p{i}", "text": "x"} for i in range(n)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", HOSTILE)
+def test_twice_the_parts_take_at_most_twice_the_work(family):
+    counts = []
+    for size in (500, 1_000, 2_000):
+        parts = HOSTILE[family](size)
+        with counted_lines() as lines:
+            display(parts, status="completed")
+        counts.append(lines[0])
+    for less, more in pairwise(counts):
+        assert more <= 2.2 * less + 1_000, counts
+
+
+def test_asks_cost_the_same_however_many_parts_there_are():
+    def lines_for(size):
+        parts = [
+            part for number in range(size) for part in _call("bash", id=f"p{number}", input={"command": "x"})
+        ]
+        asks = [
+            {"kind": "permission", "id": str(i), "call_id": f"c{i}", "permission": "bash"}
+            for i in range(size)
+        ]
+        with counted_lines() as lines:
+            display_message(SimpleNamespace(parts=parts, asks=asks, status="streaming"))
+        return lines[0]
+
+    assert lines_for(400) <= 2.2 * lines_for(200)
+
+
+@pytest.mark.parametrize("family", HOSTILE)
+def test_patterns_end_soon_on_what_is_made_for_them(family):
+    """Lines do not tell how long a pattern searches: what takes milliseconds took half a minute and more."""
+    parts = HOSTILE[family](10_000)
+    began = time.thread_time()
+    display(parts, status="completed")
+    assert time.thread_time() - began < 2

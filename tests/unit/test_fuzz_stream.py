@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opencode_sessions.protocol.events import Event, Unknown
-from opencode_sessions.wire.v1 import answers, frames
+from opencode_sessions.wire.v1 import frames, responses
 
 RECORDINGS = recordings()
 
@@ -142,7 +142,7 @@ def test_json_that_opens_without_end_is_no_event(piece):
 def test_numbers_that_nobody_can_count_with_count_nothing():
     info = {"id": "msg_1", "sessionID": "ses_1", "cost": float("nan")}
     info["tokens"] = {"input": 10**400, "output": float("inf"), "reasoning": True, "cache": {"read": "7"}}
-    message = answers.parse_envelope(info)
+    message = responses.parse_envelope(info)
     assert message.cost == 0
     assert set(message.tokens.values()) == {0}
 

@@ -30,7 +30,7 @@ class Scene:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr("opencode_sessions.wire.calls._BACKOFF", (0.0, 0.0))
+    monkeypatch.setattr("opencode_sessions.wire.requester._BACKOFF", (0.0, 0.0))
 
 
 def json_answer(status, body):
@@ -122,7 +122,7 @@ def test_a_server_that_is_not_there_is_given_up_with_what_to_do():
     scene = Scene(httpx2.ConnectError("refused"))
     with (
         scene.client() as client,
-        pytest.raises(errors.ServerUnreachableError, match="opencode-sessions serve"),
+        pytest.raises(errors.ServerUnreachableError, match="set OPENCODE_BASE_URL to where it is"),
     ):
         client.get("ses_1")
     assert len(scene.requests) == 3
@@ -219,14 +219,14 @@ def test_a_session_id_cannot_leave_its_place_in_the_path():
     assert scene.requests[0].url.raw_path == b"/session/..%2Fglobal%2Fconfig%3Fa%3Db"
 
 
-@pytest.mark.parametrize("version", ["2.0.1", "1.17.20", "0.15.2", "dev"])
+@pytest.mark.parametrize("version", ["2.0.1", "1.18.19", "1.17.20", "0.15.2", "dev"])
 def test_another_version_says_what_was_found_and_what_is_needed(version):
     scene = Scene(json_answer(200, {"healthy": True, "version": version}))
     with scene.client() as client, pytest.raises(errors.UnsupportedVersionError) as caught:
         client.health()
     assert caught.value.found == version
     assert version in str(caught.value)
-    assert ">=1.18" in str(caught.value)
+    assert ">=1.18.20" in str(caught.value)
 
 
 def test_the_v2_line_is_told_from_something_else_altogether():

@@ -70,11 +70,18 @@ def test_a_program_without_the_route_of_health_is_no_opencode_server():
     assert caught.value.status == 404
 
 
-def test_a_server_of_the_v2_line_that_says_404_is_named_all_the_same():
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/health", {"healthy": True, "version": "2.0.1"}),
+        ("/api/status", {"version": "2.0.1"}),
+        ("/api/info", {"version": "2.0.1", "pid": 1}),
+        ("/api/info", {"data": {"version": "2.0.1", "pid": 1}}),
+    ],
+)
+def test_a_server_of_the_v2_line_that_says_404_is_named_all_the_same(path, body):
     def server(request):
-        if request.url.path == "/api/health":
-            return httpx2.Response(200, json={"healthy": True, "version": "2.0.1"})
-        return httpx2.Response(404)
+        return httpx2.Response(200, json=body) if request.url.path == path else httpx2.Response(404)
 
     with client_of(server) as client, pytest.raises(errors.UnsupportedVersionError, match=r"2\.0\.1"):
         client.health()

@@ -2,6 +2,7 @@ import hashlib
 import re
 import time
 from collections import ChainMap
+from itertools import groupby
 
 import pytest
 from hypothesis import example, given
@@ -17,6 +18,7 @@ from opencode_sessions.protocol.permissions import (
     digest,
     evaluate,
     from_json,
+    permission_config,
     to_json,
 )
 
@@ -224,3 +226,29 @@ def test_digests_are_equal_exactly_for_equal_rules_in_the_same_order(some, other
 
 def test_the_order_of_rules_changes_their_digest():
     assert digest([allow("a"), deny("b")]) != digest([deny("b"), allow("a")])
+
+
+@given(RULES)
+def test_a_configuration_has_the_rules_in_their_order_or_refuses_them(rules):
+    names = [name for name, _ in groupby(rule.permission for rule in rules)]
+    if len(names) > len(set(names)):
+        with pytest.raises(InvalidRulesError, match="put the rules for it together"):
+            permission_config(rules)
+        return
+    again = [
+        Rule(name, *each)
+        for name, given in permission_config(rules).items()
+        for each in (given.items() if isinstance(given, dict) else [("*", given)])
+    ]
+    for rule in rules:
+        wanted = evaluate(rules, rule.permission, rule.pattern)
+        assert evaluate(again, rule.permission, rule.pattern) == wanted
+
+
+def test_a_configuration_has_each_permission_once():
+    rules = [deny("*"), allow("read"), deny("read", "*.env*"), allow("read", "a.env")]
+    read = {"*": "allow", "*.env*": "deny", "a.env": "allow"}
+    assert permission_config(rules) == {"*": "deny", "read": read}
+    assert list(permission_config(rules)["read"]) == list(read)
+    with pytest.raises(InvalidRulesError, match="'read' stands after rules for other permissions"):
+        permission_config([allow("read"), deny("edit"), deny("read", "*.env*")])

@@ -13,33 +13,49 @@ def test_every_public_name_is_there_and_listed_once():
         assert all(hasattr(module, name) for name in module.__all__)
 
 
-def test_the_face_is_exactly_this():
+def test_the_public_names_are_exactly_these():
     beside_errors = set(opencode_sessions.__all__) - set(errors.__all__)
     assert sorted(beside_errors) == [
+        "ASK_FIRST",
         "Answer",
         "Ask",
+        "AskAnswered",
+        "AskRaised",
         "Change",
         "Client",
         "Deadlines",
         "ErrorContext",
         "Event",
+        "EventsMissed",
         "File",
+        "FirstToken",
         "Gap",
         "Health",
         "IN_THE_ROW",
         "Leftover",
+        "Listener",
         "Message",
         "Observer",
         "OpencodeServer",
         "Part",
         "Pruner",
+        "READ_ONLY",
+        "READ_WRITE",
         "Reply",
+        "ReplyChanged",
         "Rule",
         "Session",
+        "SessionCreated",
         "SessionInfo",
+        "StatusChanged",
+        "TRUSTED",
         "Timeouts",
         "Turn",
+        "TurnEvent",
+        "TurnFinished",
+        "TurnRecovered",
         "TurnResult",
+        "TurnStarted",
         "TurnStatus",
         "__version__",
         "allow",
@@ -50,6 +66,7 @@ def test_the_face_is_exactly_this():
         "new_message_id",
         "new_part_id",
         "new_session_id",
+        "permission_config",
         "recover",
     ]
 
@@ -73,6 +90,6 @@ def test_every_error_is_in_the_tree_that_its_module_draws():
 
 def test_the_faces_hold_names_and_no_logic():
     package = Path(opencode_sessions.__file__).parent
-    for face in ("__init__.py", "aio.py"):
-        body = ast.parse((package / face).read_text()).body
+    for name in ("__init__.py", "aio.py"):
+        body = ast.parse((package / name).read_text()).body
         assert {type(node) for node in body} <= {ast.Expr, ast.Import, ast.ImportFrom, ast.Assign}

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reply_events import SESSION, assistant, begun, delta, fold, part, tool
+from reply_events import SESSION, assistant, begun, delta, fold, part, stored, tool
 
 from opencode_sessions.protocol.events import (
     MessageChanged,
@@ -275,3 +275,31 @@ def test_a_message_that_is_complete_stays_so(reply):
 def test_a_number_that_json_does_not_have_is_null(reply):
     fold(reply, tool("p1", "running", input={"a": [float("nan"), 1.5], "b": float("inf")}))
     assert reply.to_json()[0]["input"] == {"a": [None, 1.5], "b": None}
+
+
+def test_a_reply_of_a_row_keeps_what_was_said_while_the_server_stores_no_text_of_an_open_part(reply):
+    fold(reply, part("p1", text=""), delta("p1", "one two"), tool("p2", "running", input={"a": 1}))
+    resumed = Reply.resumed(SESSION, "msg_prompt", json.loads(json.dumps(reply.to_json())))
+    assert (resumed.text, resumed.to_json(), resumed.begun) == ("one two", reply.to_json(), False)
+    assert resumed.absorb([stored({"id": "p1", "type": "text", "text": ""})]) == []
+    fold(resumed, delta("p1", " four"))
+    assert (resumed.text, resumed.begun) == ("one two four", True)
+    whole = {"id": "p1", "type": "text", "text": "one two three four"}
+    resumed.settle([stored(whole, completed=True, finish="stop")])
+    assert [found.text for found in resumed.parts.values()] == ["one two three four"]
+
+
+def test_a_reply_of_a_row_keeps_its_todo_list(reply):
+    todo = {"content": "look", "status": "pending"}
+    fold(reply, TodosChanged(session_id=SESSION, todos=(todo,)))
+    resumed = Reply.resumed(SESSION, "msg_prompt", [*reply.to_json(), {"type": "finish", "reason": "length"}])
+    assert (resumed.todos, resumed.parts) == ((todo,), {})
+
+
+def test_steps_that_go_on_without_a_call_are_counted_from_the_newest_complete_one(reply):
+    steps = [("msg_a", "tool-calls"), ("msg_b", "unknown"), ("msg_c", None), ("msg_d", "tool-calls")]
+    fold(reply, *(assistant(name, completed=True, finish=finish) for name, finish in steps))
+    fold(reply, tool("p1", "completed"), assistant("msg_e"))
+    assert reply.endless == 3  # msg_a called a tool
+    fold(reply, assistant("msg_e", completed=True, finish="stop"))
+    assert reply.endless == 0

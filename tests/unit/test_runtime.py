@@ -1,4 +1,4 @@
-"""How the faces call what may block."""
+"""How the sync and the async API call what may block."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import time
 import pytest
 
 from opencode_sessions.errors import ServerUnreachableError
-from opencode_sessions.faces import complete
-from opencode_sessions.wire.runtime import Tasks, Threads
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.runtime.tasks import Tasks
+from opencode_sessions.runtime.threads import Threads
 
 WAITS_FOR_EVER = """
 import asyncio, threading
-from opencode_sessions.wire.runtime import Tasks
+from opencode_sessions.runtime.tasks import Tasks
 
 async def main():
     called = threading.Event()
@@ -32,7 +33,7 @@ print("ended")
 
 
 def test_with_threads_it_is_called_in_the_callers_own():
-    assert complete(Threads().call(threading.current_thread)) is threading.current_thread()
+    assert run_sync(Threads().call(threading.current_thread)) is threading.current_thread()
 
 
 def test_with_tasks_it_is_called_in_another_and_within_the_same_context():
@@ -102,7 +103,7 @@ def linger():
 def joining(threads, timeout):
     """The seconds that it takes."""
     began = time.monotonic()
-    complete(threads.join(timeout))
+    run_sync(threads.join(timeout))
     return time.monotonic() - began
 
 
@@ -120,7 +121,7 @@ def test_who_sleeps_is_woken_and_told_that_the_client_was_closed(threads):
     assert joining(threads, 60) < 30
     assert told == ["the client was closed"]
     with pytest.raises(ServerUnreachableError):
-        complete(threads.sleep(60))
+        run_sync(threads.sleep(60))
 
 
 def test_with_tasks_who_sleeps_is_told_so_too():
@@ -157,7 +158,7 @@ def test_who_is_to_be_joined_is_so_however_much_was_spawned_since(threads):
         threads.spawn(probe, "probe", joined=True)
         threads.spawn(probe, "ask")
     threads.end.set()
-    complete(threads.join(60))
+    run_sync(threads.join(60))
     assert ended == ["reader"]
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol import events
-from opencode_sessions.wire.v1 import answers, frames, routes
+from opencode_sessions.wire.v1 import frames, requests, responses
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -96,9 +96,9 @@ def test_a_rejected_question_has_no_answers(question, answers):
 
 
 def test_both_error_shapes_read_alike():
-    assert answers.flat_error({"name": "A", "data": {"message": "m"}}) == {"name": "A", "message": "m"}
-    assert answers.flat_error({"_tag": "B", "message": "m"}) == {"name": "B", "message": "m"}
-    assert answers.flat_error("odd") == {"name": "UnknownError", "message": "odd"}
+    assert responses.flat_error({"name": "A", "data": {"message": "m"}}) == {"name": "A", "message": "m"}
+    assert responses.flat_error({"_tag": "B", "message": "m"}) == {"name": "B", "message": "m"}
+    assert responses.flat_error("odd") == {"name": "UnknownError", "message": "odd"}
 
 
 def test_a_repetition_is_told_by_its_head():
@@ -116,12 +116,12 @@ def test_what_only_speaks_of_a_repetition_is_none():
 
 
 def test_rules_are_patched_only_when_given():
-    assert routes.update("ses_1", title="t", rules=None, metadata=None).json == {"title": "t"}
-    assert routes.update("ses_1", title=None, rules=[], metadata=None).json == {"permission": []}
+    assert requests.update("ses_1", title="t", rules=None, metadata=None).json == {"title": "t"}
+    assert requests.update("ses_1", title=None, rules=[], metadata=None).json == {"permission": []}
 
 
 def test_tools_is_never_sent_with_a_prompt():
-    request = routes.prompt(
+    request = requests.prompt(
         "ses_1",
         message_id="msg_1",
         parts=[],
@@ -143,4 +143,4 @@ def test_tools_is_never_sent_with_a_prompt():
 @pytest.mark.parametrize("session_id", [None, "", 7])
 def test_what_is_no_id_of_a_session_is_refused_before_it_is_asked_about(session_id):
     with pytest.raises(ConfigurationError, match=f"which is a text, not by {session_id!r}"):
-        routes.get(session_id)
+        requests.get(session_id)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from chat.models import Conversation, Message
-from opencode_sessions import Deadlines, Rule, allow, ask, deny
+from opencode_sessions import ASK_FIRST, Deadlines, Rule
 
 __all__ = ["again", "may_see", "options_for", "rules_for"]
 
 
-def rules_for(_conversation: Conversation) -> list[Rule]:
-    """The agent reads and thinks as it likes. It asks before it changes a file or runs a command."""
-    return [
-        allow("*"),
-        ask("edit"),
-        ask("bash"),
-        ask("webfetch"),
-        deny("external_directory"),
-        deny("read", "*.env"),
-    ]
+def rules_for(_conversation: Conversation) -> Sequence[Rule]:
+    """The agent reads as it likes. It asks before it changes a file or runs a command.
+
+    The demo's own server has these rules in its configuration, for every agent, and allows sub-agents. On any other
+    server they are the session's, and there are no sub-agents, as those would not ask (OpenCode 1.18.33).
+    """
+    return () if settings.CHAT_SERVER_HAS_RULES else ASK_FIRST
 
 
 def may_see(request: HttpRequest, message: Message) -> bool:

@@ -21,19 +21,19 @@ POLICY = (
 
 @sync_and_async_middleware
 def content_security_policy(get_response: Callable[..., Any]) -> Callable[..., Any]:
-    """Put the policy on every response."""
+    """Put the policy on every response that has none of its own."""
     if iscoroutinefunction(get_response):
 
         async def asynchronously(request: Any) -> Any:
             response = await get_response(request)
-            response["Content-Security-Policy"] = POLICY
+            response.headers.setdefault("Content-Security-Policy", POLICY)
             return response
 
         return asynchronously
 
     def synchronously(request: Any) -> Any:
         response = get_response(request)
-        response["Content-Security-Policy"] = POLICY
+        response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
 
     return synchronously

@@ -95,14 +95,18 @@ class Browser:
 
     def follow(self, turn: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """The events of a turn, each with its name, until the server says that it has ended."""
-        with self._client.stream("GET", turn["src"], timeout=60) as answer:
-            answer.raise_for_status()
-            decoder = SSEDecoder()
-            for chunk in answer.iter_bytes():
-                for event in decoder.feed(chunk):
-                    yield event.event, json.loads(event.data)
-                    if event.event == "end":
-                        return
+        last = ""
+        while True:  # a stream has its time, and then the next one goes on
+            headers = {"Last-Event-ID": last} if last else {}
+            with self._client.stream("GET", turn["src"], timeout=60, headers=headers) as answer:
+                answer.raise_for_status()
+                decoder = SSEDecoder()
+                for chunk in answer.iter_bytes():
+                    for event in decoder.feed(chunk):
+                        yield event.event, json.loads(event.data)
+                        if event.event == "end":
+                            return
+                last = decoder.last_event_id or last
 
     def _page(self, answer: httpx2.Response) -> Page:
         answer.raise_for_status()

@@ -20,7 +20,7 @@ import uvicorn
 from django.core.management import call_command
 
 from demo.script import rules
-from opencode_sessions import OpencodeServer
+from opencode_sessions import ASK_FIRST, OpencodeServer, allow, ask, permission_config
 from opencode_sessions.django.threads import ThreadRunner
 from opencode_sessions.testing import ScriptedModel
 
@@ -40,7 +40,7 @@ PROVIDER_KEYS = (
     "DEEPSEEK_API_KEY",
     "XAI_API_KEY",
 )
-"""A provider is set up where one of these is in the environment; the OpenCode server reads them itself."""
+"""A provider is set up where one of these is in the environment; the OpenCode server reads it itself."""
 
 LINGER = 1
 """Seconds that an open page may keep the chat's server from stopping."""
@@ -48,12 +48,9 @@ LINGER = 1
 PATIENCE = 30
 LOOK = 0.5
 
-_POLICY = {"permission": {"doom_loop": "ask"}, "autoupdate": False, "share": "disabled"}
-_NO_NETWORK = {
-    "OPENCODE_DISABLE_MODELS_FETCH": "true",
-    "OPENCODE_DISABLE_LSP_DOWNLOAD": "true",
-    "npm_config_offline": "true",
-}
+# The rules of every agent, so that sub-agents ask as well: see `chat.policy`.
+_RULES = permission_config([*ASK_FIRST, allow("task"), ask("doom_loop")])
+_POLICY = {"permission": _RULES, "autoupdate": False, "share": "disabled"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ def set_up(state: Path, *, offline: bool, pace: float = 0.03) -> Iterator[Stage]
                 _managed(state / "opencode", work, offline=offline, pace=pace)
             )
             os.environ |= managed.environment()
-            os.environ["CHAT_DIRECTORY"] = str(work)
+            os.environ |= {"CHAT_DIRECTORY": str(work), "CHAT_SERVER_HAS_RULES": "1"}
             server = f"OpenCode {managed.version} at {managed.url}"
         os.environ["CHAT_SCRIPTED"] = "1" if answered_by == SCRIPTED else "0"
         django.setup()
@@ -186,16 +183,16 @@ def _managed(data: Path, work: Path, *, offline: bool, pace: float) -> Iterator[
     """A server of our own, and who answers behind it."""
     key = next((name for name in PROVIDER_KEYS if os.environ.get(name)), None)
     with ExitStack() as stack:
-        config: dict[str, Any] = dict(_POLICY)
-        environ: dict[str, str] = {}
+        options: dict[str, Any] = {"config": _POLICY, "pass_env": PROVIDER_KEYS}
         if offline or key is None:
             model = stack.enter_context(ScriptedModel(rules(pace)))
-            config, environ, answered_by = {**model.config(), **_POLICY}, _NO_NETWORK, SCRIPTED
+            options = {"config": {**model.config(), **_POLICY}, "models": {}}
+            answered_by = SCRIPTED
         elif name := os.environ.get("CHAT_MODEL"):
-            config, answered_by = {**_POLICY, "model": name}, name
+            options["config"], answered_by = {**_POLICY, "model": name}, name
         else:
             answered_by = f"the provider of {key}"
-        server = OpencodeServer(data=data, directory=work, config=config, env=environ)
+        server = OpencodeServer(data=data, directory=work, **options)
         stack.enter_context(server)
         stack.enter_context(_watched(server))
         yield server, answered_by

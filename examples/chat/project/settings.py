@@ -84,6 +84,9 @@ OPENCODE = {
     "RETRY": "chat.policy.again",
 }
 
+CHAT_SERVER_HAS_RULES = (
+    os.environ.get("CHAT_SERVER_HAS_RULES") == "1"
+)  # in its configuration: see chat/policy.py
 CHAT_SCRIPTED = os.environ.get("CHAT_SCRIPTED") == "1"  # no provider is set up: the pages say so
 
 LOGGING = {

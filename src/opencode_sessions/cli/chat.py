@@ -22,10 +22,13 @@ from opencode_sessions.cli.rendering import tool_facts
 from opencode_sessions.cli.screen import Screen
 from opencode_sessions.cli.servers import Reached, data_beside, reach, reach_offline
 from opencode_sessions.errors import OpencodeError
-from opencode_sessions.services.results import TurnResult
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.turns.claim import WhenBusy
+from opencode_sessions.turns.results import TurnResult
 
 __all__ = ["chat", "converse"]
+
+_OTHERWISE = ", or add --offline for a server of this chat's own"
 
 
 def chat(
@@ -56,6 +59,13 @@ def chat(
             help="Where --offline keeps its server's data. Default: .opencode-sessions beside the database.",
         ),
     ] = None,
+    when_busy: Annotated[
+        WhenBusy,
+        typer.Option(
+            "--when-busy",
+            help="If the conversation has another answer running: wait for it, cancel it, or fail.",
+        ),
+    ] = "wait",
     as_json: Annotated[
         bool, typer.Option("--json", help="One line of JSON on stdout; what is streamed goes to stderr.")
     ] = False,
@@ -66,12 +76,12 @@ def chat(
     The agent works in its server's directory; it may not leave it, nor run commands.
     """
     _check_usage(message, conversation, server=server, offline=offline, data=data, as_json=as_json)
-    screen = Screen(Console(stderr=as_json, highlight=False))
+    screen = Screen(Console(stderr=as_json, highlight=False, emoji=False))
     try:
         with Database(database) as opened:
             folder = data or data_beside(opened.url)
             with _reached(screen, server, folder if offline else None) as reached:
-                talk = Chat(opened, conversation, reached.client, screen)
+                talk = Chat(opened, conversation, reached.client, screen, when_busy=when_busy)
                 if message is None:
                     _introduce(screen.console, talk, opened, reached)
                     converse(talk, screen)
@@ -131,7 +141,7 @@ def _check_usage(
 def _reached(screen: Screen, server: str | None, data: Path | None) -> Iterator[Reached]:
     if data is not None:
         screen.wait("starting OpenCode")
-    with reach(server) if data is None else reach_offline(data) as reached:
+    with reach(server, otherwise=_OTHERWISE) if data is None else reach_offline(data) as reached:
         screen.settle()
         yield reached
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from opencode_sessions.cli.database import Database
 from opencode_sessions.cli.interrupts import run_stoppable
-from opencode_sessions.cli.policy import rules_for
 from opencode_sessions.cli.screen import Screen
-from opencode_sessions.services.results import TurnResult
-from opencode_sessions.services.session import Session
-from opencode_sessions.services.turn import Turn
+from opencode_sessions.protocol.presets import READ_WRITE
+from opencode_sessions.sessions.session import Session
+from opencode_sessions.turns.claim import WhenBusy
+from opencode_sessions.turns.results import TurnResult
+from opencode_sessions.turns.turn import Turn
 from opencode_sessions.wire.clients import Client
 
 __all__ = ["Chat"]
@@ -22,13 +23,23 @@ class Chat:
         name: Which conversation; made if there is none of that name.
         client: Whom to ask.
         screen: What is told of it.
+        when_busy: The option of `Turn`, for a conversation in which another turn is running.
     """
 
-    def __init__(self, database: Database, name: str, client: Client, screen: Screen) -> None:
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        client: Client,
+        screen: Screen,
+        *,
+        when_busy: WhenBusy = "wait",
+    ) -> None:
         self.conversation = database.conversation(name)
         self._database = database
         self._client = client
         self._screen = screen
+        self._when_busy = when_busy
 
     def ensure(self) -> tuple[str, bool]:
         """The conversation's session, and whether it was made just now."""
@@ -43,7 +54,7 @@ class Chat:
             KeyboardInterrupt: Ctrl-C came twice; its row stays as it was last written.
         """
         message = self._database.add_message(self.conversation, prompt)
-        turn = Turn(message, self._session(), self._client, observer=self._screen)
+        turn = Turn(message, self._session(), self._client, observer=self._screen, when_busy=self._when_busy)
         self._screen.wait("thinking")
         try:
             result = run_stoppable(turn.run, self._stop)
@@ -59,4 +70,4 @@ class Chat:
 
     def _session(self) -> Session:
         # One object serves one thread, and the stop comes from another one than the turn.
-        return Session(self.conversation, permissions_for=rules_for, on_error=self._screen.trouble)
+        return Session(self.conversation, permissions_for=READ_WRITE, on_error=self._screen.trouble)

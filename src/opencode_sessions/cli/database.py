@@ -1,6 +1,6 @@
 """The chat's own database: a table of conversations and one of messages, at any SQLAlchemy URL.
 
-Between two calls no transaction is open: the services refuse to work inside one, since it would be held
+Between two calls no transaction is open: sessions and turns refuse to work inside one, since it would be held
 while the network is awaited.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from opencode_sessions.errors import ConfigurationError
-from opencode_sessions.sqlalchemy import MessageMixin, RecordMixin
+from opencode_sessions.sqlalchemy import MessageMixin, RecordMixin, being_run
 
 __all__ = ["DEFAULT_DATABASE", "Base", "Conversation", "Database", "Message"]
 
@@ -213,6 +214,25 @@ def missing_columns(engine: Engine) -> list[str]:
             found = {column["name"] for column in look.get_columns(table.name)}
             missing += [f"{table.name}.{column.name}" for column in table.columns if column.name not in found]
     return missing
+
+
+def sessions_of_turns(url: str) -> set[str]:
+    """Those in which the chat's turns run now; none if there is no such database yet, or it cannot be read."""
+    running = select(Message.opencode_prompt_session_id).where(being_run(Message))
+    try:
+        parsed = parse_database_url(url)
+        if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
+            return set()  # connecting would make it
+        engine = connect(parsed)
+    except ConfigurationError:
+        return set()
+    try:
+        with engine.connect() as connection:
+            return set(connection.scalars(running))
+    except DBAPIError:
+        return set()
+    finally:
+        engine.dispose()
 
 
 def _create_tables(engine: Engine) -> None:

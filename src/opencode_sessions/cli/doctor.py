@@ -21,22 +21,26 @@ from opencode_sessions.cli.database import (
     missing_columns,
     missing_tables,
     parse_database_url,
+    sessions_of_turns,
 )
 from opencode_sessions.cli.exits import DONE, FAILED
 from opencode_sessions.cli.naming import command
+from opencode_sessions.cli.servers import say
 from opencode_sessions.errors import ConfigurationError
-from opencode_sessions.services.examining import (
+from opencode_sessions.server.diagnostics import (
     Finding,
     State,
     look_at_binary,
     look_at_python,
     look_at_server,
+    look_closer,
 )
 from opencode_sessions.wire.clients import Client
 
 __all__ = ["doctor"]
 
 _EXTRAS = {"cli": ("typer", "rich"), "sqlalchemy": ("SQLAlchemy",), "django": ("Django",)}
+_STRAY = "another project or database may run it; if none does, Client.stop(session_id) stops it"
 _DRIVERS = ("psycopg", "psycopg2", "asyncpg", "aiosqlite", "PyMySQL")
 
 
@@ -54,12 +58,20 @@ def doctor(
     database: Annotated[
         str, typer.Option("--database", "-d", metavar="URL", help="The chat's database.")
     ] = DEFAULT_DATABASE,
+    project_config: Annotated[
+        bool,
+        typer.Option(
+            "--project-config",
+            help="Also look whether the server obeys configuration in the folder of an agent. "
+            "It keeps a folder of 15 MB in memory for that.",
+        ),
+    ] = False,
 ) -> None:
     """Look at what is there: Python, packages, the opencode binary, the server, the database.
 
     Exits 0 if nothing is broken, 1 otherwise. It changes nothing.
     """
-    findings = list(examine(server, database))
+    findings = list(examine(server, database, project_config=project_config))
     table = Table.grid(padding=(0, 2))
     for finding in findings:
         mend = f"\n[dim]→ {escape(finding.mend)}[/]" if finding.mend else ""
@@ -69,7 +81,7 @@ def doctor(
     raise typer.Exit(FAILED if any(finding.broken for finding in findings) else DONE)
 
 
-def examine(server: str | None, database: str) -> Iterator[Finding]:
+def examine(server: str | None, database: str, *, project_config: bool) -> Iterator[Finding]:
     """All that can be looked at, one after the other."""
     yield look_at_python()
     yield Finding("opencode-sessions", State.OK, version("opencode-sessions"))
@@ -78,6 +90,13 @@ def examine(server: str | None, database: str) -> Iterator[Finding]:
     reachable = _server(server)
     yield look_at_binary(needed=reachable.state is not State.OK)
     yield reachable
+    if reachable.state is State.OK:
+        yield from look_closer(
+            lambda: Client(server),
+            running=lambda: sessions_of_turns(database),
+            stray=_STRAY,
+            project_config=project_config,
+        )
     yield _database(database)
 
 
@@ -103,7 +122,7 @@ def _drivers() -> Finding:
 def _server(url: str | None) -> Finding:
     asked_for = url is not None or "OPENCODE_BASE_URL" in os.environ
     start = f"{command()} serve --offline, in another terminal; or chat --offline"
-    return look_at_server(lambda: Client(url), asked_for=asked_for, start=start)
+    return look_at_server(lambda: Client(url), asked_for=asked_for, start=start, say=say)
 
 
 def _database(url: str) -> Finding:

@@ -22,15 +22,15 @@ from opencode_sessions.cli.exits import DONE, FAILED
 from opencode_sessions.cli.servers import reach
 from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.protocol.plain import one_line
-from opencode_sessions.services.pruning import Leftover, Pruner
-from opencode_sessions.services.reporting import ErrorContext
-from opencode_sessions.services.telling import (
+from opencode_sessions.reporting import ErrorContext
+from opencode_sessions.sessions.prune_report import (
     leftover_facts,
     leftover_lines,
     parse_duration,
     progress_of,
     summary_of,
 )
+from opencode_sessions.sessions.pruning import Leftover, Pruner
 from opencode_sessions.sqlalchemy import SQLAlchemyIndex
 
 __all__ = ["prune"]
@@ -48,8 +48,12 @@ def prune(
         str, typer.Option("--database", "-d", metavar="URL", help="Any SQLAlchemy URL.")
     ] = DEFAULT_DATABASE,
     namespace: Annotated[
-        str, typer.Option(metavar="NAME", help="The one that the sessions were made in.")
-    ] = "opencode-sessions",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The one that the sessions were made in, else opencode-sessions; --delete wants it said.",
+        ),
+    ] = None,
     older_than: Annotated[
         str, typer.Option(metavar="TIME", help="Only what was not used for so long: 90s, 30m, 24h, 7d.")
     ] = "24h",
@@ -70,11 +74,13 @@ def prune(
     Two databases that share a server need two namespaces: else each takes the other's sessions for its own.
     """
     grace = _parse_duration(older_than)
-    report = _Report(as_json=as_json, deleting=delete)
+    report = _Report(as_json=as_json, deleting=delete, named=namespace is not None)
     try:
         with _opened(database) as engine:
             indexes = [SQLAlchemyIndex(_table(engine, name), engine) for name in table]
             pruner = Pruner(*indexes, namespace=namespace, grace=grace, on_error=report.failed)
+            if delete:
+                pruner.check_may_delete()
             walk = pruner.delete if delete else pruner.find
             with reach(server) as reached, report.watching(pruner):
                 for leftover in walk(reached.client):
@@ -139,12 +145,13 @@ class _Progress:
 class _Report:
     """What is told of a walk: how far it is while it lasts, and what came of it."""
 
-    def __init__(self, *, as_json: bool, deleting: bool) -> None:
+    def __init__(self, *, as_json: bool, deleting: bool, named: bool) -> None:
         self.found: list[Leftover] = []
         self.failures = 0
         self._pruner: Pruner | None = None
         self._as_json = as_json
         self._deleting = deleting
+        self._named = named
         self._console = Console(highlight=False, soft_wrap=True)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -180,7 +187,8 @@ class _Report:
 
     def _print_summary(self, pruner: Pruner) -> None:
         counts = {"scanned": pruner.scanned, "of_other_tables": pruner.of_other_tables}
-        self._console.print(f"[bold]{summary_of(self.found, deleting=self._deleting, **counts)}[/]")
+        said = summary_of(self.found, deleting=self._deleting, named=self._named, **counts)
+        self._console.print(f"[bold]{said}[/]")
 
     def _write_line(self, error: Exception | None) -> None:
         line = {

@@ -7,10 +7,11 @@ from math import floor, log10
 from typing import Any
 
 from opencode_sessions.protocol.events import SessionStatus
-from opencode_sessions.protocol.plain import clean, one_line
+from opencode_sessions.protocol.plain import clean, cut_line, one_line
 from opencode_sessions.protocol.reply import Part
-from opencode_sessions.services.results import TurnResult
+from opencode_sessions.protocol.visible import visible_line
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.turns.results import TurnResult
 
 __all__ = [
     "PROMPT",
@@ -34,12 +35,12 @@ _CENT = 0.01
 
 
 def caption(tool: Part) -> str:
-    """What a tool call is about: the file, else its title, else what its input tells most by."""
+    """The subject of a tool call, exactly: its file, else its command, its title, or the most telling of its input."""
     given = tool.input or {}
     # A title names a file from the root of the server's project, which may be the root of the disk.
-    told = given.get("filePath") or tool.title
+    told = given.get("filePath") or given.get("command") or tool.title
     told = told or next((given[name] for name in _TELLING if given.get(name)), "")
-    return one_line(f"{tool.tool or 'tool'} {told}".strip())
+    return cut_line(visible_line(f"{tool.tool or 'tool'} {told}" if told else tool.tool or "tool"))
 
 
 def money(dollars: float) -> str:
@@ -59,8 +60,9 @@ def seconds(duration: float) -> str:
 
 def summary(result: TurnResult) -> str:
     """The line below an answer: how the turn ended, and what it took."""
+    whole = result.finish in (None, "stop")
     facts = [
-        result.status.value,
+        result.status.value if whole else f"{result.status.value}, but not to its end ({result.finish})",
         f"{result.input_tokens:,} tokens in, {result.output_tokens:,} out",
         money(result.cost),
     ]

@@ -16,15 +16,23 @@ from rich.status import Status
 from opencode_sessions.cli.rendering import caption, clean, one_line, retry_line, summary, why
 from opencode_sessions.protocol.events import SessionStatus
 from opencode_sessions.protocol.reply import Change, Part, Reply
-from opencode_sessions.services.observing import Observer
-from opencode_sessions.services.reporting import ErrorContext
-from opencode_sessions.services.results import TurnResult
+from opencode_sessions.protocol.visible import pieces
+from opencode_sessions.reporting import ErrorContext
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.turns.observers import Observer
+from opencode_sessions.turns.results import TurnResult
 
-__all__ = ["Screen"]
+__all__ = ["Screen", "styled"]
 
 _ENDED = {"completed": "[green]✓[/]", "error": "[red]✗[/]"}
 _STYLES = {TurnStatus.COMPLETED: "dim", TurnStatus.CANCELLED: "yellow", TurnStatus.FAILED: "red"}
+
+
+def styled(shown: str) -> str:
+    """A text of `protocol.visible` as markup, in which what stands for something unseen is reversed."""
+    return "".join(
+        f"[reverse]{escape(text)}[/]" if is_mark else escape(text) for text, is_mark in pieces(shown)
+    )
 
 
 class Screen(Observer):
@@ -39,7 +47,7 @@ class Screen(Observer):
         self._lock = threading.RLock()
         self._spinner: Status | None = None
         self._typing: str | None = None  # the part that the cursor's line belongs to
-        self._typed: dict[str, str] = {}  # what was written of each part's text
+        self._typed: dict[str, list[str]] = {}  # what was written of each part's text, in pieces
         self._running: dict[str, str] = {}  # the captions of the tools at work, by part
         self._ended: set[str] = set()
 
@@ -58,7 +66,7 @@ class Screen(Observer):
         """See `Observer.changed`."""
         with self._lock:
             if change.part.type in ("text", "reasoning"):
-                self._type(change.part)
+                self._type(change.part, change.delta)
             elif change.part.type == "tool":
                 self._work(change.part)
 
@@ -66,7 +74,7 @@ class Screen(Observer):
         """See `Observer.status`."""
         if status.status == "retry":
             with self._lock:
-                self._line(f"[yellow]↻ {escape(retry_line(status, time.time()))}[/]")
+                self._line(f"[yellow]↻ {styled(retry_line(status, time.time()))}[/]")
                 self.wait("waiting for the provider")
 
     def gap(self, reason: str) -> None:
@@ -80,16 +88,16 @@ class Screen(Observer):
         with self._lock:
             if self._typing is None and self.console.is_interactive:
                 self._still()
-                self._spinner = self.console.status(f"[dim]{escape(what)} …[/]")
+                self._spinner = self.console.status(f"[dim]{styled(what)} …[/]")
                 self._spinner.start()
 
     def note(self, text: str) -> None:
         """A remark, on a line of its own."""
         with self._lock:
-            self._line(f"[dim]· {escape(one_line(text, limit=500))}[/]")
+            self._line(f"[dim]· {styled(one_line(text, limit=500))}[/]")
 
     def trouble(self, error: Exception, context: ErrorContext | None = None) -> None:
-        """What went wrong and must not stop anything: an `on_error` for the services."""
+        """What went wrong and must not stop anything: an `on_error` for sessions and turns."""
         self.note(f"{context.action} failed: {error}" if context else str(error))
 
     def end(self, result: TurnResult) -> None:
@@ -97,7 +105,7 @@ class Screen(Observer):
         with self._lock:
             reason = why(result)
             if reason:
-                self._line(f"[red]✗ {escape(reason)}[/]")
+                self._line(f"[red]✗ {styled(reason)}[/]")
             self._line(f"[{_STYLES[result.status]}]── {escape(summary(result))}[/]")
 
     def settle(self) -> None:
@@ -111,21 +119,28 @@ class Screen(Observer):
 
     # How it is written.
 
-    def _type(self, part: Part) -> None:
-        typed = self._typed.get(part.id, "")
-        if typed.startswith(part.text) or not part.text.strip():
-            return  # nothing new: the server trims what it has streamed
-        if not part.text.startswith(typed):
-            typed = ""  # it was rewritten: say it anew
+    def _type(self, part: Part, delta: str) -> None:
+        typed = self._typed.get(part.id, [])
+        if typed and delta:
+            new = delta  # to read all of the text for each delta would take ever longer
+        else:
+            before, text = "".join(typed), "" if delta.isspace() else part.text
+            if before.startswith(text) or not text.strip():
+                return  # nothing new: the server trims what it has streamed
+            if not text.startswith(before):
+                typed = []  # it was rewritten: say it anew
+            new = text[len(before) :] if typed else text.lstrip()
         thought = part.type == "reasoning"
         if self._typing != part.id or not typed:
             self._fresh_line()
             if thought:
                 self.console.out("thinking: ", style="dim italic", end="", highlight=False)
-        new = part.text[len(typed) :] if typed else part.text.lstrip()
         self.console.out(clean(new), style="dim italic" if thought else None, end="", highlight=False)
         self._typing = part.id
-        self._typed[part.id] = part.text
+        if typed:
+            typed.append(new)
+        else:
+            self._typed[part.id] = [part.text]
 
     def _work(self, part: Part) -> None:
         if part.id in self._ended:
@@ -134,8 +149,8 @@ class Screen(Observer):
         if part.status in _ENDED:
             self._ended.add(part.id)
             self._running.pop(part.id, None)
-            failure = f" [red]{escape(one_line(part.error))}[/]" if part.error else ""
-            self._line(f"{_ENDED[part.status]} {escape(said)}{failure}")
+            failure = f" [red]{styled(one_line(part.error))}[/]" if part.error else ""
+            self._line(f"{_ENDED[part.status]} {styled(said)}{failure}")
             self.wait(", ".join(self._running.values()) or "thinking")
         elif part.status == "running" and self._running.get(part.id) != said:
             known = part.id in self._running
@@ -144,11 +159,11 @@ class Screen(Observer):
                 self._fresh_line()
                 self.wait(", ".join(self._running.values()))
             elif not known:
-                self._line(f"→ {escape(said)} (running)")
+                self._line(f"→ {styled(said)} (running)")
 
     def _line(self, markup: str) -> None:
         self._fresh_line()
-        self.console.print(markup, highlight=False, soft_wrap=True)
+        self.console.print(markup, highlight=False, soft_wrap=True, emoji=False)
 
     def _fresh_line(self) -> None:
         self._still()

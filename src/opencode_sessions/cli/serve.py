@@ -15,8 +15,9 @@ from rich.markup import escape
 
 from opencode_sessions.cli.naming import command
 from opencode_sessions.cli.servers import DATA_FOLDER, managed_server
-from opencode_sessions.errors import OpencodeError
-from opencode_sessions.wire.server import OpencodeServer
+from opencode_sessions.errors import ConfigurationError, OpencodeError
+from opencode_sessions.server.managed import OpencodeServer
+from opencode_sessions.sessions.prune_report import parse_size
 
 __all__ = ["serve"]
 
@@ -32,9 +33,23 @@ def serve(
     port: Annotated[
         int, typer.Option("--port", "-p", min=0, max=65535, help="Where to listen; 0 for any free port.")
     ] = 0,
+    host: Annotated[
+        str, typer.Option("--host", help="The address to listen on; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    start_timeout: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="How long the server may take to start.")
+    ] = 30.0,
     data: Annotated[
         Path, typer.Option(metavar="DIR", help="Where the server's database, log and working directory are.")
     ] = DATA_FOLDER,
+    recycle_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Restart the server when its memory exceeds this, such as 2G: once nothing runs in it, or after a "
+            "minute. Answers that are being written then go on after it.",
+        ),
+    ] = None,
 ) -> None:
     """Run an OpenCode server in the foreground, for several chats to share.
 
@@ -46,10 +61,20 @@ def serve(
     password = os.environ.get(_PASSWORD) or None
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as stack:
         with console.status("[dim]starting OpenCode …[/]"):
-            server = stack.enter_context(managed_server(data, offline=offline, port=port, password=password))
+            server = stack.enter_context(
+                managed_server(
+                    data,
+                    offline=offline,
+                    hostname=host,
+                    port=port,
+                    password=password,
+                    startup_timeout=start_timeout,
+                    recycle_at=None if recycle_at is None else _parse_size(recycle_at),
+                )
+            )
         _introduce(console, server, password_is_known=password is not None)
         with contextlib.suppress(KeyboardInterrupt):  # the first one ends it gracefully, a second one at once
-            _wait(server)
+            _wait(console, server)
             raise _died(server)
         console.print("[dim]stopping[/]")
 
@@ -68,8 +93,19 @@ def _introduce(console: Console, server: OpencodeServer, *, password_is_known: b
     console.print(f"{escape(command())} chat\n")
 
 
-def _wait(server: OpencodeServer) -> None:
+def _parse_size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint="--recycle-at") from error
+
+
+def _wait(console: Console, server: OpencodeServer) -> None:
+    pid = server.pid
     while server.running:
+        if server.pid != pid:
+            pid = server.pid
+            console.print("[dim]restarted, as its memory exceeded --recycle-at[/]")
         time.sleep(_LOOK)
 
 

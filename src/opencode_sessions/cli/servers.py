@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import typer
 from sqlalchemy.engine import URL
 
 from opencode_sessions.cli.naming import command
-from opencode_sessions.cli.policy import SERVER_CONFIG
-from opencode_sessions.errors import ConfigurationError, RequestTimedOutError, ServerUnreachableError
+from opencode_sessions.errors import ConfigurationError, ServerUnreachableError
+from opencode_sessions.server.managed import OpencodeServer
 from opencode_sessions.testing import DEFAULT_RULE, Rule, ScriptedModel
 from opencode_sessions.wire.clients import Client
-from opencode_sessions.wire.server import OpencodeServer
+from opencode_sessions.wire.waiting import announced
 
-__all__ = ["DATA_FOLDER", "Reached", "data_beside", "furnish", "managed_server", "reach", "reach_offline"]
+__all__ = [
+    "DATA_FOLDER",
+    "Reached",
+    "data_beside",
+    "furnish",
+    "managed_server",
+    "reach",
+    "reach_offline",
+    "say",
+]
 
+# `doom_loop` is looked up in the agent's rules alone (1.18.33), and nobody is there to answer.
+_CONFIG = {"permission": {"doom_loop": "deny"}, "autoupdate": False, "share": "disabled"}
 DATA_FOLDER = Path(".opencode-sessions")
+_SLOW_START = 5.0
 
-# Else it asks for a list of models, for language servers and for npm packages, in vain where there is no network.
-_NO_NETWORK = {
-    "OPENCODE_DISABLE_MODELS_FETCH": "true",
-    "OPENCODE_DISABLE_LSP_DOWNLOAD": "true",
-    "npm_config_offline": "true",
-}
+
+def say(what: str) -> None:
+    """Tell the person something while a command goes on."""
+    typer.echo(what, err=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +63,30 @@ def data_beside(database: URL) -> Path:
 
 
 @contextmanager
-def reach(url: str | None) -> Iterator[Reached]:
+def reach(url: str | None, *, otherwise: str = "") -> Iterator[Reached]:
     """A server that runs already: at `url`, else at `OPENCODE_BASE_URL`, else at the default address.
 
+    Args:
+        url: Its address.
+        otherwise: What else the person can do if nothing listens there.
+
     Raises:
-        ServerUnreachableError: Nothing answers there; the message says what to do.
-        WireError: What answers cannot be worked with: version, credentials, not an OpenCode server.
+        WireError: It does not answer, or what answers cannot be worked with: version, credentials, not an OpenCode
+            server. The message says what to do.
     """
     with Client(url) as client:
         address = client.address.base_url
         try:
-            health = client.health()
-        except (ServerUnreachableError, RequestTimedOutError) as error:
+            with announced(say, f"waiting for an answer from {address} …"):
+                health = client.health()
+        except ServerUnreachableError as error:
+            if not error.refused:
+                raise
             raise ServerUnreachableError(
-                f"no OpenCode server answers at {address}. Start one with `{command()} serve --offline` in "
-                "another terminal and do what it prints, or add --offline for a server of this chat's own",
+                f"no OpenCode server answers at {address} (connection refused). Start one with "
+                f"`{command()} serve --offline` in another terminal and do what it prints{otherwise}",
                 request=error.request,
+                refused=True,
             ) from error
         yield Reached(client, f"OpenCode {health.version} at {address}")
 
@@ -75,30 +96,32 @@ def managed_server(
     data: Path,
     *,
     offline: bool,
-    port: int = 0,
-    password: str | None = None,
     rules: Sequence[Rule] = (DEFAULT_RULE,),
+    **options: Any,
 ) -> Iterator[OpencodeServer]:
     """A server of our own on a data folder that stays; its agent works in the folder `work` in it.
 
     Args:
         data: The folder; made if it is not there.
         offline: Give it the scripted model, which needs no keys and no network.
-        port: Where to listen; 0 for any free port.
-        password: For the server; a random one if None.
         rules: What the scripted model answers.
+        **options: More of `OpencodeServer`.
 
     Raises:
         ServerNotInstalledError, ServerStartError, ConfigurationError: See `OpencodeServer`.
     """
     furnish(data)
     with ExitStack() as stack:
-        config, environ = SERVER_CONFIG, {}
+        options["pass_env"] = [name for name in os.environ if name.endswith("_API_KEY")]
+        config = _CONFIG
         if offline:
             model = stack.enter_context(ScriptedModel(rules))
-            config, environ = {**model.config(), **SERVER_CONFIG}, _NO_NETWORK
-        server = OpencodeServer(data=data, port=port, password=password, config=config, env=environ)
-        stack.enter_context(server)
+            config, options["models"] = {**model.config(), **_CONFIG}, {}
+        server = OpencodeServer(data=data, config=config, **options)
+        with announced(
+            say, f"waiting for OpenCode to start; its log is {data / 'server.log'} …", after=_SLOW_START
+        ):
+            stack.enter_context(server)
         try:
             yield server
         except KeyboardInterrupt:

@@ -8,13 +8,15 @@
                 ...
 
 `display_message` gives all of a message's row at once. What a model or a tool wrote is never trusted: it is plain text
-to be escaped where it is shown, but for what is said to be Markdown; URLs are http or https ones; long things are cut,
-and say how much of them is left out. Nothing here raises, whatever the row holds.
+to be escaped where it is shown, but for what is said to be Markdown; what cannot be seen in it is marked, see
+`opencode_sessions.protocol.visible`; URLs are http or https ones; long things are cut, and say how much of them is left
+out. Nothing here raises, whatever the row holds.
 """
 
 from __future__ import annotations
 
 from opencode_sessions.display.asks import (
+    Fact,
     Option,
     PermissionAsk,
     Question,
@@ -22,7 +24,22 @@ from opencode_sessions.display.asks import (
     ShownAsk,
     display_ask,
 )
-from opencode_sessions.display.details import (
+from opencode_sessions.display.errors import ShownError, display_error
+from opencode_sessions.display.forms import Given, read_answer
+from opencode_sessions.display.messages import ShownMessage, display_message
+from opencode_sessions.display.model import (
+    File,
+    Notice,
+    Patch,
+    Shown,
+    Structured,
+    Text,
+    Thought,
+    Todos,
+    Tool,
+)
+from opencode_sessions.display.parts import display
+from opencode_sessions.display.tools.cards import (
     Answered,
     Code,
     Command,
@@ -42,22 +59,7 @@ from opencode_sessions.display.details import (
     TodoList,
     ToolState,
 )
-from opencode_sessions.display.diffs import DiffLine, FileDiff, Hunk
-from opencode_sessions.display.errors import ShownError, display_error
-from opencode_sessions.display.forms import Given, read_answer
-from opencode_sessions.display.messages import ShownMessage, display_message
-from opencode_sessions.display.parts import display
-from opencode_sessions.display.shown import (
-    File,
-    Notice,
-    Patch,
-    Shown,
-    Structured,
-    Text,
-    Thought,
-    Todos,
-    Tool,
-)
+from opencode_sessions.display.tools.diffs import DiffLine, FileDiff, Hunk
 
 __all__ = [
     "Answered",
@@ -67,6 +69,7 @@ __all__ = [
     "Detail",
     "Diff",
     "DiffLine",
+    "Fact",
     "File",
     "FileContent",
     "FileDiff",

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opencode_sessions.display.naming import words
-from opencode_sessions.display.reading import number, one_line, prose
+from opencode_sessions.display.coerce import number, one_line, prose
+from opencode_sessions.display.tools.naming import words
 from opencode_sessions.protocol.plain import said
 
 __all__ = ["ShownError", "display_error"]
@@ -91,6 +91,7 @@ _KNOWN: dict[str, tuple[str, str, bool]] = {
     "ContextOverflowError": ("The conversation got too long for the model", _SHORTER, False),
     "CredentialsRefusedError": ("The agent's server refused the password", _ADMINISTRATOR, False),
     "EmptyAnswer": ("The model answered nothing", _AGAIN, True),
+    "EndlessAnswerError": ("The model's provider does not say when an answer ends", _ADMINISTRATOR, False),
     "EventTooLargeError": ("The answer was too large to be followed", "Ask for less at once.", False),
     "MessageOutputLengthError": (
         "The answer got too long for the model",
@@ -104,6 +105,7 @@ _KNOWN: dict[str, tuple[str, str, bool]] = {
     "ProviderAuthError": ("The model's provider refused the key", _ADMINISTRATOR, False),
     "ProviderModelNotFoundError": ("There is no such model", _ADMINISTRATOR, False),
     "RequestTimedOutError": _UNREACHABLE,
+    "ResponseTooLargeError": ("The answer was too large to be read", "Ask for less at once.", False),
     "ServerError": ("The agent's server has trouble", "Try again in a while.", True),
     "ServerUnreachableError": _UNREACHABLE,
     "SessionMovedError": ("The agent's session is elsewhere", _ADMINISTRATOR, False),

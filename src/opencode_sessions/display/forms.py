@@ -2,6 +2,7 @@
 
 ask             the ask's id
 answer          once | always | reject
+shown           the digest of what the form's card shows, `ask.shown`; a `reject` needs none
 message         with `reject`: a word to the agent, which then goes on and minds it
 answer-0, …     of each question, what was chosen: labels, as often as there are some
 own-0, …        of each question, a text of the person's own
@@ -14,11 +15,11 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from opencode_sessions.display.asks import PermissionAsk, Question, ShownAsk
-from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.errors import AskChangedError, ConfigurationError
 
-__all__ = ["ANSWER", "ASK", "MESSAGE", "Given", "answer_field", "own_field", "read_answer"]
+__all__ = ["ANSWER", "ASK", "MESSAGE", "SHOWN", "Given", "answer_field", "own_field", "read_answer"]
 
-ASK, ANSWER, MESSAGE = "ask", "answer", "message"
+ASK, ANSWER, MESSAGE, SHOWN = "ask", "answer", "message", "shown"
 
 Reply = Literal["once", "always", "reject"]
 
@@ -27,12 +28,16 @@ _LONGEST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a filled-in form says: `Answer(given.reply, given.labels, given.message)`, to the ask `given.ask`."""
+    """What a filled-in form says, to the ask `given.ask`.
+
+    It is `Answer(given.reply, given.labels, given.message, shown=given.shown)`.
+    """
 
     ask: str
     reply: Reply
     labels: tuple[tuple[str, ...], ...] = ()
     message: str | None = None
+    shown: str = ""
 
 
 def answer_field(question: Question) -> str:
@@ -50,10 +55,12 @@ def read_answer(fields: Mapping[str, Sequence[str]], ask: ShownAsk) -> Given:
 
     Args:
         fields: Each with all its values, such as `dict(request.POST.lists())`.
-        ask: What is answered, as `display_ask` gives it.
+        ask: What is answered, as `display_ask(…, whole=True)` gives it.
 
     Raises:
-        ConfigurationError: It is no such form: `ask` names another ask, or `answer` is none of the three.
+        AskChangedError: The ask has changed since the form was made. Show it again.
+        ConfigurationError: It is no such form: `ask` names another ask, `answer` is none of the three, or it does not
+            say what was shown. The form of a card that leaves something out does not; the one below the whole does.
     """
     reply = _first(fields, ANSWER)
     if _first(fields, ASK) != ask.id or reply not in get_args(Reply):
@@ -63,9 +70,20 @@ def read_answer(fields: Mapping[str, Sequence[str]], ask: ShownAsk) -> Given:
         )
     if reply == "reject":
         return Given(ask.id, "reject", (), _first(fields, MESSAGE) or None)
+    shown = _first(fields, SHOWN)
+    if not shown:
+        raise ConfigurationError(
+            f"the form needs a field `{SHOWN}` with the digest of what it shows (`ask.shown`): nobody can agree to "
+            "what is not shown"
+        )
+    if shown != ask.shown:
+        raise AskChangedError(
+            f"what ask {ask.id} says has changed since it was shown: show it again", ask_id=ask.id
+        )
     if isinstance(ask, PermissionAsk):
-        return Given(ask.id, cast("Reply", reply))
-    return Given(ask.id, "once", tuple(_chosen(fields, question) for question in ask.questions))
+        return Given(ask.id, cast("Reply", reply), shown=shown)
+    labels = tuple(_chosen(fields, question) for question in ask.questions)
+    return Given(ask.id, "once", labels, shown=shown)
 
 
 def _chosen(fields: Mapping[str, Sequence[str]], question: Question) -> tuple[str, ...]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePath
 from typing import Any
 
-from opencode_sessions.display.calls import Call, why_not
-from opencode_sessions.display.detailing import detail_of, todo_list
-from opencode_sessions.display.naming import words
-from opencode_sessions.display.paths import short, worktree_of
-from opencode_sessions.display.reading import (
+from opencode_sessions.display.coerce import (
     MOST_ITEMS,
     Json,
     cut,
@@ -21,9 +18,9 @@ from opencode_sessions.display.reading import (
     prose,
     safe_id,
     section,
-    web_url,
 )
-from opencode_sessions.display.shown import (
+from opencode_sessions.display.files import shown_file
+from opencode_sessions.display.model import (
     File,
     Notice,
     Patch,
@@ -34,7 +31,12 @@ from opencode_sessions.display.shown import (
     Todos,
     Tool,
 )
-from opencode_sessions.display.tools import kind_of
+from opencode_sessions.display.tools.calls import Call, why_not
+from opencode_sessions.display.tools.make_card import detail_of, todo_list
+from opencode_sessions.display.tools.naming import words
+from opencode_sessions.display.tools.paths import short, worktree_of
+from opencode_sessions.display.tools.registry import kind_of
+from opencode_sessions.protocol.attachments import attachments_of
 from opencode_sessions.protocol.plain import said
 
 __all__ = ["display"]
@@ -49,6 +51,7 @@ def display(
     status: str | None = None,
     asks: Iterable[Any] = (),
     root: str | None = None,
+    files: str = "",
 ) -> list[Shown]:
     """What is to be shown of a reply, in its order. Whatever is given, nothing is raised.
 
@@ -58,12 +61,14 @@ def display(
             broke off; None says nothing of that.
         asks: The row's: a call that waits for a person says so.
         root: The worktree, for paths that are shown from there on; by default, what the calls tell of it.
+        files: A URL to which the ids of a message and of an attachment are added, as `msg_…/prt_…`, and which then
+            gives the content. Without one, small pictures have `data:` URLs, and all else has none.
     """
     found = objects(parts)
     waiting = {said(ask.get("call_id")) for ask in objects(asks)} - {""}
     # What has no id of its own is named after the message: several may stand on one page.
     turn = next((said(part.get("message_id")) for part in found if part.get("message_id")), "")
-    showing = _Showing(worktree_of(found) if root is None else root, status, waiting, turn)
+    showing = _Showing(worktree_of(found) if root is None else root, status, waiting, turn, files)
     last = len(found) - 1
     shown = (showing.show(part, place, is_last=place == last) for place, part in enumerate(found))
     return [each for each in shown if each is not None]
@@ -72,13 +77,14 @@ def display(
 class _Showing:
     """Shows the parts of one reply."""
 
-    def __init__(self, root: str, status: str | None, waiting: set[str], turn: str) -> None:
+    def __init__(self, root: str, status: str | None, waiting: set[str], turn: str, files: str) -> None:
         self._root = root
+        self._files = files
         self._over = status in _OVER
         self._live = status == "streaming"
         self._waiting = waiting
         self._prefix = f"{turn}-" if turn else ""
-        self._ids: set[str] = set()
+        self._ids: dict[str, int] = {}  # of each, the last number that was put behind it
 
     def show(self, part: Json, place: int, *, is_last: bool) -> Shown | None:
         kind = said(part.get("type"))
@@ -87,16 +93,19 @@ class _Showing:
             return self._text(part_id, part, growing=self._live and is_last)
         if kind == "tool":
             return self._tool(part_id, part)
+        if kind == "file":
+            return shown_file(part_id, section(part, "data"), files=self._files)
         return _OTHERS.get(kind, _unknown)(part_id, part, self._root)
 
     def _id(self, wanted: str) -> str:
         """Safe in HTML, and not used yet."""
         stem = made = safe_id(wanted)
-        count = 1
+        count = self._ids.get(stem, 1)
         while made in self._ids:
             count += 1
             made = f"{stem}-{count}"
-        self._ids.add(made)
+        self._ids[stem] = count
+        self._ids.setdefault(made, 1)
         return made
 
     def _text(self, part_id: str, part: Json, *, growing: bool) -> Shown | None:
@@ -134,7 +143,14 @@ class _Showing:
             error=cut(error).text,
             duration=_duration(part),
             asks=asks,
+            files=tuple(self._returned(part_id, part, call)),
         )
+
+    def _returned(self, part_id: str, part: Json, call: Call) -> Iterator[File]:
+        """What a call returned besides text; what `read` returned is called like what it read."""
+        name = PurePath(call.path()).name if call.tool == "read" else ""
+        for place, told in enumerate(attachments_of(part)):
+            yield shown_file(f"{part_id}-file-{place}", told, files=self._files, name=one_line(name))
 
 
 def _duration(part: Json) -> float | None:
@@ -149,23 +165,27 @@ def _todos(part_id: str, part: Json, _: str) -> Shown | None:
     return Todos(id=part_id, list=found) if found.todos else None
 
 
-def _file(part_id: str, part: Json, _: str) -> Shown:
-    data = section(part, "data")
-    mime = one_line(data.get("mime"))
-    name = one_line(data.get("filename")) or "file"
-    return File(id=part_id, name=name, mime=mime, url=web_url(data.get("url")))
-
-
 def _patch(part_id: str, part: Json, root: str) -> Shown | None:
-    files = [short(said(path), root) for path in entries(section(part, "data").get("files"))]
-    named = [path for path in files if path]
-    left_out = len(named[MOST_ITEMS:])
-    return Patch(id=part_id, files=tuple(named[:MOST_ITEMS]), left_out=left_out) if named else None
+    named = [path for path in entries(section(part, "data").get("files")) if said(path).strip()]
+    files = tuple(short(path, root) for path in named[:MOST_ITEMS])
+    return Patch(id=part_id, files=files, left_out=len(named[MOST_ITEMS:])) if named else None
 
 
 def _structured(part_id: str, part: Json, _: str) -> Shown:
     shown = cut(pretty(part.get("data")))
     return Structured(id=part_id, text=shown.text, left_out=shown.left_out)
+
+
+def _finish(part_id: str, part: Json, _: str) -> Shown:
+    reason = one_line(part.get("reason"))
+    if reason == "length":
+        title, text = (
+            "The answer is cut off",
+            "It reached the longest that the model may answer. Ask it to go on.",
+        )
+    else:
+        title, text = "The model stopped before the end", f"The provider says: {reason}."
+    return Notice(id=part_id, kind="finish", icon="info", title=title, text=text)
 
 
 def _compaction(part_id: str, _part: Json, _: str) -> Shown:
@@ -200,7 +220,7 @@ def _unknown(part_id: str, part: Json, _: str) -> Shown | None:
 
 _OTHERS: dict[str, Callable[[str, Json, str], Shown | None]] = {
     "compaction": _compaction,
-    "file": _file,
+    "finish": _finish,
     "patch": _patch,
     "retry": _retry,
     "structured": _structured,

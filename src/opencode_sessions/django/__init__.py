@@ -24,7 +24,7 @@ from __future__ import annotations
 from opencode_sessions.django.clients import async_client, client
 from opencode_sessions.django.deletion import delete_session_with_row
 from opencode_sessions.django.index import DjangoIndex
-from opencode_sessions.django.leases import TurnQuerySet, abandoned, being_run, waiting_for_answer
+from opencode_sessions.django.leases import TurnQuerySet, abandoned, being_run, parked, waiting_for_answer
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.records import DjangoRecordStore
 from opencode_sessions.django.running import acancel, aenqueue, cancel, enqueue
@@ -46,6 +46,7 @@ __all__ = [
     "client",
     "delete_session_with_row",
     "enqueue",
+    "parked",
     "session_for",
     "turn_for",
     "waiting_for_answer",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from django.apps import AppConfig
 
 __all__ = ["OpencodeConfig"]
@@ -22,10 +24,16 @@ class OpencodeConfig(AppConfig):
 
         from opencode_sessions.django import checks  # noqa: PLC0415 - likewise
         from opencode_sessions.django.running import leave, start_with_requests  # noqa: PLC0415 - likewise
-        from opencode_sessions.django.terminating import chain  # noqa: PLC0415 - likewise
+        from opencode_sessions.django.terminating import chain, on_signal  # noqa: PLC0415 - likewise
 
-        for check in (checks.check_settings, checks.check_models, checks.check_databases):
+        for check in (
+            checks.check_settings,
+            checks.check_models,
+            checks.check_rules_of_records,
+            checks.check_databases,
+        ):
             register(check, checks.TAG)
         register(checks.check_deployment, checks.TAG, deploy=True)
         request_started.connect(start_with_requests, dispatch_uid="opencode_sessions.django")
-        chain(leave)
+        on_signal(signal.SIGTERM, leave)
+        chain()

@@ -10,7 +10,7 @@ from django.db import models
 from django.utils import timezone
 
 from opencode_sessions.django.rows import ModelRow
-from opencode_sessions.store.columns import Columns
+from opencode_sessions.store.record_columns import Columns
 
 __all__ = ["ModelStore"]
 
@@ -42,7 +42,7 @@ class ModelStore(Columns):
         self._row.check()
 
     async def _fetch(self) -> Mapping[str, Any]:
-        return await self._row.run(self._row.select)
+        return await self._row.run(lambda: self._row.select(self.computed))
 
     async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
         return await self._row.run(lambda: self._row.update(expected=expected, values=values))

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.errors import ConfigurationError, InvalidRulesError
+from opencode_sessions.protocol.permissions import check_rules
 from opencode_sessions.protocol.places import directory_of
-from opencode_sessions.services.asks import IN_THE_ROW, InTheRow
-from opencode_sessions.services.brief import PermissionsFor
-from opencode_sessions.services.reporting import OnError
-from opencode_sessions.wire.address import Address, Timeouts
+from opencode_sessions.reporting import OnError
+from opencode_sessions.sessions.spec import PermissionsFor
+from opencode_sessions.turns.asks import IN_THE_ROW, InTheRow
+from opencode_sessions.validation import is_coroutine_function
+from opencode_sessions.wire.address import Timeouts, server_url
 
 __all__ = ["MaySee", "OpencodeSettings", "TurnOptionsFor", "meant_among", "settings"]
 
 TurnOptionsFor = Callable[[Any], Mapping[str, Any]]
 MaySee = Callable[[Any, Any], bool]
 
+_MINUTE = 60.0
+"""A stream that lasts longer would show too much to a user who has lost the right to see it."""
+_MAY_HOLD_A_PASSWORD = ("SERVER", "USERNAME", "PASSWORD")
+
 _ASKS: dict[str, InTheRow | None] = {"row": IN_THE_ROW, "refuse": None}
+
+
+_OF_TENANTS = ("CURRENT_TENANT", "TENANT_CONTEXT", "ALL_TENANTS")
 
 
 def _nobody(_request: Any, _message: Any) -> bool:
@@ -45,9 +55,10 @@ class OpencodeSettings:
         username: Else `OPENCODE_SERVER_USERNAME`, else "opencode".
         password: Else `OPENCODE_SERVER_PASSWORD`.
         directory: Where new sessions work, on the server's machine; None: where the server does.
-        namespace: In which sessions are made; one for each database that shares a server.
+        namespace: In which sessions are made; one for each database that shares a server. None: the default one,
+            in which nothing is pruned.
         timeouts: Of requests, in seconds: a dict with fields of `Timeouts`.
-        permissions_for: A record's rules, see `Session`.
+        permissions_for: The rules of a session, or a function of its record, see `Session`.
         on_error: What is told of what must not be raised, see `Session`.
         turn_options: Of a message, keyword arguments for `Turn`.
         may_see: Of a request and a message, whether this user may see and steer its turn; by default nobody may.
@@ -56,17 +67,21 @@ class OpencodeSettings:
         recover_at_start: Whether that runner takes up the turns that others left behind: at its start, and then
             every few seconds.
         retry: Of a message that failed or was cancelled, a new one with its prompt; by default a copy.
-        stream_seconds: How long a stream of events may block a thread under WSGI before the browser connects again.
+        stream_seconds: How long a stream of events lasts before the browser connects again, and is asked for its
+            rights again.
         on_ask: `row`: what the agent asks waits in the message for a person; `refuse`: nobody is there.
         allow_always: Whether a person may answer a permission with “Always allow”, which holds for everybody whose
-            agent works in the same folder, until the server restarts (1.18.33).
+            agent works in the same folder, until the server restarts (1.18.33): also for what their rules deny.
+        current_tenant: Gives the tenant whose rows are in force, as text; see `tenants`.
+        tenant_context: Of a tenant, the context manager that puts its rows in force.
+        all_tenants: Gives all tenants.
     """
 
     server: str | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     directory: str | None = None
-    namespace: str = "opencode-sessions"
+    namespace: str | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     permissions_for: PermissionsFor | None = None
     on_error: OnError | None = None
@@ -76,9 +91,12 @@ class OpencodeSettings:
     threads: int = 8
     recover_at_start: bool = True
     retry: Callable[[Any], Any] | None = None
-    stream_seconds: float = 60.0
+    stream_seconds: float = _MINUTE
     on_ask: InTheRow | None = IN_THE_ROW
-    allow_always: bool = True
+    allow_always: bool = False
+    current_tenant: Callable[[], str] | None = None
+    tenant_context: Callable[[str], AbstractContextManager[Any]] | None = None
+    all_tenants: Callable[[], Iterable[str]] | None = None
 
     @classmethod
     def of(cls, given: Any) -> OpencodeSettings:
@@ -89,11 +107,15 @@ class OpencodeSettings:
         """
         if not isinstance(given, Mapping):
             raise ImproperlyConfigured(
-                f'OPENCODE must be a dict such as {{"SERVER": "http://…"}}, not {given!r}'
+                f'OPENCODE must be a dict such as {{"SERVER": "http://…"}}, not of type {type(given).__name__}'
             )
-        return cls(
-            **{_known(key).lower(): _READERS[key](key, value) for key, value in given.items() if _known(key)}
-        )
+        read = {_known(key).lower(): _READERS[key](key, value) for key, value in given.items() if _known(key)}
+        missing = [key for key in _OF_TENANTS if read.get(key.lower()) is None]
+        if 0 < len(missing) < len(_OF_TENANTS):
+            raise ImproperlyConfigured(
+                f"OPENCODE needs all of {', '.join(_OF_TENANTS)}, or none of them; missing: {', '.join(missing)}"
+            )
+        return cls(**read)
 
 
 def settings() -> OpencodeSettings:
@@ -132,7 +154,7 @@ def meant_among(known: Collection[str], said: str) -> str:
 
 
 def _wrong(key: str, expected: str, value: object) -> ImproperlyConfigured:
-    shown = "what it is" if key == "PASSWORD" else repr(value)
+    shown = f"of type {type(value).__name__}" if key in _MAY_HOLD_A_PASSWORD else repr(value)
     return ImproperlyConfigured(f'OPENCODE["{key}"] must be {expected}, not {shown}')
 
 
@@ -154,12 +176,10 @@ def _directory(key: str, value: Any) -> str | None:
 
 def _url(key: str, value: Any) -> str | None:
     url = _text(key, value)
-    if url is not None:
-        try:
-            Address.resolve(url)
-        except ConfigurationError as error:
-            raise ImproperlyConfigured(f'OPENCODE["{key}"] cannot work: {error}') from error
-    return url
+    try:
+        return url and server_url(url)
+    except ConfigurationError as error:
+        raise ImproperlyConfigured(f'OPENCODE["{key}"] cannot work: {error}') from error
 
 
 def _namespace(key: str, value: Any) -> str:
@@ -174,9 +194,9 @@ def _count(key: str, value: Any) -> int:
     return value
 
 
-def _duration(key: str, value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-        raise _wrong(key, "seconds above 0", value)
+def _minute(key: str, value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= _MINUTE:
+        raise _wrong(key, f"seconds above 0 and up to {_MINUTE:.0f}", value)
     return float(value)
 
 
@@ -198,14 +218,34 @@ def _seconds(key: str, value: Any) -> Timeouts:
 
 
 def _function(key: str, value: Any) -> Any:
-    found = _imported(key, value)
+    found = _ordinary(key, value)
     if not callable(found):
         raise _wrong(key, "a function, or the dotted path of one", value)
     return found
 
 
+def _ordinary(key: str, value: Any) -> Any:
+    found = _imported(key, value)
+    if is_coroutine_function(found):
+        raise _wrong(key, "an ordinary function and not async, as nobody would await it", value)
+    return found
+
+
 def _function_or_none(key: str, value: Any) -> Any:
     return None if value is None else _function(key, value)
+
+
+def _rules(key: str, value: Any) -> PermissionsFor | None:
+    found = _ordinary(key, value)
+    if found is None or callable(found):
+        return cast("PermissionsFor | None", found)
+    try:
+        return check_rules(found)
+    except InvalidRulesError as error:
+        raise ImproperlyConfigured(
+            f'OPENCODE["{key}"] must be rules, such as opencode_sessions.READ_ONLY, or a function that returns some: '
+            f"{error}"
+        ) from error
 
 
 def _runner(key: str, value: Any) -> Any:
@@ -241,7 +281,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "DIRECTORY": _directory,
     "NAMESPACE": _namespace,
     "TIMEOUTS": _seconds,
-    "PERMISSIONS_FOR": _function_or_none,
+    "PERMISSIONS_FOR": _rules,
     "ON_ERROR": _function_or_none,
     "TURN_OPTIONS": _function,
     "MAY_SEE": _function,
@@ -249,7 +289,10 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "THREADS": _count,
     "RECOVER_AT_START": _flag,
     "RETRY": _function_or_none,
-    "STREAM_SECONDS": _duration,
+    "STREAM_SECONDS": _minute,
     "ON_ASK": _asks,
     "ALLOW_ALWAYS": _flag,
+    "CURRENT_TENANT": _function_or_none,
+    "TENANT_CONTEXT": _function_or_none,
+    "ALL_TENANTS": _function_or_none,
 }

@@ -12,8 +12,9 @@ from django.db import models, transaction
 from django.db.models.signals import pre_delete
 
 from opencode_sessions.django.index import owner_of_column
-from opencode_sessions.services.removing import Remover
-from opencode_sessions.services.reporting import OnError
+from opencode_sessions.django.rows import all_rows
+from opencode_sessions.reporting import OnError
+from opencode_sessions.sessions.deletion import SessionDeleter
 from opencode_sessions.wire.clients import Client
 
 __all__ = ["delete_session_with_row"]
@@ -46,14 +47,14 @@ def delete_session_with_row(
     """
     owner = owner_of_column(model)
     key = owner._meta.pk.attname
-    remover = Remover(client, on_error)
+    remover = SessionDeleter(client, on_error)
     senders = list(_with_proxies(model._meta.concrete_model or model))
 
     def before_delete(*, instance: models.Model, using: str, **_: Any) -> None:
         # With a signal's receiver Django deletes inside a transaction. In it the row is read with a lock, where
         # the database has any: nobody writes another id until it has ended.
         primary_key = getattr(instance, key)
-        row = owner._base_manager.using(using).select_for_update().filter(pk=primary_key)
+        row = all_rows(owner, using).select_for_update().filter(pk=primary_key)
         for session_id in row.values_list("opencode_session_id", flat=True):
             if session_id is not None:
                 act = partial(remover, _row_key(owner, primary_key), session_id)

@@ -2,14 +2,16 @@
 
 | what kept it from its end | what is done |
 |---|---|
-| another turn of its record runs | it is tried again, however long that takes |
+| another turn of its record runs | it is parked: the end of that one has it run (see `parked`) |
+| a person is waited for | it is parked: the answer has it run |
 | another turn of its record comes first | that one is run before it, here |
 | somebody else runs this very turn | it is left to them |
 | the server or the database is away | it is tried again, if not begun until `Deadlines.unreachable` has passed |
 | anything else, or that has passed | a turn that had not begun fails, and its row says why; another is tried again |
 
-What has passed is what the tries that failed took, and the pauses after them: while another turn runs, or no thread
-is free, the clock stands still.
+The failed tries and the pauses after them count towards that time: while no thread is free, the clock
+stands still. Where a property of the host's says which record a turn belongs to, nobody would find it by its record:
+while another turn runs it is tried again.
 
 What comes first is what was begun, and whoever ran it died; else what was enqueued before (see `ahead_of`). It is run
 by whoever meets it: so nobody waits for another process, or for what stands behind it in its own queue.
@@ -18,10 +20,10 @@ by whoever meets it: so nobody waits for another process, or for what stands beh
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from django.db import Error as DatabaseError
 from django.db import models
@@ -29,18 +31,26 @@ from django.db import models
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.jobs import Job, ahead_of
 from opencode_sessions.django.messages import DjangoMessageStore
+from opencode_sessions.django.parked import park
 from opencode_sessions.django.rows import borrowed
 from opencode_sessions.django.sessions import prepared_turn
 from opencode_sessions.django.signals import Announcing
-from opencode_sessions.errors import RecordGoneError, TurnInProgressError, TurnTakenError
-from opencode_sessions.faces import complete
-from opencode_sessions.services.claiming import WhenBusy
-from opencode_sessions.services.deadlines import Deadlines
-from opencode_sessions.services.following import PASSING
-from opencode_sessions.services.reporting import ErrorContext, Reporter
-from opencode_sessions.services.results import TurnResult
-from opencode_sessions.services.turn import Turn
+from opencode_sessions.errors import (
+    RecordGoneError,
+    TurnInProgressError,
+    TurnParkedError,
+    TurnTakenError,
+    WrongRowError,
+)
+from opencode_sessions.reporting import ErrorContext, ErrorReporter
+from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.store.messages import MessageState, TurnStatus
+from opencode_sessions.store.record_columns import Later
+from opencode_sessions.turns.claim import WhenBusy
+from opencode_sessions.turns.deadlines import Deadlines
+from opencode_sessions.turns.follower import PASSING
+from opencode_sessions.turns.results import TurnResult
+from opencode_sessions.turns.turn import Turn
 
 __all__ = ["PROMISE", "Effort"]
 
@@ -60,44 +70,20 @@ PROMISE = 60.0
 class _HeldStore(DjangoMessageStore):
     """A message store whose runner can let go of its turn: the row is then free for the next one at once.
 
-    A turn that is put back stays undertaken. Who lets go of a turn has the last word on its lease: what is being
-    written meanwhile is waited for, as this process may end right after.
+    A turn that is put back stays undertaken, unless this process ends.
 
     Attributes:
         effort: Whose store it is. A sibling is nobody's: it is only read, and cancelled.
     """
 
     effort: Effort
-    _epoch: int | None = None
-
-    def __init__(
-        self, message: models.Model, *, using: str | None = None, asynchronous: bool = False
-    ) -> None:
-        super().__init__(message, using=using, asynchronous=asynchronous)
-        self._writing = threading.RLock()
-
-    def let_go(self) -> None:
-        """What was taken is free for the next runner."""
-        with self._writing:
-            if self._epoch is not None:
-                complete(self.extend(self._epoch, 0))
 
     async def take(self, seen: MessageState, lease: float) -> bool:
-        """See `MessageStore.take`.
-
-        Raises:
-            TurnTakenError: The process ends: nothing is begun any more.
-        """
-        if self.effort.ends:
-            raise TurnTakenError(f"the turn of {self.key} is left to others", message_key=self.key)
-        with self._writing:
-            if not await super().take(seen, lease):
-                return False
-            self._epoch = seen.epoch + 1
-        self.effort.begin()
-        if self.effort.ends:  # since a moment ago: `let_go` may have come before there was an epoch
-            await self.extend(self._epoch, 0)
-        return True
+        """See `MessageStore.take`."""
+        taken = await super().take(seen, lease)
+        if taken:
+            self.effort.begin()
+        return taken
 
     async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
         """See `MessageStore.snapshot`."""
@@ -105,12 +91,9 @@ class _HeldStore(DjangoMessageStore):
         return await super().snapshot(epoch, state, lease)
 
     async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
-        with self._writing:
-            if values.get("status") == TurnStatus.PENDING.value:
-                values = {**values, "opencode_turn_lease": self._in(PROMISE)}
-            if values.get("opencode_turn_lease") is not None and self.effort.ends:
-                values = {**values, "opencode_turn_lease": self._in(0)}
-            return await super()._swap(expected, values)
+        if values.get("status") == TurnStatus.PENDING.value:
+            values = {**values, "opencode_turn_lease": Later(0 if self.effort.ends else PROMISE)}
+        return await super()._swap(expected, values)
 
 
 class Effort:
@@ -125,7 +108,8 @@ class Effort:
     Attributes:
         result: How the turn ended, if it has.
         first: After a try, the turn that is to be run before the next one; None if there is none.
-        ends: This process does: nothing is begun, and what is still written keeps nobody away.
+        parked: Whether it waits, and nothing here for it.
+        ends: This process does: nothing is begun any more.
     """
 
     def __init__(
@@ -140,7 +124,7 @@ class Effort:
         self.job = job
         self.result: TurnResult | None = None
         self.first: Job | None = None
-        self.ends = False
+        self.parked = self.ends = False
         self._when_busy = when_busy
         self._patience = patience
         self._clock = clock
@@ -150,7 +134,7 @@ class Effort:
         self._waits = False
         self._began: float | None = None
         self._away = 0.0
-        self._store: _HeldStore | None = None
+        self._turn: Turn | None = None
         self._deadlines = Deadlines()
         self._gave_way: tuple[Job | None, int] = (None, 0)
 
@@ -160,26 +144,40 @@ class Effort:
         Returns:
             After how many seconds it is to be tried again; None: never, it has its end or belongs to others.
         """
-        message: models.Model | None = None
-        self.first = None
+        with self.job.inside():
+            return self._attempt()
+
+    def _attempt(self) -> float | None:
+        message: Any = None
+        self.first, self.parked = None, False
         try:
             with borrowed(self.job.using):
-                message = self.job.rows().first()
+                message = self._found()
                 turn = self._prepared(message) if message is not None else None
             if self.first is not None:
                 return 0.0 if self._gave_way[1] == 1 else _AGAIN
             if message is not None and turn is not None:
                 had_ended = TurnStatus(message.status).terminal
                 self._run(*turn, had_ended=had_ended)
-        except TurnTakenError as error:
+        except (TurnParkedError, TurnTakenError) as error:
             _log.info("%s is not run here any more: %s", self.job, error)
+            self.parked = isinstance(error, TurnParkedError)
+            return None
+        except WrongRowError as error:
+            self._report(error)
             return None
         except Exception as error:  # noqa: BLE001 - sorted out there: nobody else would
             return self._after(error, message)
         finally:
-            self._store = self._began = None
+            self._turn = self._began = None
             self.wait(False)
         return None
+
+    def _found(self) -> Any:
+        message = self.job.rows().first()
+        if message is not None:
+            self.job.check(message)
+        return message
 
     def begin(self) -> None:
         """The turn is taken: what is waited for from now on is the server."""
@@ -194,14 +192,13 @@ class Effort:
     def let_go(self) -> None:
         """This process ends: leave the turn to the next runner."""
         self.ends = True
-        store = self._store  # a try that ends in this instant has none any more
-        if store is not None:
-            store.let_go()
+        turn = self._turn  # a try that ends in this instant has none any more
+        if turn is not None:
+            turn.release()
 
     def _prepared(self, message: models.Model) -> tuple[Turn, Announcing]:
         store = _HeldStore(message, using=self.job.using)
         store.effort = self
-        self._store = store
         begun = message.status != TurnStatus.PENDING.value  # type: ignore[attr-defined]  # MessageModel
         # One that has not begun never waits within its turn: what it waits for may be left behind meanwhile.
         defaults = {"when_busy": self._when_busy if begun else "reject", "store": store}
@@ -228,7 +225,10 @@ class Effort:
         return first if self._gave_way[1] <= _GIVES_WAY else None
 
     def _run(self, turn: Turn, announcing: Announcing, *, had_ended: bool) -> None:
-        self.result = turn.run()
+        self._turn = turn
+        if self.ends:  # `let_go` may have come before there was a turn to release
+            return
+        self.result = turn.run(park=True)
         if not had_ended:  # which was told where it was run
             announcing.end(self.result)
 
@@ -236,7 +236,7 @@ class Effort:
         if message is None:
             return self._again(_AWAY, error)  # it could not be read
         try:
-            row = complete(self._store_of(message).load())
+            row = run_sync(self._store_of(message).load())
             if row.status.terminal:
                 return None
             if not isinstance(error, TurnInProgressError):
@@ -246,7 +246,14 @@ class Effort:
         except DatabaseError as second:
             return self._again(_AWAY, second)
         runs_elsewhere = row.status is TurnStatus.STREAMING and not row.abandoned
-        return None if runs_elsewhere and self._when_busy == "reject" else self._again(_BUSY, error)
+        over = self._when_busy == "reject" if runs_elsewhere else self._park(message)
+        return None if over else self._again(_BUSY, error)
+
+    def _park(self, message: models.Model) -> bool:
+        """Let it wait for another turn without anything here, if that is possible."""
+        with borrowed(self.job.using):
+            self.parked = not self.ends and park(self.job, message, PROMISE)
+        return self.parked
 
     def _failed(self, error: Exception, message: models.Model, row: MessageState) -> float | None:
         begun = row.status is TurnStatus.STREAMING and not (
@@ -281,7 +288,7 @@ class Effort:
         store = self._store_of(message)
         why = {"name": type(error).__name__, "message": str(error)}
         end = replace(row, status=TurnStatus.FAILED, error=why, revision=row.revision + 1)
-        if complete(store.take(row, self._deadlines.lease)) and complete(store.finish(row.epoch + 1, end)):
+        if run_sync(store.take(row, self._deadlines.lease)) and run_sync(store.finish(row.epoch + 1, end)):
             store.remember(end)
             self.result = TurnResult.of(end)
             Announcing(message).end(self.result)
@@ -290,4 +297,4 @@ class Effort:
         return DjangoMessageStore(message, using=self.job.using)
 
     def _report(self, error: Exception) -> None:
-        Reporter(settings().on_error)(error, ErrorContext("run", str(self.job)))
+        ErrorReporter(settings().on_error)(error, ErrorContext("run", str(self.job)))

@@ -6,8 +6,9 @@ and no script in them, so they fit a strict Content Security Policy. All need a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString, mark_safe
@@ -22,8 +23,9 @@ from opencode_sessions.display import (
     display_error,
     display_message,
 )
-from opencode_sessions.display.details import Detail
-from opencode_sessions.display.forms import answer_field, own_field
+from opencode_sessions.display.forms import ASK, answer_field, own_field
+from opencode_sessions.display.tools.cards import Detail
+from opencode_sessions.django.addresses import files_of
 from opencode_sessions.django.conf import settings
 
 __all__ = ["render_ask", "render_asks", "render_detail", "render_error", "render_part", "render_parts"]
@@ -70,20 +72,50 @@ def render_asks(
     return mark_safe("".join(asks))  # noqa: S308 - each is safe
 
 
-def render_ask(ask: ShownAsk | Mapping[str, Any], *, action: str = "", csrf_token: str = "") -> SafeString:
+def render_ask(
+    ask: ShownAsk | Mapping[str, Any],
+    *,
+    parts: Iterable[Any] = (),
+    action: str = "",
+    csrf_token: str = "",
+    back: str = "",
+) -> SafeString:
     """One ask, as the row has it or as `display_ask` gives it, with the form that answers it.
 
-    Its fields are those of `opencode_sessions.display.forms`. `always` is offered unless `ALLOW_ALWAYS` is off.
+    Its fields are those of `opencode_sessions.display.forms`. `always` is offered unless `ALLOW_ALWAYS` is off. Where
+    something is left out, leave cannot be given: a link leads to `action` with `?ask=…`, which shows the whole and has
+    the form for it.
+
+    Args:
+        ask: What the agent asks.
+        parts: Those of the row, where `ask` is the row's: they tell what the tool that asks was given.
+        action: Where the form is sent; by default the page itself.
+        csrf_token: As in `render_asks`.
+        back: Where a page without scripts goes on: the form's field `next`.
     """
-    shown = display_ask(ask) if isinstance(ask, Mapping) else ask
+    shown = display_ask(ask, parts) if isinstance(ask, Mapping) else ask
     questions = shown.questions if isinstance(shown, QuestionAsk) else ()
     fields = [(question, answer_field(question), own_field(question)) for question in questions]
     always = settings().allow_always
-    return _render("ask", ask=shown, fields=fields, action=action, csrf_token=csrf_token, allow_always=always)
+    whole = f"{action}{'&' if '?' in action else '?'}{urlencode({ASK: shown.id})}"
+    return _render(
+        "ask",
+        ask=shown,
+        fields=fields,
+        action=action,
+        csrf_token=csrf_token,
+        allow_always=always,
+        whole=whole,
+        back=back,
+    )
 
 
 def _shown(message: Any, root: str | None) -> ShownMessage:
-    return message if isinstance(message, ShownMessage) else display_message(message, root=root)
+    return (
+        message
+        if isinstance(message, ShownMessage)
+        else display_message(message, root=root, files=files_of(message))
+    )
 
 
 def _render(name: str, **context: Any) -> SafeString:

@@ -10,7 +10,9 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router, transaction
 
-from opencode_sessions.django.rows import in_transaction
+from opencode_sessions.django.rows import all_rows, in_transaction
+from opencode_sessions.django.sweeping import has_table
+from opencode_sessions.django.tenants import all_tenants, inside
 from opencode_sessions.errors import ConfigurationError, OpenTransactionError
 from opencode_sessions.store.index import batches
 
@@ -57,10 +59,20 @@ class DjangoIndex:
                 "sessions that are asked for. Call this outside of transaction.atomic()",
                 record=self.table,
             )
-        rows = self._owner._base_manager.using(using)
         found: set[str] = set()
-        for batch in batches(session_ids):
-            found.update(rows.filter(opencode_session_id__in=batch).values_list(_NAME, flat=True))
+        tables = 0
+        for tenant in all_tenants():
+            with inside(tenant):
+                if tenant and not has_table(self._owner, using):
+                    continue
+                tables += 1
+                rows = all_rows(self._owner, using)
+                for batch in batches(session_ids):
+                    found.update(rows.filter(opencode_session_id__in=batch).values_list(_NAME, flat=True))
+        if not tables:
+            raise ConfigurationError(
+                f'none of the tenants that OPENCODE["ALL_TENANTS"] gives has the table {self.table} in {using!r}'
+            )
         return found
 
 

@@ -1,18 +1,20 @@
 """Which turns run, wait, or were left behind: conditions for a query of the host's own.
 
-A lease says until when somebody is taken to be alive who has the turn: of a streaming one its runner, of a pending
-one whoever undertook to run it (see `enqueue`). A pending turn without a lease is nobody's: it was never enqueued.
+A lease says until when somebody is taken to be alive who has the turn, by the database's clock: of a streaming one its
+runner, of a pending one whoever undertook to run it (see `enqueue`). A pending turn without a lease is nobody's: it was
+never enqueued, or it is parked and waits for another one. A streaming turn that is parked waits for a person, at most
+until its lease runs out; or it was answered, and its lease says until when somebody is taken to be about to run it.
 """
 
 from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from opencode_sessions.django.clock import Moment
 from opencode_sessions.store.messages import TurnStatus
 
-__all__ = ["TurnQuerySet", "abandoned", "being_run", "waiting_for_answer"]
+__all__ = ["TurnQuerySet", "abandoned", "behind_another", "being_run", "parked", "waiting_for_answer"]
 
 _PENDING = Q(status=TurnStatus.PENDING.value)
 _STREAMING = Q(status=TurnStatus.STREAMING.value)
@@ -25,13 +27,24 @@ def abandoned() -> Q:
 
         for message in Message.objects.filter(abandoned()): …
     """
-    run_out = Q(opencode_turn_lease__lte=timezone.now())
+    run_out = Q(opencode_turn_lease__lte=Moment())
     return _STREAMING & (run_out | Q(opencode_turn_lease=None)) | _PENDING & run_out
 
 
 def being_run() -> Q:
     """Of messages, those whose turn somebody runs now."""
-    return _STREAMING & Q(opencode_turn_lease__gt=timezone.now())
+    return _STREAMING & Q(opencode_turn_lease__gt=Moment(), opencode_turn_parked=False)
+
+
+def parked() -> Q:
+    """Of messages, those whose turn waits for a person, or for another turn of its record, and nothing runs it."""
+    for_a_person = _STREAMING & Q(opencode_turn_lease__gt=Moment(), opencode_turn_parked=True)
+    return for_a_person | behind_another()
+
+
+def behind_another() -> Q:
+    """Of the parked ones, those that have not begun: they wait for another turn of their record."""
+    return _PENDING & Q(opencode_turn_lease=None, opencode_turn_order__gt=0)
 
 
 def waiting_for_answer() -> Q:
@@ -55,6 +68,10 @@ class TurnQuerySet(models.QuerySet[models.Model]):
     def running(self) -> TurnQuerySet:
         """See `being_run`."""
         return self.filter(being_run())
+
+    def parked(self) -> TurnQuerySet:
+        """See `parked`."""
+        return self.filter(parked())
 
     def waiting_for_answer(self) -> TurnQuerySet:
         """See `waiting_for_answer`."""

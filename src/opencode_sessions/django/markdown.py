@@ -2,18 +2,28 @@
 
 Raw HTML in it is shown, not obeyed. Links go to http, https and mailto addresses only, also where those stand bare in
 the text, and open apart from the page. Pictures from elsewhere are links, unless they are allowed, as a picture tells
-its server who looks at it.
+its server who looks at it. A text that costs more than its budget is shown as it was written.
 """
 
 from __future__ import annotations
 
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, MutableMapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from opencode_sessions.django.budget import (
+    LONGEST_LINK,
+    MOST_CHARACTERS,
+    Budget,
+    OverBudget,
+    hold_to_budget,
+)
 from opencode_sessions.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -43,22 +53,69 @@ _NO_OTHERS = {"ftp:": None, "//": None}
 _NO_GUESSES = {"fuzzy_link": False, "fuzzy_email": False}  # README.md is a file, not a site in Moldova
 
 
-def render_markdown(text: str, *, images: bool = False) -> SafeString:
+class _Kept:
+    """What was rendered last, up to so many characters of text and HTML."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held = 0
+        self._found: OrderedDict[tuple[str, bool], str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, text: str, images: bool) -> str | None:  # noqa: FBT001 - a key
+        with self._lock:
+            found = self._found.get((text, images))
+            if found is not None:
+                self._found.move_to_end((text, images))
+            return found
+
+    def put(self, text: str, images: bool, html: str) -> None:  # noqa: FBT001 - a key
+        with self._lock:
+            if (text, images) not in self._found:
+                self._held += len(text) + len(html)
+            self._found[text, images] = html
+            while self._held > self._most:
+                (old, _), rendered = self._found.popitem(last=False)
+                self._held -= len(old) + len(rendered)
+
+
+_kept = _Kept(8_000_000)
+
+
+def render_markdown(text: str, *, images: bool = False, growing: bool = False) -> SafeString:
     """HTML of a text in Markdown (CommonMark, with tables, strikethrough, bare links), safe to be put into a page.
+
+    The HTML of what was rendered last is kept in memory, up to 8 million characters. A text that costs too much to
+    render is shown as it was written: see `opencode_sessions.django.budget`.
 
     Args:
         text: By whomever.
         images: Show pictures from http and https addresses; else each is a link to it.
+        growing: More of it is to come, so its HTML is not worth keeping.
 
     Raises:
         ConfigurationError: The packages of the extra `django` are not installed.
     """
+    html = _kept.get(text, images)
+    if html is None:
+        html = _render(text, images)
+        if not growing:
+            _kept.put(text, images, html)
+    return mark_safe(html)  # noqa: S308 - sanitised or escaped
+
+
+def _render(text: str, images: bool) -> str:  # noqa: FBT001 - a key
     render, sanitise = _tools(images)
-    return mark_safe(sanitise(render(text)))  # noqa: S308 - that is what it was sanitised for
+    try:
+        if len(text) <= MOST_CHARACTERS:
+            return sanitise(render(text, {"budget": Budget()}))
+    except OverBudget:
+        pass
+    return format_html('<p class="oc-plain">{}</p>\n', text)
 
 
 @cache
-def _tools(images: bool) -> tuple[Callable[[str], str], Callable[[str], str]]:  # noqa: FBT001 - a key of the cache
+def _tools(images: bool) -> tuple[Callable[..., str], Callable[[str], str]]:  # noqa: FBT001 - a key of the cache
     """Both are made once: they keep no state, and may be used by several threads."""
     try:
         import nh3  # noqa: PLC0415 - a host that renders no Markdown need not have it
@@ -69,10 +126,22 @@ def _tools(images: bool) -> tuple[Callable[[str], str], Callable[[str], str]]:  
             f"Markdown is rendered by markdown-it-py, linkify-it-py and nh3, and there is no {error.name}: "
             "pip install 'opencode-sessions[django]'"
         ) from error
+
+    class Links(LinkifyIt):  # type: ignore[misc]
+        """Looks no further than the longest address may reach."""
+
+        def match_at_start(self, text: str) -> Any:
+            return super().match_at_start(text[: LONGEST_LINK + len("https:")])
+
+        def test_schema_at(self, text: str, name: str, position: int) -> int:
+            length: int = super().test_schema_at(text[position : position + LONGEST_LINK], name, 0)
+            return length if length < LONGEST_LINK else 0
+
     markdown = MarkdownIt("commonmark", {"html": False, "linkify": True, "breaks": True})
-    markdown.linkify = LinkifyIt(_NO_OTHERS, _NO_GUESSES)
+    markdown.linkify = Links(_NO_OTHERS, _NO_GUESSES)
     markdown.enable(["table", "strikethrough", "linkify"])
     markdown.core.ruler.push("opencode", _prepare)
+    hold_to_budget(markdown)
     if not images:
         markdown.add_render_rule("image", _picture_as_link)
 

@@ -14,8 +14,10 @@ class DjangoMessageStore(ModelStore, ColumnMessages):
     """`MessageStore` over an instance of any model with the fields of `MessageModel`; see `ModelStore`."""
 
     def sibling(self, key: str) -> Self | None:
-        """See `MessageStore.sibling`. It is in the same database."""
+        """See `MessageStore.sibling`. It is in the same database, of the same tenant."""
         found = self._row.named(key)
         if found is None:
             return None
-        return type(self)(found, using=self._row.using, asynchronous=self._row.asynchronous)
+        store = type(self)(found, using=self._row.using, asynchronous=self._row.asynchronous)
+        store._row.tenant = self._row.tenant  # noqa: SLF001 - its own class; this thread's may be another
+        return store

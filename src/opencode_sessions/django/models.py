@@ -1,30 +1,42 @@
 """The abstract models that give a model its columns, and its instances the way to their store."""
 
+# ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
+
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, ClassVar
 
 from django.db import models
+from django.db.models.signals import class_prepared
+from django.dispatch import receiver
 
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.records import DjangoRecordStore
 from opencode_sessions.django.registry import record_field
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.store.queue import TurnQueue
+from opencode_sessions.store.record_columns import new_uid
 
 __all__ = ["MessageModel", "RecordModel"]
 
 
 class RecordModel(models.Model):
-    """The four columns of a record: a row that owns one OpenCode session.
+    """The five columns of a record: a row that owns one OpenCode session.
+
+    The session has the record's `title`. If the model has none, define `opencode_title` on it, a property.
 
     Attributes:
+        opencode_uid: Tells the row from rows with the same key in other schemas and databases.
         opencode_session_id: The session, once there is one.
         opencode_session_ready_at: When its rules came into force; None until then.
         opencode_session_digest: Of what is in force in it; `deleting` while it is being deleted.
         opencode_turn: Whose turn runs in it, and until when that holds.
     """
 
+    opencode_uid: models.CharField[str | None, str | None] = models.CharField(  # noqa: DJ001 - null in old rows
+        max_length=32, default=new_uid, null=True, blank=True, editable=False
+    )
     opencode_session_id: models.CharField[str | None, str | None] = models.CharField(
         max_length=64, unique=True, null=True, blank=True, editable=False
     )
@@ -37,8 +49,8 @@ class RecordModel(models.Model):
         blank=True,
         editable=False,  # the other two are where there is no session
     )
-    opencode_turn: models.CharField[str | None, str | None] = models.CharField(  # noqa: DJ001 - null, likewise
-        max_length=200, null=True, blank=True, editable=False
+    opencode_turn: models.TextField[str | None, str | None] = models.TextField(  # noqa: DJ001 - null, likewise
+        null=True, blank=True, editable=False
     )
 
     class Meta:  # noqa: D106 - Django's own
@@ -47,23 +59,20 @@ class RecordModel(models.Model):
     def __opencode_store__(self, *, asynchronous: bool) -> DjangoRecordStore:
         return DjangoRecordStore(self, asynchronous=asynchronous)
 
-    @property
-    def opencode_title(self) -> str:
-        """The session's title: the record's own `title` if it has one; override it to say otherwise."""
-        title = getattr(self, "title", None)
-        return "" if title is None else str(title)
-
 
 class MessageModel(models.Model):
     """The columns of a message: a row that one answer is stored in.
 
     Attributes:
+        opencode_uid: As of a record.
         prompt: What is asked. Yours to write, before the turn.
         status: A `TurnStatus`, from `pending` on.
         opencode_prompt_id: The id of the prompt in the session, from the start of the turn on.
         opencode_prompt_session_id: That session.
         opencode_turn_epoch: Raised by each that takes the turn, or cancels it.
         opencode_turn_lease: Until when its runner, or whoever undertook to run it, is taken to be alive.
+        opencode_turn_order: The place among the turns of its record, from 1 on, given by `enqueue`; 0 before that.
+        opencode_turn_parked: Whether the turn that has begun waits for a person, and nothing runs meanwhile.
         content: The answer's text.
         parts: The answer's parts, in order.
         asks: What the agent waits for a person to answer.
@@ -76,6 +85,9 @@ class MessageModel(models.Model):
         finished_at: When its end was stored.
     """
 
+    opencode_uid: models.CharField[str | None, str | None] = models.CharField(  # noqa: DJ001 - null in old rows
+        max_length=32, default=new_uid, null=True, blank=True, editable=False
+    )
     prompt: models.TextField[str, str] = models.TextField()
     status: models.CharField[str, str] = models.CharField(
         max_length=16,
@@ -97,6 +109,8 @@ class MessageModel(models.Model):
     opencode_turn_lease: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
         null=True, blank=True, editable=False, db_index=True
     )
+    opencode_turn_order: models.IntegerField[int, int] = models.IntegerField(default=0, editable=False)
+    opencode_turn_parked: models.BooleanField[bool, bool] = models.BooleanField(default=False, editable=False)
     content: models.TextField[str, str] = models.TextField(default="", blank=True)
     parts: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(
         default=list, blank=True
@@ -130,6 +144,11 @@ class MessageModel(models.Model):
     def __opencode_store__(self, *, asynchronous: bool) -> DjangoMessageStore:
         return DjangoMessageStore(self, asynchronous=asynchronous)
 
+    def __opencode_queue__(self, *, asynchronous: bool) -> TurnQueue:
+        from opencode_sessions.django.parked import Dispatcher  # noqa: PLC0415 - not before the apps are there
+
+        return Dispatcher(self, asynchronous=asynchronous)
+
     @property
     def opencode_record(self) -> models.Model:
         """The record that the turn belongs to: where its one foreign key to a record leads. Override it otherwise.
@@ -139,3 +158,13 @@ class MessageModel(models.Model):
         """
         record: models.Model = getattr(self, record_field(type(self)).name)
         return record
+
+
+@receiver(class_prepared)
+def _drop_from_child(sender: type[models.Model], **_: Any) -> None:
+    """A child in a table of its own inherits this Meta, and with it a constraint on a column that its table lacks."""
+    if not issubclass(sender, MessageModel) or sender._meta.abstract:
+        return
+    if all(field.name != "status" for field in sender._meta.local_fields):
+        ours = f"{sender._meta.app_label}_{sender.__name__}_turn_status".lower()
+        sender._meta.constraints = [each for each in sender._meta.constraints if each.name != ours]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from opencode_sessions.django.base import ModelStore
-from opencode_sessions.store.columns import ColumnRecords
+from opencode_sessions.store.record_columns import ColumnRecords
 
 __all__ = ["DjangoRecordStore"]
 
@@ -23,6 +23,10 @@ class DjangoRecordStore(ModelStore, ColumnRecords):
         self, expected: Mapping[str, object], values: Mapping[str, object]
     ) -> Mapping[str, Any] | None:
         def work() -> Mapping[str, Any] | None:
-            return None if self._row.update(expected=expected, values=values) else self._row.select()
+            return (
+                None
+                if self._row.update(expected=expected, values=values)
+                else self._row.select(self.computed)
+            )
 
         return await self._row.run(work)

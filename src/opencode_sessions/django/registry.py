@@ -9,19 +9,20 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
-from django.db import models
+from django.db import models, router
 
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.records import DjangoRecordStore
 from opencode_sessions.errors import ConfigurationError, RecordGoneError
+from opencode_sessions.validation import not_awaitable
 
 __all__ = [
     "has_columns",
     "message_models",
-    "named_models",
     "record_field",
     "record_models",
     "record_of",
+    "served_model",
     "table_model",
 ]
 
@@ -65,7 +66,7 @@ def record_of(message: models.Model) -> models.Model:
         ConfigurationError: It has none.
         RecordGoneError: It has none any more.
     """
-    record = getattr(message, "opencode_record", message)
+    record = not_awaitable("opencode_record", getattr(message, "opencode_record", message))
     if record is None and message.pk is not None:
         key = DjangoMessageStore(message).key
         raise RecordGoneError(f"{key} has no record any more", record=key)
@@ -77,9 +78,18 @@ def record_of(message: models.Model) -> models.Model:
     return record
 
 
-def named_models() -> list[type[models.Model]]:
-    """All models whose instances have a message's columns, in whatever table: proxies and children too."""
-    return [model for model in apps.get_models() if has_columns(model, DjangoMessageStore.columns)]
+def served_model(label: str) -> type[models.Model] | None:
+    """The message model of this label, such as `chat.message`, if the views serve its rows.
+
+    The views serve a table through one model. A proxy or a child of it can have a manager of its own, which would show
+    rows that the table's model hides; so can an unmanaged model of a table that another model manages.
+    """
+    found = message_models()
+    managed = {_place(model) for model in found if model._meta.managed}
+    for model in found:
+        if model._meta.label_lower == label.lower():
+            return model if model._meta.managed or _place(model) not in managed else None
+    return None
 
 
 def table_model(model: type[models.Model]) -> type[models.Model]:
@@ -95,6 +105,10 @@ def has_columns(model: type[models.Model], columns: Sequence[str]) -> bool:
     except FieldDoesNotExist:
         return False
     return True
+
+
+def _place(model: type[models.Model]) -> tuple[str, str]:
+    return router.db_for_write(model), model._meta.db_table
 
 
 def _with(columns: Sequence[str]) -> Iterator[type[models.Model]]:

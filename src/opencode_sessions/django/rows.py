@@ -14,21 +14,29 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError, Error, models, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from opencode_sessions.django.clock import Epoch, Moment
+from opencode_sessions.django.tenants import current_tenant, inside
 from opencode_sessions.errors import (
     ConfigurationError,
     OpenTransactionError,
     RecordGoneError,
     RecordNotSavedError,
 )
-from opencode_sessions.store.columns import NOT_NULL
 from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
 from opencode_sessions.store.keys import key_of, values_in
+from opencode_sessions.store.record_columns import EXPIRED, NOT_NULL, NOW, Later, gone
 
-__all__ = ["ModelRow", "borrowed", "database_of", "in_transaction"]
+__all__ = ["ModelRow", "all_rows", "borrowed", "database_of", "in_transaction"]
 
 _log = logging.getLogger("opencode_sessions.django")
 
 T = TypeVar("T")
+
+_HAS_EXPIRED = models.Q(opencode_turn_lease=None) | models.Q(opencode_turn_lease__lte=Moment())
+_COMPUTED: Mapping[str, models.Expression] = {
+    NOW: Epoch(),
+    EXPIRED: models.ExpressionWrapper(_HAS_EXPIRED, output_field=models.BooleanField()),
+}
 
 
 class ModelRow:
@@ -39,6 +47,9 @@ class ModelRow:
         fields: Those names.
         using: The database's alias; by default where the routers send writes of this instance.
         asynchronous: Whether to suspend while the database works.
+
+    Attributes:
+        tenant: In whose context the row is used; None until the first use, if that suspends.
 
     Raises:
         ConfigurationError: The model lacks a field.
@@ -52,6 +63,8 @@ class ModelRow:
         self._using = using
         self.asynchronous = asynchronous
         self._model = _model_with(type(instance), fields)
+        # An event loop's thread has connections of its own, of no tenant: the thread that works knows.
+        self.tenant = None if asynchronous else current_tenant(self.using)
 
     @property
     def using(self) -> str:
@@ -95,13 +108,13 @@ class ModelRow:
             return await sync_to_async(self._run, thread_sensitive=True)(work)
         return self._run(work)
 
-    def select(self) -> dict[str, Any]:
-        """The row's fields, as committed now.
+    def select(self, computed: str) -> dict[str, Any]:
+        """The row's fields, as committed now, and what is computed of the database's clock: `NOW` or `EXPIRED`.
 
         Raises:
             RecordGoneError: There is no such row.
         """
-        found = self._query().values(*self._fields).first()
+        found = self._query().values(*self._fields, **{computed: _COMPUTED[computed]}).first()
         if found is None:
             raise self._gone()
         return found
@@ -117,7 +130,11 @@ class ModelRow:
         """
         self._refuse_open_transaction()
         conditions = dict(_condition(name, value) for name, value in expected.items())
-        return self._query().filter(**conditions).update(**values) == 1
+        written = {
+            name: Moment(value.seconds) if isinstance(value, Later) else value
+            for name, value in values.items()
+        }
+        return self._query().filter(**conditions).update(**written) == 1
 
     def read(self, function: Callable[[Any], T]) -> T:
         """Call `function` with a fresh copy of the instance, in a transaction that is rolled back.
@@ -129,7 +146,7 @@ class ModelRow:
         self._refuse_open_transaction()
         model = type(self.instance)
         with transaction.atomic(using=self.using):
-            record = model._base_manager.using(self.using).filter(pk=self.instance.pk).first()
+            record = all_rows(model, self.using).filter(pk=self.instance.pk).first()
             if record is None:
                 raise self._gone()
             result = function(record)
@@ -142,7 +159,7 @@ class ModelRow:
 
     def _query(self) -> models.QuerySet[Any]:
         key = self._model._meta.pk.attname
-        return self._model._base_manager.using(self.using).filter(pk=getattr(self.instance, key))
+        return all_rows(self._model, self.using).filter(pk=getattr(self.instance, key))
 
     def _run(self, work: Callable[[], T]) -> T:
         for _ in range(ATTEMPTS - 1):
@@ -155,7 +172,9 @@ class ModelRow:
         return self._once(work)
 
     def _once(self, work: Callable[[], T]) -> T:
-        with borrowed(self.using):
+        if self.tenant is None:
+            self.tenant = current_tenant(self.using)
+        with inside(self.tenant), borrowed(self.using):
             try:
                 return work()
             except Error:
@@ -174,13 +193,18 @@ class ModelRow:
             )
 
     def _gone(self) -> RecordGoneError:
-        return RecordGoneError(f"{self.key} was deleted", record=self.key)
+        return gone(self.key)
 
 
 def _condition(name: str, value: object) -> tuple[str, object]:
     if value is None or value is NOT_NULL:
         return f"{name}__isnull", value is None
     return name, value
+
+
+def all_rows(model: type[models.Model], using: str) -> models.QuerySet[Any]:
+    """All rows of a model, also those that its managers hide, the one that `Meta.base_manager_name` names included."""
+    return models.QuerySet(model, using=using)
 
 
 def database_of(instance: models.Model) -> str:

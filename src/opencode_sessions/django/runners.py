@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from opencode_sessions.django.efforts import PROMISE, Effort
 from opencode_sessions.django.jobs import Job
-from opencode_sessions.services.results import TurnResult
+from opencode_sessions.turns.results import TurnResult
 
 __all__ = ["InlineRunner", "Runner", "TasksRunner", "run_job"]
 
@@ -37,8 +37,9 @@ class Runner(Protocol):
 def run_job(job: Job, *, patience: float | None = None) -> TurnResult | None:
     """Run a turn to its end, here and now. It may be called again, or at once in several places.
 
-    What comes before it in its record, and nobody runs, is run first. What keeps it from running is not raised: the
-    message's row says how it ended.
+    What comes before it in its record, and nobody runs, is run first. It does not wait for a person, nor for another
+    turn of its record: what waits is parked, and comes as a job of its own when it may go on. What keeps it from
+    running is not raised: the message's row says how it ended.
 
     Args:
         job: Which.
@@ -46,7 +47,7 @@ def run_job(job: Job, *, patience: float | None = None) -> TurnResult | None:
             `Deadlines.unreachable` says.
 
     Returns:
-        How it ended; None where somebody else runs it, or its row is gone.
+        How it ended; None where somebody else runs it, it is parked, or its row is gone.
     """
     efforts: list[Effort] = []
     first: Job | None = job
@@ -86,7 +87,7 @@ class TasksRunner:
 
     def __init__(self) -> None:
         try:
-            from opencode_sessions.django.tasks import run_turn  # noqa: PLC0415 - there is none in Django 5.2
+            from opencode_sessions.django.turn_task import run_turn  # noqa: PLC0415 - there is none in Django 5.2
         except ImportError as error:
             raise ImproperlyConfigured(
                 f'OPENCODE["RUNNER"] is "tasks", but Django {django.get_version()} has no django.tasks: '

@@ -19,12 +19,13 @@ from opencode_sessions.django.conf import OpencodeSettings, settings
 from opencode_sessions.django.jobs import Job, give_up, undertake
 from opencode_sessions.django.runners import InlineRunner, Runner, TasksRunner
 from opencode_sessions.django.sessions import aprepared_turn, prepared_turn
+from opencode_sessions.django.terminating import chain
 from opencode_sessions.django.threads import LEAVING, ThreadRunner
-from opencode_sessions.faces import complete
-from opencode_sessions.services.reporting import ErrorContext, Reporter
-from opencode_sessions.services.results import TurnResult
+from opencode_sessions.reporting import ErrorContext, ErrorReporter
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.turns.results import TurnResult
 
-__all__ = ["acancel", "aenqueue", "cancel", "enqueue", "leave", "runner", "start"]
+__all__ = ["acancel", "aenqueue", "cancel", "enqueue", "leave", "runner", "start", "submit", "use"]
 
 _log = logging.getLogger("opencode_sessions.django")
 
@@ -45,7 +46,7 @@ def enqueue(message: models.Model) -> None:
     """
     job = Job.of(message)
     undertake(job, runner().promise)
-    transaction.on_commit(partial(_submit, job), using=job.using)
+    transaction.on_commit(partial(submit, job), using=job.using)
 
 
 async def aenqueue(message: models.Model) -> None:
@@ -62,7 +63,7 @@ def cancel(message: models.Model, *, by: str) -> bool:
     turn, announcing, _ = prepared_turn(message)
     cancelled = turn.cancel(by=by)
     if cancelled:
-        row = complete(message.__opencode_store__(asynchronous=False).load())  # type: ignore[attr-defined]  # MessageModel
+        row = run_sync(message.__opencode_store__(asynchronous=False).load())  # type: ignore[attr-defined]  # MessageModel
         announcing.end(TurnResult.of(row))
     return cancelled
 
@@ -81,8 +82,10 @@ def start() -> None:
     """Take up, in this process, what others left behind. The first request does it, where a process serves.
 
     Call it where a process is to do so before that: in a server's hook that is called after a fork, say. It does
-    nothing twice, and nothing where the runner is not `threads`.
+    nothing twice, and nothing where the runner is not `threads`. In the main thread it also sees to it that streams
+    end when the process is told to end.
     """
+    chain()
     found = runner()
     if isinstance(found, ThreadRunner):
         found.start()
@@ -120,6 +123,12 @@ def runner() -> Runner:
         return _held.runner
 
 
+def use(found: Runner) -> None:
+    """Let this process hand its turns to a runner of its own, whatever the settings say."""
+    with _held.lock:
+        _held.runner, _held.made_from = found, settings()
+
+
 def start_with_requests(**_: Any) -> None:
     """Receives `request_started`: this process serves. Cheap, and never raises."""
     if _held.serving or hasattr(mail, "outbox"):  # which Django's tests have: they are not to find threads
@@ -148,12 +157,13 @@ class _Held:
 _held = _Held()
 
 
-def _submit(job: Job) -> None:
+def submit(job: Job) -> None:
+    """Hand a turn that is committed to the runner. An error is reported, and the turn is left to others."""
     try:
         runner().submit(job)
     except Exception as error:  # noqa: BLE001 - it is committed: the row is there for whoever looks
         give_up([job])
-        Reporter(settings().on_error)(error, ErrorContext("enqueue", str(job)))
+        ErrorReporter(settings().on_error)(error, ErrorContext("enqueue", str(job)))
 
 
 def _make(now: OpencodeSettings) -> Runner:

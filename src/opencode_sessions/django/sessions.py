@@ -14,9 +14,11 @@ from opencode_sessions.django.clients import async_client, client
 from opencode_sessions.django.conf import meant_among, settings
 from opencode_sessions.django.registry import record_of
 from opencode_sessions.django.signals import Announcing
-from opencode_sessions.services.observing import Observer
-from opencode_sessions.services.session import AsyncSession, Session
-from opencode_sessions.services.turn import AsyncTurn, Turn
+from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
+from opencode_sessions.sessions.session import AsyncSession, Session
+from opencode_sessions.turns.observers import Observers, listeners_of
+from opencode_sessions.turns.turn import AsyncTurn, Turn
+from opencode_sessions.validation import not_awaitable
 
 __all__ = ["aprepared_turn", "asession_for", "aturn_for", "prepared_turn", "session_for", "turn_for"]
 
@@ -41,7 +43,7 @@ async def asession_for(record: models.Model) -> AsyncSession:
     return AsyncSession(record, **_session_options())
 
 
-def turn_for(message: models.Model, *, observer: Observer | None = None, **options: Any) -> Turn:
+def turn_for(message: models.Model, *, observer: Observers = None, **options: Any) -> Turn:
     """The turn of a message, with all that the settings say. It sends the signals of `signals` where it is run.
 
     Args:
@@ -59,7 +61,7 @@ def turn_for(message: models.Model, *, observer: Observer | None = None, **optio
 def prepared_turn(
     message: models.Model,
     *,
-    observer: Observer | None = None,
+    observer: Observers = None,
     options: Mapping[str, Any] | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> tuple[Turn, Announcing, Mapping[str, Any]]:
@@ -73,10 +75,10 @@ def prepared_turn(
     """
     session = session_for(record_of(message))
     announcing, found = _turn_options(message, observer, options or {}, defaults or {})
-    return Turn(message, session, client(), observer=announcing, **found), announcing, found
+    return Turn(message, session, client(), **found), announcing, found
 
 
-async def aturn_for(message: models.Model, *, observer: Observer | None = None, **options: Any) -> AsyncTurn:
+async def aturn_for(message: models.Model, *, observer: Observers = None, **options: Any) -> AsyncTurn:
     """The same for asyncio; `TURN_OPTIONS` and `opencode_record` may query."""
     return (await aprepared_turn(message, observer=observer, options=options))[0]
 
@@ -84,7 +86,7 @@ async def aturn_for(message: models.Model, *, observer: Observer | None = None, 
 async def aprepared_turn(
     message: models.Model,
     *,
-    observer: Observer | None = None,
+    observer: Observers = None,
     options: Mapping[str, Any] | None = None,
 ) -> tuple[AsyncTurn, Announcing]:
     """See `prepared_turn`."""
@@ -93,23 +95,24 @@ async def aprepared_turn(
         return record_of(message), _turn_options(message, observer, options or {}, {})
 
     record, (announcing, found) = await sync_to_async(prepare)()
-    turn = AsyncTurn(message, await asession_for(record), async_client(), observer=announcing, **found)
+    turn = AsyncTurn(message, await asession_for(record), async_client(), **found)
     return turn, announcing
 
 
 def _session_options() -> dict[str, Any]:
     now = settings()
-    return {"permissions_for": now.permissions_for, "namespace": now.namespace, "on_error": now.on_error}
+    namespace = now.namespace or DEFAULT_NAMESPACE
+    return {"permissions_for": now.permissions_for, "namespace": namespace, "on_error": now.on_error}
 
 
 def _turn_options(
     message: models.Model,
-    observer: Observer | None,
+    observer: Observers,
     options: Mapping[str, Any],
     defaults: Mapping[str, Any],
 ) -> tuple[Announcing, Mapping[str, Any]]:
     now = settings()
-    said = now.turn_options(message)
+    said = not_awaitable('OPENCODE["TURN_OPTIONS"]', now.turn_options(message))
     if not isinstance(said, Mapping):
         raise ImproperlyConfigured(
             f'OPENCODE["TURN_OPTIONS"] must return a dict of keyword arguments for Turn, not {said!r}'
@@ -121,4 +124,6 @@ def _turn_options(
                 f'OPENCODE["TURN_OPTIONS"] says {name!r}, which Turn does not take. {meant}'
             )
     found = {"on_ask": now.on_ask, **defaults, **said, **options}
-    return Announcing(message, observer or found.pop("observer", None)), found
+    announcing = Announcing(message)
+    others = listeners_of(found.get("observer") if observer is None else observer)
+    return announcing, {**found, "observer": (announcing, *others)}

@@ -1,6 +1,7 @@
 """Django signals of turns, and the observer that sends them. The sender is the message's model.
 
-Each comes with `message_key` (such as ``"chat_message:7"``), `pk` and `using` (the alias of its database), and:
+Each comes with `message_key` (such as ``"chat_message:7"``), `pk`, `using` (the alias of its database) and `tenant`
+(empty if there are none), and:
 
 | signal | with | when |
 |---|---|---|
@@ -12,7 +13,8 @@ Each comes with `message_key` (such as ``"chat_message:7"``), `pk` and `using` (
 
 They come in the thread that runs the turn (with asyncio: in its event loop), and while one lasts no event is read:
 be quick, and ordinary functions. A receiver that raises is logged, and stops nothing. They come where the turn is
-run, so in another process than the one that shows it, perhaps. `turn_finished` comes from whoever ran a turn and
+run, so in another process than the one that shows it, perhaps; `turn_answered` of a parked turn comes from whoever
+answered it. `turn_finished` comes from whoever ran a turn and
 from whoever cancelled it, so perhaps twice.
 """
 
@@ -24,11 +26,11 @@ from django.db import models
 from django.dispatch import Signal
 
 from opencode_sessions.django.rows import database_of
-from opencode_sessions.protocol.events import SessionStatus
+from opencode_sessions.django.tenants import current_tenant
 from opencode_sessions.protocol.reply import Change, Reply
-from opencode_sessions.services.asks import Ask
-from opencode_sessions.services.observing import Observer, check_observer
-from opencode_sessions.services.results import TurnResult
+from opencode_sessions.turns.asks import Ask
+from opencode_sessions.turns.observers import Observer
+from opencode_sessions.turns.results import TurnResult
 
 __all__ = [
     "Announcing",
@@ -47,73 +49,46 @@ turn_finished = Signal(use_caching=True)
 
 
 class Announcing(Observer):
-    """Sends the signals of one message's turn.
+    """Sends the signals of one message's turn."""
 
-    Args:
-        message: Whose turn it is.
-        then: Who is told of everything too.
-    """
-
-    def __init__(self, message: models.Model, then: Observer | None = None) -> None:
+    def __init__(self, message: models.Model) -> None:
         self._model = type(message)
         self._facts = {
             "message_key": message.__opencode_store__(asynchronous=False).key,  # type: ignore[attr-defined]  # MessageModel
             "pk": _key(message),
             "using": database_of(message),
+            "tenant": current_tenant(database_of(message)),
         }
-        self._then = check_observer(then or Observer())
         self._ended = False
 
-    def created(self, session_id: str, replaced: str | None) -> None:
-        """See `Observer.created`."""
-        self._then.created(session_id, replaced)
-
     def started(self, session_id: str, prompt_id: str) -> None:
-        """See `Observer.started`."""
+        """See `TurnStarted`."""
         self._send(turn_started, session_id=session_id, prompt_id=prompt_id, recovered=False)
-        self._then.started(session_id, prompt_id)
 
     def recovered(self, session_id: str, prompt_id: str) -> None:
-        """See `Observer.recovered`."""
+        """See `TurnRecovered`."""
         self._send(turn_started, session_id=session_id, prompt_id=prompt_id, recovered=True)
-        self._then.recovered(session_id, prompt_id)
-
-    def first_token(self, seconds: float) -> None:
-        """See `Observer.first_token`."""
-        self._then.first_token(seconds)
 
     def changed(self, change: Change, reply: Reply) -> None:
-        """See `Observer.changed`."""
+        """See `ReplyChanged`."""
         self._send(turn_changed, change=change, reply=reply)
-        self._then.changed(change, reply)
-
-    def status(self, status: SessionStatus) -> None:
-        """See `Observer.status`."""
-        self._then.status(status)
 
     def asked(self, ask: Ask) -> None:
-        """See `Observer.asked`."""
+        """See `AskRaised`."""
         self._send(turn_asked, ask=ask)
-        self._then.asked(ask)
 
     def answered(self, ask: Ask) -> None:
-        """See `Observer.answered`."""
+        """See `AskAnswered`."""
         self._send(turn_answered, ask=ask)
-        self._then.answered(ask)
-
-    def gap(self, reason: str) -> None:
-        """See `Observer.gap`."""
-        self._then.gap(reason)
 
     def finished(self, result: TurnResult) -> None:
-        """See `Observer.finished`."""
+        """See `TurnFinished`."""
         self.end(result)
-        self._then.finished(result)
 
     def end(self, result: TurnResult) -> None:
         """Send `turn_finished`, if that is not done.
 
-        No observer is told of a turn that was only cancelled here, or had ended before it could be run here.
+        No listener is told of a turn that was only cancelled here, or had ended before it could be run here.
         """
         if not self._ended:
             self._ended = True

@@ -61,6 +61,7 @@ class ThreadRunner:
         self._lanes: dict[str, deque[Effort]] = {}
         self._due: list[tuple[float, int, str]] = []
         self._known: set[Job] = set()
+        self._again: set[Job] = set()  # submitted while a try of them was on its way
         self._numbers = itertools.count()
         self._idle = self._waiting = 0
         self.threads: list[threading.Thread] = []
@@ -100,6 +101,7 @@ class ThreadRunner:
         self.start()
         with self._wake:
             if job in self._known:
+                self._again.add(job)  # it may be parked in this instant
                 return
             stopping = self._stopping.is_set()
             if not stopping:
@@ -198,6 +200,7 @@ class ThreadRunner:
                 wait = self._due[0][0] - time.monotonic() if self._due else None
                 if wait is not None and wait <= 0:
                     _, _, lane = heapq.heappop(self._due)
+                    self._again.discard(self._lanes[lane][0].job)
                     return self._lanes[lane][0]
                 self._idle += 1
                 self._wake.wait(wait)
@@ -207,6 +210,8 @@ class ThreadRunner:
     def _over(self, effort: Effort, pause: float | None) -> None:
         """Make way for the next of its lane, or try it again, after what comes first."""
         lane = effort.job.lane
+        if pause is None and effort.job in self._again:
+            pause = 0.0
         if pause is not None:
             if effort.first is not None:
                 self._put_first(effort.first)

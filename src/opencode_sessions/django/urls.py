@@ -18,4 +18,5 @@ urlpatterns = [
     path("turns/<str:label>/<path:pk>/answer", views.answer, name="answer"),
     path("turns/<str:label>/<path:pk>/cancel", views.cancel, name="cancel"),
     path("turns/<str:label>/<path:pk>/retry", views.retry, name="retry"),
+    path("turns/<str:label>/<path:pk>/files/<str:message_id>/<str:attachment_id>", views.file, name="file"),
 ]

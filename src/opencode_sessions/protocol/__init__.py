@@ -1,1 +1,1 @@
-"""The ground floor: pure values and rules. No I/O, no clock, no framework."""
+"""The lowest layer: pure values and rules. No I/O, no clock, no framework."""

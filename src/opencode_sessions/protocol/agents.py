@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from opencode_sessions.protocol.events import Event, SessionChanged
 from opencode_sessions.protocol.parts import Change, Part
-from opencode_sessions.protocol.progress import Watch
+from opencode_sessions.protocol.progress import ChildProgress
 
 __all__ = ["SubAgents"]
 
@@ -21,7 +21,7 @@ class SubAgents:
 
     def __init__(self, session_id: str) -> None:
         self._session_id = session_id
-        self._watches: dict[str, Watch] = {}  # by session: a grandchild has that of the child
+        self._watches: dict[str, ChildProgress] = {}  # by session: a grandchild has that of the child
         self._calls: dict[str, Part] = {}  # by the child's session
 
     def link(self, part: Part) -> None:
@@ -32,7 +32,7 @@ class SubAgents:
         watch = self._watches.get(child)
         before = self._calls.get(child)
         if watch is None or (before is not None and before.id != part.id):  # the same one, set to work again
-            watch = self._watch(child, Watch(child))
+            watch = self._watch(child, ChildProgress(child))
         self._calls[child] = part
         if watch.heard:
             part.progress = watch.progress
@@ -48,7 +48,7 @@ class SubAgents:
             return []
         if isinstance(event, SessionChanged) and event.session_id not in self._watches:
             if event.parent_id == self._session_id:
-                self._watch(event.session_id, Watch(event.session_id))
+                self._watch(event.session_id, ChildProgress(event.session_id))
             elif event.parent_id in self._watches:
                 self._watch(event.session_id, self._watches[event.parent_id])
             return []
@@ -61,7 +61,7 @@ class SubAgents:
         part.progress = watch.progress
         return [Change(part)]
 
-    def _watch(self, session_id: str, watch: Watch) -> Watch:
+    def _watch(self, session_id: str, watch: ChildProgress) -> ChildProgress:
         self._watches[session_id] = watch
         if len(self._watches) > _MOST:
             oldest = next(iter(self._watches))

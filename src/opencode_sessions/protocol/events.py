@@ -36,6 +36,8 @@ __all__ = [
 
 Json = Mapping[str, Any]
 
+_GOES_ON = (None, "tool-calls", "unknown")
+
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
@@ -54,6 +56,13 @@ class StoredMessage:
     cost: float = 0.0
     tokens: Mapping[str, int] = field(default_factory=dict)
     structured: Any = None
+
+    @property
+    def goes_on(self) -> bool:
+        """It is complete, and the server asks the model again after it."""
+        # A structured answer is a tool call that ends the turn.
+        unfinished = self.finish in _GOES_ON and self.structured is None
+        return self.completed and self.error is None and unfinished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ parts of one prompt, which the server orders by their id, are worth making one a
 A session's id can bear a mark between the two: six characters made of names, by which its maker knows it for
 its own, even where a crash left it without the metadata that would say so.
 
-This is the one module of this floor that looks at a clock, and it can be told the time instead.
+This is the one module of this layer that looks at a clock, and it can be told the time instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,18 @@ import secrets
 import string
 import time
 
-__all__ = ["is_session_id", "mark_of", "marked", "new_message_id", "new_part_id", "new_session_id"]
+__all__ = [
+    "DEFAULT_NAMESPACE",
+    "is_session_id",
+    "mark_of",
+    "marked",
+    "new_message_id",
+    "new_part_id",
+    "new_session_id",
+]
+
+DEFAULT_NAMESPACE = "opencode-sessions"
+"""Of sessions whose maker says none. Several projects on one server may have it."""
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM_CHARACTERS = 14

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from opencode_sessions.protocol.attachments import kept, kept_all
 from opencode_sessions.protocol.plain import plain, said
 from opencode_sessions.protocol.progress import Progress
 
@@ -53,7 +54,9 @@ class Part:
         status: A tool call's `pending`, `running`, `completed` or `error`.
         time: When a thought, a text or a tool call began and ended: `start` and `end`, in milliseconds since 1970 by
             the server's clock.
-        data: A part of another kind (file, patch, retry, …) as the server has it.
+        attachments: The pictures and files that a tool call returned; a large one without its content
+            (see `opencode_sessions.protocol.attachments`).
+        data: A part of another kind (file, patch, retry, …) as the server has it; a large file without its content.
         progress: What a sub-agent that this tool call started is doing; told by events alone.
         ended: A text whose end was told: it gets no more deltas.
     """
@@ -70,6 +73,7 @@ class Part:
     output: str | None = None
     error: str | None = None
     metadata: Json | None = None
+    attachments: list[dict[str, Any]] | None = None
     time: Json | None = None
     data: Json | None = None
     progress: Progress | None = None
@@ -132,7 +136,10 @@ class Part:
 
     def _take_data(self, found: Json) -> bool:
         before = self.data
-        self.data = plain({key: value for key, value in found.items() if key not in _ENVELOPE})
+        if self.type == "file":
+            self.data = kept(found)
+        else:
+            self.data = plain({key: value for key, value in found.items() if key not in _ENVELOPE})
         return self.data != before
 
     def _take_tool(self, found: Json) -> bool:
@@ -148,11 +155,12 @@ class Part:
         self.status = status
         self.input = _object(state, "input") or self.input
         # On its way an update tells what is new, and what it leaves out stands; the last one is whole.
-        kept = before if rank < _ENDED else {}
-        self.title = said(state.get("title")) or kept.get("title")
-        self.output = said(state.get("output")) or kept.get("output")
-        self.error = said(state.get("error")) or kept.get("error")
-        self.metadata = _object(state, "metadata") or kept.get("metadata")
+        known = before if rank < _ENDED else {}
+        self.title = said(state.get("title")) or known.get("title")
+        self.output = said(state.get("output")) or known.get("output")
+        self.error = said(state.get("error")) or known.get("error")
+        self.metadata = _object(state, "metadata") or known.get("metadata")
+        self.attachments = kept_all(state.get("attachments")) or known.get("attachments")
         self.time = _times(state.get("time")) or self.time
         if status == "error":
             self.title = self.output = None  # an aborted call still tells of its title, which is not stored
@@ -162,7 +170,7 @@ class Part:
         return {name: getattr(self, name) for name in _CALL}
 
 
-_CALL = ("tool", "call_id", "status", "input", "title", "output", "error", "metadata")
+_CALL = ("tool", "call_id", "status", "input", "title", "output", "error", "metadata", "attachments")
 _TOLD = ("text", *_CALL, "time", "data")
 
 

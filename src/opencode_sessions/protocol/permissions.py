@@ -33,10 +33,12 @@ __all__ = [
     "allow",
     "ask",
     "check_rules",
+    "deciding_rule",
     "deny",
     "digest",
     "evaluate",
     "from_json",
+    "permission_config",
     "to_json",
 ]
 
@@ -96,11 +98,17 @@ def evaluate(rules: Iterable[Rule], permission: str, pattern: str) -> Action:
         permission: What the agent needs, such as ``"edit"``.
         pattern: What it is about to touch, such as ``"docs/index.md"``. Taken literally.
     """
-    action: Action = "ask"
+    decisive = deciding_rule(rules, permission, pattern)
+    return "ask" if decisive is None else decisive.action
+
+
+def deciding_rule(rules: Iterable[Rule], permission: str, pattern: str) -> Rule | None:
+    """The last of the rules that match, which is the one that counts; None if none does. As `evaluate`."""
+    decisive = None
     for rule in rules:
         if _matches(rule.permission, permission) and _matches(rule.pattern, pattern):
-            action = rule.action
-    return action
+            decisive = rule
+    return decisive
 
 
 def check_rules(value: object) -> tuple[Rule, ...]:
@@ -120,6 +128,29 @@ def check_rules(value: object) -> tuple[Rule, ...]:
 def to_json(rules: Iterable[Rule]) -> list[dict[str, str]]:
     """The rules as the server takes them."""
     return [{name: getattr(rule, name) for name in _FIELDS} for rule in rules]
+
+
+def permission_config(rules: Iterable[Rule]) -> dict[str, str | dict[str, str]]:
+    """The rules as `permission` of a server's configuration, where they hold for every agent, sub-agents too.
+
+    Args:
+        rules: Those of one permission must stand together, as in the presets: a configuration has each permission once.
+
+    Raises:
+        InvalidRulesError: They do not stand together, and so would mean something else there.
+    """
+    config: dict[str, dict[str, str]] = {}
+    for rule in rules:
+        if rule.permission in config and rule.permission != next(reversed(config)):
+            raise InvalidRulesError(
+                f"a rule for {rule.permission!r} stands after rules for other permissions, and a configuration has "
+                "each permission once: put the rules for it together"
+            )
+        patterns = config.setdefault(rule.permission, {})
+        patterns.pop(rule.pattern, None)  # the last match wins, so a repeated pattern belongs at the end
+        patterns[rule.pattern] = rule.action
+    # Of some permissions a configuration may say no patterns (1.18.33).
+    return {name: given["*"] if [*given] == ["*"] else given for name, given in config.items()}
 
 
 def from_json(value: object) -> tuple[Rule, ...]:

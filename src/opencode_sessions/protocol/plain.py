@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-__all__ = ["LONGEST_LINE", "clean", "one_line", "plain", "said"]
+from opencode_sessions.protocol.visible import visible_line
+
+__all__ = ["LONGEST_LINE", "clean", "cut_line", "one_line", "plain", "said"]
 
 LONGEST_LINE = 100
 
@@ -14,6 +17,7 @@ _DEEPEST = 24
 """Levels that are kept: far more than a tool's input has, and together with the row's own what MariaDB takes (32)."""
 
 _ELLIPSIS = "…"
+_BLANKS = re.compile(r"[ \t\r\n]+")
 
 # A model's text is shown, not obeyed: a terminal acts on escape sequences.
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "\N{REPLACEMENT CHARACTER}")
@@ -47,6 +51,10 @@ def clean(text: str) -> str:
 
 
 def one_line(text: str, limit: int = LONGEST_LINE) -> str:
-    """The text on one line, cut short where it is longer than `limit` characters."""
-    line = clean(" ".join(text.split()))
+    """Prose on one line, visibly: lines and blanks run together, and what is longer than `limit` characters is cut."""
+    return cut_line(visible_line(_BLANKS.sub(" ", text).strip(" ")), limit)
+
+
+def cut_line(line: str, limit: int = LONGEST_LINE) -> str:
+    """The line, cut short where it is longer than `limit` characters."""
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"

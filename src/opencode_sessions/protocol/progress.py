@@ -20,7 +20,7 @@ from opencode_sessions.protocol.events import (
 )
 from opencode_sessions.protocol.plain import said
 
-__all__ = ["Progress", "Watch"]
+__all__ = ["ChildProgress", "Progress"]
 
 Json = Mapping[str, Any]
 
@@ -63,7 +63,7 @@ class Progress:
         return cls(**value)
 
 
-class Watch:
+class ChildProgress:
     """Folds the events of a sub-agent, and of those that it started in its turn, into its progress."""
 
     def __init__(self, session_id: str) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any
 
 from opencode_sessions.protocol.agents import SubAgents
@@ -45,7 +45,6 @@ Json = Mapping[str, Any]
 
 _ABORTED = "MessageAbortedError"
 _TODOS = "todowrite"
-_GOES_ON = (None, "tool-calls", "unknown")
 _MOST_EARLY = 1 << 20, 256
 """The characters, and the parts, of deltas that are kept for parts that have not come.
 
@@ -101,6 +100,21 @@ class Reply:
         reply.absorb(messages)
         return reply
 
+    @classmethod
+    def resumed(cls, session_id: str, prompt_id: str, parts: Iterable[Json]) -> Reply:
+        """The reply of a row, from its stored parts. A part stays until the server says otherwise.
+
+        The row does not hold the messages, so `absorb` or `settle` must follow before events can add text.
+        """
+        reply = cls(session_id, prompt_id)
+        for part in (Part.from_json(value) for value in parts if "id" in value):
+            if part.type == "todos":
+                reply.todos = tuple((part.data or {}).get("todos", ()))
+            else:
+                reply.parts[part.id] = part
+                reply._agents.link(part)
+        return reply
+
     @property
     def text(self) -> str:
         """All that it says, its text parts set apart by an empty line."""
@@ -120,8 +134,9 @@ class Reply:
 
     @property
     def begun(self) -> bool:
-        """The first token was seen: a text, a thought or a tool call."""
-        return any(part.type == "tool" or part.speaks for part in self.parts.values())
+        """The first token was seen: a text, a thought or a tool call. Parts of a row alone do not count."""
+        spoken = (part for part in self.parts.values() if part.type == "tool" or part.speaks)
+        return any(part.message_id in self.messages for part in spoken)
 
     @property
     def cost(self) -> float:
@@ -150,11 +165,14 @@ class Reply:
     def final(self) -> bool:
         """Its last message failed, or is complete and asks for no more steps."""
         last = self.last
-        if last is None:
-            return False
-        # A structured answer is a tool call that ends the turn.
-        stops = last.finish not in _GOES_ON or last.structured is not None
-        return last.error is not None or (last.completed and stops)
+        return last is not None and (last.error is not None or (last.completed and not last.goes_on))
+
+    @property
+    def endless(self) -> int:
+        """How many of the newest complete messages, in a row, go on without a tool call."""
+        calling = {part.message_id for part in self.tools}
+        ended = (message for message in reversed(self.messages.values()) if message.completed)
+        return sum(1 for _ in takewhile(lambda step: step.goes_on and step.id not in calling, ended))
 
     def to_json(self) -> list[dict[str, Any]]:
         """The parts, for a row; the todo list, if there is one, is the last of them."""
@@ -217,7 +235,7 @@ class Reply:
         changes = [
             change
             for part in self.parts.values()
-            if (change := self._replace(known.get(part.id), part, stored.messages))
+            if (change := self._replace(known.get(part.id), part, stored.last))
         ]
         self._lineage = stored._lineage  # noqa: SLF001 - one of its own
         self.error = stored.error if stored.final else stored.error or self.error
@@ -234,9 +252,10 @@ class Reply:
         place = next((index for index, message in enumerate(listed) if message.info.id == self.prompt_id), -1)
         return listed[place + 1 :]
 
-    def _replace(self, known: Part | None, part: Part, messages: Iterable[str]) -> Change | None:
+    def _replace(self, known: Part | None, part: Part, last: StoredMessage | None) -> Change | None:
         heard = ""
-        broke_off = part.message_id == list(messages)[-1] and not (part.ended or part.text)
+        open_still = last is not None and part.message_id == last.id and not part.ended
+        broke_off = open_still and not part.text
         if known is not None:
             heard = known.text
             part.progress = known.progress

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from opencode_sessions.sqlalchemy.deletion import delete_session_with_row
 from opencode_sessions.sqlalchemy.index import SQLAlchemyIndex
-from opencode_sessions.sqlalchemy.leases import abandoned
+from opencode_sessions.sqlalchemy.leases import abandoned, being_run, set_pending_lease, waiting_for_answer
 from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
 from opencode_sessions.sqlalchemy.mixins import MessageMixin, RecordMixin
 from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
@@ -25,5 +25,8 @@ __all__ = [
     "SQLAlchemyMessageStore",
     "SQLAlchemyRecordStore",
     "abandoned",
+    "being_run",
     "delete_session_with_row",
+    "set_pending_lease",
+    "waiting_for_answer",
 ]

@@ -8,9 +8,10 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection
 
 from opencode_sessions.errors import RecordGoneError
-from opencode_sessions.sqlalchemy.rows import AddressedRow, AttachedRow, Row, Source, show
+from opencode_sessions.sqlalchemy.rows import AddressedRow, AttachedRow, Info, Row, Source, show
 from opencode_sessions.sqlalchemy.tables import MappedTable
-from opencode_sessions.store.columns import Columns
+from opencode_sessions.sqlalchemy.uids import carried
+from opencode_sessions.store.record_columns import Columns, gone
 
 __all__ = ["RowStore"]
 
@@ -26,17 +27,24 @@ class RowStore(Columns):
         engine: Where the row is. An `AsyncEngine` or `async_sessionmaker` makes a store for
             `opencode_sessions.aio`, the others one for `opencode_sessions`.
         instance: The caller's own copy of the row, if it should show what happens to the row.
+        info: For the model's `opencode_prepare_connection`; by default that of the sessionmaker.
 
     Raises:
         ConfigurationError: The model lacks a column, or the key does not fit it.
     """
 
     def __init__(
-        self, model: type[Any], primary_key: object, engine: Source, *, instance: object | None = None
+        self,
+        model: type[Any],
+        primary_key: object,
+        engine: Source,
+        *,
+        instance: object | None = None,
+        info: Info | None = None,
     ) -> None:
         table = MappedTable.of(model, self.columns)
         table.identity(primary_key)
-        self._row: Row = AddressedRow.found_by(table, primary_key, engine, instance)
+        self._row: Row = AddressedRow.found_by(table, primary_key, engine, instance, info)
 
     @classmethod
     def attached(cls, instance: object, *, asynchronous: bool) -> Self:
@@ -77,11 +85,7 @@ class RowStore(Columns):
         return await self._run(self._select)
 
     async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
-        def work(connection: Connection) -> bool:
-            with connection.begin():
-                return self._update(connection, expected, values)
-
-        return await self._run(work)
+        return await self._run(lambda connection: self._update(connection, expected, values), commit=True)
 
     def _show(self, values: Mapping[str, object]) -> None:
         """Nothing is begun in the copy's ORM session, and nothing left to flush."""
@@ -89,13 +93,13 @@ class RowStore(Columns):
             show(self._row.instance, values)
 
     def _carried(self) -> Mapping[str, Any]:
-        return {} if self._row.instance is None else vars(self._row.instance)
+        return {} if self._row.instance is None else carried(self._row.instance)
 
-    async def _run(self, work: Callable[[Connection], T]) -> T:
-        return await self._row.transactions.run(work)
+    async def _run(self, work: Callable[[Connection], T], *, commit: bool = False) -> T:
+        return await self._row.transactions.run(work, commit=commit)
 
     def _select(self, connection: Connection) -> Mapping[str, Any]:
-        found = self._row.table.select(connection, self._row.identity)
+        found = self._row.table.select(connection, self._row.identity, self.computed)
         if found is None:
             raise self._gone()
         return found._asdict()
@@ -106,4 +110,4 @@ class RowStore(Columns):
         return self._row.table.update(connection, self._row.identity, expected=expected, values=values)
 
     def _gone(self) -> RecordGoneError:
-        return RecordGoneError(f"{self.key} was deleted", record=self.key)
+        return gone(self.key)

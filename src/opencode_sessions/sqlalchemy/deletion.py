@@ -10,8 +10,8 @@ from sqlalchemy import Connection, event, inspect, select
 from sqlalchemy.orm import Mapper, Session, SessionTransaction, object_session
 
 from opencode_sessions.errors import ConfigurationError
-from opencode_sessions.services.removing import Remover
-from opencode_sessions.services.reporting import OnError
+from opencode_sessions.reporting import OnError
+from opencode_sessions.sessions.deletion import SessionDeleter
 from opencode_sessions.sqlalchemy.tables import MappedTable
 from opencode_sessions.wire.clients import Client
 
@@ -49,7 +49,7 @@ def delete_session_with_row(
         ConfigurationError: The model has no session columns, or the client is one for asyncio.
     """
     table = MappedTable.of(model, [_NAME])
-    remover = Remover(client, on_error)
+    remover = SessionDeleter(client, on_error)
 
     def before_delete(_mapper: Mapper[Any], connection: Connection, target: object) -> None:
         session = object_session(target)

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, Engine, Table, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from opencode_sessions.errors import ConfigurationError
-from opencode_sessions.sqlalchemy.rows import Source, engine_of
+from opencode_sessions.sqlalchemy.rows import Info, Source, engine_of, info_of, preparation
 from opencode_sessions.sqlalchemy.tables import MappedTable
 from opencode_sessions.sqlalchemy.transactions import transactions_over
 from opencode_sessions.store.index import batches
@@ -26,14 +26,23 @@ class SQLAlchemyIndex:
         rows: A mapped class; or a `Table` with a column `opencode_session_id`, which needs no model.
         engine: Where the rows are written, not a replica. With an `AsyncEngine` or `async_sessionmaker` it is an
             index for `opencode_sessions.aio`, else one for `opencode_sessions`. A `Table` takes an engine.
+        info: For the model's `opencode_prepare_connection`; by default that of the sessionmaker. A table that each
+            tenant has in a schema of its own needs an index for each tenant.
 
     Raises:
         ConfigurationError: There is no such column, or no engine.
     """
 
-    def __init__(self, rows: type[Any] | Table, engine: Source) -> None:
-        bind, self._column = _of_table(rows, engine) if isinstance(rows, Table) else _of_model(rows, engine)
-        self._transactions = transactions_over(bind)
+    def __init__(self, rows: type[Any] | Table, engine: Source, *, info: Info | None = None) -> None:
+        if isinstance(rows, Table):
+            bind, self._column = _of_table(rows, engine)
+            prepare = None
+        else:
+            table = MappedTable.of(rows, [_NAME])
+            bind = engine_of(engine, table, f"the index of {table.table.fullname}")
+            self._column = table.columns[_NAME]
+            prepare = preparation(table, info_of(engine) if info is None else info)
+        self._transactions = transactions_over(bind, prepare)
 
     @property
     def table(self) -> str:
@@ -50,11 +59,6 @@ class SQLAlchemyIndex:
             return found
 
         return await self._transactions.run(work)
-
-
-def _of_model(model: type[Any], source: Source) -> tuple[Engine, Column[Any]]:
-    table = MappedTable.of(model, [_NAME])
-    return engine_of(source, table, f"the index of {table.table.fullname}"), table.columns[_NAME]
 
 
 def _of_table(table: Table, source: Source) -> tuple[Engine, Column[Any]]:

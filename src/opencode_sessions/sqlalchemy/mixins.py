@@ -2,7 +2,8 @@
 
 They go with plain declarative models and with `MappedAsDataclass`. In a dataclass their columns are no
 fields of its `__init__`: they are the library's to write. A column that your `__init__` should take, such
-as `prompt`, you declare once more in your model.
+as `prompt`, you declare once more in your model. So it is with SQLModel, where a model without its own `prompt` is
+refused.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import JSON, DateTime, Double, Enum, Integer, String, Text
+from sqlalchemy import JSON, Boolean, DateTime, Double, Enum, Integer, String, Text, event
 from sqlalchemy.dialects import mysql
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Mapper, mapped_column
 
+from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
 from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
+from opencode_sessions.sqlalchemy.uids import keep_uids_of
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.store.record_columns import new_uid
 
 __all__ = ["MessageMixin", "RecordMixin"]
 
@@ -31,25 +35,28 @@ _TIME = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
 
 
 class RecordMixin:
-    """The four columns of a record: a row that owns one OpenCode session.
+    """The five columns of a record: a row that owns one OpenCode session.
+
+    If connections need something before they lead to your rows (`SET LOCAL search_path`, say), give the model or its
+    base a static method `opencode_prepare_connection(connection, info)`: it is called with each connection that the
+    library opens, within the transaction, and with the `info` of the ORM session that your row is attached to. So for
+    messages.
+
+    The session has the record's `title`. If the model has none, define `opencode_title` on it, a property.
 
     Attributes:
+        opencode_uid: Tells the row from rows with the same key in other schemas and databases.
         opencode_session_id: The session, once there is one.
         opencode_session_ready_at: When its rules came into force; None until then.
         opencode_session_digest: Of what is in force in it; `deleting` while it is being deleted.
         opencode_turn: Whose turn runs in it, and until when that holds.
     """
 
+    opencode_uid = cast("Mapped[str | None]", mapped_column(String(32), default=new_uid))
     opencode_session_id = cast("Mapped[str | None]", mapped_column(String(64), unique=True))
     opencode_session_ready_at = cast("Mapped[datetime | None]", mapped_column(_TIME))
     opencode_session_digest = cast("Mapped[str | None]", mapped_column(String(64)))
-    opencode_turn = cast("Mapped[str | None]", mapped_column(String(200)))
-
-    @property
-    def opencode_title(self) -> str:
-        """The session's title: the record's own `title` if it has one; override it to say otherwise."""
-        title = getattr(self, "title", None)
-        return "" if title is None else str(title)
+    opencode_turn = cast("Mapped[str | None]", mapped_column(Text()))
 
     def __opencode_store__(self, *, asynchronous: bool) -> SQLAlchemyRecordStore:
         return SQLAlchemyRecordStore.attached(self, asynchronous=asynchronous)
@@ -59,12 +66,15 @@ class MessageMixin:
     """The columns of a message: a row that one answer is stored in.
 
     Attributes:
+        opencode_uid: As of a record.
         prompt: What is asked. Yours to write, before the turn.
         status: A `TurnStatus`, from `pending` on.
         opencode_prompt_id: The id of the prompt in the session, from the start of the turn on.
         opencode_prompt_session_id: That session.
         opencode_turn_epoch: Raised by each that takes the turn, or cancels it.
-        opencode_turn_lease: Until when its runner is taken to be alive.
+        opencode_turn_lease: Until when its runner, or whoever is going to run it, is taken to be alive.
+        opencode_turn_order: As in Django, where `enqueue` writes it; nothing reads it here yet.
+        opencode_turn_parked: Whether the turn that has begun waits for a person, and nothing runs meanwhile.
         content: The answer's text.
         parts: The answer's parts, in order.
         asks: What the agent waits for a person to answer.
@@ -77,6 +87,7 @@ class MessageMixin:
         finished_at: When its end was stored.
     """
 
+    opencode_uid = cast("Mapped[str | None]", mapped_column(String(32), default=new_uid))
     prompt = cast("Mapped[str]", mapped_column(_TEXT, nullable=False))
     status = cast(
         "Mapped[str]",
@@ -98,6 +109,8 @@ class MessageMixin:
     opencode_prompt_session_id = cast("Mapped[str | None]", mapped_column(String(64)))
     opencode_turn_epoch = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
     opencode_turn_lease = cast("Mapped[datetime | None]", mapped_column(_TIME))
+    opencode_turn_order = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
+    opencode_turn_parked = cast("Mapped[bool]", mapped_column(Boolean(), default=False, nullable=False))
     content = cast("Mapped[str]", mapped_column(_TEXT, default="", nullable=False))
     parts = cast("Mapped[list[dict[str, Any]]]", mapped_column(JSON(), default=list, nullable=False))
     asks = cast("Mapped[list[dict[str, Any]]]", mapped_column(JSON(), default=list, nullable=False))
@@ -111,3 +124,17 @@ class MessageMixin:
 
     def __opencode_store__(self, *, asynchronous: bool) -> SQLAlchemyMessageStore:
         return SQLAlchemyMessageStore.attached(self, asynchronous=asynchronous)
+
+
+@event.listens_for(MessageMixin, "instrument_class", propagate=True)
+def _require_prompt(_mapper: Mapper[Any], model: type[Any]) -> None:
+    """A class of pydantic's takes its annotated fields and drops all else without a word, the prompt included."""
+    if "prompt" not in getattr(model, "model_fields", {"prompt"}):
+        raise ConfigurationError(
+            f"{model.__name__} is a class of SQLModel's, whose __init__ drops what is no field of it: declare the "
+            f"prompt in {model.__name__} once more, as prompt: str = Field(sa_type=Text), with Text of sqlalchemy"
+        )
+
+
+for _mixin in (RecordMixin, MessageMixin):
+    keep_uids_of(_mixin)

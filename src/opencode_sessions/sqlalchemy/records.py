@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from opencode_sessions.sqlalchemy.base import RowStore
-from opencode_sessions.store.columns import ColumnRecords
+from opencode_sessions.store.record_columns import ColumnRecords
 
 __all__ = ["SQLAlchemyRecordStore"]
 
@@ -21,7 +21,7 @@ class SQLAlchemyRecordStore(RowStore, ColumnRecords):
 
     async def _read(self, function: Callable[[Any], T]) -> T:
         def work(connection: Connection) -> T:
-            with Session(connection, autoflush=False) as session:
+            with Session(connection, autoflush=False, info=dict(self._row.info)) as session:
                 record = session.get(self._row.table.mapper, self._row.identity)
                 if record is None:
                     raise self._gone()
@@ -34,7 +34,6 @@ class SQLAlchemyRecordStore(RowStore, ColumnRecords):
     ) -> Mapping[str, Any] | None:
         def work(connection: Connection) -> Mapping[str, Any] | None:
             # The UPDATE comes first: SQLite then takes its write lock at once, rather than upgrading a read.
-            with connection.begin():
-                return None if self._update(connection, expected, values) else self._select(connection)
+            return None if self._update(connection, expected, values) else self._select(connection)
 
-        return await self._run(work)
+        return await self._run(work, commit=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from sqlalchemy import Connection, Engine, inspect, update
@@ -13,11 +14,24 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from opencode_sessions.errors import ConfigurationError, OpenTransactionError, RecordNotSavedError
 from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
-from opencode_sessions.sqlalchemy.transactions import Transactions, transactions_over
+from opencode_sessions.sqlalchemy.transactions import Prepare, Transactions, transactions_over
 
-__all__ = ["AddressedRow", "AttachedRow", "Row", "Source", "engine_of", "show"]
+__all__ = [
+    "AddressedRow",
+    "AttachedRow",
+    "Info",
+    "Row",
+    "Source",
+    "engine_of",
+    "info_of",
+    "preparation",
+    "show",
+]
 
 Source: TypeAlias = Engine | AsyncEngine | sessionmaker[Any] | async_sessionmaker[Any]
+Info: TypeAlias = Mapping[Any, Any]
+
+_HOOK = "opencode_prepare_connection"
 
 
 class Row(Protocol):
@@ -26,6 +40,8 @@ class Row(Protocol):
     table: MappedTable
     instance: object | None
     """The caller's own copy of the row, if there is one."""
+    info: Info
+    """The `info` of the caller's ORM session, for the host's hooks."""
 
     @property
     def identity(self) -> Identity:
@@ -51,29 +67,42 @@ class AddressedRow:
     """A row given by its primary key and the transactions of its engine."""
 
     def __init__(
-        self, table: MappedTable, primary_key: object, transactions: Transactions, instance: object | None
+        self,
+        table: MappedTable,
+        primary_key: object,
+        transactions: Transactions,
+        instance: object | None,
+        info: Info,
     ) -> None:
         self.table = table
         self.instance = instance
+        self.info = info
         self._primary_key = primary_key
         self.transactions = transactions
 
     @classmethod
     def found_by(
-        cls, table: MappedTable, primary_key: object, source: Source, instance: object | None
+        cls,
+        table: MappedTable,
+        primary_key: object,
+        source: Source,
+        instance: object | None,
+        info: Info | None,
     ) -> AddressedRow:
         """The row where an engine or a sessionmaker leads to.
 
         Raises:
             ConfigurationError: It leads nowhere.
         """
-        transactions = transactions_over(engine_of(source, table, "the sessionmaker"))
-        return cls(table, primary_key, transactions, instance)
+        info = info_of(source) if info is None else info
+        engine = engine_of(source, table, "the sessionmaker")
+        transactions = transactions_over(engine, preparation(table, info))
+        return cls(table, primary_key, transactions, instance, info)
 
     @classmethod
     def beside(cls, row: Row, identity: Identity) -> AddressedRow:
         """Another row of the same table, on the same engine, of which the caller has no copy."""
-        return cls(row.table, identity, row.transactions, None)
+        return cls(row.table, identity, row.transactions, None, row.info)
 
     @property
     def identity(self) -> Identity:
@@ -96,6 +125,7 @@ class AttachedRow:
     def __init__(self, table: MappedTable, instance: object, *, asynchronous: bool) -> None:
         self.table = table
         self.instance = instance
+        self.info: Info = {}
         self._asynchronous = asynchronous
         self._transactions: Transactions | None = None
 
@@ -111,10 +141,12 @@ class AttachedRow:
     def transactions(self) -> Transactions:
         """See `Row.transactions`. Once found they are kept: the instance may be detached meanwhile."""
         if self._transactions is None:
-            engine = engine_of(self._session(), self.table, self.table.key(self.identity))
+            session = self._session()
+            engine = engine_of(session, self.table, self.table.key(self.identity))
             if engine.dialect.is_async != self._asynchronous:
                 raise self._wrong_face()
-            self._transactions = transactions_over(engine)
+            self.info = dict(session.info)  # the host may use its session for another tenant afterwards
+            self._transactions = transactions_over(engine, preparation(self.table, self.info))
         return self._transactions
 
     def check(self) -> None:
@@ -148,6 +180,22 @@ def show(instance: object, values: Mapping[str, object]) -> None:
     """Let an instance show what is committed: no query, and nothing for its session to flush."""
     for name, value in values.items():
         set_committed_value(instance, name, value)
+
+
+def info_of(source: Source) -> Info:
+    """The `info` of the sessions that a sessionmaker makes."""
+    options = source.kw if isinstance(source, sessionmaker | async_sessionmaker) else {}
+    return dict(options.get("info") or {})
+
+
+def preparation(table: MappedTable, info: Info) -> Prepare | None:
+    """What the model's `opencode_prepare_connection` does to each connection, if it has one."""
+    hook = getattr(table.mapper.class_, _HOOK, None)
+    return None if hook is None else partial(_prepare, hook, info)
+
+
+def _prepare(hook: Any, info: Info, connection: Connection) -> None:
+    hook(connection, info)
 
 
 def engine_of(source: Source | Session, table: MappedTable, who: str) -> Engine:

@@ -6,16 +6,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Table, and_, inspect, null, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    String,
+    Table,
+    and_,
+    inspect,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapper
 
 from opencode_sessions.errors import ConfigurationError
-from opencode_sessions.store.columns import NOT_NULL
+from opencode_sessions.sqlalchemy.clock import Epoch, is_past, moment
 from opencode_sessions.store.keys import key_of, values_in
+from opencode_sessions.store.record_columns import NOT_NULL, NOW, Later
 
 __all__ = ["Identity", "MappedTable"]
 
 Identity = tuple[Any, ...]
+
+_JSON = ("parts", "asks", "error")
 
 
 @dataclass(frozen=True)
@@ -77,9 +92,14 @@ class MappedTable:
         """The identity that a key names, with the types of another row's; None if it is of no row of this table."""
         return values_in(key, self.table.fullname, like)
 
-    def select(self, connection: Connection, identity: Identity) -> Row[Any] | None:
-        """The row's columns by attribute name, or None if there is no such row."""
-        columns = [column.label(name) for name, column in self.columns.items()]
+    def select(self, connection: Connection, identity: Identity, computed: str) -> Row[Any] | None:
+        """The row's columns by attribute name, and what is computed of the database's clock: `NOW` or `EXPIRED`.
+
+        None if there is no such row.
+        """
+        columns: list[ColumnElement[Any]] = [column.label(name) for name, column in self.columns.items()]
+        expression = Epoch() if computed == NOW else is_past(self.columns["opencode_turn_lease"])
+        columns.append(expression.label(computed))
         return connection.execute(select(*columns).where(self._is(identity))).one_or_none()
 
     def update(
@@ -96,9 +116,8 @@ class MappedTable:
             True if it did.
         """
         conditions = [_holds(self.columns[name], value) for name, value in expected.items()]
-        # A plain None would become JSON's null in a JSON column.
         assignments = {
-            self.columns[name]: null() if value is None else value for name, value in values.items()
+            self.columns[name]: _written(self.columns[name], value) for name, value in values.items()
         }
         statement = update(self.table).where(self._is(identity), *conditions).values(assignments)
         return connection.execute(statement).rowcount == 1
@@ -114,12 +133,23 @@ def _holds(column: Column[Any], value: object) -> ColumnElement[bool]:
     return column.is_(None) if value is None else column == value
 
 
+def _written(column: Column[Any], value: object) -> object:
+    if isinstance(value, Later):
+        return moment(column, value.seconds)
+    # A plain None would become JSON's null in a JSON column.
+    return null() if value is None else value
+
+
 def _column(mapper: Mapper[Any], name: str) -> Column[Any]:
     column = mapper.columns.get(name)
     if not isinstance(column, Column):
         raise ConfigurationError(
             f"{mapper.class_.__name__} maps no column as {name!r}: inherit from the mixin of "
             "opencode_sessions.sqlalchemy, or map a column under that name"
+        )
+    if name in _JSON and isinstance(column.type, String):
+        raise ConfigurationError(
+            f"{mapper.class_.__name__}.{name} is a text column, but it holds lists and objects: map it as JSON"
         )
     return column
 

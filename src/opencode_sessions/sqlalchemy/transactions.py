@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -17,18 +17,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
 
-__all__ = ["Transactions", "transactions_over"]
+__all__ = ["Prepare", "Transactions", "transactions_over"]
 
 _log = logging.getLogger("opencode_sessions.sqlalchemy")
 
 T = TypeVar("T")
+Prepare: TypeAlias = Callable[[Connection], object]
 
 
 class Transactions(ABC):
     """Runs a function on a connection that is taken for it and given back after it."""
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        """Call `work`; what it did not commit is rolled back.
+    async def run(self, work: Callable[[Connection], T], *, commit: bool = False) -> T:
+        """Call `work` in a transaction, which is rolled back unless it is to be committed.
 
         A transaction that lost to another is tried again, so `work` may be called several times.
 
@@ -37,41 +38,59 @@ class Transactions(ABC):
         """
         for _ in range(ATTEMPTS - 1):
             try:
-                return await self._once(work)
+                return await self._once(work, commit=commit)
             except DBAPIError as error:
                 if not lost_to_another(error.orig):
                     raise
                 _log.debug("a transaction lost to another: again")
-        return await self._once(work)
+        return await self._once(work, commit=commit)
 
     @abstractmethod
-    async def _once(self, work: Callable[[Connection], T]) -> T: ...
+    async def _once(self, work: Callable[[Connection], T], *, commit: bool) -> T: ...
 
 
-def transactions_over(engine: Engine) -> Transactions:
-    """Blocking ones over an ordinary engine, suspending ones over an async engine's inner one."""
+def transactions_over(engine: Engine, prepare: Prepare | None = None) -> Transactions:
+    """Blocking ones over an ordinary engine, suspending ones over an async engine's inner one.
+
+    Args:
+        engine: Where the connections come from.
+        prepare: Called with each connection, as the first thing in its transaction.
+    """
     if engine.dialect.is_async:
-        return _SuspendingTransactions(AsyncEngine(engine))
-    return _BlockingTransactions(engine)
+        return _SuspendingTransactions(AsyncEngine(engine), prepare)
+    return _BlockingTransactions(engine, prepare)
+
+
+def _prepared(prepare: Prepare | None, work: Callable[[Connection], T]) -> Callable[[Connection], T]:
+    if prepare is None:
+        return work
+
+    def both(connection: Connection) -> T:
+        prepare(connection)
+        return work(connection)
+
+    return both
 
 
 class _BlockingTransactions(Transactions):
     """Does its work and returns, without ever suspending."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, prepare: Prepare | None) -> None:
         self._engine = engine
+        self._prepare = prepare
 
-    async def _once(self, work: Callable[[Connection], T]) -> T:
-        with self._engine.connect() as connection:
-            return work(connection)
+    async def _once(self, work: Callable[[Connection], T], *, commit: bool) -> T:
+        with self._engine.begin() if commit else self._engine.connect() as connection:
+            return _prepared(self._prepare, work)(connection)
 
 
 class _SuspendingTransactions(Transactions):
     """Suspends wherever the database is waited for."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, prepare: Prepare | None) -> None:
         self._engine = engine
+        self._prepare = prepare
 
-    async def _once(self, work: Callable[[Connection], T]) -> T:
-        async with self._engine.connect() as connection:
-            return await connection.run_sync(work)
+    async def _once(self, work: Callable[[Connection], T], *, commit: bool) -> T:
+        async with self._engine.begin() if commit else self._engine.connect() as connection:
+            return await connection.run_sync(_prepared(self._prepare, work))

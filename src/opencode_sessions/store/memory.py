@@ -8,19 +8,23 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar, cast
 
 from opencode_sessions.errors import RecordGoneError
-from opencode_sessions.faces import complete
+from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.store import claims
 from opencode_sessions.store.keys import key_of, values_in
 from opencode_sessions.store.message_columns import ColumnMessages
 from opencode_sessions.store.messages import MessageState
+from opencode_sessions.store.record_columns import EXPIRED, Later
 from opencode_sessions.store.records import RecordState
 
 __all__ = ["MemoryMessage", "MemoryMessageStore", "MemoryRecord", "MemoryRecordStore"]
 
 T = TypeVar("T")
+
+_EPOCH = datetime.now(UTC) - timedelta(seconds=time.monotonic())
 
 _TABLE = "memory"
 _numbers = itertools.count(1)
@@ -115,9 +119,9 @@ class MemoryRecordStore:
     async def claim(self, holder: str, lease: float) -> str | None:
         """See `RecordStore.claim`."""
         with self._record.lock:
-            other = claims.other_holder(self._record.turn, holder, time.time())
+            other = claims.other_holder(self._record.turn, holder, _seconds())
             if other is None:
-                self._record.turn = claims.claim(holder, time.time() + lease)
+                self._record.turn = claims.claim(holder, _seconds() + lease)
             return other
 
     async def hold(self, holder: str, lease: float) -> bool:
@@ -125,7 +129,7 @@ class MemoryRecordStore:
         with self._record.lock:
             held = claims.holder_of(self._record.turn) == holder
             if held:
-                self._record.turn = claims.claim(holder, time.time() + lease)
+                self._record.turn = claims.claim(holder, _seconds() + lease)
             return held
 
     async def unclaim(self, holder: str) -> None:
@@ -164,6 +168,8 @@ class MemoryMessage:
             "prompt": prompt,
             "status": "pending",
             "opencode_turn_epoch": 0,
+            "opencode_turn_order": 0,
+            "opencode_turn_parked": False,
             "content": "",
             "parts": [],
             "asks": [],
@@ -178,7 +184,7 @@ class MemoryMessage:
     @property
     def state(self) -> MessageState:
         """The row, as a store reads it."""
-        return complete(MemoryMessageStore(self).load())
+        return run_sync(MemoryMessageStore(self).load())
 
     def __opencode_store__(self, *, asynchronous: bool) -> MemoryMessageStore:
         return MemoryMessageStore(self)
@@ -207,17 +213,29 @@ class MemoryMessageStore(ColumnMessages):
 
     async def _fetch(self) -> Mapping[str, Any]:
         with self._message.lock:
-            return dict(self._message.row)
+            lease = self._message.row["opencode_turn_lease"]
+            return {**self._message.row, EXPIRED: lease is None or lease <= self._now()}
 
     async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
         with self._message.lock:
             if any(self._message.row[name] != value for name, value in expected.items()):
                 return False
-            self._message.row.update(values)
+            self._message.row.update({name: self._value(value) for name, value in values.items()})
             return True
+
+    def _value(self, value: object) -> object:
+        return self._now() + timedelta(seconds=value.seconds) if isinstance(value, Later) else value
+
+    def _now(self) -> datetime:
+        return _EPOCH + timedelta(seconds=time.monotonic())
 
     def _show(self, values: Mapping[str, object]) -> None:
         """The message is its own only copy."""
 
     def _carried(self) -> Mapping[str, Any]:
         return self._message.row
+
+
+def _seconds() -> float:
+    """The stores' clock: it never jumps, unlike that of the host."""
+    return time.monotonic()

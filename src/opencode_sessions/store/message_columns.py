@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from opencode_sessions.protocol.storable import storable
-from opencode_sessions.store.columns import Columns
 from opencode_sessions.store.messages import MessageState, TurnStatus
+from opencode_sessions.store.record_columns import EXPIRED, UID, Columns, Later
 
 __all__ = ["ColumnMessages"]
 
 _PENDING, _STREAMING, _CANCELLED = (
     status.value for status in (TurnStatus.PENDING, TurnStatus.STREAMING, TurnStatus.CANCELLED)
 )
+
+_PENDING_LEASE = 60.0
 
 
 class ColumnMessages(Columns):
@@ -28,6 +30,8 @@ class ColumnMessages(Columns):
         "opencode_prompt_session_id",
         "opencode_turn_epoch",
         "opencode_turn_lease",
+        "opencode_turn_order",
+        "opencode_turn_parked",
         "content",
         "parts",
         "asks",
@@ -38,19 +42,24 @@ class ColumnMessages(Columns):
         "revision",
         "started_at",
         "finished_at",
+        UID,
     )
+    computed = EXPIRED
 
     _started_at: datetime | None = None
+    _is_draft = True
 
     async def load(self) -> MessageState:
         """See `MessageStore.load`."""
-        row = await self._fetch()
+        row = self._checked(await self._fetch())
         self._started_at = row["started_at"]
+        self._is_draft = row["status"] == _PENDING and row["opencode_turn_lease"] is None
         return MessageState(
             prompt=row["prompt"],
             status=TurnStatus(row["status"]),
             epoch=row["opencode_turn_epoch"],
-            abandoned=row["status"] == _STREAMING and self._has_passed(row["opencode_turn_lease"]),
+            abandoned=row["status"] == _STREAMING and bool(row[EXPIRED]),
+            parked=row["status"] == _STREAMING and row["opencode_turn_parked"],
             session_id=row["opencode_prompt_session_id"],
             prompt_id=row["opencode_prompt_id"],
             content=row["content"],
@@ -68,38 +77,44 @@ class ColumnMessages(Columns):
         values = {
             "status": _STREAMING,
             "opencode_turn_epoch": seen.epoch + 1,
-            "opencode_turn_lease": self._in(lease),
+            "opencode_turn_lease": Later(lease),
+            "opencode_turn_parked": False,
             "started_at": self._started_at or self._now(),
         }
-        return await self._swap(_as_seen(seen), values)
+        return await self._set(_as_seen(seen), values)
 
     async def address(self, epoch: int, session_id: str, prompt_id: str) -> bool:
         """See `MessageStore.address`. Where another row has that id, the database's own error is raised."""
         values = {"opencode_prompt_session_id": session_id, "opencode_prompt_id": prompt_id}
-        return await self._swap(_under(epoch), values)
+        return await self._set(_under(epoch), values)
 
     async def put_back(self, epoch: int) -> bool:
-        """See `MessageStore.put_back`."""
+        """See `MessageStore.put_back`. One that waited to be run waits again; a draft is a draft again."""
         values = {
             "status": _PENDING,
             "opencode_prompt_session_id": None,
             "opencode_prompt_id": None,
-            "opencode_turn_lease": None,
+            "opencode_turn_lease": None if self._is_draft else Later(_PENDING_LEASE),
             "started_at": None,
         }
-        return await self._swap(_under(epoch), values)
+        return await self._set(_under(epoch), values)
 
     async def extend(self, epoch: int, lease: float) -> bool:
         """See `MessageStore.extend`."""
-        return await self._swap(_under(epoch), {"opencode_turn_lease": self._in(lease)})
+        return await self._set(_under(epoch), {"opencode_turn_lease": Later(lease)})
+
+    async def park(self, epoch: int, lease: float) -> bool:
+        """See `MessageStore.park`."""
+        values = {"opencode_turn_lease": Later(lease), "opencode_turn_parked": True}
+        return await self._set(_under(epoch), values)
 
     async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
         """See `MessageStore.snapshot`."""
-        return await self._swap(_under(epoch), {**_answer(state), "opencode_turn_lease": self._in(lease)})
+        return await self._set(_under(epoch), {**_answer(state), "opencode_turn_lease": Later(lease)})
 
     async def finish(self, epoch: int, state: MessageState) -> bool:
         """See `MessageStore.finish`."""
-        return await self._swap(_under(epoch), {**_answer(state), **self._end(state.status)})
+        return await self._set(_under(epoch), {**_answer(state), **self._end(state.status)})
 
     async def cancel(self, seen: MessageState, error: Mapping[str, Any]) -> bool:
         """See `MessageStore.cancel`."""
@@ -110,11 +125,11 @@ class ColumnMessages(Columns):
             "error": storable(error),
             "revision": seen.revision + 1,
         }
-        return await self._swap({**_as_seen(seen), "revision": seen.revision}, values)
+        return await self._set(_as_seen(seen), values)
 
     async def amend(self, epoch: int, state: MessageState) -> bool:
         """See `MessageStore.amend`."""
-        return await self._swap(_under(epoch, TurnStatus.CANCELLED), _answer(replace(state, asks=())))
+        return await self._set(_under(epoch, TurnStatus.CANCELLED), _answer(replace(state, asks=())))
 
     def remember(self, state: MessageState) -> None:
         """See `MessageStore.remember`."""
@@ -128,24 +143,14 @@ class ColumnMessages(Columns):
     def _end(self, status: TurnStatus) -> dict[str, object]:
         return {"status": status.value, "opencode_turn_lease": None, "finished_at": self._now()}
 
-    def _in(self, seconds: float) -> datetime:
-        return self._now() + timedelta(seconds=seconds)
-
-    def _has_passed(self, moment: datetime | None) -> bool:
-        if moment is None:
-            return True
-        now = self._now()
-        if now.tzinfo is not None and moment.tzinfo is None:  # a database that forgets it, and was told UTC
-            moment = moment.replace(tzinfo=UTC)
-        return moment <= now
-
 
 def _under(epoch: int, status: TurnStatus = TurnStatus.STREAMING) -> dict[str, object]:
     return {"status": status.value, "opencode_turn_epoch": epoch}
 
 
 def _as_seen(seen: MessageState) -> dict[str, object]:
-    return {**_under(seen.epoch, seen.status), "opencode_prompt_id": seen.prompt_id}
+    written = {"opencode_prompt_id": seen.prompt_id, "revision": seen.revision}
+    return {**_under(seen.epoch, seen.status), **written}
 
 
 def _answer(state: MessageState) -> dict[str, object]:

@@ -6,7 +6,8 @@
 
 Whoever takes a turn raises its epoch, and writes under that epoch only: the row refuses a runner from whom it was
 taken, or whose turn was cancelled or ended elsewhere. A lease tells a turn that somebody runs from one that was
-abandoned; its clock is the store's own.
+abandoned; its clock is the store's own. A turn that is parked has no runner, and is waiting for a person: anybody
+may take it at any time, and its lease says until when the person may answer.
 
 The same rules as for records: one short transaction a call, transitions by compare-and-set.
 """
@@ -45,6 +46,7 @@ class MessageState:
         status: How far the turn is.
         epoch: Raised by each that takes the turn, or cancels it.
         abandoned: Nobody runs it any more: it is streaming, and its lease has run out.
+        parked: Nobody runs it, until a person has answered what it asks, or its lease has run out: see `park`.
         session_id: Where the prompt was, or is about to be, sent.
         prompt_id: Under which message id.
         content: The answer's text.
@@ -58,6 +60,7 @@ class MessageState:
     status: TurnStatus = TurnStatus.PENDING
     epoch: int = 0
     abandoned: bool = False
+    parked: bool = False
     session_id: str | None = None
     prompt_id: str | None = None
     content: str = ""
@@ -99,7 +102,8 @@ class MessageStore(Protocol):
         """Take the turn: `streaming`, under the epoch after the one that was seen.
 
         Args:
-            seen: The row as it was loaded, pending or streaming: if its prompt was addressed since, it is not taken.
+            seen: The row as it was loaded, pending or streaming. A row whose prompt was addressed, or whose answer was
+                written, since then is not taken.
             lease: For how many seconds it is this runner's, unless it writes again.
 
         Returns:
@@ -114,6 +118,9 @@ class MessageStore(Protocol):
 
     async def extend(self, epoch: int, lease: float) -> bool:
         """Keep the turn for so many seconds more; 0 abandons it to the next runner."""
+
+    async def park(self, epoch: int, lease: float) -> bool:
+        """Leave the turn without a runner, for so many seconds at most; whoever takes it then ends that."""
 
     async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
         """Store the answer so far (content, parts, asks, bill, revision), and keep the turn."""

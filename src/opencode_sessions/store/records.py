@@ -6,7 +6,7 @@ expects to find, and reports what it found instead.
 
 A row finds its own store by `__opencode_store__(*, asynchronous)`, which the mixins and `MemoryRecord` have.
 
-In the sync face the methods do their work and return without ever suspending; in the async face they
+In the sync API the methods do their work and return without ever suspending; in the async API they
 suspend as usual. One Protocol describes both.
 """
 
@@ -138,7 +138,7 @@ class RecordStore(Protocol):
         """Hold the record for one turn, so that no other runs in it.
 
         Args:
-            holder: What names the turn, at most 160 characters.
+            holder: What names the turn; as long as a key of the host's is.
             lease: For how many seconds, by the store's own clock, unless it is claimed again.
 
         Returns:

@@ -1,29 +1,43 @@
-"""Where a server is, how to get in, and how long to wait for it."""
+"""Where a server is, how to get in, how long to wait for it, and what of its credentials may be printed: nothing."""
 
 from __future__ import annotations
 
+import html
+import json
 import os
+import re
 from base64 import b64encode
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+
+import httpx2
 
 from opencode_sessions.errors import ConfigurationError
 
-__all__ = ["DEFAULT_BASE_URL", "Address", "Timeouts"]
+__all__ = ["DEFAULT_BASE_URL", "Address", "Timeouts", "server_url"]
 
 DEFAULT_BASE_URL = "http://127.0.0.1:4096"
+
+_HOST = re.compile(rb"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Za-z:.%_-]*")
+_HIGHEST_PORT = 65535
+_UNSOUND = "has no host, or a host, a port or a character that no URL has"
+_QUOTED = 2000
+_LONGEST_SPELLING = 16
+"""Characters that one character of a secret takes at most: `\\xf0\\x9f\\x98\\x80`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """Seconds.
 
+    A request has one of `first_read`, `read` and `creation` in all, from its first byte to the last byte of its answer,
+    however slowly the server sends. Waiting for a connection is not counted.
+
     Attributes:
         connect: To make a connection, and for an event stream to begin.
-        first_read: For the answer to a GET, before it is sent once more and has `read`: a server that is still
-            starting can leave a request unanswered for good (1.18.33).
-        read: For an answer.
-        creation: For the answer to a creation, which a person waits for.
+        first_read: For the answer to a GET to begin, before it is sent once more and has `read`: a server that is
+            still starting can leave a request unanswered for good (1.18.33).
+        read: For a whole answer.
+        creation: For the whole answer to a creation, which a person waits for.
         silence: Without a byte on the event stream (the server beats every 10 s) before it is given up.
     """
 
@@ -49,35 +63,117 @@ class Address:
         """Arguments first, then `OPENCODE_BASE_URL`, `OPENCODE_SERVER_PASSWORD`, `OPENCODE_SERVER_USERNAME`.
 
         Raises:
-            ConfigurationError: The URL is not an http(s) URL.
+            ConfigurationError: The URL is not that of a server, or the credentials are not Unicode.
         """
-        url = base_url or os.environ.get("OPENCODE_BASE_URL") or DEFAULT_BASE_URL
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError(
-                f"{_without_userinfo(url)!r} is not the URL of a server: write one like {DEFAULT_BASE_URL}, "
-                "as base_url or in OPENCODE_BASE_URL"
-            )
-        if parts.username or parts.password:
-            raise ConfigurationError(
-                f"the URL of {parts.hostname} carries credentials, which would end up in logs: "
-                "pass username and password, or set OPENCODE_SERVER_USERNAME and OPENCODE_SERVER_PASSWORD"
-            )
-        return cls(
-            base_url=url.rstrip("/"),
+        address = cls(
+            base_url=server_url(base_url or os.environ.get("OPENCODE_BASE_URL") or DEFAULT_BASE_URL),
             username=username or os.environ.get("OPENCODE_SERVER_USERNAME") or "opencode",
             password=password or os.environ.get("OPENCODE_SERVER_PASSWORD") or None,
         )
+        if not _is_unicode(f"{address.username}{address.password}"):
+            raise ConfigurationError(
+                "the user name or the password of the server is not valid UTF-8: set OPENCODE_SERVER_USERNAME and "
+                "OPENCODE_SERVER_PASSWORD again"
+            )
+        return address
 
     def headers(self) -> dict[str, str]:
         """The headers of every request. Only HTTP Basic is accepted (1.18.33)."""
         headers = {"accept": "application/json"}
         if self.password is not None:
-            token = b64encode(f"{self.username}:{self.password}".encode()).decode()
-            headers["authorization"] = f"Basic {token}"
+            headers["authorization"] = f"Basic {self._token(self.password)}"
         return headers
 
+    def quote(self, said: str | bytes) -> str:
+        """Text from the server as an error may repeat it: at most 2,000 characters, without the credentials.
 
-def _without_userinfo(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f"{head.partition('://')[0]}://…@{tail}" if at else url
+        The password and the `Authorization` header are replaced, in whatever way the server has escaped them.
+        """
+        if self.password is None:
+            return _text(said[: 4 * _QUOTED])[:_QUOTED]
+        token = self._token(self.password)
+        reach = _LONGEST_SPELLING * len(token)
+        text = _text(said[: 4 * (_QUOTED + reach)])
+        window = text[: _QUOTED + reach]
+        shown = re.sub(f"{_spelled(token)}|{_spelled(self.password)}", "***", window, flags=re.IGNORECASE)
+        if len(window) < len(text):
+            shown = shown[:-reach]  # the window may have cut a secret in two
+        return shown[:_QUOTED]
+
+    def _token(self, password: str) -> str:
+        return b64encode(f"{self.username}:{password}".encode()).decode()
+
+
+def server_url(url: str) -> str:
+    """The URL of a server, without a slash at its end.
+
+    Raises:
+        ConfigurationError: It is not one. The error repeats no part of it: a password may stand anywhere in it.
+    """
+    url = url.strip()
+    if trouble := _trouble_with(url):
+        raise ConfigurationError(
+            f"the URL of the server {trouble}: write one like {DEFAULT_BASE_URL}, as base_url or in OPENCODE_BASE_URL"
+        )
+    return url.rstrip("/")
+
+
+def _trouble_with(url: str) -> str:
+    if "@" in url:
+        return (
+            "has an @, as if it held credentials, which logs would show (pass username and password, or set "
+            "OPENCODE_SERVER_USERNAME and OPENCODE_SERVER_PASSWORD)"
+        )
+    if "?" in url or "#" in url:
+        return "has a query or a fragment, which no request would carry"
+    try:
+        parts = httpx2.URL(url)
+        port = 1 if parts.port is None else parts.port
+        sound = url.isprintable() and _HOST.fullmatch(parts.raw_host) and 0 < port <= _HIGHEST_PORT
+    except (httpx2.InvalidURL, ValueError):
+        return _UNSOUND
+    if parts.scheme not in ("http", "https"):
+        return "does not begin with http:// or https://"
+    return "" if sound else _UNSOUND
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _text(said: str | bytes) -> str:
+    return said if isinstance(said, str) else said.decode("utf-8", "replace")
+
+
+def _spelled(secret: str) -> str:
+    """A pattern for a secret: as it is, or each of its characters as URLs, JSON, HTML and Python may escape it.
+
+    What a character took is never taken back (`(?>`), or the time would grow exponentially with an almost-match.
+    """
+    escaped = "".join(f"(?>{'|'.join(_spellings(character))})" for character in secret)
+    return f"{re.escape(secret)}|{escaped}"
+
+
+def _spellings(character: str) -> list[str]:
+    octets = character.encode()
+    written = {
+        "".join(f"%{octet:02x}" for octet in octets),
+        json.dumps(character)[1:-1],
+        f"\\u{ord(character):04x}",
+        html.escape(character),
+        repr(character)[1:-1],
+        repr(octets)[2:-1],
+        octets.decode("latin-1"),  # a header's bytes
+        "+" if character == " " else character,
+    }
+    longest_first = map(re.escape, sorted(written, key=len, reverse=True))
+    return [
+        f"&#0*{ord(character)};",
+        f"&#x0*{ord(character):x};",
+        *longest_first,
+        rf"\\?{re.escape(character)}",
+    ]

@@ -1,4 +1,4 @@
-"""Everything that a server can be asked, written once for both faces.
+"""Everything that a server can be asked, written once for the sync and the async client.
 
 `aio.Client` is this class over a suspending transport; `Client` is its sync twin, method by method.
 """
@@ -13,20 +13,23 @@ from opencode_sessions.errors import (
     BadRequestError,
     NotFoundError,
     NotOpencodeError,
+    ResponseTooLargeError,
     ServerError,
     SessionNotFoundError,
     WireError,
 )
+from opencode_sessions.protocol.attachments import content_of, stored_file
 from opencode_sessions.protocol.events import SessionStatus
 from opencode_sessions.protocol.ids import new_message_id, new_part_id
 from opencode_sessions.protocol.permissions import Rule
+from opencode_sessions.protocol.plain import said
 from opencode_sessions.protocol.values import Message, SessionInfo
-from opencode_sessions.wire.asks import AskCalls
-from opencode_sessions.wire.calls import SUPPORTED
+from opencode_sessions.runtime.ports import Runtime
+from opencode_sessions.wire.ask_requests import AskCalls
+from opencode_sessions.wire.event_stream import EventStream, Subscription
 from opencode_sessions.wire.http import Transport
-from opencode_sessions.wire.runtime import Runtime
-from opencode_sessions.wire.stream import EventStream, Subscription
-from opencode_sessions.wire.v1 import answers, routes
+from opencode_sessions.wire.requester import SUPPORTED
+from opencode_sessions.wire.v1 import requests, responses
 
 __all__ = ["SUPPORTED", "Api"]
 
@@ -43,8 +46,8 @@ class Api(AskCalls):
     def __init__(self, transport: Transport, runtime: Runtime, *, directory: str | None = None) -> None:
         super().__init__(transport, runtime, directory=directory)
         self._events = EventStream(
-            lambda: transport.stream(routes.event_stream()),
-            lambda nonce: transport.send(routes.probe(nonce, directory=self.directory)),
+            lambda: transport.stream(requests.event_stream()),
+            lambda nonce: transport.send(requests.probe(nonce, directory=self.directory)),
             runtime,
         )
 
@@ -72,10 +75,10 @@ class Api(AskCalls):
         directory = directory or self.directory
         rules = tuple(rules)
         if session_id is None:
-            request = routes.create(
+            request = requests.create(
                 directory=directory, title=title, rules=rules, metadata=metadata, parent_id=parent_id
             )
-            return await self._parsed(answers.parse_session, request)
+            return await self._parsed(responses.parse_session, request)
         if parent_id is not None:
             raise ValueError("a session with a parent gets its id from the server: pass no session_id")
         info = await self._create_with_id(session_id, directory)
@@ -84,9 +87,9 @@ class Api(AskCalls):
         return await self.update(session_id, title=title, rules=rules or None, metadata=metadata)
 
     async def _create_with_id(self, session_id: str, directory: str | None) -> SessionInfo:
-        request = routes.create_with_id(session_id, directory=directory)
+        request = requests.create_with_id(session_id, directory=directory)
         try:
-            info = await self._parsed(answers.parse_session, request)
+            info = await self._parsed(responses.parse_session, request)
         except (NotFoundError, ServerError):
             await self.health()  # which says so, if it is a server that we do not speak with
             raise
@@ -94,7 +97,7 @@ class Api(AskCalls):
             await self.delete(info.id)
             await self.health()
             raise NotOpencodeError(
-                f"the server was asked for the session {session_id} and made {info.id}, which is deleted again: "
+                f"the server was asked for the session {session_id} and made another, which is deleted again: "
                 f"it does not create by the caller's id; needed is OpenCode {SUPPORTED}"
             )
         return info
@@ -108,8 +111,8 @@ class Api(AskCalls):
         metadata: Mapping[str, Any] | None = None,
     ) -> SessionInfo:
         """Change what is given. The server appends `rules` to those in force, and replaces `metadata`."""
-        request = routes.update(session_id, title=title, rules=rules, metadata=metadata)
-        return await self._parsed(answers.parse_session, request)
+        request = requests.update(session_id, title=title, rules=rules, metadata=metadata)
+        return await self._parsed(responses.parse_session, request)
 
     async def delete(self, session_id: str) -> bool:
         """Delete a session, with its children. A busy one goes on spending: `abort` it first.
@@ -118,7 +121,7 @@ class Api(AskCalls):
             False if there was none.
         """
         try:
-            await self._json(routes.delete(session_id))
+            await self._json(requests.delete(session_id))
         except SessionNotFoundError:
             return False
         return True
@@ -128,7 +131,7 @@ class Api(AskCalls):
 
         What they wait for a person to answer goes on waiting (1.18.33): see `stop`.
         """
-        await self._json(routes.abort(session_id))
+        await self._json(requests.abort(session_id))
 
     async def stop(self, session_id: str) -> Sequence[WireError]:
         """Abort, and reject what the session and its sub-agents wait for a person to answer.
@@ -149,18 +152,18 @@ class Api(AskCalls):
         listed: frozenset[str] = frozenset()
         while True:
             response = await self._send(
-                routes.list_sessions(
+                requests.list_sessions(
                     directory=None if all_directories else self.directory,
                     search=search,
                     limit=page_size,
                     cursor=cursor,
                 )
             )
-            page = await self._read(answers.parse_sessions, response)
+            page = await self._read(responses.parse_sessions, response)
             for info in page:
                 if info.id not in listed:
                     yield info
-            cursor = response.headers.get(routes.CURSOR)
+            cursor = response.headers.get(requests.CURSOR)
             if not cursor:
                 return
             # It is a millisecond, and excludes it: what shares it with the page's last would be left out (1.18.33).
@@ -170,7 +173,7 @@ class Api(AskCalls):
 
     async def children(self, session_id: str) -> Sequence[SessionInfo]:
         """The sessions of its sub-agents."""
-        return await self._parsed(answers.parse_sessions, routes.children(session_id))
+        return await self._parsed(responses.parse_sessions, requests.children(session_id))
 
     async def busy(self, session_id: str, *, directory: str | None = None) -> bool:
         """Does the session work, or wait to retry? Asked of its own directory, found out if it is not given."""
@@ -179,14 +182,16 @@ class Api(AskCalls):
                 directory = (await self.get(session_id)).directory
             except SessionNotFoundError:
                 return False
-        return session_id in await self._parsed(answers.parse_busy, routes.status(directory=directory))
+        return session_id in await self._parsed(responses.parse_busy, requests.status(directory=directory))
 
-    async def status(self) -> Mapping[str, SessionStatus]:
-        """The busy and retrying sessions of this client's directory, by id.
+    async def status(self, *, directory: str | None = None) -> Mapping[str, SessionStatus]:
+        """The busy and retrying sessions of a directory, by id; without one, of this client's.
 
         One that is absent is idle, was never started, is of another directory, or its server was restarted.
         """
-        return await self._parsed(answers.parse_statuses, routes.status(directory=self.directory))
+        return await self._parsed(
+            responses.parse_statuses, requests.status(directory=directory or self.directory)
+        )
 
     async def fork(self, session_id: str, message_id: str | None = None) -> SessionInfo:
         """A copy, up to before `message_id` if one is given. It has no rules: put them in force first.
@@ -197,37 +202,67 @@ class Api(AskCalls):
         if message_id is not None:
             with suppress(BadRequestError):  # it is there: a prompt with a schema cannot be read (1.18.33)
                 await self.message(session_id, message_id)
-        return await self._parsed(answers.parse_session, routes.fork(session_id, message_id))
+        return await self._parsed(responses.parse_session, requests.fork(session_id, message_id))
 
     async def revert(self, session_id: str, message_id: str, part_id: str | None = None) -> SessionInfo:
         """Take back what came from this message on, files included; ConflictError while busy."""
-        return await self._parsed(answers.parse_session, routes.revert(session_id, message_id, part_id))
+        return await self._parsed(responses.parse_session, requests.revert(session_id, message_id, part_id))
 
     async def unrevert(self, session_id: str) -> SessionInfo:
         """Undo a revert."""
-        return await self._parsed(answers.parse_session, routes.unrevert(session_id))
+        return await self._parsed(responses.parse_session, requests.unrevert(session_id))
 
     # Messages.
 
     async def messages(self, session_id: str, *, page_size: int = 50) -> AsyncIterator[Message]:
-        """Stored messages, newest first, a page of `page_size` fetched when it is needed."""
+        """Stored messages, newest first, a page of `page_size` fetched when it is needed.
+
+        Where a page is larger than what is read of one answer, the rest is read in smaller pages.
+
+        Raises:
+            ResponseTooLargeError: One message alone is larger than that.
+        """
         cursor: str | None = None
         while True:
-            request = routes.messages(session_id, limit=page_size, cursor=cursor)
-            response = await self._send(request)
-            for message in reversed(await self._read(answers.parse_messages, response, session_id)):
+            request = requests.messages(session_id, limit=page_size, cursor=cursor)
+            try:
+                response = await self._send(request)
+            except ResponseTooLargeError:
+                if page_size == 1:
+                    raise
+                page_size = max(page_size // 4, 1)
+                continue
+            for message in reversed(await self._read(responses.parse_messages, response, session_id)):
                 yield message
-            cursor = response.headers.get(routes.CURSOR)
+            cursor = response.headers.get(requests.CURSOR)
             if not cursor:
                 return
 
     async def message(self, session_id: str, message_id: str) -> Message:
         """One stored message; NotFoundError where there is none, SessionNotFoundError without the session."""
-        return await self._parsed(answers.parse_message, routes.message(session_id, message_id))
+        return await self._parsed(responses.parse_message, requests.message(session_id, message_id))
+
+    async def attachment(self, session_id: str, message_id: str, attachment_id: str) -> bytes:
+        """The content of a picture or a file that a tool returned, or that is a part of an answer.
+
+        Args:
+            session_id: The `sessionID` of one of a part's `attachments`; the other two likewise.
+            message_id: Its `messageID`.
+            attachment_id: Its `id`.
+
+        Raises:
+            NotFoundError: The message has none of this id; or there is no such message or session.
+        """
+        message = await self.message(session_id, message_id)
+        file = stored_file(message.parts, attachment_id)
+        content = None if file is None else content_of(said(file.get("url")))
+        if content is None:
+            raise NotFoundError(f"the message {message_id} has no attachment {attachment_id}")
+        return content
 
     async def todos(self, session_id: str) -> Sequence[Mapping[str, Any]]:
         """The agent's todo list as it is now, each as `{content, status, priority}`; empty if it made none."""
-        return await self._parsed(answers.parse_todos, routes.todos(session_id))
+        return await self._parsed(responses.parse_todos, requests.todos(session_id))
 
     async def prompt(
         self,
@@ -262,7 +297,7 @@ class Api(AskCalls):
         parts = prompt
         if isinstance(prompt, str):
             parts = [{"id": part_id or new_part_id(), "type": "text", "text": prompt}]
-        request = routes.prompt(
+        request = requests.prompt(
             session_id,
             message_id=message_id,
             parts=parts,  # type: ignore[arg-type]  # a str was turned into a list just above
@@ -290,7 +325,8 @@ class Api(AskCalls):
             raise
 
     async def close(self) -> None:
-        """Close the event stream and all connections."""
+        """Close the event stream and all connections. Turns that run here are released first: see `Turn.release`."""
+        await self.clock.wind_up()
         self._events.stop()
         self._transport.interrupt()
         await self._events.join()

@@ -9,12 +9,13 @@ from typing import Self
 import httpx2
 
 from opencode_sessions.errors import ConfigurationError
-from opencode_sessions.faces import blocking, blocking_iterator, complete
 from opencode_sessions.protocol.events import Event
+from opencode_sessions.runtime.stepping import blocking, blocking_iterator, run_sync
+from opencode_sessions.runtime.tasks import Tasks
+from opencode_sessions.runtime.threads import Threads
 from opencode_sessions.wire.address import Address, Timeouts
 from opencode_sessions.wire.api import Api
-from opencode_sessions.wire.runtime import Tasks, Threads
-from opencode_sessions.wire.stream import Subscription
+from opencode_sessions.wire.event_stream import Subscription
 from opencode_sessions.wire.transports import BlockingTransport, SuspendingTransport
 
 __all__ = ["AsyncClient", "BlockingSubscription", "Client", "blocking_wire", "suspending_wire"]
@@ -74,6 +75,7 @@ class Client:
     unrevert = blocking(Api.unrevert)
     messages = blocking_iterator(Api.messages)
     message = blocking(Api.message)
+    attachment = blocking(Api.attachment)
     todos = blocking(Api.todos)
     prompt = blocking(Api.prompt)
     pending_permissions = blocking(Api.pending_permissions)
@@ -86,7 +88,7 @@ class Client:
 
     def subscribe(self, session_id: str | None = None) -> BlockingSubscription:
         """See `Api.subscribe`."""
-        return BlockingSubscription(complete(self._core.subscribe(session_id)))
+        return BlockingSubscription(run_sync(self._core.subscribe(session_id)))
 
     def __enter__(self) -> Self:
         return self
@@ -127,7 +129,7 @@ class AsyncClient(Api):
 
 
 def blocking_wire(client: Client) -> Api:
-    """The one source behind a client of the sync face, for the services.
+    """The one source behind a sync client, for sessions and turns.
 
     Raises:
         ConfigurationError: It is something else.
@@ -141,7 +143,7 @@ def blocking_wire(client: Client) -> Api:
 
 
 def suspending_wire(client: AsyncClient) -> Api:
-    """The same for the async face.
+    """The same for an async client.
 
     Raises:
         ConfigurationError: It is something else.

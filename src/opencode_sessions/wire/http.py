@@ -1,12 +1,14 @@
-"""A request, an answer, and what an answer means: the HTTP that both faces share, without any I/O."""
+"""A request, an answer, and what an answer means: the HTTP of the sync and the async client, without any I/O."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import urljoin
 
 from opencode_sessions.errors import (
     BadRequestError,
@@ -19,12 +21,15 @@ from opencode_sessions.errors import (
     SessionNotFoundError,
     StatusError,
 )
+from opencode_sessions.protocol.plain import clean
 from opencode_sessions.wire.address import Timeouts
 
-__all__ = ["Request", "Response", "Transport", "facts", "interpret"]
+__all__ = ["Request", "Response", "Transport", "facts", "interpret", "redirected"]
 
-_BODY_IN_ERRORS = 2000
 _NO_CONTENT = 204
+_WANTS_HTTPS = re.compile(rb"(?i)plain HTTP\b.*\b(HTTPS|SSL)|HTTP request to an HTTPS")
+"""What nginx, Apache and Go say to http on a port for https."""
+_HTTPS = ": the server speaks https there. Write https:// instead of http://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class Request:
     Attributes:
         repeatable: Sending it again cannot change the outcome.
         creation: It has the short timeout of creations.
-        within: Seconds for the answer, where they are others than the transport's.
+        within: Seconds until the answer begins, where they are fewer than those for the whole answer.
         session_id: Whose absence a 404 means.
     """
 
@@ -50,12 +55,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer, whole."""
+    """An answer, whole.
+
+    Attributes:
+        quote: What an error repeats of the answer goes through this first: see `Address.quote`.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     request: RequestSummary
+    quote: Callable[[str | bytes], str]
 
 
 class Transport(Protocol):
@@ -70,6 +80,8 @@ class Transport(Protocol):
             ServerUnreachableError: No connection; the server received nothing.
             RequestTimedOutError: No answer in time.
             ConnectionLostError: The connection broke first.
+            ResponseTooLargeError: The answer is larger than what is read of one.
+            NotOpencodeError: The answer is a redirect, which is never followed.
         """
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
@@ -107,7 +119,9 @@ def interpret(response: Response, *, session_id: str | None = None) -> Any:
 
 def _failure(response: Response, session_id: str | None) -> StatusError:
     text = _message(response)
-    said = f"{response.request} answered {response.status}" + (f": {text}" if text else "")
+    said = f"{response.request} answered {response.status}" + (
+        f": {clean(response.quote(text))}" if text else ""
+    )
     about = facts(response)
     match response.status:
         case 401 | 403:
@@ -126,11 +140,16 @@ def _failure(response: Response, session_id: str | None) -> StatusError:
         case status if status >= 500:  # noqa: PLR2004 - HTTP's own boundary
             return ServerError(said, **about)
         case _:
-            return BadRequestError(said, **about)
+            wants_https = _WANTS_HTTPS.search(response.body)
+            return BadRequestError(f"{said}{_HTTPS if wants_https else ''}", **about)
 
 
 def _not_opencode(response: Response, kind: str) -> NotOpencodeError:
-    what = "a web page" if "html" in kind else (kind or "something without a content type")
+    what = (
+        "a web page"
+        if "html" in kind
+        else (clean(response.quote(kind)) or "something without a content type")
+    )
     return NotOpencodeError(
         f"{response.request} answered {response.status} with {what} where JSON was due: this is not the route "
         "of an OpenCode 1.x server (it answers unknown routes with its web app). Check the URL, and the "
@@ -139,10 +158,28 @@ def _not_opencode(response: Response, kind: str) -> NotOpencodeError:
     )
 
 
+def redirected(
+    request: RequestSummary, status: int, location: str, quote: Callable[[str | bytes], str]
+) -> NotOpencodeError:
+    """What a redirect is reported as: whoever stands before the server wants something, such as a login or https."""
+    where = clean(quote(location)).partition("?")[0].partition("#")[0]
+    try:
+        target = urljoin(request.url, where)
+    except ValueError:
+        target = where
+    shown = "an address with credentials in it" if "@" in where else target if where else "nowhere"
+    return NotOpencodeError(
+        f"{request} answered {status}: it redirects to {shown}. No redirect is followed, as that could hand the "
+        "credentials to another server. Set OPENCODE_BASE_URL to the server's own URL, or let what stands before it "
+        "pass requests through",
+        request=request,
+        status=status,
+    )
+
+
 def facts(response: Response) -> dict[str, Any]:
     """What an error tells of the answer that it is about."""
-    body = response.body[:_BODY_IN_ERRORS].decode("utf-8", "replace")
-    return {"request": response.request, "status": response.status, "body": body}
+    return {"request": response.request, "status": response.status, "body": response.quote(response.body)}
 
 
 def _message(response: Response) -> str | None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from typing import Any
 from weakref import WeakSet
 
@@ -16,46 +24,61 @@ from opencode_sessions.errors import (
     NotOpencodeError,
     RequestSummary,
     RequestTimedOutError,
+    ResponseTooLargeError,
     ServerUnreachableError,
     StreamSilentError,
     WireError,
 )
+from opencode_sessions.protocol.plain import clean
+from opencode_sessions.runtime.forks import renew_in_children
 from opencode_sessions.wire.address import Address, Timeouts
-from opencode_sessions.wire.forks import renew_in_children
-from opencode_sessions.wire.http import Request, Response, interpret
+from opencode_sessions.wire.clock import MADE, clocked, started, watched
+from opencode_sessions.wire.http import Request, Response, interpret, redirected
+from opencode_sessions.wire.unreachable import reason_of, trusted, unreachable
 
-__all__ = ["BlockingTransport", "SuspendingTransport"]
+__all__ = ["LARGEST_RESPONSE", "BlockingTransport", "SuspendingTransport"]
 
+LARGEST_RESPONSE = 64 * 1024 * 1024
+"""Bytes that are read of one answer, after decompression. A page of messages has some MB, with large files more."""
 
 _CONNECTIONS = 100
 """More requests wait for one of these: what the pool does for a request costs as much as it has connections."""
 
-_MADE = frozenset(
-    f"connection.{step}.complete" for step in ("connect_tcp", "connect_unix_socket", "start_tls")
-)
-"""What httpx2 traces when it has made a connection: one that is just being made outlives the closing of its pool."""
+_AT_ONCE = 16
+"""Requests of one asyncio client. A round of the event loop takes as long as all that it does, and events wait for it:
+if 100 turns end at once, their 300 requests would otherwise delay the events of all others."""
+
+_LONGEST_QUEUE = 1.0
+
+_UNCOMPRESSED = {"accept-encoding": "identity"}
+"""For a stream of events: what compresses it may hold events back."""
 
 
 class _Httpx:
     """What both transports share: how a request is written, and what its failures mean."""
 
     _trace: Callable[[str, Mapping[str, Any]], Any]
+    _refuse_redirect: Callable[[httpx2.Response], Any]
 
     def __init__(self, address: Address, timeouts: Timeouts) -> None:
         self._address = address
         self.timeouts = timeouts
         self.closed = False
+        self._answered = False
 
     def _options(self) -> dict[str, Any]:
         return {
             "base_url": self._address.base_url,
             "headers": self._address.headers(),
+            "event_hooks": {"response": [self._refuse_redirect]},
             "limits": httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+            "verify": trusted(self._address.base_url),
             "trust_env": False,  # a proxy of the environment is for the internet, not for our own server
         }
 
-    def _arguments(self, request: Request) -> dict[str, Any]:
+    def _arguments(self, request: Request, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         arguments: dict[str, Any] = {
+            "headers": headers,
             "method": request.method,
             "url": request.path,
             "extensions": {"trace": self._trace},
@@ -66,17 +89,28 @@ class _Httpx:
             arguments["json"] = request.json
         return arguments
 
-    def _timeout(self, request: Request) -> httpx2.Timeout:
-        read = self.timeouts.creation if request.creation else self.timeouts.read
-        return httpx2.Timeout(request.within or read, connect=self.timeouts.connect)
+    @contextmanager
+    def _timed(self, request: Request) -> Iterator[tuple[httpx2.Timeout, Callable[[httpx2.Response], None]]]:
+        """The time-outs until the answer begins, and what to call then."""
+        head, whole = self._times(request)
+        with clocked(head) as clock:
 
-    def _stream_timeout(self) -> httpx2.Timeout:
+            def begun(response: httpx2.Response) -> None:
+                clock.seconds = whole
+                _allow(response, whole)
+
+            yield httpx2.Timeout(head, connect=self.timeouts.connect), begun
+
+    def _times(self, request: Request) -> tuple[float, float]:
+        """Seconds until the answer begins, and until it has ended."""
+        whole = self.timeouts.creation if request.creation else self.timeouts.read
+        return min(request.within or whole, whole), whole
+
+    @contextmanager
+    def _timed_head(self) -> Iterator[httpx2.Timeout]:
         """For the head of a stream. A server that is still starting can leave a request hanging for good."""
-        return httpx2.Timeout(self.timeouts.connect)
-
-    def _allow_silence(self, response: httpx2.Response) -> None:
-        """For the events themselves."""
-        response.request.extensions["timeout"]["read"] = self.timeouts.silence
+        with clocked(self.timeouts.connect):
+            yield httpx2.Timeout(self.timeouts.connect)
 
     def _summary(self, request: Request) -> RequestSummary:
         return RequestSummary(request.method, self._address.base_url + request.path)
@@ -87,36 +121,80 @@ class _Httpx:
         try:
             yield
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise ServerUnreachableError(
-                f"no OpenCode server answers at {self._address.base_url} ({str(error) or 'timed out'}): start one "
-                "with `opencode-sessions serve`, or set OPENCODE_BASE_URL to where it is",
-                request=summary,
+            raise unreachable(
+                error, self._address.base_url, request=summary, seconds=self.timeouts.connect
             ) from error
         except httpx2.TimeoutException as error:
             if streaming:
                 raise StreamSilentError(
-                    f"{summary} said nothing for too long, not even its heartbeat",
+                    f"{summary} said nothing for too long, not even its heartbeat: the server hangs, or the "
+                    "connection is dead",
                     request=summary,
                 ) from error
-            raise RequestTimedOutError(f"{summary} was not answered in time", request=summary) from error
+            raise RequestTimedOutError(
+                f"{summary} was not answered within {self._times(request)[0]:g} s. The server accepts connections, but "
+                "it is overloaded or hangs: look at its log, and restart it if this goes on",
+                request=summary,
+            ) from error
         except httpx2.TransportError as error:
-            why = f"the connection broke ({str(error) or type(error).__name__})"
+            why = f"the connection broke ({self._quoted(error)}){self._perhaps_https()}"
             raise ConnectionLostError(
                 f"{summary}: {'the client was closed' if self.closed else why}", request=summary
-            ) from error
+            ) from None  # it may repeat what the server sent
         except httpx2.RequestError as error:
-            raise NotOpencodeError(f"{summary}: {error}", request=summary) from error
+            raise NotOpencodeError(f"{summary}: {self._quoted(error)}", request=summary) from None
         except RuntimeError as error:
             if not self.closed:
                 raise
             raise ServerUnreachableError(f"{summary}: the client was closed", request=summary) from error
 
-    def _whole(self, request: Request, response: httpx2.Response) -> Response:
-        return Response(response.status_code, response.headers, response.content, self._summary(request))
+    def _quoted(self, error: httpx2.RequestError) -> str:
+        return clean(self._address.quote(reason_of(error))) or type(error).__name__
 
-    def _not_a_stream(self, request: Request, response: httpx2.Response) -> WireError:
+    def _perhaps_https(self) -> str:
+        if self._answered or self._address.base_url.startswith("https:"):
+            return ""
+        return ", and nothing was ever answered there. If the server speaks https, write https:// instead of http://"
+
+    def _redirected(self, response: httpx2.Response) -> None:
+        """Before httpx2 looks where a redirect leads."""
+        self._answered = True
+        if response.is_redirect:
+            request = response.request
+            summary = RequestSummary(request.method, str(request.url.copy_with(query=None)))
+            location = response.headers.get("location", "")
+            raise redirected(summary, response.status_code, location, self._address.quote)
+
+    async def _whole(
+        self, request: Request, response: httpx2.Response, chunks: AsyncIterator[bytes]
+    ) -> Response:
+        body = bytearray()
+        summary = self._summary(request)
+        status = response.status_code
         try:
-            interpret(self._whole(request, response))
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > LARGEST_RESPONSE:
+                    raise ResponseTooLargeError(
+                        f"{summary} was answered with more than {LARGEST_RESPONSE:,} bytes, and no more is read of "
+                        "one answer. If an OpenCode server answers there, ask it for less at once; if not, "
+                        "check the URL",
+                        request=summary,
+                        status=status,
+                    )
+        except httpx2.TimeoutException as error:
+            raise RequestTimedOutError(
+                f"{summary} was answered {status}, and the answer did not end in time",
+                request=summary,
+                status=status,
+            ) from error
+        return Response(status, response.headers, bytes(body), summary, self._address.quote)
+
+    async def _not_a_stream(
+        self, request: Request, response: httpx2.Response, chunks: AsyncIterator[bytes]
+    ) -> WireError:
+        try:
+            interpret(await self._whole(request, response, chunks))
         except WireError as error:
             return error
         summary = self._summary(request)
@@ -155,20 +233,28 @@ class BlockingTransport(_Httpx):
             return self._client
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
-        if event not in _MADE:
+        started(event)
+        if event not in MADE:
             return
-        stream = info["return_value"]
+        stream = watched(info, blocking=True)
         with self._lock:
             self._sockets.add(stream.get_extra_info("socket"))
         if self.closed:
-            stream.close()
+            stream.close()  # it is not yet the pool's to close
             raise RuntimeError("closed while it was connecting")
+
+    def _refuse_redirect(self, response: httpx2.Response) -> None:
+        self._redirected(response)
 
     async def send(self, request: Request) -> Response:
         """See `Transport.send`."""
-        with self._translated(request):
-            response = self._http.request(timeout=self._timeout(request), **self._arguments(request))
-            return self._whole(request, response)
+        with (
+            self._translated(request),
+            self._timed(request) as (timeout, begun),
+            self._http.stream(timeout=timeout, **self._arguments(request)) as response,
+        ):
+            begun(response)
+            return await self._whole(request, response, _stepwise(response.iter_bytes()))
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """See `Transport.stream`."""
@@ -176,15 +262,16 @@ class BlockingTransport(_Httpx):
 
     @asynccontextmanager
     async def _stream(self, request: Request) -> AsyncIterator[AsyncIterator[bytes]]:
-        with (
-            self._translated(request, streaming=True),
-            self._http.stream(timeout=self._stream_timeout(), **self._arguments(request)) as response,
-        ):
-            if not _is_stream(response):
-                response.read()
-                raise self._not_a_stream(request, response)
-            self._allow_silence(response)
-            yield _stepwise(response.iter_bytes())
+        with self._translated(request, streaming=True), ExitStack() as stack:
+            with self._timed_head() as timeout:
+                response = stack.enter_context(
+                    self._http.stream(timeout=timeout, **self._arguments(request, _UNCOMPRESSED))
+                )
+                chunks = _stepwise(response.iter_bytes())
+                if not _is_stream(response):
+                    raise await self._not_a_stream(request, response, chunks)
+            _allow(response, self.timeouts.silence)
+            yield chunks
 
     def interrupt(self) -> None:
         """See `Transport.interrupt`: who reads from a socket finds its end."""
@@ -211,17 +298,41 @@ class SuspendingTransport(_Httpx):
     ) -> None:
         super().__init__(address, timeouts)
         self._client = httpx2.AsyncClient(transport=transport, **self._options())
+        self._under_way = asyncio.Semaphore(_AT_ONCE)
 
     async def _trace(self, event: str, info: Mapping[str, Any]) -> None:
-        if self.closed and event in _MADE:
-            await info["return_value"].aclose()
+        started(event)
+        if event not in MADE:
+            return
+        stream = watched(info, blocking=False)
+        if self.closed:
+            await stream.aclose()
             raise RuntimeError("closed while it was connecting")
+
+    async def _refuse_redirect(self, response: httpx2.Response) -> None:
+        self._redirected(response)
 
     async def send(self, request: Request) -> Response:
         """See `Transport.send`."""
-        with self._translated(request):
-            response = await self._client.request(timeout=self._timeout(request), **self._arguments(request))
-            return self._whole(request, response)
+        async with self._queued():
+            with self._translated(request), self._timed(request) as (timeout, begun):
+                async with self._client.stream(timeout=timeout, **self._arguments(request)) as response:
+                    begun(response)
+                    return await self._whole(request, response, response.aiter_bytes())
+
+    @asynccontextmanager
+    async def _queued(self) -> AsyncIterator[None]:
+        """Wait until fewer requests are under way; for a second at most, as answers can be slow."""
+        try:
+            async with asyncio.timeout(_LONGEST_QUEUE):
+                await self._under_way.acquire()
+        except TimeoutError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._under_way.release()
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """See `Transport.stream`."""
@@ -230,14 +341,16 @@ class SuspendingTransport(_Httpx):
     @asynccontextmanager
     async def _stream(self, request: Request) -> AsyncIterator[AsyncIterator[bytes]]:
         with self._translated(request, streaming=True):
-            async with self._client.stream(
-                timeout=self._stream_timeout(), **self._arguments(request)
-            ) as response:
-                if not _is_stream(response):
-                    await response.aread()
-                    raise self._not_a_stream(request, response)
-                self._allow_silence(response)
-                yield response.aiter_bytes()
+            async with AsyncExitStack() as stack:
+                with self._timed_head() as timeout:
+                    response = await stack.enter_async_context(
+                        self._client.stream(timeout=timeout, **self._arguments(request, _UNCOMPRESSED))
+                    )
+                    chunks = response.aiter_bytes()
+                    if not _is_stream(response):
+                        raise await self._not_a_stream(request, response, chunks)
+                _allow(response, self.timeouts.silence)
+                yield chunks
 
     def interrupt(self) -> None:
         """See `Transport.interrupt`: there are no threads here to be woken."""
@@ -247,6 +360,11 @@ class SuspendingTransport(_Httpx):
         """See `Transport.close`."""
         self.interrupt()
         await self._client.aclose()
+
+
+def _allow(response: httpx2.Response, seconds: float) -> None:
+    """For each read of the body."""
+    response.request.extensions["timeout"]["read"] = seconds
 
 
 def _is_stream(response: httpx2.Response) -> bool:

@@ -5,6 +5,8 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+import opencode_sessions.store.record_columns
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -24,6 +26,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "opencode_uid",
+                    models.CharField(
+                        blank=True,
+                        default=opencode_sessions.store.record_columns.new_uid,
+                        editable=False,
+                        max_length=32,
+                        null=True,
+                    ),
+                ),
+                (
                     "opencode_session_id",
                     models.CharField(blank=True, editable=False, max_length=64, null=True, unique=True),
                 ),
@@ -32,7 +44,7 @@ class Migration(migrations.Migration):
                     "opencode_session_digest",
                     models.CharField(blank=True, editable=False, max_length=64, null=True),
                 ),
-                ("opencode_turn", models.CharField(blank=True, editable=False, max_length=200, null=True)),
+                ("opencode_turn", models.TextField(blank=True, editable=False, null=True)),
                 ("title", models.CharField(max_length=80)),
                 ("touched_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (
@@ -65,6 +77,16 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
+                (
+                    "opencode_uid",
+                    models.CharField(
+                        blank=True,
+                        default=opencode_sessions.store.record_columns.new_uid,
+                        editable=False,
+                        max_length=32,
+                        null=True,
+                    ),
+                ),
                 ("prompt", models.TextField()),
                 (
                     "status",
@@ -95,6 +117,8 @@ class Migration(migrations.Migration):
                     "opencode_turn_lease",
                     models.DateTimeField(blank=True, db_index=True, editable=False, null=True),
                 ),
+                ("opencode_turn_order", models.IntegerField(default=0, editable=False)),
+                ("opencode_turn_parked", models.BooleanField(default=False, editable=False)),
                 ("content", models.TextField(blank=True, default="")),
                 ("parts", models.JSONField(blank=True, default=list)),
                 ("asks", models.JSONField(blank=True, default=list, editable=False)),

@@ -15,14 +15,15 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from opencode_sessions.display import ShownMessage, display_message
+from opencode_sessions.django.addresses import files_of
 
 register = template.Library()
 
 
 @register.filter
 def shown(message: Any) -> ShownMessage:
-    """All that a message has to show, with paths as its events have them."""
-    found = display_message(message, root=settings.OPENCODE.get("DIRECTORY"))
+    """All that a message has to show, with paths and files as its events have them."""
+    found = display_message(message, root=settings.OPENCODE.get("DIRECTORY"), files=files_of(message))
     if found.error is None or not found.error.stopped or message.started_at is not None:
         return found
     return replace(found, error=replace(found.error, title="Taken back"))  # it was queued, and never began

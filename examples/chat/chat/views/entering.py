@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
-from chat.door import is_local, user_of
+from chat.door import is_local, use
 
 __all__ = ["enter"]
 
@@ -17,7 +17,7 @@ __all__ = ["enter"]
 @require_GET
 def enter(request: HttpRequest, name: str, token: str) -> HttpResponse:
     """Log in whom the link is for; say so if it holds no more."""
-    user = user_of(name, token) if is_local(request) else None
+    user = use(name, token) if is_local(request) else None
     if user is not None:
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     elif not request.user.is_authenticated:

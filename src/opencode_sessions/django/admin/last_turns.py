@@ -37,7 +37,8 @@ def with_last_turns(
     """
     for model, field in messages:
         begun_last = F("started_at").desc(nulls_last=True)
-        turns = model._base_manager.filter(**{field: OuterRef("pk")}).order_by(begun_last, "-pk")
+        # The default manager: what the host hides there is hidden here.
+        turns = model._default_manager.filter(**{field: OuterRef("pk")}).order_by(begun_last, "-pk")
         records = records.annotate(
             **{_name(model, column): Subquery(turns.values(column)[:1]) for column in _COLUMNS}
         )

@@ -1,7 +1,5 @@
 """`SessionAdmin`: the sessions of a record's model: which each row has, whether it is in force, what it has cost."""
 
-# ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -31,10 +29,10 @@ from opencode_sessions.django.sessions import session_for
 from opencode_sessions.django.sweeping import databases_of
 from opencode_sessions.django.views.access import outside_transactions
 from opencode_sessions.errors import ConfigurationError, OpencodeError
-from opencode_sessions.services.pruning import Leftover, Pruner
-from opencode_sessions.services.removing import Remover
-from opencode_sessions.services.reporting import ErrorContext
-from opencode_sessions.services.telling import age_of, sessions
+from opencode_sessions.reporting import ErrorContext
+from opencode_sessions.sessions.deletion import SessionDeleter
+from opencode_sessions.sessions.prune_report import age_of, sessions
+from opencode_sessions.sessions.pruning import Leftover, Pruner
 
 __all__ = ["SessionAdmin"]
 
@@ -103,9 +101,10 @@ class SessionAdmin(_ModelAdmin):
         """With what its turns cost, and the last of them."""
         bill: Any = models.Value(0.0)
         for model, field in self._messages():
-            turns = model._base_manager.filter(**{field: OuterRef("pk")}).order_by().values(field)
+            turns: models.QuerySet[Any] = models.QuerySet(model)
+            of_record = turns.filter(**{field: OuterRef("pk")}).order_by().values(field)
             total: Any = Subquery(
-                turns.annotate(total=Sum("cost")).values("total"), output_field=models.FloatField()
+                of_record.annotate(total=Sum("cost")).values("total"), output_field=models.FloatField()
             )
             bill += Coalesce(total, 0.0)
         return with_last_turns(super().get_queryset(request), self._messages()).annotate(opencode_bill=bill)
@@ -149,19 +148,22 @@ class SessionAdmin(_ModelAdmin):
         """Lists what was left on the server of rows that are gone, and deletes what was listed if that is confirmed."""
         if not self.has_delete_permission(request):
             raise PermissionDenied
-        found: list[Leftover] = []
+        shown = None
         try:
-            found = list(self._pruner().find(client()))
+            pruner = self._pruner()
+            pruner.check_may_delete()  # nor is anything listed: titles of other projects would be
+            found = list(pruner.find(client()))
             if request.method == "POST":
                 self._delete(request, found)
                 return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{self._list_name}"))
+            shown = [(each, age_of(timezone.now() - each.updated)) for each in found]
         except OpencodeError as error:
             messages.error(request, f"It cannot be looked for now: {error}")
         context = {
             **self.admin_site.each_context(request),
             "title": "Sessions that no row names any more",
             "opts": self.opts,
-            "found": [(each, age_of(timezone.now() - each.updated)) for each in found],
+            "found": shown,
             "grace": age_of(_GRACE),
         }
         return TemplateResponse(request, "opencode/admin/prune.html", context)
@@ -174,7 +176,7 @@ class SessionAdmin(_ModelAdmin):
         def failed(error: Exception, context: ErrorContext) -> None:
             failures.append(f"{context.session_id}: {error}")
 
-        remover = Remover(client, failed)
+        remover = SessionDeleter(client, failed)
         chosen = [each for each in found if each.session_id in shown]
         for each in chosen:
             remover(each.record or "no row", each.session_id)

@@ -18,10 +18,11 @@ from django.utils.safestring import SafeString
 from opencode_sessions.display import display_error, display_message
 from opencode_sessions.django import running
 from opencode_sessions.django.admin.doing import do_to_each
+from opencode_sessions.django.leases import abandoned
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.views.access import outside_transactions
 from opencode_sessions.django.views.retrying import retry_of
-from opencode_sessions.services.telling import age_of
+from opencode_sessions.sessions.prune_report import age_of
 from opencode_sessions.store.messages import TurnStatus
 
 __all__ = ["TurnAdmin", "error_line"]
@@ -51,14 +52,24 @@ class TurnAdmin(_ModelAdmin):
     search_fields = ("prompt",)
     actions = ("cancel_turns", "retry_turns")
 
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        """With whether anybody runs it, by the database's clock."""
+        left = models.ExpressionWrapper(abandoned(), output_field=models.BooleanField())
+        return super().get_queryset(request).annotate(opencode_abandoned=left)
+
     @admin.display(description="state", ordering="status")
     def turn_state(self, message: Any) -> str:
         """Its status, and what it waits for."""
         if message.status == TurnStatus.STREAMING.value:
-            if message.opencode_turn_lease is None or message.opencode_turn_lease <= timezone.now():
+            if getattr(message, "opencode_abandoned", False):
                 return "streaming (abandoned)"
             if message.asks:
                 return "streaming (waits for an answer)"
+            if message.opencode_turn_parked:
+                return "streaming (is about to go on)"
+        enqueued = message.status == TurnStatus.PENDING.value and message.opencode_turn_order
+        if enqueued and message.opencode_turn_lease is None:
+            return "pending (waits for another turn)"
         return str(message.status)
 
     @admin.display(description="age", ordering="started_at")

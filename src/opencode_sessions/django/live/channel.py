@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from collections.abc import Set as AbstractSet
 
 from opencode_sessions.django.live.drawing import Drawing, Row, Surroundings, draw_asks, draw_row
-from opencode_sessions.django.live.following import RATE, Following
+from opencode_sessions.django.live.following import RATE, SHARE, Following
 from opencode_sessions.django.live.looking import Head, Target
 from opencode_sessions.django.live.picture import Picture
 from opencode_sessions.protocol.reply import Reply
@@ -25,6 +25,10 @@ _LAST_WORDS = 2.5
 _EAGER, _EAGERLY = 1.0, 0.1
 """Something was asked or answered: for so many seconds the row is looked at so often, until it says so."""
 
+_CATCH_UP = 0.75
+"""Seconds: a browser that comes from the process that runs the turn may show more than the row says by now. So long it
+takes until the row is written and looked at again. The page keeps its words."""
+
 _TRIES = 3
 """To draw how a turn ended: then browsers are told only that it has."""
 
@@ -36,17 +40,34 @@ class Watch:
         channel: What it watches.
         has: The revision that it shows already, if any.
         wake: Called, from any thread, when there is news.
+        who: The key of its user, if one is logged in.
+        until: When its stream ends, by the monotonic clock.
     """
 
-    def __init__(self, channel: Channel, has: int | None, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, channel: Channel, has: int | None, wake: Callable[[], None], *, who: Hashable, until: float
+    ) -> None:
         self.channel = channel
         self.wake = wake
+        self.who = who
+        self.until = until
         # At revision 0 a row can begin, and be put back, without a trace in the number.
         self._has = has if has and channel.shows(has) else None
+        self._waits_until = time.monotonic() + _CATCH_UP if has else 0.0
         self._seen = max(channel.picture.version, 1) if self._has else 0
+
+    @property
+    def pause(self) -> float:
+        """For how many seconds more it is sent nothing."""
+        drawing = self.channel.picture.drawing
+        if self.channel.over or (drawing is not None and drawing.live):
+            return 0.0
+        return max(self._waits_until - time.monotonic(), 0.0)
 
     def news(self) -> list[bytes]:
         """What it has not been sent yet."""
+        if self.pause:
+            return []
         picture = self.channel.picture
         drawing = picture.drawing
         if self._has and drawing is not None:
@@ -62,32 +83,34 @@ class Watch:
 class Channel:
     """One turn that is watched.
 
-    All of it is used under the hub's lock, but for `draw`, which only the thread that draws may call.
+    All of it is used under the hub's lock, but for `draw`, which one thread at a time may call: see `drawing`.
 
     Args:
         target: Its row.
         row: As the first browser's request has read it.
         around: What the row does not tell.
-        reply: The answer, if the turn runs in this process.
 
     Attributes:
         watches: Who watches it.
         ended: How, where that cannot be drawn: the row's status, or "gone" if it was deleted.
+        drawing: A thread draws it, or is about to.
     """
 
-    def __init__(self, target: Target, row: Row, around: Surroundings, reply: Reply | None) -> None:
+    def __init__(self, target: Target, row: Row, around: Surroundings) -> None:
         self.target = target
         self.picture = Picture()
         self.watches: set[Watch] = set()
         self.ended = ""
+        self.drawing = False
         self._tries = _TRIES
         self._row = row
         self._around = around
         self._asks: dict[str, str] | None = None
-        self._following = Following(reply, around.root) if reply is not None else None
+        self._following: Following | None = None
         self._changed_at = time.monotonic()
         self._eager_until = self._rests_until = 0.0
         self._doubts = False
+        self._took = 0.0
         self._cancelled: tuple[int, float] | None = None
         self._look_at = _beat(self._changed_at + _OFTEN)
 
@@ -104,6 +127,8 @@ class Channel:
     @property
     def due(self) -> float:
         """When there is something to do."""
+        if self.drawing:
+            return float("inf")
         if self.picture.drawing is None:
             return self._rests_until
         draws = self._following.due if self._following is not None else self._look_at
@@ -121,11 +146,15 @@ class Channel:
             return False
         return revision == (self._row.revision if drawing is None else drawing.revision)
 
-    def note(self, reply: Reply, part_id: str) -> None:
-        """The turn runs here, and a part of its answer has changed."""
+    def follow(self, reply: Reply) -> Following:
+        """The turn runs in this process: show its answer, rather than the row."""
         if self._following is None or not self._following.follows(reply):
-            self._following = Following(reply, self._around.root)
-        self._following.note(part_id)
+            self._following = Following(reply, self._around.root, self._around.files)
+        return self._following
+
+    def note(self, reply: Reply, part_id: str) -> None:
+        """A part of the answer has changed."""
+        self.follow(reply).note(part_id)
 
     def look_soon(self, *, eagerly: bool = False) -> None:
         """The row has changed, or will in a moment."""
@@ -147,12 +176,18 @@ class Channel:
             dirty: The parts of the answer that have changed.
             row: The row, where that has.
         """
-        asks = self._row.asks
+        began = time.thread_time()
+        try:
+            return self._draw(dirty, row)
+        finally:
+            self._took = time.thread_time() - began
+
+    def _draw(self, dirty: AbstractSet[str], row: Row | None) -> Drawing | None:
         if row is not None and self._awaits_last_words(row):
             row = None
         if row is not None:
             self._row, self._doubts = row, False
-        if self._asks is None or self._row.asks != asks:
+        if self._asks is None or row is not None:  # the parts of a row, too, say what is asked
             self._asks = draw_asks(self._row, self._around)
         shown, following = self.picture.drawing, self._following
         news = row is not None or shown is None
@@ -170,7 +205,7 @@ class Channel:
         if size := self.picture.take(drawing):
             self._changed_at = now
             if not drawing.live:
-                self._look_at = max(self._look_at, now + size / RATE)
+                self._look_at = max(self._look_at, now + max(size / RATE, self._took / SHARE))
             self.tell()
 
     def leave_alone(self, seconds: float) -> None:

@@ -47,10 +47,12 @@ class Surroundings:
     Attributes:
         action: Where the forms of its asks are sent.
         root: The worktree, for paths that are shown from there on; None: what the calls tell of it.
+        files: The base URL of the pictures and files that tools returned; see `display`.
     """
 
     action: str
     root: str | None = None
+    files: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def draw_row(row: Row, before: Drawing | None, around: Surroundings) -> Drawing:
         before: The last drawing: what has not changed since is not rendered again.
         around: What the row does not tell.
     """
-    message = display_message(row, root=around.root)
+    message = display_message(row, root=around.root, files=around.files)
     known = before.parts if before is not None else {}
     drawn = (_drawn(shown, known.get(f"part-{shown.id}")) for shown in message.parts)
     return Drawing(
@@ -112,7 +114,7 @@ def draw_row(row: Row, before: Drawing | None, around: Surroundings) -> Drawing:
 
 
 def draw_part(
-    part: Json, before: Drawn | None, *, growing: bool, asks: Iterable[Json], root: str
+    part: Json, before: Drawn | None, *, growing: bool, asks: Iterable[Json], root: str, files: str
 ) -> Drawn | None:
     """What one part of a reply looks like; None where it says nothing (yet).
 
@@ -122,8 +124,9 @@ def draw_part(
         growing: It is the last part of a reply that goes on.
         asks: What the row says that the agent asks.
         root: The worktree.
+        files: See `Surroundings`.
     """
-    shown = display([part], status="streaming" if growing else None, asks=asks, root=root)
+    shown = display([part], status="streaming" if growing else None, asks=asks, root=root, files=files)
     return _drawn(shown[0], before) if shown else None
 
 

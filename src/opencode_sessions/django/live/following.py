@@ -12,12 +12,12 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 from weakref import ref
 
-from opencode_sessions.display.paths import worktree_of
+from opencode_sessions.display.tools.paths import worktree_of
 from opencode_sessions.django.live.drawing import Drawing, Drawn, Row, bill_of, draw_part
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.store.messages import TurnStatus
 
-__all__ = ["RATE", "Following"]
+__all__ = ["RATE", "SHARE", "Following"]
 
 _AT_ONCE = 0.1
 """Seconds between two drawings, at least."""
@@ -25,7 +25,7 @@ _AT_ONCE = 0.1
 RATE = 20_000
 """Characters of HTML a second that one part may cost while it changes."""
 
-_SHARE = 0.1
+SHARE = 0.1
 """Of a processor, that drawing one turn may take."""
 
 
@@ -35,13 +35,14 @@ class Following:
     Not locked: `note` and `collect` are called under the hub's lock, `draw` by the thread that draws.
     """
 
-    def __init__(self, reply: Reply, root: str | None = None) -> None:
+    def __init__(self, reply: Reply, root: str | None = None, files: str = "") -> None:
         self._reply = ref(reply)
         self._dirty: dict[str, float] = {}
         self._earliest: dict[str, float] = {}
         self._not_before = 0.0
         self._drawn: dict[str, tuple[bool, Drawn | None]] = {}
         self._root = root or ""
+        self._files = files
         self._asked: set[str] = set()
 
     @property
@@ -91,7 +92,9 @@ class Following:
             was_growing, known = self._drawn.get(part_id, (None, None))
             touched = found_root or part.get("call_id") in asked ^ self._asked
             if part_id in dirty or growing != was_growing or touched:
-                known = draw_part(part, known, growing=growing, asks=row.asks, root=self._root)
+                known = draw_part(
+                    part, known, growing=growing, asks=row.asks, root=self._root, files=self._files
+                )
             drawn[part_id] = (growing, known)
         self._drawn, self._asked = drawn, asked
         self._slow_down(dirty, time.thread_time() - began)
@@ -115,7 +118,7 @@ class Following:
 
     def _slow_down(self, dirty: AbstractSet[str], took: float) -> None:
         now = time.monotonic()
-        self._not_before = now + max(_AT_ONCE, took / _SHARE)
+        self._not_before = now + max(_AT_ONCE, took / SHARE)
         for part_id in dirty:
             _, part = self._drawn.get(part_id, (False, None))
             if part is not None:

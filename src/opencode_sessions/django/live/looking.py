@@ -14,7 +14,8 @@ from django.db import connections, models
 
 from opencode_sessions.django.live.drawing import Row
 from opencode_sessions.django.registry import table_model
-from opencode_sessions.django.rows import database_of
+from opencode_sessions.django.rows import all_rows, database_of
+from opencode_sessions.django.tenants import current_tenant, inside
 
 __all__ = ["Head", "Target", "connected", "give_back_connections", "heads_of", "row_of"]
 
@@ -29,22 +30,23 @@ class Target:
     model: type[models.Model]
     pk: Any
     using: str
+    tenant: str
 
     @classmethod
     def of(cls, message: models.Model) -> Target:
         """That of an instance."""
-        return cls(table_model(type(message)), message.pk, database_of(message))
+        using = database_of(message)
+        return cls(table_model(type(message)), message.pk, using, current_tenant(using))
 
     @property
-    def table(self) -> tuple[type[models.Model], str]:
+    def table(self) -> tuple[type[models.Model], str, str]:
         """Where it is."""
-        return self.model, self.using
+        return self.model, self.using, self.tenant
 
     @property
     def rows(self) -> models.QuerySet[Any]:
         """All of its table."""
-        rows: models.QuerySet[Any] = self.model._base_manager.using(self.using)  # noqa: SLF001 - documented
-        return rows
+        return all_rows(self.model, self.using)
 
 
 @contextmanager
@@ -70,10 +72,12 @@ def heads_of(targets: Sequence[Target]) -> dict[Target, Head]:
     """How far each is, all of one table, in one query; those that were deleted are missing."""
     rows = targets[0].rows.filter(pk__in=[target.pk for target in targets])
     heads = rows.values_list("pk", "status", "revision")
-    return {replace(targets[0], pk=pk): (status, revision) for pk, status, revision in heads}
+    with inside(targets[0].tenant):
+        return {replace(targets[0], pk=pk): (status, revision) for pk, status, revision in heads}
 
 
 def row_of(target: Target) -> Row | None:
     """The row; None if it was deleted."""
-    values = target.rows.filter(pk=target.pk).values(*Row.columns()).first()
+    with inside(target.tenant):
+        values = target.rows.filter(pk=target.pk).values(*Row.columns()).first()
     return None if values is None else Row(**values)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Hashable, Iterator
 from contextlib import suppress
 
 from asgiref.sync import sync_to_async
-from django.db import models
 
-from opencode_sessions.django.live.drawing import Surroundings
+from opencode_sessions.django.live.channel import Watch
+from opencode_sessions.django.live.drawing import Row, Surroundings
 from opencode_sessions.django.live.hub import hub
-from opencode_sessions.django.live.looking import give_back_connections
+from opencode_sessions.django.live.looking import Target, give_back_connections
+from opencode_sessions.django.terminating import chain
 
 __all__ = ["HEARTBEAT", "RETRY", "astream", "stream"]
 
@@ -27,17 +28,23 @@ _BEAT = b": still here\nevent: beat\ndata: {}\n\n"
 """An event, as browsers tell a script nothing of comments."""
 
 _AGAIN = b"event: again\ndata: {}\n\n"
-"""Connect again at once: it ends here, and nothing is wrong."""
+"""Connect again at once: the stream ends here, and nothing is wrong."""
 
 
-async def astream(message: models.Model, around: Surroundings, *, has: int | None) -> AsyncIterator[bytes]:
-    """The events of a turn until its end.
+async def astream(
+    target: Target, row: Row, around: Surroundings, *, has: int | None, who: Hashable, seconds: float
+) -> AsyncIterator[bytes]:
+    """The events of a turn until its end, or for so many seconds at most.
 
     Args:
-        message: As it was just read.
+        target: The message's row.
+        row: As it was just read.
         around: What the row does not tell.
         has: The revision that the browser shows already.
+        who: The key of the user who watches, if one is logged in.
+        seconds: Then the browser connects again, is asked for its rights again, and goes on where it was.
     """
+    chain()
     # Now that the middleware is through with them too; in the thread that it ran in.
     await sync_to_async(give_back_connections)()
     loop = asyncio.get_running_loop()
@@ -47,48 +54,53 @@ async def astream(message: models.Model, around: Surroundings, *, has: int | Non
         with suppress(RuntimeError):  # the loop is closed, and this stream with it
             loop.call_soon_threadsafe(news.set)
 
-    watch = hub.watch(message, around, has=has, wake=wake)
+    watch = hub.watch(target, row, around, has=has, wake=wake, who=who, seconds=seconds)
     try:
         yield RETRY
-        over = False
-        while not over:
+        wait = HEARTBEAT
+        while wait:
             news.clear()
-            frames, over = hub.news(watch)
-            if frames:
-                yield b"".join(frames)
-            if not over:
-                try:
-                    # Not wait_for, which swallows a cancellation now and then (Python 3.11).
-                    async with asyncio.timeout(HEARTBEAT):
-                        await news.wait()
-                except TimeoutError:
+            said, wait = _said(watch)
+            if said:
+                yield said
+            try:
+                # Not wait_for, which swallows a cancellation now and then (Python 3.11).
+                async with asyncio.timeout(wait):
+                    await news.wait()
+            except TimeoutError:
+                if wait == HEARTBEAT:
                     yield _BEAT
     finally:
         hub.leave(watch)
 
 
 def stream(
-    message: models.Model, around: Surroundings, *, has: int | None, seconds: float
+    target: Target, row: Row, around: Surroundings, *, has: int | None, who: Hashable, seconds: float
 ) -> Iterator[bytes]:
-    """The same, for so many seconds at most: then the browser connects again, and goes on where it was."""
+    """The same, blocking."""
+    chain()
     give_back_connections()
     news = threading.Event()
-    watch = hub.watch(message, around, has=has, wake=news.set)
-    until = time.monotonic() + seconds
+    watch = hub.watch(target, row, around, has=has, wake=news.set, who=who, seconds=seconds)
     try:
         yield RETRY
-        while True:
+        wait = HEARTBEAT
+        while wait:
             news.clear()
-            frames, over = hub.news(watch)
-            if frames:
-                yield b"".join(frames)
-            if over:
-                return
-            left = until - time.monotonic()
-            if left <= 0:
-                yield _AGAIN
-                return
-            if not news.wait(min(left, HEARTBEAT)) and left > HEARTBEAT:
+            said, wait = _said(watch)
+            if said:
+                yield said
+            if not news.wait(wait) and wait == HEARTBEAT:
                 yield _BEAT
     finally:
         hub.leave(watch)
+
+
+def _said(watch: Watch) -> tuple[bytes, float]:
+    """What is to be sent now, and for how many seconds more is to be waited for then: 0 at the end."""
+    pause = watch.pause  # looked at first: what is held back by the next line is sent after it
+    frames, over = hub.news(watch)
+    left = watch.until - time.monotonic()
+    if over or left <= 0:
+        return b"".join(frames if over else [*frames, _AGAIN]), 0.0
+    return b"".join(frames), min(left, pause or HEARTBEAT)

@@ -11,15 +11,17 @@ See docs/display.md, and `opencode_sessions.django.html` for the same in Python.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import template
 from django.templatetags.static import static
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 
 from opencode_sessions.django import html
 from opencode_sessions.django.markdown import render_markdown
+from opencode_sessions.protocol.visible import pieces
 
 __all__ = ["register"]
 
@@ -42,9 +44,11 @@ def opencode_asks(
 
 
 @register.simple_tag(takes_context=True)
-def opencode_ask(context: template.Context, ask: Any, action: str = "") -> SafeString:
+def opencode_ask(
+    context: template.Context, ask: Any, action: str = "", parts: Iterable[Any] = ()
+) -> SafeString:
     """See `render_ask`; the CSRF token is that of the page."""
-    return html.render_ask(ask, action=action, csrf_token=_token(context))
+    return html.render_ask(ask, parts=parts, action=action, csrf_token=_token(context))
 
 
 @register.simple_tag
@@ -64,9 +68,19 @@ def opencode_icon(name: str) -> SafeString:
 
 
 @register.filter
-def opencode_markdown(text: str, allow: str = "") -> SafeString:
-    """Markdown as safe HTML; with `"images"`, pictures from elsewhere are shown."""
-    return render_markdown(text, images=allow == "images")
+def opencode_markdown(text: str, how: str = "") -> SafeString:
+    """Markdown as safe HTML; with `"images"`, pictures from elsewhere are shown; with `"growing"` more of it comes."""
+    return render_markdown(text, images=how == "images", growing=how == "growing")
+
+
+@register.filter
+def opencode_visible(text: str) -> SafeString:
+    """A text of `protocol.visible`, as which `display` gives a tool's input: its marks stand out."""
+    shown = (
+        f'<span class="oc-escape">{escape(piece)}</span>' if is_mark else escape(piece)
+        for piece, is_mark in pieces(text)
+    )
+    return mark_safe("".join(shown))  # noqa: S308 - each is escaped
 
 
 @register.filter

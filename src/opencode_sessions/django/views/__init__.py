@@ -6,7 +6,8 @@ Whoever may not see a message, by `OPENCODE["MAY_SEE"]`, learns nothing of it: 4
 from __future__ import annotations
 
 from opencode_sessions.django.views.events import events
+from opencode_sessions.django.views.files import file
 from opencode_sessions.django.views.retrying import RETRIED_AS, copy_of
 from opencode_sessions.django.views.steering import answer, cancel, retry
 
-__all__ = ["RETRIED_AS", "answer", "cancel", "copy_of", "events", "retry"]
+__all__ = ["RETRIED_AS", "answer", "cancel", "copy_of", "events", "file", "retry"]

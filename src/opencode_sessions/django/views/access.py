@@ -5,19 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import iscoroutine
 from typing import TypeVar
 
-from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import DataError, connections, models, router, transaction
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import reverse
 
 from opencode_sessions.django.conf import settings
-from opencode_sessions.django.registry import named_models
+from opencode_sessions.django.registry import record_of, served_model
+from opencode_sessions.validation import not_awaitable
 
-__all__ = ["address", "label_of", "outside_transactions", "seen"]
+__all__ = ["outside_transactions", "root_of", "seen"]
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
@@ -28,33 +27,33 @@ def seen(request: HttpRequest, label: str, pk: str) -> models.Model:
     Raises:
         Http404: There is none, or not for this user.
     """
-    for model in named_models():
-        if model._meta.label_lower == label.lower():
-            # The default manager: what the host hides there is hidden here.
-            rows = model._default_manager.using(router.db_for_write(model))
-            try:
-                message: models.Model = rows.get(pk=pk)
-            except (ObjectDoesNotExist, ValidationError, ValueError, OverflowError, DataError):
-                break
-            if _may_see(request, message):
-                return message
-            break
-    raise Http404("There is no such turn, or not for you.")
+    message = _row(label, pk)
+    if message is None or not _may_see(request, message):
+        raise Http404("There is no such turn, or not for you.")
+    return message
+
+
+def _row(label: str, pk: str) -> models.Model | None:
+    model = served_model(label)
+    if model is None:
+        return None
+    # The default manager: what the host hides there is hidden here.
+    rows = model._default_manager.using(router.db_for_write(model))
+    try:
+        message: models.Model = rows.get(pk=model._meta.pk.to_python(pk))
+    except (ObjectDoesNotExist, ValidationError, ValueError, TypeError, OverflowError, DataError):
+        return None
+    return message
 
 
 def _may_see(request: HttpRequest, message: models.Model) -> bool:
-    answer = settings().may_see(request, message)
-    if iscoroutine(answer):  # which would count as a yes
-        answer.close()
-        raise ImproperlyConfigured(
-            'OPENCODE["MAY_SEE"] must be an ordinary function: nobody would await its answer'
-        )
-    return bool(answer)
+    # A coroutine would count as a yes.
+    return bool(not_awaitable('OPENCODE["MAY_SEE"]', settings().may_see(request, message)))
 
 
-def address(name: str, message: models.Model) -> str:
-    """Of one of our views of a message."""
-    return reverse(f"opencode:{name}", args=[label_of(message), message.pk])
+def root_of(message: models.Model) -> str | None:
+    """Where its agent works, as far as the host says so."""
+    return getattr(record_of(message), "opencode_directory", None) or settings().directory
 
 
 def outside_transactions(view: View) -> View:
@@ -62,8 +61,3 @@ def outside_transactions(view: View) -> View:
     for alias in connections:
         view = transaction.non_atomic_requests(using=alias)(view)
     return view
-
-
-def label_of(message: models.Model) -> str:
-    """What names its model in an address, such as `chat.message`."""
-    return message._meta.label_lower

@@ -25,11 +25,12 @@ _log = logging.getLogger("opencode_sessions.django")
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
-    """It cannot be done; `status` and the words are the answer."""
+    """It cannot be done; `status`, the words and what else a script is told are the answer."""
 
-    def __init__(self, status: int, said: str) -> None:
+    def __init__(self, status: int, said: str, **told: str) -> None:
         super().__init__(said)
         self.status = status
+        self.told = told
 
 
 def steers(
@@ -46,7 +47,7 @@ def steers(
         try:
             told = act(request, message)
         except Refused as error:
-            return _refusal(request, error.status, str(error))
+            return _refusal(request, error.status, str(error), **error.told)
         except (RecordGoneError, ObjectDoesNotExist) as error:  # it was deleted in this instant
             raise Http404(str(error)) from error
         except AskAnsweredError:
@@ -65,12 +66,12 @@ def steers(
     return view
 
 
-def _refusal(request: HttpRequest, status: int, said: str) -> HttpResponse:
+def _refusal(request: HttpRequest, status: int, said: str, **told: str) -> HttpResponse:
     back = _back(request)
     if back is not None and hasattr(request, "_messages"):  # django.contrib.messages is there to say it
         messages.error(request, said)
         return _see_other(back)
-    return JsonResponse({"error": said}, status=status)
+    return JsonResponse({"error": said, **told}, status=status)
 
 
 def _back(request: HttpRequest) -> str | None:

@@ -17,9 +17,10 @@ from django.db.models import F
 
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.messages import DjangoMessageStore
-from opencode_sessions.django.rows import database_of
+from opencode_sessions.django.rows import all_rows, database_of
 from opencode_sessions.django.running import enqueue
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.validation import not_awaitable
 
 __all__ = ["RETRIED_AS", "copy_of", "retry_of"]
 
@@ -41,7 +42,7 @@ def retry_of(message: models.Model) -> models.Model | None:
         ImproperlyConfigured: It cannot be made so; the message says what to do.
     """
     using = database_of(message)
-    rows = type(message)._base_manager.using(using)
+    rows = all_rows(type(message), using)
     with transaction.atomic(using=using):
         # First a write, so that of two clicks the second waits here. The epoch keeps out a late word of the old turn.
         ours = rows.filter(pk=message.pk, status__in=_ENDED_BADLY)
@@ -50,7 +51,9 @@ def retry_of(message: models.Model) -> models.Model | None:
         old = rows.get(pk=message.pk)
         stored: Any = old
         error = stored.error if isinstance(stored.error, Mapping) else {}
-        known = rows.filter(pk=error[RETRIED_AS]).first() if RETRIED_AS in error else None
+        known: models.Model | None = (
+            rows.filter(pk=error[RETRIED_AS]).first() if RETRIED_AS in error else None
+        )
         if known is not None:
             return known
         made = _made(old)
@@ -75,7 +78,7 @@ def copy_of(message: models.Model) -> models.Model:
 def _made(old: models.Model) -> models.Model:
     hook = settings().retry
     try:
-        made = copy_of(old) if hook is None else hook(old)
+        made = copy_of(old) if hook is None else not_awaitable('OPENCODE["RETRY"]', hook(old))
         if isinstance(made, models.Model) and made._state.adding:
             with transaction.atomic(using=database_of(old)):
                 made.save(using=database_of(old))

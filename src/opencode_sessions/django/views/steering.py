@@ -6,31 +6,47 @@ from typing import Any
 
 from django.db import models
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
-from opencode_sessions.display import QuestionAsk, ShownAsk, display_ask, read_answer
+from opencode_sessions.display import QuestionAsk, ShownAsk, read_answer
 from opencode_sessions.display.forms import ASK, Given
 from opencode_sessions.django import running
+from opencode_sessions.django.addresses import address, named
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.sessions import turn_for
-from opencode_sessions.django.views.access import address, label_of
+from opencode_sessions.django.views.access import outside_transactions
+from opencode_sessions.django.views.asking import asked, card, whole
 from opencode_sessions.django.views.replies import Refused, steers
 from opencode_sessions.django.views.retrying import retry_of
-from opencode_sessions.errors import AskAnsweredError, ConfigurationError
-from opencode_sessions.services.asks import Answer
+from opencode_sessions.errors import AskChangedError, ConfigurationError
+from opencode_sessions.turns.asks import Answer
 
 __all__ = ["answer", "cancel", "retry"]
 
 
+@outside_transactions
+def answer(request: HttpRequest, label: str, pk: str) -> HttpResponseBase:
+    """Show all of what the agent asks (GET), or answer it (POST)."""
+    view = whole if request.method in ("GET", "HEAD") else _answer
+    return view(request, label, pk)
+
+
 @steers
-def answer(request: HttpRequest, message: models.Model) -> None:
+def _answer(request: HttpRequest, message: models.Model) -> None:
     """Answer what the agent asks. The form's fields: see `opencode_sessions.display.forms`."""
     turn = turn_for(message)
-    shown = _asked(request, message)
+    wanted = request.POST.get(ASK, "")
+    if not wanted:
+        raise Refused(400, f"The form must say in `{ASK}` what it answers.")
+    shown = asked(message, wanted)
     try:
         given = read_answer(dict(request.POST.lists()), shown)
         _refuse_empty(given, shown)
         _refuse_always(given)
-        turn.answer(given.ask, Answer(given.reply, given.labels, given.message))
+        turn.answer(given.ask, Answer(given.reply, given.labels, given.message, shown=given.shown))
+    except AskChangedError as error:
+        said = "What the agent asks has changed since it was shown here. Look at it again."
+        raise Refused(409, said, html=card(message, wanted)) from error
     except ConfigurationError as error:
         raise Refused(400, str(error)) from error
 
@@ -54,17 +70,8 @@ def retry(_request: HttpRequest, message: models.Model) -> dict[str, Any]:
         message.refresh_from_db(fields=["status"])
         status = message.status  # type: ignore[attr-defined]  # MessageModel
         raise Refused(409, f"There is nothing to be tried again: it is {status}.")
-    return {"label": label_of(again), "pk": str(again.pk), "events": address("events", again)}
-
-
-def _asked(request: HttpRequest, message: models.Model) -> ShownAsk:
-    wanted = request.POST.get(ASK, "")
-    if not wanted:
-        raise Refused(400, f"The form must say in `{ASK}` what it answers.")
-    for ask in message.asks:  # type: ignore[attr-defined]  # MessageModel
-        if ask.get("id") == wanted:
-            return display_ask(ask, message.parts)  # type: ignore[attr-defined]  # likewise
-    raise AskAnsweredError(f"{message} waits for no answer to {wanted}", ask_id=wanted)
+    label, pk = named(again)
+    return {"label": label, "pk": str(pk), "events": address("events", again)}
 
 
 def _refuse_empty(given: Given, shown: ShownAsk) -> None:

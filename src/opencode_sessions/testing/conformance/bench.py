@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import pytest
 
-from opencode_sessions.faces import complete
+from opencode_sessions.runtime.stepping import run_sync
 
 __all__ = ["BlockingBench", "RecordBench", "SuspendingBench"]
 
@@ -24,10 +24,10 @@ _PATIENCE = 60.0
 
 
 class RecordBench(ABC):
-    """Rows of one database, and one face.
+    """Rows of one database, and the sync or the async API.
 
     `store`, `delete` and the row that a suite is about are all that a store's author has to write, over
-    `BlockingBench` or `SuspendingBench`, which know how a store of their face is called. Everything below
+    `BlockingBench` or `SuspendingBench`, which know how a store of their API is called. Everything below
     `close` is an ability that a bench may have; the tests that want one that it has not are skipped, and say so.
 
     Attributes:
@@ -62,7 +62,7 @@ class RecordBench(ABC):
 
     @abstractmethod
     def at_once(self, calls: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
-        """Run so many calls at once, as this face does, and return their results in the same order."""
+        """Run so many calls at once, as this API does, and return their results in the same order."""
 
     def close(self) -> None:  # noqa: B027 - not every bench has something to let go of
         """Let go of connections. Called on the benches that come from a `recipe`; your fixture closes its own."""
@@ -78,6 +78,18 @@ class RecordBench(ABC):
     ) -> AbstractContextManager[Any]:
         """A store of a caller who has a transaction open within the context, in a way that the store can see."""
         return self._cannot("open a transaction of a caller's (open_transaction)")
+
+    def replace(
+        self,
+        row: Any,  # noqa: ARG002 - likewise
+        /,
+    ) -> None:
+        """Let another row take the row's place, with the same key, as in another tenant's schema."""
+        self._cannot("put another row in the place of one (replace)")
+
+    def clock_off(self, seconds: float) -> AbstractContextManager[Any]:
+        """Within the context this host's clock is off by so many seconds. That of the database is not."""
+        return self._cannot(f"set its host's clock (clock_off by {seconds:+g} s)")
 
     def under(self, level: str) -> AbstractContextManager[RecordBench]:
         """Another bench over the same database, under an isolation level, such as ``"REPEATABLE READ"``."""
@@ -112,7 +124,7 @@ class BlockingBench(RecordBench):
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """See `RecordBench.run`."""
-        return complete(coroutine)
+        return run_sync(coroutine)
 
     def at_once(self, calls: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
         """See `RecordBench.at_once`: each in a thread of its own."""
@@ -121,7 +133,7 @@ class BlockingBench(RecordBench):
         def runner(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
             try:
                 start.wait(_PATIENCE)
-                return complete(call())
+                return run_sync(call())
             finally:
                 self.leave_thread()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from opencode_sessions.errors import RecordGoneError
-from opencode_sessions.faces import complete
+from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.store.memory import MemoryRecord, MemoryRecordStore
 from opencode_sessions.store.records import RecordState
 
@@ -54,7 +54,7 @@ def in_memory(call: Call, row: Row) -> tuple[Any, Row]:
     if isinstance(row, RecordState):
         record.state = row
     record.deleted = row == GONE or call == DELETE
-    answer = None if call == DELETE else complete(call.on(MemoryRecordStore(record)))
+    answer = None if call == DELETE else run_sync(call.on(MemoryRecordStore(record)))
     return answer, GONE if record.deleted else record.state
 
 

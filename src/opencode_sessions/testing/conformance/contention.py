@@ -43,7 +43,7 @@ class Contention(InProcesses):
 
 
 def _run(contest: Contest, bench: RecordBench, callers: int) -> None:
-    """As the bench's face does."""
+    """As the bench's API does."""
     each = contest.on(bench, callers)
     stores = [bench.store(each.record) for _ in each.calls]
     answers = bench.at_once([partial(call.on, store) for call, store in zip(each.calls, stores, strict=True)])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from opencode_sessions.errors import OpenTransactionError
+from opencode_sessions.errors import OpenTransactionError, WrongRowError
 from opencode_sessions.testing.conformance.bench import RecordBench
-from opencode_sessions.testing.conformance.calls import in_memory
+from opencode_sessions.testing.conformance.calls import GONE, in_memory
 from opencode_sessions.testing.conformance.rows import found, row_that_is
 from opencode_sessions.testing.conformance.table import STATES, Table
 
@@ -57,6 +57,18 @@ class Faults:
             store.check()
             assert found(bench, other) == own.rows[state]
             assert bench.run(store.reserve(own.rows[state].session_id, own.b)).session_id == own.b
+        assert found(bench, record) == table.rows["ready"]
+
+    def test_another_row_under_the_same_key_is_refused_and_left_alone(self, bench: RecordBench) -> None:
+        record, table = row_that_is(bench, "ready")
+        store = bench.store(record)
+        bench.replace(record)
+        for call in table.calls:
+            if table.answer_of_none(call) == GONE:
+                with pytest.raises(WrongRowError):
+                    bench.run(call.on(store))
+            else:
+                assert bench.run(call.on(store)) is False, f"{call} on another row"
         assert found(bench, record) == table.rows["ready"]
 
     @pytest.mark.parametrize("done", [True, False], ids=["committed", "not-committed"])

@@ -50,9 +50,9 @@ def completion(step: Step, request: ModelRequest) -> dict[str, Any]:
     return {**_envelope(request, "chat.completion"), "choices": [choice], "usage": usage(step, request)}
 
 
-def finish_reason(step: Step) -> str:
+def finish_reason(step: Step) -> str | None:
     """Why the answer ends."""
-    return "tool_calls" if step.calls else "stop"
+    return ("tool_calls" if step.calls else "stop") if step.finish is None else step.finish or None
 
 
 def usage(step: Step, request: ModelRequest) -> dict[str, Any]:

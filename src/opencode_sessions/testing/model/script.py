@@ -62,6 +62,8 @@ class Step:
         calls: The tools that it calls, at once.
         pause: Seconds to wait before every delta.
         trouble: What goes wrong.
+        finish: Why the provider says that the answer ends, such as `length`; by default `tool_calls` or `stop`. An
+            empty text: the provider does not say why.
     """
 
     reason: str = ""
@@ -69,6 +71,7 @@ class Step:
     calls: tuple[Call, ...] = ()
     pause: float = 0.0
     trouble: Refusal | Cut | None = None
+    finish: str | None = None
 
 
 class Script:

@@ -8,8 +8,8 @@ from typing import Any
 from opencode_sessions.protocol import events
 from opencode_sessions.protocol.events import Event
 from opencode_sessions.protocol.plain import said
-from opencode_sessions.wire.v1 import answers
-from opencode_sessions.wire.v1.answers import objects, optional, text
+from opencode_sessions.wire.v1 import responses
+from opencode_sessions.wire.v1.responses import objects, optional, text
 
 __all__ = ["is_repetition", "parse_event"]
 
@@ -76,11 +76,11 @@ _PARSERS: dict[str, Callable[[Json, dict[str, Any]], Event]] = {
     "session.created": lambda p, base: _session_changed(p, base, created=True),
     "session.updated": lambda p, base: _session_changed(p, base, created=False),
     "session.deleted": lambda _, base: events.SessionDeleted(**base),
-    "session.status": lambda p, base: answers.parse_status(p["status"], **base),
+    "session.status": lambda p, base: responses.parse_status(p["status"], **base),
     "session.idle": lambda _, base: events.SessionIdle(**base),
-    "session.error": lambda p, base: events.SessionFailed(error=answers.flat_error(p.get("error")), **base),
+    "session.error": lambda p, base: events.SessionFailed(error=responses.flat_error(p.get("error")), **base),
     "message.updated": lambda p, base: events.MessageChanged(
-        message=answers.parse_envelope(p["info"]), **base
+        message=responses.parse_envelope(p["info"]), **base
     ),
     "message.removed": lambda p, base: events.MessageRemoved(message_id=text(p["messageID"]), **base),
     "message.part.updated": _part_changed,
@@ -88,18 +88,18 @@ _PARSERS: dict[str, Callable[[Json, dict[str, Any]], Event]] = {
     "message.part.removed": lambda p, base: events.PartRemoved(
         part_id=text(p["partID"]), message_id=text(p["messageID"]), **base
     ),
-    "permission.asked": lambda p, base: answers.parse_permission(p, **base),
+    "permission.asked": lambda p, base: responses.parse_permission(p, **base),
     "permission.replied": lambda p, base: events.PermissionReplied(
         request_id=text(p.get("requestID") or p["permissionID"]),
         reply=text(p.get("reply") or p["response"]),
         **base,
     ),
-    "question.asked": lambda p, base: answers.parse_question(p, **base),
+    "question.asked": lambda p, base: responses.parse_question(p, **base),
     "question.replied": lambda p, base: events.QuestionReplied(
         request_id=text(p["requestID"]), answers=tuple(tuple(labels) for labels in p["answers"]), **base
     ),
     "question.rejected": lambda p, base: events.QuestionReplied(
         request_id=text(p["requestID"]), answers=None, **base
     ),
-    "todo.updated": lambda p, base: events.TodosChanged(todos=answers.parse_todos(p["todos"]), **base),
+    "todo.updated": lambda p, base: events.TodosChanged(todos=responses.parse_todos(p["todos"]), **base),
 }

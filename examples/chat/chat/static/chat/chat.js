@@ -25,20 +25,26 @@ const part = async (url, options = {}) => {
 let following = !location.hash && document.activeElement === document.body; // else somebody is at work in it already
 let begun = null; // the ask that was gone to the beginning of
 const jump = $("[data-jump]");
-const toEnd = () => window.scrollTo({ top: root.scrollHeight });
+let place = window.scrollY; // only its reader scrolls a page up: the browser scrolls it down if something above has grown
+const toEnd = () => { window.scrollTo({ top: root.scrollHeight }); place = window.scrollY; };
 const follow = () => {
   const asks = $(".turn:last-child [data-oc-asks]:has(form)"); // an older one is not gone back to
   if (!asks || asks.offsetHeight < window.innerHeight / 2) return toEnd();
   const { id } = $("form", asks);
-  if (id !== begun) asks.scrollIntoView(); // a long one is read from its beginning, and left to who reads it
+  if (id === begun) return;
   begun = id;
+  asks.scrollIntoView(); // a long ask is read from its beginning, and then left to its reader
+  place = window.scrollY;
+  following = atEnd();
 };
 const atEnd = () => root.scrollHeight - window.scrollY - window.innerHeight < 120;
 
 if (turns) {
   let height = root.scrollHeight;
   addEventListener("scroll", () => {
-    if (root.scrollHeight === height) following = atEnd(); // else it is not the reader who moved
+    const up = window.scrollY < place && root.scrollHeight === height; // if something has shrunk, it is not the reader either
+    following = atEnd() || (following && !up);
+    place = window.scrollY;
     height = root.scrollHeight;
     jump.hidden = following || atEnd();
   }, { passive: true });

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import django
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 from django.db import models
 
 from opencode_sessions.django.checks import TAG
 from opencode_sessions.django.clients import new_client
 from opencode_sessions.django.conf import settings
-from opencode_sessions.django.leases import abandoned, being_run, waiting_for_answer
+from opencode_sessions.django.leases import abandoned, behind_another, being_run, parked, waiting_for_answer
 from opencode_sessions.django.registry import message_models, record_models
+from opencode_sessions.django.rows import all_rows
 from opencode_sessions.django.sweeping import databases_of, has_table
-from opencode_sessions.services.examining import (
+from opencode_sessions.django.tenants import all_tenants, inside
+from opencode_sessions.server.diagnostics import (
     Finding,
     State,
     look_at_binary,
     look_at_python,
     look_at_server,
+    look_closer,
 )
 
 __all__ = ["Command"]
 
 _START = "opencode-sessions serve, in another terminal (with --offline for a model that needs no keys)"
 _LEFT = "left behind"
+_STRAY = (
+    "another project or database may run it; if none does, manage.py opencode_recover takes its turn up, and "
+    "Client.stop(session_id) stops it"
+)
 
 
 class Command(BaseCommand):
@@ -38,9 +46,18 @@ class Command(BaseCommand):
     help = "Look at what is there: Python, Django, the settings, the OpenCode server, the models and their turns."
     requires_system_checks = ()  # what they say is a part of what this one says
 
-    def handle(self, *_: Any, **__: Any) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         """See the class."""
-        findings = list(_examine())
+        parser.add_argument(
+            "--project-config",
+            action="store_true",
+            help="Also look whether the server obeys configuration in the folder of an agent. It keeps a folder of "
+            "15 MB in memory for that.",
+        )
+
+    def handle(self, *_: Any, project_config: bool, **__: Any) -> None:
+        """See the class."""
+        findings = list(_examine(self.stderr.write, project_config=project_config))
         width = max(len(finding.what) for finding in findings)
         styles = {State.OK: self.style.SUCCESS, State.WARNING: self.style.WARNING}
         for finding in findings:
@@ -52,7 +69,7 @@ class Command(BaseCommand):
             raise CommandError("something is missing or broken")
 
 
-def _examine() -> Iterator[Finding]:
+def _examine(say: Callable[[str], object], *, project_config: bool) -> Iterator[Finding]:
     yield look_at_python()
     yield Finding("Django", State.OK, django.get_version())
     yield from _checked()
@@ -60,10 +77,17 @@ def _examine() -> Iterator[Finding]:
         asked_for = settings().server is not None
     except ImproperlyConfigured:
         return  # which the checks have said
-    server = look_at_server(new_client, asked_for=asked_for, start=_START)
+    server = look_at_server(new_client, asked_for=asked_for, start=_START, say=say)
     yield server
     if server.state is not State.OK:
         yield look_at_binary(needed=False)
+    else:
+        yield from look_closer(
+            new_client,
+            running=_sessions_of_turns,
+            stray=_STRAY,
+            project_config=project_config,
+        )
     yield from _models()
 
 
@@ -91,24 +115,40 @@ def _models() -> Iterator[Finding]:
 def _rows(
     model: type[models.Model], say: Callable[[models.QuerySet[models.Model]], str]
 ) -> Iterator[Finding]:
-    """What a model has in each database."""
+    """The rows of a model in each database of each tenant."""
     what = model._meta.label  # noqa: SLF001 - documented
     tables = 0
-    for alias in databases_of(model):
-        try:
-            if not has_table(model, alias):
-                continue
-            tables += 1
-            said = f"in {alias}: {say(model._base_manager.using(alias))}"  # noqa: SLF001 - documented
-        except DatabaseError as error:
-            reason = next(iter(str(error).split("\n")))
-            mend = "manage.py migrate, or the database's own log"
-            yield Finding(what, State.BROKEN, f"cannot be read in {alias}: {reason}", mend)
-        else:
-            mend = "manage.py opencode_recover takes them up" if _LEFT in said else ""
-            yield Finding(what, State.WARNING if mend else State.OK, said, mend)
+    for tenant in all_tenants():
+        with inside(tenant):
+            for alias in databases_of(model):
+                place = f"{alias}, tenant {tenant}" if tenant else alias
+                try:
+                    if not has_table(model, alias):
+                        continue
+                    tables += 1
+                    said = f"in {place}: {say(all_rows(model, alias))}"
+                except DatabaseError as error:
+                    reason = next(iter(str(error).split("\n")))
+                    mend = "manage.py migrate, or the database's own log"
+                    yield Finding(what, State.BROKEN, f"cannot be read in {place}: {reason}", mend)
+                else:
+                    mend = "manage.py opencode_recover takes them up" if _LEFT in said else ""
+                    yield Finding(what, State.WARNING if mend else State.OK, said, mend)
     if not tables:
         yield Finding(what, State.MISSING, "has no table yet", "manage.py makemigrations, and then migrate")
+
+
+def _sessions_of_turns() -> set[str]:
+    """Those in which turns run now, or wait for a person, in each database of each tenant."""
+    found: set[str] = set()
+    for tenant in all_tenants():
+        with inside(tenant):
+            for model in message_models():
+                for alias in databases_of(model):
+                    with contextlib.suppress(DatabaseError):  # which is told of the model
+                        rows = all_rows(model, alias).filter(being_run() | parked())
+                        found.update(rows.values_list("opencode_prompt_session_id", flat=True))
+    return found
 
 
 def _sessions_of(rows: models.QuerySet[models.Model]) -> str:
@@ -120,6 +160,7 @@ def _turns_of(rows: models.QuerySet[models.Model]) -> str:
     counts = {
         "run": rows.filter(being_run()).count(),
         "wait for an answer": rows.filter(waiting_for_answer()).count(),
+        "wait for another turn": rows.filter(behind_another()).count(),
         _LEFT: rows.filter(abandoned()).count(),
     }
     return ", ".join(

@@ -15,18 +15,18 @@ from opencode_sessions.django.clients import client
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.index import DjangoIndex
 from opencode_sessions.django.registry import record_models
-from opencode_sessions.django.sweeping import databases_of, has_table
+from opencode_sessions.django.sweeping import databases_with_table
 from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.protocol.plain import one_line
-from opencode_sessions.services.pruning import Leftover, Pruner
-from opencode_sessions.services.reporting import ErrorContext, OnError
-from opencode_sessions.services.telling import (
+from opencode_sessions.reporting import ErrorContext, OnError
+from opencode_sessions.sessions.prune_report import (
     leftover_facts,
     leftover_lines,
     parse_duration,
     progress_of,
     summary_of,
 )
+from opencode_sessions.sessions.pruning import Leftover, Pruner
 
 __all__ = ["Command"]
 
@@ -63,7 +63,7 @@ class Command(BaseCommand):
             failures += 1
             self.stderr.write(f"{context.session_id}: {one_line(str(error), limit=500)}")
 
-        pruner = self._pruner(grace, failed)
+        pruner = self._pruner(grace, failed, deleting=delete)
         found: list[Leftover] = []
         try:
             with self._progress(pruner, found):
@@ -77,18 +77,20 @@ class Command(BaseCommand):
             raise CommandError(f"{failures} could not be deleted")
 
     @staticmethod
-    def _pruner(grace: str, on_error: OnError) -> Pruner:
+    def _pruner(grace: str, on_error: OnError, *, deleting: bool) -> Pruner:
         try:
             indexes = [
                 DjangoIndex(model, using=alias)
                 for model in record_models()
-                for alias in databases_of(model)
-                if has_table(model, alias)
+                for alias in databases_with_table(model)
             ]
             namespace = settings().namespace
-            return Pruner(*indexes, namespace=namespace, grace=parse_duration(grace), on_error=on_error)
+            pruner = Pruner(*indexes, namespace=namespace, grace=parse_duration(grace), on_error=on_error)
+            if deleting:
+                pruner.check_may_delete()
         except ConfigurationError as error:
             raise CommandError(f"cannot prune: {error}") from error
+        return pruner
 
     @contextmanager
     def _progress(self, pruner: Pruner, found: list[Leftover]) -> Iterator[None]:
@@ -119,4 +121,5 @@ class Command(BaseCommand):
             return
         for line in leftover_lines(found) if found else ():
             self.stdout.write(line)
-        self.stdout.write(summary_of(found, deleting=deleting, **counts))
+        named = settings().namespace is not None
+        self.stdout.write(summary_of(found, deleting=deleting, named=named, **counts))

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from opencode_sessions.django import running
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.efforts import PROMISE, Effort
 from opencode_sessions.django.threads import ThreadRunner
@@ -39,6 +40,7 @@ class Command(BaseCommand):
         runner = ThreadRunner(
             settings().threads, recover=watch is not None, every=watch or _RENEW, told=self._tell
         )
+        running.use(runner)  # what waits behind a turn that ends here is run here
         try:
             runner.look()
             runner.start()
@@ -51,7 +53,9 @@ class Command(BaseCommand):
             signal.signal(signal.SIGTERM, before)
 
     def _tell(self, effort: Effort) -> None:
-        if effort.result is None:
+        if effort.parked:
+            self.stdout.write(f"{effort.job}: parked, it waits for a person or for another turn")
+        elif effort.result is None:
             self.stdout.write(f"{effort.job}: left to others")
         else:
             self.stdout.write(f"{effort.job}: {effort.result.status}")

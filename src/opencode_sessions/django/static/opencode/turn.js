@@ -281,9 +281,11 @@ class OpencodeTurn extends HTMLElement {
     const wanted = new Map(asks.map((ask) => [ask.id, ask]));
     let left = false;
     for (const form of [...box.children]) {
-      if (wanted.delete(form.dataset.ask)) continue; // one that stays keeps its focus, and what was typed
+      const ask = wanted.get(form.dataset.ask), fresh = ask && parsed(ask.html).firstElementChild;
+      wanted.delete(form.dataset.ask);
+      if (fresh && fresh.dataset.shown === form.dataset.shown) continue; // one that stays keeps its focus, and what was typed
       left ||= holdsFocus(form);
-      form.remove();
+      fresh ? form.replaceWith(fresh) : form.remove();
     }
     for (const { html } of wanted.values()) box.append(parsed(html));
     if (left && box.firstElementChild) enter(box.firstElementChild);
@@ -375,6 +377,11 @@ async function send(form, submitter) {
     problem = UNREACHABLE;
   }
   form.removeAttribute("aria-busy");
+  if (problem && answer?.html) { // it has changed meanwhile: this is what it says now
+    const fresh = parsed(answer.html).firstElementChild;
+    (document.getElementById(fresh.id) ?? form).replaceWith(fresh);
+    form = fresh;
+  }
   const sent = new CustomEvent("opencode:sent", { bubbles: true, cancelable: true, detail: { action, answer, form } });
   if (!problem && !places.find((place) => place.isConnected).dispatchEvent(sent)) return;
   if (!problem && action === "retry") return location.reload();

@@ -18,6 +18,7 @@ from opencode_sessions.testing.conformance.messages.port import (
     explained,
     extend,
     finish,
+    park,
     put_back,
     snapshot,
     take,
@@ -91,6 +92,7 @@ def _ended(number: int) -> MessageState:
 CONTESTS: Final[Mapping[str, Contest]] = {
     "take": Contest("pending", lambda _, row, __: [take(row)], one_wins=True),
     "take what was abandoned": Contest("abandoned", lambda _, row, __: [take(row)], one_wins=True),
+    "take what was parked": Contest("parked", lambda _, row, __: [take(row)], one_wins=True),
     "finish": Contest("speaking", lambda _, row, n: [finish(row.epoch, _ended(n))], one_wins=True),
     "cancel": Contest("speaking", lambda _, row, __: [cancel(row, CANCELLED)], one_wins=True),
     "cancel before it began": Contest("pending", lambda _, row, __: [cancel(row, CANCELLED)], one_wins=True),
@@ -113,6 +115,9 @@ CONTESTS: Final[Mapping[str, Contest]] = {
             take(row),
             cancel(row, CANCELLED),
         ],
+    ),
+    "park, extend, take over": Contest(
+        "abandoned", lambda _, row, __: [park(row.epoch), extend(row.epoch), take(row)]
     ),
     "put back, address, take over, finish": Contest(
         "taken",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opencode_sessions.errors import OpenTransactionError
+from opencode_sessions.errors import OpenTransactionError, WrongRowError
 from opencode_sessions.testing.conformance.bench import RecordBench
 from opencode_sessions.testing.conformance.messages.port import LOAD, address, told
 from opencode_sessions.testing.conformance.messages.rows import PROMPT, Turn, found, turn_that_is
@@ -50,6 +50,18 @@ class Faults:
         assert bench.run(address(1, own.session_id, own.prompt_id).on(store))
         assert found(bench, second) == own.row("addressed")
         assert found(bench, first) == taken.row("addressed")
+
+    def test_another_row_under_the_same_key_is_refused_and_left_alone(self, bench: RecordBench) -> None:
+        message, turn = turn_that_is(bench, "speaking")
+        store, row = bench.store(message), turn.row("speaking")
+        bench.replace(message)
+        for call in turn.calls(row):
+            if call == LOAD:
+                with pytest.raises(WrongRowError):
+                    bench.run(call.on(store))
+            else:
+                assert bench.run(call.on(store)) is False, f"{call} on another row"
+        assert found(bench, message) == row
 
     @pytest.mark.parametrize("done", [True, False], ids=["committed", "not-committed"])
     @pytest.mark.parametrize("state", ["pending", "speaking"])

@@ -2,13 +2,16 @@
 
 | call | on a row that is | makes it |
 |---|---|---|
-| `take(seen)` | pending or streaming, as seen: same status, epoch and prompt's id | streaming, under the next epoch |
+| `take(seen)` | pending or streaming, with the same status, epoch, prompt's id and revision | streaming, next epoch |
 | `address` | streaming under that epoch | say where its prompt goes |
 | `put_back` | the same | pending, of the same epoch, with no prompt's place |
 | `extend`, `snapshot` | the same | not abandoned, unless the lease is 0; a snapshot has the answer so far |
+| `park` | the same | parked, and not abandoned, unless the lease is 0 |
 | `finish` | the same | ended as it is told to, with the whole answer |
-| `cancel(seen)` | as for `take`, and of that revision | cancelled, under the next epoch, asking nothing |
+| `cancel(seen)` | as for `take` | cancelled, under the next epoch, asking nothing |
 | `amend` | cancelled under that epoch | have another answer |
+
+`take`, and whatever ends a turn or puts it back, also ends that it is parked.
 
 What stands not there is refused: the call answers False, and the row is as it was. On a row that has vanished
 `load` raises `RecordGoneError`, and the others answer False. A call changes nothing but what it names; so the
@@ -35,6 +38,7 @@ __all__ = [
     "explained",
     "extend",
     "finish",
+    "park",
     "put_back",
     "snapshot",
     "take",
@@ -68,6 +72,11 @@ def put_back(epoch: int) -> Call:
 def extend(epoch: int, lease: float = LEASE) -> Call:
     """`MessageStore.extend`."""
     return Call("extend", (epoch, lease))
+
+
+def park(epoch: int, lease: float = LEASE) -> Call:
+    """`MessageStore.park`."""
+    return Call("park", (epoch, lease))
 
 
 def snapshot(epoch: int, state: MessageState, lease: float = LEASE) -> Call:
@@ -124,7 +133,7 @@ def explained(row: Row, calls: Sequence[Call], answers: Sequence[Any], end: Row)
 def _take(row: MessageState, seen: MessageState, lease: float) -> MessageState | None:
     if not _is_as_seen(row, seen):
         return None
-    return replace(row, status=TurnStatus.STREAMING, epoch=row.epoch + 1, abandoned=lease <= 0)
+    return replace(row, status=TurnStatus.STREAMING, epoch=row.epoch + 1, abandoned=lease <= 0, parked=False)
 
 
 def _address(row: MessageState, epoch: int, session_id: str, prompt_id: str) -> MessageState | None:
@@ -136,11 +145,16 @@ def _address(row: MessageState, epoch: int, session_id: str, prompt_id: str) -> 
 def _put_back(row: MessageState, epoch: int) -> MessageState | None:
     if not _runs(row, epoch):
         return None
-    return replace(row, status=TurnStatus.PENDING, abandoned=False, session_id=None, prompt_id=None)
+    idle = replace(row, status=TurnStatus.PENDING, abandoned=False, parked=False)
+    return replace(idle, session_id=None, prompt_id=None)
 
 
 def _extend(row: MessageState, epoch: int, lease: float) -> MessageState | None:
     return replace(row, abandoned=lease <= 0) if _runs(row, epoch) else None
+
+
+def _park(row: MessageState, epoch: int, lease: float) -> MessageState | None:
+    return replace(row, abandoned=lease <= 0, parked=True) if _runs(row, epoch) else None
 
 
 def _snapshot(row: MessageState, epoch: int, state: MessageState, lease: float) -> MessageState | None:
@@ -150,14 +164,14 @@ def _snapshot(row: MessageState, epoch: int, state: MessageState, lease: float) 
 def _finish(row: MessageState, epoch: int, state: MessageState) -> MessageState | None:
     if not _runs(row, epoch):
         return None
-    return replace(_with_answer(row, state), status=state.status, abandoned=False)
+    return replace(_with_answer(row, state), status=state.status, abandoned=False, parked=False)
 
 
 def _cancel(row: MessageState, seen: MessageState, error: Mapping[str, Any]) -> MessageState | None:
-    if not _is_as_seen(row, seen) or row.revision != seen.revision:
+    if not _is_as_seen(row, seen):
         return None
     ended = replace(row, status=TurnStatus.CANCELLED, epoch=row.epoch + 1, revision=row.revision + 1)
-    return replace(ended, abandoned=False, asks=(), error=error)
+    return replace(ended, abandoned=False, parked=False, asks=(), error=error)
 
 
 def _amend(row: MessageState, epoch: int, state: MessageState) -> MessageState | None:
@@ -167,7 +181,8 @@ def _amend(row: MessageState, epoch: int, state: MessageState) -> MessageState |
 
 
 def _is_as_seen(row: MessageState, seen: MessageState) -> bool:
-    return (row.status, row.epoch, row.prompt_id) == (seen.status, seen.epoch, seen.prompt_id)
+    names = ("status", "epoch", "prompt_id", "revision")
+    return all(getattr(row, name) == getattr(seen, name) for name in names)
 
 
 def _runs(row: MessageState, epoch: int) -> bool:
@@ -193,6 +208,7 @@ _AFTER: Final[Mapping[str, Callable[..., MessageState | None]]] = {
     "address": _address,
     "put_back": _put_back,
     "extend": _extend,
+    "park": _park,
     "snapshot": _snapshot,
     "finish": _finish,
     "cancel": _cancel,

@@ -16,6 +16,7 @@ from opencode_sessions.testing.conformance.messages.port import (
     LOAD,
     Row,
     cancel,
+    extend,
     finish,
     snapshot,
     take,
@@ -172,6 +173,25 @@ class Transitions:
             said, content=storable(odd), parts=tuple(storable(said.parts)), error=storable(said.error)
         )
         assert _stored(bench, said) in (said, plain)
+
+    @pytest.mark.parametrize("off", [300.0, -300.0])
+    def test_a_lease_goes_by_the_stores_clock_whatever_the_hosts_say(
+        self, bench: RecordBench, off: float
+    ) -> None:
+        for first, second in ((off, 0.0), (0.0, off)):
+            for lease, abandoned in ((60.0, False), (0.0, True)):
+                message, turn = turn_that_is(bench, "pending")
+                for call in (
+                    take(turn.row("pending"), lease),
+                    extend(1, lease),
+                    snapshot(1, SAID, lease),
+                ):
+                    with bench.clock_off(first):
+                        assert bench.run(call.on(bench.store(message)))
+                    with bench.clock_off(second):
+                        row = found(bench, message)
+                    assert isinstance(row, MessageState)
+                    assert row.abandoned == abandoned, f"{call} at {first:+g} s, read at {second:+g} s"
 
     def test_a_prompt_is_as_its_host_wrote_it(self, bench: RecordBench) -> None:
         for prompt in (_TEXTS["many languages"], _TEXTS["more than 64 KB"]):

@@ -1,0 +1,192 @@
+"""Reading JSON that may be anything, and keeping what is shown of it small.
+
+What a model or a tool wrote is shown, not obeyed. Names, paths, commands and all else that a tool is given are shown by
+the rule of `protocol.visible`, which deletes nothing; of what a tool printed, the codes for a terminal are taken out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from urllib.parse import urlsplit
+
+from opencode_sessions.protocol import plain
+from opencode_sessions.protocol.plain import said
+from opencode_sessions.protocol.visible import visible, visible_line
+
+__all__ = [
+    "LONGEST",
+    "MOST_CHARACTERS",
+    "MOST_ITEMS",
+    "MOST_LINES",
+    "Cut",
+    "Json",
+    "clean",
+    "cut",
+    "entries",
+    "laid_out",
+    "number",
+    "objects",
+    "one_line",
+    "pretty",
+    "prose",
+    "safe_id",
+    "section",
+    "web_url",
+]
+
+Json = Mapping[str, Any]
+
+MOST_LINES = 400
+"""Lines of a file, a diff or an output that are shown."""
+
+MOST_ITEMS = 100
+"""Items of a list that are shown."""
+
+LONGEST = 200
+"""Characters of what is shown on one line."""
+
+MOST_CHARACTERS = 60_000
+"""Characters of a file, a diff or an output that are shown."""
+
+_LONGEST_LINE = 1_000
+_LONGEST_ID = 100
+
+_UNSAFE = re.compile(r"[^\w-]+", re.ASCII)
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+# Halves of characters, and the marks that turn the direction of what follows them: "Trojan source".
+_HIDDEN = dict.fromkeys(
+    (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000)), "\N{REPLACEMENT CHARACTER}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The part of a text that is shown, and how many lines and characters of it are not."""
+
+    text: str
+    left_out: int = 0
+    size: int = 0
+
+
+def objects(value: Any) -> list[Json]:
+    """The objects of a list; none where something else stands."""
+    return [item for item in entries(value) if isinstance(item, Mapping)]
+
+
+def entries(value: Any) -> list[Any]:
+    """The items of a list, or of what can be run through like one; none where something else stands."""
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str | Mapping) else []
+
+
+def section(value: Json, name: str) -> Json:
+    """An object in an object; an empty one where something else stands."""
+    found = value.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def number(value: Any) -> int | None:
+    """A whole number that people would count with; None where something else stands."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and abs(value) < 2**53 else None
+
+
+def clean(text: str) -> str:
+    """The text without a terminal's escape sequences, and with all that is hidden in it made visible.
+
+    Of a line that was written over again and again, as progress bars are, the last state stands.
+    """
+    if "\x1b" in text:
+        text = _ESCAPES.sub("", text)
+    if "\r" in text:
+        text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return plain.clean(text).translate(_HIDDEN)
+
+
+def one_line(value: Any, limit: int = LONGEST) -> str:
+    """A text on one line of at most `limit` characters, visibly; an empty one where something else stands."""
+    text = said(value)
+    line = visible_line(text[: 8 * limit])
+    if len(text) > 8 * limit and len(line) <= limit:  # marks stand for much
+        line = visible_line(text)
+    return plain.cut_line(line, limit)
+
+
+def laid_out(text: str, lines: int = MOST_LINES, characters: int = MOST_CHARACTERS) -> Cut:
+    """What is shown of a text that a tool is given: so many lines and characters from its start, visibly.
+
+    Lines are not cut, except for one that is longer than all that may be shown.
+    """
+    head, rest = text[: 2 * characters], text[2 * characters :]
+    whole = visible(head)
+    if rest and len(whole) < characters and whole.count("\n") < lines:  # marks stand for much
+        whole, rest = visible(text), ""
+    *kept, last = whole[:characters].removesuffix("\n").split("\n", lines)
+    if len(kept) < lines:
+        kept.append(last)
+    shown = "\n".join(kept)
+    missed = whole[len(shown) :] + rest
+    if missed in ("", "\n"):
+        return Cut(shown)
+    return Cut(shown, missed.rstrip("\n").count("\n") + (missed[0] != "\n"), len(missed))
+
+
+def cut(text: str, *, keep_end: bool = False) -> Cut:
+    """What is shown of a text that a tool printed: so many lines and characters from its start, or up to its end."""
+    lines = clean(text).removesuffix("\n").split("\n")
+    kept: list[str] = []
+    room = MOST_CHARACTERS
+    for line in islice(reversed(lines) if keep_end else lines, MOST_LINES):
+        shown = _shorten(line)
+        room -= len(shown) + 1
+        if room < 0:
+            break
+        kept.append(shown)
+    if keep_end:
+        kept.reverse()
+    return Cut("\n".join(kept), len(lines) - len(kept))
+
+
+def prose(text: str, most: int = 200_000) -> Cut:
+    """What is shown of a text whose lines are paragraphs: its first `most` characters."""
+    text = clean(text)
+    return Cut(text[:most], text[most:].count("\n") + 1 if len(text) > most else 0)
+
+
+def pretty(value: Any) -> str:
+    """JSON for people to read; a text that is JSON is laid out, too, and another text stands as it is."""
+    if isinstance(value, str):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value) if value[:1] in ("{", "[") else value
+    return (
+        value
+        if isinstance(value, str)
+        else json.dumps(plain.plain(value), indent=2, ensure_ascii=False, default=str)
+    )
+
+
+def safe_id(value: str) -> str:
+    """What can stand in an HTML id and a selector: the same text, if it is one of the server's ids."""
+    return _UNSAFE.sub("-", value)[:_LONGEST_ID]
+
+
+def web_url(value: Any) -> str:
+    """The URL, if it is an http or https one of a host; else an empty text. Never one that runs a script."""
+    url = said(value)
+    if not url.isprintable() or " " in url:
+        return ""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return url if parts.scheme in ("http", "https") and parts.netloc else ""
+
+
+def _shorten(line: str) -> str:
+    more = len(line) - _LONGEST_LINE
+    return line if more <= 0 else f"{line[:_LONGEST_LINE]}… ({more:,} characters more)"

@@ -1,0 +1,68 @@
+"""How much of an ask is shown at once: a bounded number of lines and characters, and the size of what is left out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from opencode_sessions.display.coerce import MOST_CHARACTERS, MOST_LINES, laid_out
+from opencode_sessions.protocol.visible import visible_line
+
+__all__ = ["Room", "amount_of"]
+
+_KILO = 1_000
+
+
+class Room:
+    """The room for one ask.
+
+    Args:
+        endless: All of it is shown.
+
+    Attributes:
+        left_out: Lines that have found no room.
+        size: Their characters.
+    """
+
+    def __init__(self, *, endless: bool) -> None:
+        self._lines, self._characters = (
+            (sys.maxsize, sys.maxsize) if endless else (MOST_LINES, MOST_CHARACTERS)
+        )
+        self.left_out = self.size = 0
+
+    def text(self, text: str) -> str:
+        """What is shown of a text of several lines."""
+        cut = laid_out(text, self._lines, self._characters)
+        self._take(cut.text.count("\n") + 1, len(cut.text))
+        self.miss(cut.left_out, cut.size)
+        return cut.text
+
+    def line(self, text: str) -> str:
+        """What is shown of a text on one line."""
+        line = visible_line(text)
+        room = self._characters if self._lines else 0
+        self._take(1, len(line))
+        if len(line) > room:
+            self.miss(1, len(line) - room)
+        return line[:room]
+
+    def lines(self, texts: Iterable[str]) -> tuple[str, ...]:
+        """What is shown of some texts; those without room are missing."""
+        shown = (self.line(text) for text in texts)
+        return tuple(line for line in shown if line)
+
+    def _take(self, lines: int, characters: int) -> None:
+        self._lines, self._characters = max(self._lines - lines, 0), max(self._characters - characters, 0)
+
+    def miss(self, lines: int, size: int) -> None:
+        """So much is left out."""
+        self.left_out += lines
+        self.size += size
+
+
+def amount_of(lines: int, size: int) -> str:
+    """`3,200 more lines, 81 kB`; empty where nothing is left out."""
+    if not lines:
+        return ""
+    kilobytes = f"{size / _KILO:,.0f} kB" if size >= _KILO else f"{size} characters"
+    return f"{lines:,} more line{'s' * (lines != 1)}, {kilobytes}"

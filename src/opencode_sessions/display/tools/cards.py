@@ -1,0 +1,379 @@
+"""What a tool's card shows below its line: one frozen dataclass for each kind of thing.
+
+All of it is plain text, to be escaped where it is shown, but for what is said to be Markdown. A tool's input is
+shown by the rule of `protocol.visible`, with marks for what cannot be seen. Long things are cut;
+`left_out` says how much is missing. `note` is the fact that fits into the card's line, such as `+3 -1`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import ClassVar, Literal, TypeAlias
+
+from opencode_sessions.display.tools.diffs import FileDiff
+from opencode_sessions.protocol.visible import blank_lines
+
+__all__ = [
+    "Answered",
+    "Code",
+    "Command",
+    "Data",
+    "Detail",
+    "Diff",
+    "FileContent",
+    "Listing",
+    "Match",
+    "Matches",
+    "Output",
+    "Page",
+    "Questions",
+    "Step",
+    "SubAgent",
+    "Todo",
+    "TodoList",
+    "ToolState",
+    "counted",
+]
+
+ToolState: TypeAlias = Literal["waiting", "running", "done", "failed", "refused"]
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 file`, `2 files`, `1,200 matches`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def _height(line: str) -> int:
+    return blank_lines(line) or 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """What was, or is to be, changed, file by file.
+
+    Attributes:
+        files: Each with its hunks, and their lines with their kind and numbers.
+        left_out: Lines that are not shown.
+    """
+
+    type: ClassVar[str] = "diff"
+    files: tuple[FileDiff, ...]
+    left_out: int = 0
+
+    @property
+    def note(self) -> str:
+        """`+3 -1`."""
+        added, removed = (sum(getattr(file, name) for file in self.files) for name in ("added", "removed"))
+        return f"+{added:,} \N{MINUS SIGN}{removed:,}" if added or removed else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileContent:
+    """Some lines of a file.
+
+    Attributes:
+        path: Which, relative to the worktree.
+        text: The lines.
+        language: As highlighters name it (`python`); empty where it is not known.
+        first_line: The number of the first one.
+        total: How many lines the file has, if that is known.
+        left_out: Lines that are not shown.
+    """
+
+    type: ClassVar[str] = "file"
+    path: str
+    text: str
+    language: str = ""
+    first_line: int = 1
+    total: int | None = None
+    left_out: int = 0
+
+    @property
+    def lines(self) -> list[tuple[int, str]]:
+        """Each with its number; one may stand for many blank ones."""
+        lines = self.text.split("\n") if self.text else []
+        return list(zip(accumulate(map(_height, lines), initial=self.first_line), lines, strict=False))
+
+    @property
+    def note(self) -> str:
+        """`15 lines`, or which of them."""
+        count = sum(_height(line) for _, line in self.lines) + self.left_out
+        if self.total is None or count >= self.total:
+            return counted(count, "line")
+        return f"lines {self.first_line:,}-{self.first_line + count - 1:,} of {self.total:,}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command of the shell, and what it printed.
+
+    Attributes:
+        command: As it was given; empty where an ask's line says it already.
+        output: What it has printed so far; of much, the end.
+        exit_code: None while it runs, and if it was stopped.
+        description: What it is for, in the model's words.
+        folder: Where it runs, if not in the session's own.
+        remark: What the server says of it, such as that it took too long.
+        left_out: Lines at the beginning of the output that are not shown.
+    """
+
+    type: ClassVar[str] = "command"
+    command: str
+    output: str = ""
+    exit_code: int | None = None
+    description: str = ""
+    folder: str = ""
+    remark: str = ""
+    left_out: int = 0
+
+    @property
+    def note(self) -> str:
+        """`exit 1`, where it failed."""
+        return f"exit {self.exit_code}" if self.exit_code else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A line that a search found."""
+
+    path: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matches:
+    """What a search in files found.
+
+    Attributes:
+        matches: Those that are shown, in the order of the search.
+        total: How many were found.
+        more: There are more that the search did not tell of.
+    """
+
+    type: ClassVar[str] = "matches"
+    matches: tuple[Match, ...]
+    total: int
+    more: bool = False
+
+    @property
+    def left_out(self) -> int:
+        """Matches that are not shown."""
+        return self.total - len(self.matches)
+
+    @property
+    def by_file(self) -> list[tuple[str, list[Match]]]:
+        """The matches of each file."""
+        found: dict[str, list[Match]] = {}
+        for match in self.matches:
+            found.setdefault(match.path, []).append(match)
+        return list(found.items())
+
+    @property
+    def note(self) -> str:
+        """`3 matches`."""
+        return counted(self.total, "match", "matches") + (" or more" if self.more else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Files that were found, or a folder's entries.
+
+    Attributes:
+        entries: Those that are shown; a folder's own folders end with a slash.
+        total: How many there are.
+        more: There are more that the search did not tell of.
+    """
+
+    type: ClassVar[str] = "listing"
+    entries: tuple[str, ...]
+    total: int
+    more: bool = False
+
+    @property
+    def left_out(self) -> int:
+        """Entries that are not shown."""
+        return self.total - len(self.entries)
+
+    @property
+    def note(self) -> str:
+        """`12 files`."""
+        return counted(self.total, "file") + (" or more" if self.more else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """One thing to do. `status` is `pending`, `in_progress`, `completed` or `cancelled`; `priority` may be empty."""
+
+    text: str
+    status: str
+    priority: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TodoList:
+    """The agent's todo list."""
+
+    type: ClassVar[str] = "todos"
+    todos: tuple[Todo, ...]
+    left_out: int = 0
+
+    @property
+    def done(self) -> int:
+        """How many are completed."""
+        return sum(todo.status == "completed" for todo in self.todos)
+
+    @property
+    def open(self) -> int:
+        """How many count: those that were not cancelled."""
+        return sum(todo.status != "cancelled" for todo in self.todos)
+
+    @property
+    def note(self) -> str:
+        """`1 of 3 done`."""
+        return f"{self.done} of {self.open} done" if self.todos else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A tool call of a sub-agent, or of code: a card in small."""
+
+    tool: str
+    icon: str
+    verb: str
+    target: str
+    state: ToolState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubAgent:
+    """A sub-agent at work, or its work done.
+
+    Attributes:
+        agent: Which one.
+        description: What it is to do, in a few words.
+        prompt: What it was told.
+        status: `running`, `waiting` for a person, `retrying` a provider, or `idle`; empty where nothing is known.
+        steps: Its last tool calls.
+        earlier: How many there were before them.
+        says: The end of what it says, while it works.
+        answer: What it answered, in Markdown.
+        waits_for: The permissions that it asks for, and `question`.
+        left_out: Lines of the answer that are not shown.
+    """
+
+    type: ClassVar[str] = "agent"
+    agent: str
+    description: str = ""
+    prompt: str = ""
+    status: str = ""
+    steps: tuple[Step, ...] = ()
+    earlier: int = 0
+    says: str = ""
+    answer: str = ""
+    waits_for: tuple[str, ...] = ()
+    left_out: int = 0
+
+    @property
+    def note(self) -> str:
+        """`2 steps`."""
+        count = len(self.steps) + self.earlier
+        return counted(count, "step") if count else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A question, what could be chosen, and what was; `answers` may hold a text of the person's own."""
+
+    header: str
+    text: str
+    options: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """What the agent asked a person."""
+
+    type: ClassVar[str] = "questions"
+    questions: tuple[Answered, ...]
+
+    @property
+    def note(self) -> str:
+        """The answers, where there is one question."""
+        answers = [answer for question in self.questions for answer in question.answers]
+        return ", ".join(answers)[:80] if len(self.questions) == 1 else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What was read on the web.
+
+    Attributes:
+        url: An http or https URL, or empty.
+        text: What stands there.
+        markdown: The text is Markdown.
+        left_out: Lines that are not shown.
+    """
+
+    type: ClassVar[str] = "page"
+    url: str
+    text: str
+    markdown: bool = False
+    left_out: int = 0
+    note: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """A program that the agent wrote and ran, the tools that it called, and what it gave."""
+
+    type: ClassVar[str] = "code"
+    text: str
+    language: str
+    steps: tuple[Step, ...] = ()
+    output: str = ""
+    left_out: int = 0
+
+    @property
+    def note(self) -> str:
+        """`2 calls`."""
+        return counted(len(self.steps), "call") if self.steps else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A text that a tool gave, of no form that is known here."""
+
+    type: ClassVar[str] = "output"
+    text: str
+    left_out: int = 0
+    note: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """What a tool that is not known here was given, and what it gave: JSON laid out, or a text."""
+
+    type: ClassVar[str] = "data"
+    given: str
+    result: str = ""
+    left_out: int = 0
+    note: ClassVar[str] = ""
+
+
+Detail: TypeAlias = (
+    Diff
+    | FileContent
+    | Command
+    | Matches
+    | Listing
+    | TodoList
+    | SubAgent
+    | Questions
+    | Page
+    | Code
+    | Output
+    | Data
+)

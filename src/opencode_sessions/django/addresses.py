@@ -1,0 +1,36 @@
+"""The addresses of our views of a message."""
+
+# ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.urls import NoReverseMatch, reverse
+
+from opencode_sessions.django.registry import table_model
+
+__all__ = ["address", "files_of", "named"]
+
+
+def address(name: str, message: models.Model) -> str:
+    """Of one of our views of a message."""
+    return reverse(f"opencode:{name}", args=named(message))
+
+
+def files_of(message: Any) -> str:
+    """The `files` that `display` takes; empty without our views, or without a row."""
+    if not isinstance(message, models.Model):
+        return ""
+    try:
+        return reverse("opencode:file", args=[*named(message), "-", "-"]).removesuffix("-/-")
+    except NoReverseMatch:
+        return ""
+
+
+def named(message: models.Model) -> tuple[str, Any]:
+    """The label and the key that name a message in an address: those of the model that has its table."""
+    model = table_model(type(message))
+    key = getattr(message, model._meta.pk.attname)
+    return model._meta.label_lower, model._meta.pk.value_to_string(message) if isinstance(key, tuple) else key

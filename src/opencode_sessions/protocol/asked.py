@@ -1,0 +1,45 @@
+"""What an ask is about, as a message's row has it, and the digest that an answer names it by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Any
+
+from opencode_sessions.protocol.plain import plain, said
+
+__all__ = ["call_of", "digest_of"]
+
+_ABOUT = ("id", "kind", "session_id", "permission", "patterns", "metadata", "always", "questions")
+_DEEPEST = 200
+
+
+def call_of(ask: Mapping[str, Any], parts: Iterable[Any]) -> Mapping[str, Any] | None:
+    """The part of the tool call that asks, which has the tool's input; None if it is not among the parts.
+
+    A sub-agent's calls are not, and may have the same id as one that is.
+    """
+    found = [part for part in parts if isinstance(part, Mapping)]
+    call_id, session_id = said(ask.get("call_id")), said(ask.get("session_id"))
+    if not call_id or any(_session_of(part) == session_id for part in found):
+        return None
+    return next((part for part in found if said(part.get("call_id")) == call_id), None)
+
+
+def digest_of(ask: Mapping[str, Any], parts: Iterable[Any]) -> str:
+    """Of all that a person is shown of an ask: two asks that differ in it have two digests.
+
+    Args:
+        ask: As a message's row has it.
+        parts: The row's.
+    """
+    call = call_of(ask, parts) or {}
+    about = {name: ask.get(name) for name in _ABOUT} | {name: call.get(name) for name in ("tool", "input")}
+    told = json.dumps(plain(about, _DEEPEST), sort_keys=True, default=str)
+    return sha256(told.encode()).hexdigest()
+
+
+def _session_of(part: Mapping[str, Any]) -> str | None:
+    metadata = part.get("metadata")
+    return metadata.get("sessionId") if isinstance(metadata, Mapping) else None

@@ -1,0 +1,72 @@
+"""Pictures and files that come with a reply: what a tool's call returned, or a part of their own.
+
+The server sends each as a data URL, as long as the file is (1.18.33). A reply keeps a small one. Of a large one it
+keeps the size, and the ids by which `Api.attachment` finds the stored file.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from opencode_sessions.protocol.plain import said
+
+__all__ = ["LARGEST_KEPT", "attachments_of", "content_of", "kept", "kept_all", "stored_file"]
+
+Json = Mapping[str, Any]
+
+LARGEST_KEPT = 65_536
+"""Characters of a URL that a reply keeps."""
+
+_MOST_KEPT = 20
+_LONGEST_NAME = 1_000
+_TOLD = ("id", "sessionID", "messageID", "mime", "filename")
+_BASE64 = ";base64,"
+
+
+def kept(found: Json) -> dict[str, Any]:
+    """What a reply keeps of one file, in the server's form; `size` is in bytes."""
+    told: dict[str, Any] = {name: said(found.get(name))[:_LONGEST_NAME] for name in _TOLD if found.get(name)}
+    url = said(found.get("url"))
+    if len(url) <= LARGEST_KEPT:
+        told["url"] = url
+    if url.startswith("data:"):
+        body = len(url) - url.find(_BASE64) - len(_BASE64)
+        told["size"] = body * 3 // 4 - url[-2:].count("=")
+    return told
+
+
+def kept_all(found: Any) -> list[dict[str, Any]] | None:
+    """What a reply keeps of the files that a tool's call returned; None if it returned none."""
+    files = [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+    return [kept(each) for each in files[:_MOST_KEPT]] or None
+
+
+def attachments_of(part: Json) -> list[Json]:
+    """What `kept` and `kept_all` have kept in a part, as a message's row has it."""
+    files = [part.get("data")] if part.get("type") == "file" else part.get("attachments")
+    return [each for each in files if isinstance(each, Mapping)] if isinstance(files, list) else []
+
+
+def content_of(url: str) -> bytes | None:
+    """What a data URL holds; None if this is none of the server's."""
+    head, is_data, body = url.partition(_BASE64)
+    if not is_data or not head.startswith("data:"):
+        return None
+    try:
+        return base64.b64decode(body)
+    except binascii.Error:
+        return None
+
+
+def stored_file(parts: Iterable[Json], attachment_id: str) -> Json | None:
+    """A file of a stored message, in the server's form; None if none of its parts has that id."""
+    for part in parts:
+        state = part.get("state")
+        returned = state.get("attachments") if isinstance(state, Mapping) else None
+        for file in (part, *(returned if isinstance(returned, list) else ())):
+            if isinstance(file, Mapping) and file.get("id") == attachment_id and file.get("type") == "file":
+                return file
+    return None

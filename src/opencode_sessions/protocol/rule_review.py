@@ -1,0 +1,63 @@
+"""What a list of rules leaves open although it looks closed (OpenCode 1.18.33)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opencode_sessions.protocol.permissions import Rule, allow, deciding_rule, evaluate
+
+__all__ = ["review_rules"]
+
+# What the server's own agents ask for, unless a rule of the session says otherwise.
+_ASKED_BY_DEFAULT = {
+    "external_directory": ("/etc/passwd", "files outside the agent's folder"),
+    "read": (".env", "dotenv files"),
+}
+_ASKED_IN_SUB_AGENTS_TOO = {"external_directory", "task", "question", "doom_loop"}
+
+
+def review_rules(rules: Sequence[Rule]) -> list[str]:
+    """What a host most likely did not mean: a sentence for each, with what to do.
+
+    Args:
+        rules: Those of a session, in their order.
+    """
+    return [*_opened(rules), *_unasked(rules)]
+
+
+def _opened(rules: Sequence[Rule]) -> list[str]:
+    """A rule for all permissions that lifts what the agent itself would ask for."""
+    found = []
+    for permission, (example, what) in _ASKED_BY_DEFAULT.items():
+        rule = deciding_rule(rules, permission, example)
+        if rule is not None and rule.action == "allow" and rule.permission == "*":
+            found.append(
+                f"{_shown(rule)} opens {what} as well: add a rule for {permission!r} after it, or begin with a preset "
+                "such as READ_WRITE"
+            )
+    return found
+
+
+def _unasked(rules: Sequence[Rule]) -> list[str]:
+    """What a sub-agent does without the ask that is demanded of its parent."""
+    if evaluate([allow("*"), *rules], "task", "general") != "allow":
+        return []
+    asked = {
+        rule.permission
+        for rule in rules
+        if rule.action == "ask"
+        and rule.permission not in _ASKED_IN_SUB_AGENTS_TOO
+        and evaluate(rules, rule.permission, rule.pattern) == "ask"
+    }
+    if not asked:
+        return []
+    said = (
+        f"a sub-agent does without asking what these rules ask for ({', '.join(sorted(asked))}): add deny('task') or "
+        "ask('task'), or give the rules to every agent in the server's configuration (permission_config)"
+    )
+    return [said]
+
+
+def _shown(rule: Rule) -> str:
+    pattern = "" if rule.pattern == "*" else f", {rule.pattern!r}"
+    return f"{rule.action}({rule.permission!r}{pattern})"

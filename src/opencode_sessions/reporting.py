@@ -1,0 +1,61 @@
+"""Where errors go that must not be raised: to `on_error`, once, with their context."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from opencode_sessions.validation import check_ordinary, no_coroutine
+
+__all__ = ["ErrorContext", "ErrorReporter", "OnError"]
+
+_log = logging.getLogger("opencode_sessions.errors")
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorContext:
+    """What was being done when an error was swallowed.
+
+    Attributes:
+        action: `abort`, `list_asks`, `reject_asks`, `delete_replaced`, `delete_unconfirmed`, `delete_with_row`,
+            `prune`, `observe`, `ask`, `fallback`, `snapshot`, `finish`, `amend`, `put_back`, `claim`, `release`,
+            `park`, `enqueue`, `stream`, `recover`, `run`.
+        record: What names the row.
+        session_id: The session that it concerns.
+    """
+
+    action: str
+    record: str
+    session_id: str | None = None
+
+
+OnError = Callable[[Exception, ErrorContext], object]
+
+
+def log_error(error: Exception, context: ErrorContext) -> None:
+    """What is done without an `on_error`: a log record at ERROR."""
+    _log.error(
+        "%s failed for %s (session %s): %s",
+        context.action,
+        context.record,
+        context.session_id,
+        error,
+        exc_info=error,
+    )
+
+
+class ErrorReporter:
+    """Hands a swallowed error to the host, and contains what the host's function raises."""
+
+    def __init__(self, on_error: OnError | None) -> None:
+        check_ordinary("on_error", on_error)
+        self._on_error = on_error or log_error
+
+    def __call__(self, error: Exception, context: ErrorContext) -> None:
+        """Report one error."""
+        try:
+            no_coroutine("on_error", self._on_error(error, context))
+        except Exception:  # noqa: BLE001 - there is nobody left to tell but the log
+            _log.exception("on_error itself failed; what it was told:")
+            log_error(error, context)

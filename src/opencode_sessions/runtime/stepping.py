@@ -1,0 +1,66 @@
+"""How one `async def` serves the sync and the async API.
+
+Everything that waits is written once, as `async def` over ports. A blocking port does its work and returns
+without suspending, so one `send(None)` runs a whole coroutine to its end, in the caller's own thread. A
+suspending port is awaited as usual.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+__all__ = ["blocking", "blocking_iterator", "run_sync"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine whose ports all block to its end, in this thread.
+
+    Raises:
+        RuntimeError: It suspended: a port of the async API was given to the sync one.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a suspending port was used in the sync API; use opencode_sessions.aio throughout")
+
+
+def blocking(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], T]:
+    """The sync twin of an `async def` method: the same name, arguments and docstring, on `self._core`."""
+
+    @functools.wraps(method)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return run_sync(method(self._core, *args, **kwargs))
+
+    return call
+
+
+def blocking_iterator(
+    method: Callable[Concatenate[Any, P], AsyncIterator[T]],
+) -> Callable[Concatenate[Any, P], Iterator[T]]:
+    """The sync twin of an async generator method, as lazy as it is."""
+
+    @functools.wraps(method)
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        iterator = method(self._core, *args, **kwargs)
+        while True:
+            try:
+                item = run_sync(_next(iterator))
+            except StopAsyncIteration:
+                return
+            yield item
+
+    return call
+
+
+async def _next(iterator: AsyncIterator[T]) -> T:
+    return await anext(iterator)

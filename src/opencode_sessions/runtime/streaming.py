@@ -1,0 +1,106 @@
+"""What something tells while it runs, as an iterator: it runs beside whoever iterates."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+__all__ = ["astream", "stream"]
+
+T = TypeVar("T")
+Report = Callable[[Exception], object]
+
+
+@dataclass(frozen=True, slots=True)
+class _End(Generic[T]):
+    """Nothing more is told: the last value, or what was raised."""
+
+    last: T | None = None
+    error: BaseException | None = None
+
+
+def stream(
+    run: Callable[[Callable[[T], object]], T], *, close: Callable[[], object], report: Report
+) -> Generator[T]:
+    """The values that `run` tells in a daemon thread, and then the one that it returns.
+
+    Args:
+        run: Is given what it tells its values to.
+        close: Called if the iterator is closed before `run` has returned.
+        report: Takes what `run` raises after that.
+
+    Raises:
+        BaseException: What `run` raises before that.
+    """
+    told: queue.SimpleQueue[T | _End[T]] = queue.SimpleQueue()
+    closed = threading.Event()
+
+    def main() -> None:
+        try:
+            told.put(_End(run(told.put)))
+        except BaseException as error:  # noqa: BLE001 - whoever iterates minds it
+            told.put(_End(error=error))
+            if closed.is_set() and isinstance(error, Exception):
+                report(error)
+
+    context = copy_context()
+    thread = threading.Thread(target=context.run, args=(main,), name="opencode-sessions stream", daemon=True)
+    thread.start()
+    ended = False
+    try:
+        while not isinstance(value := told.get(), _End):
+            yield value
+        ended = True
+    finally:
+        closed.set()
+        if not ended:
+            close()
+    yield _last(value)
+
+
+async def astream(
+    run: Callable[[Callable[[T], object]], Awaitable[T]],
+    *,
+    close: Callable[[], Awaitable[object]],
+    report: Report,
+) -> AsyncGenerator[T]:
+    """The same with a task instead of the thread; see `stream`."""
+    told: asyncio.Queue[T | _End[T]] = asyncio.Queue()
+    closed = False
+
+    async def main() -> None:
+        try:
+            told.put_nowait(_End(await run(told.put_nowait)))
+        except BaseException as error:  # noqa: BLE001 - likewise
+            told.put_nowait(_End(error=error))
+            if closed and isinstance(error, Exception):
+                report(error)
+
+    task = asyncio.get_running_loop().create_task(main(), name="opencode-sessions stream")
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+    ended = False
+    try:
+        while not isinstance(value := await told.get(), _End):
+            yield value
+        ended = True
+    finally:
+        closed = True
+        if not ended:
+            await close()
+    yield _last(value)
+
+
+def _last(end: _End[Any]) -> Any:
+    if end.error is not None:
+        raise end.error
+    return end.last
+
+
+_running: set[asyncio.Task[None]] = set()
+"""The loop keeps weak references only."""

@@ -1,0 +1,173 @@
+"""Waiting with asyncio: the async API."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+import anyio
+
+from opencode_sessions.runtime.closing import Closing
+from opencode_sessions.runtime.ports import LONGEST_TURN, Buffer, Mailbox, closed
+
+__all__ = ["Tasks", "guarded"]
+
+_log = logging.getLogger("opencode_sessions.turn")
+
+T = TypeVar("T")
+
+_PATIENCE = 10.0
+"""Seconds that a cancelled task waits for what it guards, at most."""
+
+
+class Tasks(Closing):
+    """The async API, on the event loop that runs when it is first used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._first: dict[str, asyncio.Event] = {}
+        self._ended = False
+
+    monotonic = staticmethod(time.monotonic)
+
+    async def sleep(self, seconds: float) -> None:
+        """See `Clock.sleep`."""
+        await asyncio.sleep(seconds)
+        if self._ended:
+            raise closed()
+
+    def mailbox(self, buffer: Buffer) -> Mailbox:
+        """See `Runtime.mailbox`."""
+        return _TaskMailbox(buffer)
+
+    def spawn(
+        self,
+        main: Callable[[], Coroutine[Any, Any, None]],
+        name: str,
+        *,
+        joined: bool = False,  # noqa: ARG002 - every task ends soon: `join` cancels it
+    ) -> Callable[[], object]:
+        """See `Clock.spawn`."""
+        task = asyncio.get_running_loop().create_task(main(), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task.cancel
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """See `Clock.call`.
+
+        In a daemon thread of its own: the few of `asyncio.to_thread` also look up names for the loop, and are waited
+        for when the process ends, and what is called here may wait for a person.
+        """
+        ended: Future[T] = Future()
+        ended.set_running_or_notify_cancel()  # whoever stops waiting stops nothing here
+        context = copy_context()
+
+        def main() -> None:
+            try:
+                ended.set_result(context.run(function))
+            except StopIteration:  # which no future takes, and out of a coroutine comes as this
+                ended.set_exception(RuntimeError(f"{function!r} raised StopIteration"))
+            except BaseException as error:  # noqa: BLE001 - it is whose call it was that minds it
+                ended.set_exception(error)
+
+        threading.Thread(target=main, name="opencode-sessions call", daemon=True).start()
+        return await asyncio.wrap_future(ended)
+
+    @asynccontextmanager
+    async def in_turn(self, key: str) -> AsyncIterator[None]:
+        """See `Clock.in_turn`."""
+        left = asyncio.Event()
+        first = self._first.setdefault(key, left)
+        if first is not left:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LONGEST_TURN):
+                    await first.wait()
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._first.pop(key, None)
+            left.set()
+
+    async def join(self, timeout: float) -> None:
+        """See `Runtime.join`."""
+        self._ended = True
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+
+
+class _TaskMailbox:
+    def __init__(self, buffer: Buffer) -> None:
+        self._buffer = buffer
+        self._arrived = asyncio.Event()
+
+    def put(self, item: Any) -> None:
+        self._buffer.put(item)
+        self._arrived.set()
+
+    async def get(self, timeout: float | None) -> Any | None:
+        if not self._buffer:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return None
+        return self._buffer.take()
+
+
+async def guarded(main: Coroutine[Any, Any, T], *, cancels: bool) -> T:
+    """What a coroutine returns, which runs in a task of its own, so that it can tidy up undisturbed.
+
+    A task can be cancelled again while it tidies up, and anyio cancels one at each of its awaits until it ends. The
+    task of its own is cancelled once at most. Its caller waits until it has ended, for 10 s at most, before the
+    cancellation goes on.
+
+    Args:
+        main: The coroutine.
+        cancels: Whether a cancelled caller cancels it at all.
+    """
+    task = asyncio.get_running_loop().create_task(main)
+    _guarded.add(task)
+    task.add_done_callback(_guarded.discard)
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        if cancels and not task.cancelling():  # asyncio.run cancels all tasks at its end, this one too
+            task.cancel()
+        await _ended(task)
+        raise
+    except GeneratorExit:  # nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed
+            task.cancel()
+        raise
+    return task.result()
+
+
+_guarded: set[asyncio.Task[Any]] = set()
+"""The loop keeps weak references only."""
+
+
+async def _ended(task: asyncio.Task[Any]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    with anyio.CancelScope(shield=True):
+        while not task.done() and (left := deadline - time.monotonic()) > 0:
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task}, timeout=left)
+    if not task.done():
+        _log.warning("a turn that was cancelled still tidies up after %g s: it goes on alone", _PATIENCE)
+    elif not task.cancelled():
+        task.exception()  # the caller's cancellation is raised instead

@@ -1,0 +1,76 @@
+"""A server's data folder: one server at a time, and gone afterwards if it was a temporary one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TextIO
+
+from opencode_sessions.errors import ServerStartError
+
+__all__ = ["DataFolder"]
+
+
+class DataFolder:
+    """A folder that is held, by a lock that goes with the process: a dead holder never blocks.
+
+    Args:
+        path: Where it is, made if need be; None for a temporary one, which `release` removes. It gets mode 0700, as it
+            holds conversations, logs and credentials.
+
+    Attributes:
+        path: Where it is.
+
+    Raises:
+        ServerStartError: Another server holds it, or it belongs to another user.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._temporary = path is None
+        self.path = path or Path(tempfile.mkdtemp(prefix="opencode-sessions-")).absolute()
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._keep_others_out()
+        self._lock = self._take(self.path / "server.lock")
+
+    def release(self) -> None:
+        """Let go of it."""
+        fcntl.flock(self._lock, fcntl.LOCK_UN)  # closing it is not enough where a fork has it open too
+        self._lock.close()
+        if self._temporary:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def close_files(self) -> None:
+        """Give mode 0600 to the server's files, as the folder's mode does not protect a copy of them."""
+        for pattern in ("*", ".local/share/opencode/*"):
+            for path in self.path.glob(pattern):
+                if path.is_file() and not path.is_symlink():
+                    path.chmod(0o600)
+
+    def _keep_others_out(self) -> None:
+        try:
+            self.path.chmod(0o700)
+        except PermissionError as error:
+            raise ServerStartError(
+                f"the data folder {self.path} belongs to another user, who could read the conversations in it: "
+                "give this server a folder of its own"
+            ) from error
+
+    def _take(self, file: Path) -> TextIO:
+        lock = file.open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip()
+            lock.close()
+            raise ServerStartError(
+                f"process {holder or '(unknown)'} holds the data folder {self.path}, and two servers on one folder "
+                "run every turn twice: stop its server, or give this one a folder of its own"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        return lock

@@ -1,0 +1,257 @@
+"""What a doctor looks at, whoever asks: Python, the server, its binary."""
+
+from __future__ import annotations
+
+import json
+import platform
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from opencode_sessions.errors import (
+    CredentialsRefusedError,
+    OpencodeError,
+    RequestTimedOutError,
+    ServerNotInstalledError,
+    ServerUnreachableError,
+    UnsupportedVersionError,
+)
+from opencode_sessions.protocol.plain import one_line
+from opencode_sessions.protocol.values import SessionInfo
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.server.binary import find_binary
+from opencode_sessions.wire.api import SUPPORTED
+from opencode_sessions.wire.clients import Client, blocking_wire
+from opencode_sessions.wire.memory import local_server
+from opencode_sessions.wire.waiting import announced
+
+__all__ = [
+    "Finding",
+    "State",
+    "look_at_binary",
+    "look_at_busy",
+    "look_at_clocks",
+    "look_at_memory",
+    "look_at_project_config",
+    "look_at_python",
+    "look_at_server",
+    "look_closer",
+]
+
+_OLDEST_PYTHON = (3, 11)
+_MOST_CLOCKS_DIFFER = 2
+_RECENT = 24 * 3600.0
+_SETTLE = 1.0
+_MOST_SHOWN = 5
+
+Running = Callable[[], Collection[str]]
+
+
+class State(StrEnum):
+    """How it stands with one thing."""
+
+    OK = "ok"
+    WARNING = "warning"
+    MISSING = "missing"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        mend: What to do about it, if anything is to be done.
+    """
+
+    what: str
+    state: State
+    found: str
+    mend: str = ""
+
+    @property
+    def broken(self) -> bool:
+        """Does it keep something from working?"""
+        return self.state in (State.MISSING, State.BROKEN)
+
+
+def look_at_python() -> Finding:
+    """Its version."""
+    found = platform.python_version()
+    if sys.version_info < _OLDEST_PYTHON:
+        return Finding("Python", State.BROKEN, found, "Python 3.11 or newer")
+    return Finding("Python", State.OK, found)
+
+
+def look_at_binary(*, needed: bool) -> Finding:
+    """The `opencode` that would be started here."""
+    what = "opencode"
+    try:
+        path = find_binary()
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - the user's own binary
+    except ServerNotInstalledError as error:
+        return Finding(what, State.MISSING if needed else State.WARNING, "not found", str(error))
+    except (OSError, subprocess.SubprocessError) as error:
+        mend = "install it anew: npm install opencode-ai"
+        return Finding(what, State.BROKEN if needed else State.WARNING, f"{path} does not run: {error}", mend)
+    return Finding(what, State.OK, f"{said.stdout.strip()} at {path} (supported: {SUPPORTED})")
+
+
+def look_at_server(
+    make_client: Callable[[], Client], *, asked_for: bool, start: str, say: Callable[[str], object]
+) -> Finding:
+    """What answers where a client asks.
+
+    Args:
+        make_client: A client of it, which is closed here.
+        asked_for: It was named, so it is to be there.
+        start: How to start one.
+        say: Called, from another thread, if the answer takes longer than 2 s.
+    """
+    what = "server"
+    try:
+        with make_client() as client:
+            address = client.address.base_url
+            with announced(say, f"waiting for an answer from {address} …"):
+                number = client.health().version
+    except (ServerUnreachableError, RequestTimedOutError) as error:
+        if getattr(error, "refused", False):
+            state = State.MISSING if asked_for else State.WARNING
+            return Finding(what, state, f"nothing listens at {address}", start)
+        return Finding(what, State.BROKEN if asked_for else State.WARNING, str(error))
+    except CredentialsRefusedError:
+        mend = "set OPENCODE_SERVER_PASSWORD to the server's"
+        return Finding(what, State.BROKEN, f"{address} refuses the credentials", mend)
+    except UnsupportedVersionError as error:
+        return Finding(what, State.BROKEN, f"OpenCode {error.found} at {address}", f"a version {SUPPORTED}")
+    except OpencodeError as error:
+        return Finding(what, State.BROKEN, str(error), f"the URL of an OpenCode server, {SUPPORTED}")
+    return Finding(what, State.OK, f"{number} at {address} (supported: {SUPPORTED})")
+
+
+def look_closer(
+    make_client: Callable[[], Client], *, running: Running, stray: str, project_config: bool
+) -> Iterator[Finding]:
+    """More about a server that answers, with `project_config` also what costs it memory.
+
+    Args:
+        make_client: A client of it, which is closed here.
+        running: The sessions in which turns run now, by the rows.
+        stray: What to do about a busy session in which none runs.
+        project_config: Also look whether it obeys configuration in the folder of an agent.
+    """
+    yield look_at_clocks(make_client)
+    yield look_at_busy(make_client, running=running, stray=stray)
+    yield look_at_memory(make_client)
+    if project_config:
+        yield look_at_project_config(make_client)
+
+
+def look_at_clocks(make_client: Callable[[], Client]) -> Finding:
+    """Whether the server's clock and this machine's agree. Ids of messages and leases of turns are made by clocks."""
+    what = "clocks"
+    mend = "let both machines take their time from the network (NTP)"
+    try:
+        with make_client() as client:
+            ahead = run_sync(blocking_wire(client).clock_difference())
+    except OpencodeError as error:
+        return Finding(what, State.WARNING, f"could not be compared: {error}")
+    if ahead is None:
+        return Finding(what, State.WARNING, "could not be compared: the server does not say its time")
+    if abs(ahead) > _MOST_CLOCKS_DIFFER:
+        than = f"the server's is {abs(ahead):,.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
+        return Finding(what, State.WARNING, than, mend)
+    return Finding(what, State.OK, f"the server's and this machine's agree within {_MOST_CLOCKS_DIFFER} s")
+
+
+def look_at_busy(make_client: Callable[[], Client], *, running: Running, stray: str) -> Finding:
+    """Whether sessions are busy on the server in which no turn runs by the rows, looked at twice.
+
+    A session is asked about if it was used within a day. Its directory is thereby opened again if the server was
+    restarted since.
+    """
+    what = "busy"
+    try:
+        with make_client() as client:
+            busy = _busy(client)
+            strays = busy.keys() - running()
+            if strays:  # a turn may have begun or ended just now
+                time.sleep(_SETTLE)
+                busy = {key: info for key, info in _busy(client).items() if key in strays}
+                strays = busy.keys() - running()
+    except OpencodeError as error:
+        return Finding(what, State.WARNING, f"could not be seen: {error}")
+    if not strays:
+        return Finding(what, State.OK, "no session is busy in which no turn runs")
+    shown = ", ".join(
+        f"{info.id} ({one_line(info.title, limit=40)}, in {info.directory})"
+        for info in (busy[key] for key in sorted(strays)[:_MOST_SHOWN])
+    )
+    more = f" and {len(strays) - _MOST_SHOWN} more" if len(strays) > _MOST_SHOWN else ""
+    return Finding(what, State.WARNING, f"without a turn that runs: {shown}{more}", stray)
+
+
+def _busy(client: Client) -> dict[str, SessionInfo]:
+    """The busy sessions that are no sub-agents', by id."""
+    since = (time.time() - _RECENT) * 1000
+    recent = {}
+    for info in client.list(all_directories=True):
+        if info.updated < since:
+            break
+        recent[info.id] = info
+    directories = {info.directory for info in recent.values()}
+    busy = {key for directory in directories for key in client.status(directory=directory)}
+    return {key: info for key, info in recent.items() if key in busy and info.parent_id is None}
+
+
+def look_at_memory(make_client: Callable[[], Client]) -> Finding:
+    """What memory the server takes, and how large its database is, if it runs on this machine."""
+    what = "memory"
+    with make_client() as client:
+        server = local_server(client.address.base_url)
+    if server is None:
+        return Finding(what, State.OK, "not seen: the server is on another machine, or another user's")
+    database = server.database_size()
+    found = f"{_size(server.memory)} of {_size(server.machine)} (process {server.pid})" + (
+        f"; its database has {_size(database)}" if database else ""
+    )
+    if server.memory > server.machine / 2:
+        mend = "restart it, as it keeps every directory in memory; serve --recycle-at does so by itself"
+        return Finding(what, State.WARNING, found, mend)
+    return Finding(what, State.OK, found)
+
+
+def _size(size: int) -> str:
+    return f"{size / 1024**3:,.1f} GB" if size >= 1024**3 else f"{size / 1024**2:,.0f} MB"
+
+
+def look_at_project_config(make_client: Callable[[], Client]) -> Finding:
+    """Whether the server takes configuration from the folder that an agent works in, as the agent could write it.
+
+    It is shown a temporary folder of this machine, which costs it about 15 MB until it restarts (1.18.33).
+    """
+    what = "project config"
+    mend = (
+        "start the server with OPENCODE_DISABLE_PROJECT_CONFIG=true and OPENCODE_DISABLE_EXTERNAL_SKILLS=true"
+    )
+    user = secrets.token_hex(8)
+    try:
+        with TemporaryDirectory(prefix="opencode-sessions-") as folder, make_client() as client:
+            Path(folder).chmod(0o755)  # the server may be another user's
+            Path(folder, "opencode.json").write_text(json.dumps({"username": user}), encoding="utf-8")
+            taken = run_sync(blocking_wire(client).takes_config(folder, "opencode.json", user))
+    except OpencodeError as error:
+        return Finding(what, State.WARNING, f"could not be seen: {error}", mend)
+    if taken is None:
+        found = "could not be seen: the server does not see the folders of this machine"
+        return Finding(what, State.WARNING, found, f"ask on the server's own machine; or {mend}")
+    if taken:
+        found = "the server obeys opencode.json and .opencode in the folder of an agent, who may write there"
+        return Finding(what, State.WARNING, found, mend)
+    return Finding(what, State.OK, "the server ignores opencode.json and .opencode in the folder of an agent")

@@ -1,0 +1,71 @@
+"""Looking whether a server that was just started answers, is ours, and has loaded the guard."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import httpx2
+
+from opencode_sessions.errors import ServerStartError
+from opencode_sessions.server.environment import guard_marker
+from opencode_sessions.server.process_tree import ProcessTree
+from opencode_sessions.wire.address import Address
+from opencode_sessions.wire.v1 import requests, responses
+
+__all__ = ["await_health", "check_guarded"]
+
+_PROBE_TIMEOUTS = (0.1, 2.0)  # the first and the longest: a request to a server that starts can hang for good
+_PROBE_PAUSE = 0.05
+
+
+def await_health(tree: ProcessTree, address: Address, seconds: float) -> str:
+    """The version, once the server answers and is ours: only ours has this password, and it lives.
+
+    Raises:
+        ServerStartError: It died, or did not answer in time.
+    """
+    deadline = time.monotonic() + seconds
+    seen = "nothing answered"
+    timeout, longest = _PROBE_TIMEOUTS
+    with httpx2.Client(headers=address.headers(), trust_env=False) as client:
+        while tree.exit_code is None:
+            try:
+                answer = client.get(address.base_url + requests.health().path, timeout=timeout)
+                health = (
+                    responses.parse_health(answer.json()) if answer.status_code == httpx2.codes.OK else None
+                )
+            except (httpx2.HTTPError, ValueError, AttributeError) as error:
+                seen = f"the last attempt gave {type(error).__name__}"
+                if isinstance(error, httpx2.TimeoutException):
+                    timeout = min(2 * timeout, longest)
+            else:
+                if health is not None and tree.exit_code is None:
+                    return health.version
+                seen = f"the last answer was {answer.status_code} and not healthy"
+            if time.monotonic() > deadline:
+                raise ServerStartError(
+                    f"opencode did not answer at {address.base_url} within {seconds:g} s ({seen})"
+                )
+            time.sleep(_PROBE_PAUSE)
+    raise ServerStartError(f"opencode died at its start with exit code {tree.exit_code}")
+
+
+def check_guarded(address: Address, directory: Path, data: Path, seconds: float) -> None:
+    """The server loads its plugins when it first looks at a folder. It reports none that it could not load.
+
+    Raises:
+        ServerStartError: It did not open the folder, or did not load the guard.
+    """
+    try:
+        httpx2.get(
+            f"{address.base_url}/config",
+            params={"directory": str(directory)},
+            headers=address.headers(),
+            timeout=seconds,
+            trust_env=False,
+        )
+    except httpx2.HTTPError as error:
+        raise ServerStartError(f"opencode did not open {directory} ({error!r})") from error
+    if not guard_marker(data).exists():
+        raise ServerStartError("opencode did not load the guard of this library, guard.js")

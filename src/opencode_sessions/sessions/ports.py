@@ -1,0 +1,33 @@
+"""What a session's lifecycle asks of a server. `wire.api.Api` is one such wire; its docstrings tell of each call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from opencode_sessions.protocol.permissions import Rule
+from opencode_sessions.protocol.values import SessionInfo
+from opencode_sessions.runtime.ports import Clock
+
+__all__ = ["SessionWire"]
+
+
+class SessionWire(Protocol):
+    """What the lifecycle asks of a server."""
+
+    @property
+    def clock(self) -> Clock: ...
+    async def create(self, session_id: str, /, *, directory: str | None) -> object: ...
+    async def update(
+        self,
+        session_id: str,
+        /,
+        *,
+        title: str | None,
+        rules: Iterable[Rule] | None,
+        metadata: Mapping[str, Any] | None,
+    ) -> SessionInfo: ...
+    async def get(self, session_id: str, /) -> SessionInfo: ...
+    async def fork(self, session_id: str, message_id: str | None, /) -> SessionInfo: ...
+    async def stop(self, session_id: str, /) -> Sequence[Exception]: ...
+    async def delete(self, session_id: str, /) -> bool: ...

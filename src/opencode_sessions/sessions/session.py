@@ -1,0 +1,202 @@
+"""`Session`, sync and async: thin shells around one `Lifecycle`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
+from opencode_sessions.protocol.permissions import check_rules
+from opencode_sessions.reporting import OnError
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.sessions.lifecycle import Lifecycle
+from opencode_sessions.sessions.spec import PermissionsFor
+from opencode_sessions.store.lookup import record_store
+from opencode_sessions.store.records import RecordStore
+from opencode_sessions.validation import check_ordinary, require
+from opencode_sessions.wire.clients import AsyncClient, Client, blocking_wire, suspending_wire
+
+__all__ = ["AsyncSession", "Session"]
+
+
+class _Session:
+    """What the sync and the async class have in common."""
+
+    _asynchronous: ClassVar[bool]
+
+    def __init__(
+        self,
+        record: Any,
+        *,
+        permissions_for: PermissionsFor | None = None,
+        on_error: OnError | None = None,
+        namespace: str = DEFAULT_NAMESPACE,
+        store: RecordStore | None = None,
+    ) -> None:
+        found = record_store(record, store, asynchronous=self._asynchronous)
+        check_ordinary("permissions_for", permissions_for)
+        if permissions_for is not None and not callable(permissions_for):
+            permissions_for = check_rules(permissions_for)
+        require(isinstance(namespace, str), "namespace must be a text", namespace)
+        self.lifecycle = Lifecycle(
+            found,
+            permissions_for=permissions_for,
+            on_error=on_error,
+            namespace=namespace,
+        )
+
+    @property
+    def just_created(self) -> bool:
+        """Did the last call make the session, rather than find it?"""
+        return self.lifecycle.just_created
+
+
+class Session(_Session):
+    """The OpenCode session of one record: exactly one, created once, guarded before anyone uses it.
+
+    Make one where you need it; it is cheap and holds nothing. One object serves one thread.
+
+    Args:
+        record: A saved row of yours, whose model has the session columns.
+        permissions_for: The rules of the session, such as `READ_ONLY`; or a function that returns them, called with a
+            fresh copy of the record when a session is made or reconciled. Without it, the agent's own rules are all
+            there are.
+        on_error: Called as `on_error(error, context)` with what must not be raised; else it is logged.
+        namespace: Written into the session's metadata, beside the record's key, to tell what is yours. They follow
+            the row: a session whose metadata name another one is this row's all the same.
+        store: A store of your own, instead of the record's.
+
+    Raises:
+        ConfigurationError: The record's model has no session columns, or it cannot be reached from here; or another
+            argument cannot work.
+    """
+
+    _asynchronous = False
+
+    def ensure(self, client: Client) -> str:
+        """The id of the record's session, made and guarded if there is none yet.
+
+        Idempotent, and safe from any number of threads, processes and machines at once. A session that is
+        found costs one query and no request. What a crash left unfinished is finished here.
+
+        Raises:
+            RecordNotSavedError: Save and commit the record first.
+            OpenTransactionError: A transaction is open around the call.
+            InvalidRulesError: `permissions_for` returned something else than rules; nothing was sent.
+            RecordGoneError: The row was deleted.
+            RecordContendedError: Others replaced the session ten times meanwhile.
+            WireError: The server could not be reached or refused; call again, nothing is lost.
+        """
+        return run_sync(self.lifecycle.ensure(blocking_wire(client)))
+
+    def recreate(self, client: Client, *, stale: str | None = None) -> str:
+        """The id of a fresh session, for when the old one has gone stale.
+
+        Concurrent callers that saw the same stale id converge on one new session; the one that made it says
+        `just_created`. The replaced session is deleted, best effort.
+
+        Args:
+            client: Where to make it.
+            stale: The id that is not to be used any more; by default the one that was last seen here.
+
+        Raises:
+            OpencodeError: As `ensure`.
+        """
+        return run_sync(self.lifecycle.recreate(blocking_wire(client), stale=stale))
+
+    def fork(self, client: Client, source: str, *, before: str | None = None) -> str:
+        """Give a record that has no session yet a copy of another one: its messages, guarded by this record's rules.
+
+        It is safe as `ensure` is, and a record that has a session keeps it. Messages get new ids in the copy. The
+        server chooses a copy's id, so there is one instant, between the copy and its reservation in the row, in which
+        a crash leaves a copy that no row names, and that `Pruner` cannot tell from one that you made yourself.
+
+        Args:
+            client: Where to make it.
+            source: The session to copy, which stays as it is; it may be busy.
+            before: A message of it: that one and what came after it are not copied. By default all are.
+
+        Raises:
+            ConfigurationError: `source` or `before` is no id.
+            SessionNotFoundError: There is no such session to copy; the row names none.
+            NotFoundError: It has no message `before`.
+            OpencodeError: As `ensure`.
+        """
+        return run_sync(self.lifecycle.fork(blocking_wire(client), source, before=before))
+
+    def reconcile(self, client: Client) -> bool:
+        """Put in force again what changed: the record's title, and what `permissions_for` returns.
+
+        What is in force is known from a digest in the row, so nothing is sent where nothing changed (one query,
+        and those of `permissions_for`). A turn does this by itself before it prompts. Without `permissions_for` the
+        rules are left as they are, and so is the title where the record's is empty: the session keeps the one that
+        it has.
+
+        The server appends rules and forgets none (1.18.33): what an earlier list allowed and the new one does
+        not mention is put to `ask`; what it denied stays denied until a rule allows it.
+
+        Returns:
+            True if the record had changed, and the server was told what it says now. A record without a session has
+            nothing to reconcile.
+
+        Raises:
+            SessionNotFoundError: The server does not have the session any more: `recreate` it. Noticed only where
+                something is to be sent, as is the next one; a turn looks in any case.
+            SessionMovedError: It lives in another directory than the record's `opencode_directory`.
+            OpencodeError: As `ensure`.
+        """
+        return run_sync(self.lifecycle.reconcile(blocking_wire(client)))
+
+    def abort(self, client: Client) -> None:
+        """Stop what the session and its sub-agents are doing, and reject what they wait for a person to answer.
+
+        Best effort: what goes wrong goes to `on_error`, never up. It writes nothing to the row, and so it is not
+        refused inside a transaction of yours, which then stays open across its requests.
+        """
+        run_sync(self.lifecycle.abort(blocking_wire(client)))
+
+    def delete(self, client: Client) -> bool:
+        """Stop the session as `abort` does, delete it on the server, and let the row name none.
+
+        The row keeps the id, marked as deleting, until the session is gone: where this raises, call it again.
+        Whoever ensures the record meanwhile gets a new session. Of a row that was deleted itself, the session
+        that the given copy of it names is deleted.
+
+        Returns:
+            False if there was none.
+
+        Raises:
+            RecordNotSavedError: The record was never saved.
+            OpenTransactionError: A transaction is open around the call.
+            WireError: The server could not be reached or refused; call again, nothing is lost.
+        """
+        return run_sync(self.lifecycle.delete(blocking_wire(client)))
+
+
+class AsyncSession(_Session):
+    """`Session` for asyncio: the same arguments, promises and errors."""
+
+    _asynchronous = True
+
+    async def ensure(self, client: AsyncClient) -> str:
+        """See `Session.ensure`."""
+        return await self.lifecycle.ensure(suspending_wire(client))
+
+    async def recreate(self, client: AsyncClient, *, stale: str | None = None) -> str:
+        """See `Session.recreate`."""
+        return await self.lifecycle.recreate(suspending_wire(client), stale=stale)
+
+    async def fork(self, client: AsyncClient, source: str, *, before: str | None = None) -> str:
+        """See `Session.fork`."""
+        return await self.lifecycle.fork(suspending_wire(client), source, before=before)
+
+    async def reconcile(self, client: AsyncClient) -> bool:
+        """See `Session.reconcile`."""
+        return await self.lifecycle.reconcile(suspending_wire(client))
+
+    async def abort(self, client: AsyncClient) -> None:
+        """See `Session.abort`."""
+        await self.lifecycle.abort(suspending_wire(client))
+
+    async def delete(self, client: AsyncClient) -> bool:
+        """See `Session.delete`."""
+        return await self.lifecycle.delete(suspending_wire(client))

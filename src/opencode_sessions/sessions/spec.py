@@ -1,0 +1,235 @@
+"""What a record says of its session (title, rules, directory), and how that is put in force on a server.
+
+A server of the V1 line appends rules to those in force and never forgets one, and the last match wins. So a new
+list of rules decides about all that it matches; about what only older rules match, those go on deciding. An older
+`allow` that the new list no longer has is therefore followed by an `ask` for the same: it grants nothing any
+more. An older `ask` or `deny` stays, being the safe side; who wants it lifted says `allow`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from opencode_sessions.errors import NotGuardedError, SessionMovedError
+from opencode_sessions.protocol.ids import marked
+from opencode_sessions.protocol.permissions import Rule, ask, check_rules, digest, from_json
+from opencode_sessions.protocol.places import directory_of
+from opencode_sessions.protocol.rule_review import review_rules
+from opencode_sessions.protocol.storable import storable
+from opencode_sessions.protocol.values import SessionInfo
+from opencode_sessions.sessions.ports import SessionWire
+from opencode_sessions.validation import not_awaitable, require
+
+__all__ = [
+    "TITLE_HINT",
+    "PermissionsFor",
+    "SessionSpec",
+    "check_place",
+    "has_title",
+    "is_bare",
+    "put_in_force",
+    "put_label",
+]
+
+PermissionsFor = Callable[[Any], Iterable[Rule]] | Sequence[Rule]
+"""The rules of every record, or a function that returns those of the record that it is given."""
+
+_log = logging.getLogger("opencode_sessions.permissions")
+_log_of_sessions = logging.getLogger("opencode_sessions.session")
+
+_TITLES = ("opencode_title", "title")
+_ABSENT = object()
+TITLE_HINT = (
+    "Define a property opencode_title on {}, or opencode_title = None if the server is to choose a title"
+)
+
+_DIGITS = 31
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSpec:
+    """What a session is made with.
+
+    Attributes:
+        title: Empty where the record has none: the server's own stays.
+        rules: None where nothing is said of them: those in force stay.
+        directory: Where its agent works, on the server's machine; None: where the client says.
+    """
+
+    title: str
+    rules: tuple[Rule, ...] | None
+    directory: str | None
+
+    @classmethod
+    def of(cls, record: Any, permissions_for: PermissionsFor | None) -> SessionSpec:
+        """What this record says.
+
+        Raises:
+            InvalidRulesError: `permissions_for` is, or returned, something else.
+            ConfigurationError: Its directory or its title is none.
+        """
+        rules = None
+        if permissions_for is not None:
+            given = permissions_for(record) if callable(permissions_for) else permissions_for
+            rules = check_rules(not_awaitable("permissions_for", given))
+        place = not_awaitable("opencode_directory", getattr(record, "opencode_directory", None))
+        directory = directory_of("opencode_directory", place)
+        return cls(_title_of(record), rules, directory)
+
+    def digest(self, in_force: str | None = None) -> str:
+        """A fingerprint of at most 64 characters.
+
+        Args:
+            in_force: That of what is in force, whose part about the rules stays where nothing is said of them.
+        """
+        place = f"{self.title}\0{self.directory or ''}"
+        head = hashlib.sha256(place.encode()).hexdigest()[:_DIGITS]
+        _, dot, tail = (in_force or "").partition(".")
+        if self.rules is not None or not dot:
+            tail = digest(self.rules or ())[:_DIGITS]
+        return f"{head}.{tail}"
+
+    def is_guarded(self, info: SessionInfo) -> bool:
+        """Does the server show these rules as the last ones?"""
+        if self.rules is None:
+            return True
+        found = from_json(info.rules)
+        return found[len(found) - len(self.rules) :] == self.rules and not _outdated(found, self.rules)
+
+    def is_labelled(self, info: SessionInfo, metadata: Mapping[str, Any]) -> bool:
+        """Does the server show this title, and these metadata among those that others may have added?"""
+        return (not self.title or info.title == self.title) and {**info.metadata, **metadata} == info.metadata
+
+
+async def put_in_force(
+    wire: SessionWire, session_id: str, brief: SessionSpec, metadata: Mapping[str, Any]
+) -> SessionInfo:
+    """Give a session its title, rules and metadata, and make sure that the rules are in force.
+
+    What the rules leave open although they look closed is logged as a warning, once for each list.
+
+    Returns:
+        The session as the server shows it.
+
+    Raises:
+        NotGuardedError: They are not.
+        WireError: The server could not be reached or refused.
+    """
+    info = await wire.update(session_id, title=brief.title or None, rules=brief.rules, metadata=metadata)
+    if brief.rules is None:
+        return info
+    _warn_of(brief.rules)
+    found = from_json(info.rules)
+    _check_guarded(session_id, found, brief.rules)
+    if outdated := _outdated(found, brief.rules):
+        rules = [*(ask(rule.permission, rule.pattern) for rule in outdated), *brief.rules]
+        info = await wire.update(session_id, title=None, rules=rules, metadata=None)
+    return info
+
+
+async def put_label(
+    wire: SessionWire, info: SessionInfo, brief: SessionSpec, metadata: Mapping[str, Any]
+) -> None:
+    """Give a session its title, and its metadata beside what others have added.
+
+    Raises:
+        WireError: The server could not be reached or refused.
+    """
+    await wire.update(info.id, title=brief.title or None, rules=None, metadata={**info.metadata, **metadata})
+
+
+def is_bare(info: SessionInfo, mark: str) -> bool:
+    """Is a session as it was created, under an id with this mark: never guarded, never prompted?
+
+    What was said in it would show in `updated` (1.18.33), but not in a fork: that is as new, has no rules, and no
+    metadata if its source had none. A fork's id is the server's, though, and has no mark.
+    """
+    untouched = info.updated == info.created and not info.rules and not info.metadata
+    return untouched and marked(info.id, mark)
+
+
+def check_place(info: SessionInfo, expected: str | None, record: str) -> None:
+    """Does a session live in the directory that is expected, if one is?
+
+    Raises:
+        SessionMovedError: It does not.
+    """
+    found = info.directory
+    if expected is None or found is None or found.rstrip("/\\") == expected.rstrip("/\\"):
+        return
+    raise SessionMovedError(
+        f"session {info.id} of {record} lives in {found}, and the record says {expected}: the server "
+        "moved it, or the record was changed. Let opencode_directory say where it lives, or delete() it: the next "
+        "ensure() makes one there",
+        record=record,
+        session_id=info.id,
+        expected=expected,
+        found=found,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _warn_of(rules: tuple[Rule, ...]) -> None:
+    for said in review_rules(rules):
+        _log.warning("Permission rules: %s", said)
+
+
+def _check_guarded(session_id: str, found: Sequence[Rule], rules: Sequence[Rule]) -> None:
+    """The list must stand there as a whole; another helper's may stand before or after it."""
+    starts = range(len(found) - len(rules) + 1)
+    if not any(tuple(found[start : start + len(rules)]) == tuple(rules) for start in starts):
+        raise NotGuardedError(
+            f"the server took {len(rules)} rules for session {session_id}, and shows {len(found)} that do not "
+            "contain them: nobody may prompt it. Is that a release that this library was tested with? See "
+            "docs/versions.md",
+            session_id=session_id,
+        )
+
+
+def _outdated(found: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule]:
+    """What still grants something, though the record does not say so any more."""
+    return [
+        rule
+        for index, rule in enumerate(found)
+        if rule.action == "allow"
+        and rule not in rules
+        and not any(_covers(later, rule) for later in found[index + 1 :])
+    ]
+
+
+def _covers(later: Rule, rule: Rule) -> bool:
+    return later.permission in ("*", rule.permission) and later.pattern in ("*", rule.pattern)
+
+
+def has_title(record: object) -> bool:
+    """Does a record, or a model, say which title its sessions have?"""
+    return any(hasattr(record, name) for name in _TITLES)
+
+
+def _title_of(record: object) -> str:
+    """The record's `opencode_title`, or without one its `title`: as a server can store and show it.
+
+    A byte order mark at its beginning is left out, as the server would do that (1.18.33): what it shows is compared.
+
+    Raises:
+        ConfigurationError: It is a function.
+    """
+    for name in _TITLES:
+        title = not_awaitable(name, getattr(record, name, _ABSENT))
+        if title is not _ABSENT:
+            require(
+                not callable(title), f"{type(record).__name__}.{name} must be a text or a property", title
+            )
+            return "" if title is None else storable(str(title)).lstrip("\ufeff")
+    _warn_of_no_title(type(record).__name__)
+    return ""
+
+
+@lru_cache(maxsize=1024)
+def _warn_of_no_title(name: str) -> None:
+    _log_of_sessions.warning("%s has no title, so its sessions have none. %s", name, TITLE_HINT.format(name))

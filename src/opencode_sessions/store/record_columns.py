@@ -1,0 +1,275 @@
+"""The ports over named columns: what every store of a database has in common.
+
+A database brings four short transactions (fetch, swap, swap or fetch, read) and a way to let the caller's
+copy of the row show what is stored; the columns, the transitions and what is stored in them stand here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final, TypeVar
+from uuid import uuid4
+
+from opencode_sessions.errors import RecordGoneError, WrongRowError
+from opencode_sessions.store import claims
+from opencode_sessions.store.conflicts import ATTEMPTS
+from opencode_sessions.store.records import RecordState
+
+__all__ = ["EXPIRED", "NOT_NULL", "NOW", "UID", "ColumnRecords", "Columns", "Later", "gone", "new_uid"]
+
+T = TypeVar("T")
+
+
+NOT_NULL: Final = object()
+"""As an expected value: anything but null."""
+
+UID: Final = "opencode_uid"
+"""The column that tells a row from the rows of other schemas, tenants and databases that have the same key."""
+
+NOW: Final = "opencode_now"
+"""In what was read: the seconds since 1970, by the clock of the database."""
+
+EXPIRED: Final = "opencode_expired"
+"""In what was read: there is no lease, or it has expired, by the clock of the database."""
+
+_DELETING = "deleting"
+"""Stands where a digest stands, in a row whose session is being deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """As a value to be written: the time so many seconds from now, by the clock of the database.
+
+    It is the time at which the statement began, in UTC if the column has no time zone.
+    """
+
+    seconds: float
+
+
+def gone(key: str) -> RecordGoneError:
+    """The error for a row that cannot be found."""
+    said = "was deleted, or the library's own database connection does not see it (see docs/tenants.md)"
+    return RecordGoneError(f"{key} {said}", record=key)
+
+
+def new_uid() -> str:
+    """A random value for `opencode_uid`, 32 characters."""
+    return uuid4().hex
+
+
+class Columns(ABC):
+    """One row with columns of our names.
+
+    The store reaches the row on a connection of its own, which may lead elsewhere than the caller's: to another
+    schema, say, with a row of the same key. So the column `opencode_uid` is compared at every read, and in every
+    write: with what the caller's copy carries, else with what this store read first. A row without one is not told
+    from others.
+    """
+
+    columns: ClassVar[tuple[str, ...]]
+    computed: ClassVar[str]
+    """What a read brings beside the columns: `NOW` or `EXPIRED`. Hosts' clocks differ, so no lease goes by theirs."""
+
+    _uid: str | None = None
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """What names the row: its table and primary key."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """See `RecordStore.check`."""
+
+    @abstractmethod
+    async def _fetch(self) -> Mapping[str, Any]:
+        """The row as committed now, with what is `computed`; RecordGoneError where there is none."""
+
+    @abstractmethod
+    async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
+        """Write `values` if the row holds what is `expected`, in one statement. Did it?
+
+        An expected value may be `NOT_NULL`, which asks for any. A value to be written may be a `Later`.
+        """
+
+    @abstractmethod
+    def _show(self, values: Mapping[str, object]) -> None:
+        """Let the caller's copy of the row, if there is one, show what is committed. Never queries."""
+
+    @abstractmethod
+    def _carried(self) -> Mapping[str, Any]:
+        """What the caller's copy carries. Never queries."""
+
+    def _own(self, expected: Mapping[str, object]) -> Mapping[str, object]:
+        """What a write expects, and that the row is the caller's."""
+        uid = self._carried().get(UID) or self._uid
+        return expected if uid is None else {**expected, UID: uid}
+
+    async def _set(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
+        """`_swap`, of the caller's row alone."""
+        return await self._swap(self._own(expected), values)
+
+    def _checked(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What was read, if it is of the caller's row.
+
+        Raises:
+            WrongRowError: It is of another one.
+        """
+        uid = self._carried().get(UID) or self._uid
+        if uid is not None and row[UID] != uid:
+            raise WrongRowError(
+                f"{self.key}: the library's own database connection found another row under this key than yours "
+                f"({UID} is {row[UID]}, not {uid}). It reads another schema, tenant or database than your connection "
+                "did. Name the tenant: see docs/tenants.md. Nothing was sent or written",
+                record=self.key,
+            )
+        self._uid = row[UID]
+        return row
+
+    def _now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class ColumnRecords(Columns):
+    """`RecordStore` over five columns.
+
+    | the row is | opencode_session_id | …_ready_at | …_digest |
+    |---|---|---|---|
+    | new | null | null | null |
+    | reserved | set | null | null |
+    | ready | set | set | set |
+    | deleting | set | null | `deleting` |
+
+    `opencode_turn` says whose turn runs in it, see `store.claims`; `opencode_uid` which row it is, see `Columns`.
+    """
+
+    columns = (
+        "opencode_session_id",
+        "opencode_session_ready_at",
+        "opencode_session_digest",
+        "opencode_turn",
+        UID,
+    )
+    computed = NOW
+
+    _shown: str | None = None
+    _ready_at: datetime | None = None
+
+    @abstractmethod
+    async def _swap_or_fetch(
+        self, expected: Mapping[str, object], values: Mapping[str, object]
+    ) -> Mapping[str, Any] | None:
+        """`_swap`, and where it did not, what the row holds, in the same transaction."""
+
+    @abstractmethod
+    async def _read(self, function: Callable[[Any], T]) -> T:
+        """What `function` makes of a fresh copy of the row, in a transaction that is rolled back."""
+
+    @property
+    def seen(self) -> str | None:
+        """See `RecordStore.seen`. Where the copy has not loaded it, what this store last let it show."""
+        seen: str | None = self._carried().get("opencode_session_id", self._shown)
+        return seen
+
+    async def load(self) -> RecordState:
+        """See `RecordStore.load`."""
+        return self._state(self._checked(await self._fetch()))
+
+    async def read(self, function: Callable[[Any], T]) -> tuple[RecordState, T]:
+        """See `RecordStore.read`. The function is an ordinary one, in the async API, too."""
+
+        def both(record: Any) -> tuple[Mapping[str, Any], T]:
+            row = {name: getattr(record, name) for name in self.columns}
+            return self._checked(row), function(record)
+
+        row, made = await self._read(both)
+        return self._state(row), made
+
+    async def reserve(self, expected: str | None, session_id: str) -> RecordState:
+        """See `RecordStore.reserve`. Where another row has that session id, the database's own error is raised."""
+        return await self._write_id({"opencode_session_id": expected}, session_id)
+
+    async def supersede(self, expected: str, session_id: str) -> RecordState:
+        """See `RecordStore.supersede`."""
+        return await self._write_id(_row(expected), session_id)
+
+    async def _write_id(self, expected: Mapping[str, object], session_id: str) -> RecordState:
+        found: Mapping[str, Any] | None = None
+        expected = self._own(expected)
+        for _ in range(ATTEMPTS):
+            found = await self._swap_or_fetch(expected, _row(session_id))
+            if found is None or any(found[name] != value for name, value in expected.items()):
+                break
+            # The swap did not find it and the fetch did: another worker's write came in between.
+        return self._state(_row(session_id) if found is None else self._checked(found))
+
+    async def confirm(self, session_id: str, digest: str) -> bool:
+        """See `RecordStore.confirm`."""
+        now = self._now()
+        confirmed = await self._set(_row(session_id), _row(session_id, now, digest))
+        if confirmed:
+            self._ready_at = now
+        return confirmed
+
+    async def renew(self, session_id: str, expected: str | None, digest: str) -> bool:
+        """See `RecordStore.renew`."""
+        return await self._set(_row(session_id, NOT_NULL, expected), {"opencode_session_digest": digest})
+
+    async def retire(self, session_id: str) -> bool:
+        """See `RecordStore.retire`."""
+        return await self._set({"opencode_session_id": session_id}, _row(session_id, None, _DELETING))
+
+    async def clear(self, session_id: str) -> bool:
+        """See `RecordStore.clear`."""
+        return await self._set(_row(session_id, None, _DELETING), _row(None))
+
+    async def claim(self, holder: str, lease: float) -> str | None:
+        """See `RecordStore.claim`."""
+        while True:
+            row = self._checked(await self._fetch())
+            found, now = row["opencode_turn"], float(row[NOW])
+            other = claims.other_holder(found, holder, now)
+            if other is not None:
+                return other
+            mine = claims.claim(holder, now + lease)
+            if await self._set({"opencode_turn": found}, {"opencode_turn": mine}):
+                return None
+
+    async def hold(self, holder: str, lease: float) -> bool:
+        """See `RecordStore.hold`."""
+        row = self._checked(await self._fetch())
+        found = row["opencode_turn"]
+        if claims.holder_of(found) != holder:
+            return False
+        longer = claims.claim(holder, float(row[NOW]) + lease)
+        return await self._set({"opencode_turn": found}, {"opencode_turn": longer})
+
+    async def unclaim(self, holder: str) -> None:
+        """See `RecordStore.unclaim`."""
+        found = self._checked(await self._fetch())["opencode_turn"]
+        if claims.holder_of(found) == holder:
+            await self._set({"opencode_turn": found}, {"opencode_turn": None})
+
+    def remember(self, state: RecordState) -> None:
+        """See `RecordStore.remember`."""
+        self._shown = state.session_id
+        ready_at = (self._ready_at or self._now()) if state.ready else None
+        self._show(_row(state.session_id, ready_at, _DELETING if state.deleting else state.digest))
+
+    def _state(self, row: Mapping[str, Any]) -> RecordState:
+        digest = row["opencode_session_digest"]
+        if digest == _DELETING:
+            return RecordState(row["opencode_session_id"], deleting=True)
+        self._ready_at = row["opencode_session_ready_at"]
+        return RecordState(row["opencode_session_id"], ready=self._ready_at is not None, digest=digest)
+
+
+def _row(session_id: str | None, ready_at: object = None, digest: str | None = None) -> dict[str, object]:
+    return {
+        "opencode_session_id": session_id,
+        "opencode_session_ready_at": ready_at,
+        "opencode_session_digest": digest,
+    }

@@ -1,0 +1,1 @@
+"""A turn: one prompt, its answer as it streams, and the row that says how it ended."""

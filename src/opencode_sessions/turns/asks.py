@@ -1,0 +1,191 @@
+"""What an agent waits for a person to answer, and what it can be answered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from opencode_sessions.errors import AskAnsweredError, ConfigurationError, NotFoundError
+from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked
+from opencode_sessions.protocol.storable import storable
+from opencode_sessions.turns.ports import AskWire
+from opencode_sessions.validation import require
+
+__all__ = ["IN_THE_ROW", "Answer", "Ask", "AskHandler", "InTheRow", "send_answer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A permission that the agent needs, or a question that it has.
+
+    Attributes:
+        id: What it is answered by.
+        kind: `permission` or `question`.
+        session_id: Which session asks: the turn's own, or a sub-agent's.
+        permission: What the agent needs leave for, such as `bash`; with `patterns`, what it is about to touch.
+        metadata: What the tool tells of it, such as a diff.
+        always: The patterns that it would have leave for from then on, if it is answered `always`.
+        questions: In the server's form: `question`, `header`, `options` (of `label` and `description`), `multiple`.
+        call_id: The tool call that waits.
+        asked_at: When it was first seen, in ISO 8601.
+    """
+
+    id: str
+    kind: Literal["permission", "question"]
+    session_id: str
+    permission: str = ""
+    patterns: Sequence[str] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    always: Sequence[str] = ()
+    questions: Sequence[Mapping[str, Any]] = ()
+    call_id: str | None = None
+    asked_at: str = ""
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was first seen."""
+        return (datetime.now(UTC) - datetime.fromisoformat(self.asked_at)).total_seconds()
+
+    def to_json(self) -> dict[str, Any]:
+        """For a row."""
+        made: dict[str, Any] = storable(asdict(self))
+        return made
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Ask:
+        """What `to_json` gave."""
+        return cls(**value)
+
+    @classmethod
+    def of(cls, event: PermissionAsked | QuestionAsked) -> Ask:
+        """What an event tells."""
+        common = {
+            "id": event.request_id,
+            "session_id": event.session_id or "",
+            "call_id": event.call_id,
+            "asked_at": datetime.now(UTC).isoformat(),
+        }
+        if isinstance(event, PermissionAsked):
+            names = ("permission", "patterns", "metadata", "always")
+            asked = {name: getattr(event, name) for name in names}
+            return cls(kind="permission", **asked, **common)  # type: ignore[arg-type]  # a dict of several types
+        return cls(kind="question", questions=event.questions, **common)  # type: ignore[arg-type]  # likewise
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an ask is answered: see the class methods.
+
+    Attributes:
+        shown: The digest of what the person was shown who answers (`display_ask(…).shown`). `Turn.answer` then refuses
+            the answer if the row's ask says something else. Empty: it is not compared.
+    """
+
+    reply: Literal["once", "always", "reject"]
+    labels: Sequence[Sequence[str]] = ()
+    message: str | None = None
+    shown: str = ""
+
+    @classmethod
+    def once(cls) -> Answer:
+        """This time the agent may."""
+        return cls("once")
+
+    @classmethod
+    def always(cls) -> Answer:
+        """It may, and need not ask again for the like while this server runs.
+
+        Nor need any other agent in the same directory, whoever's it is: this goes before what the rules of its
+        session deny (1.18.33).
+        """
+        return cls("always")
+
+    @classmethod
+    def reject(cls, message: str | None = None) -> Answer:
+        """It may not, or gets no choice. With a message it goes on and minds that; without one it stops."""
+        return cls("reject", message=message)
+
+    @classmethod
+    def choose(cls, *labels: Sequence[str]) -> Answer:
+        """To a question: for each of its questions a list of labels, or of a text of one's own.
+
+        Raises:
+            ConfigurationError: There is no list, as if for a permission, which has no questions; or one is none.
+        """
+        if not labels:
+            raise ConfigurationError(
+                "Answer.choose() needs a list of labels for each question of the ask; a permission has none, and is "
+                "answered with Answer.once(), always() or reject()"
+            )
+        for each in labels:
+            if not _is_list_of_texts(each):
+                raise ConfigurationError(
+                    f"Answer.choose() needs a list of labels for each question of the ask, not {each!r}: write "
+                    'Answer.choose(["Apple"]), or Answer.choose(["Apple"], ["Red", "Green"]) for two questions'
+                )
+        return cls("once", labels=labels)
+
+
+def _is_list_of_texts(labels: object) -> bool:
+    if not isinstance(labels, Sequence) or isinstance(labels, str):
+        return False
+    return all(isinstance(label, str) for label in labels)
+
+
+AskHandler = Callable[[Ask], Answer | Awaitable[Answer | None] | None]
+"""Answers an ask; None leaves it in the row. It may wait: an ordinary function is called in a thread of its own, in
+asyncio too, and a coroutine function awaited in a task of its own, which is cancelled when the ask was answered
+elsewhere, has waited too long, or its turn has ended. A thread cannot be cancelled: it goes on for as long as it likes,
+and what it says then is not heard."""
+
+
+class InTheRow:
+    """The type of `IN_THE_ROW`."""
+
+    def __repr__(self) -> str:
+        return "IN_THE_ROW"
+
+
+IN_THE_ROW: Final = InTheRow()
+"""As `on_ask`: asks wait in the row for `Turn.answer`."""
+
+
+async def send_answer(wire: AskWire, ask: Ask, answer: Answer) -> None:
+    """Tell the server.
+
+    Raises:
+        AskAnsweredError: It was answered already, or its session was stopped.
+        ConfigurationError: The answer is none, or none to this kind of ask.
+    """
+    require(isinstance(answer, Answer), "an ask is answered with an Answer, such as Answer.once()", answer)
+    if ask.kind == "permission" and answer.labels:
+        raise ConfigurationError(
+            f"ask {ask.id} is no question but a permission ({ask.permission}), and labels do not say whether the agent "
+            "may: answer it with Answer.once(), always() or reject()"
+        )
+    try:
+        if ask.kind == "permission":
+            await wire.answer_permission(ask.session_id, ask.id, answer.reply, message=answer.message)
+        elif answer.reply != "reject":
+            await wire.answer_question(ask.id, _labels(ask, answer), session_id=ask.session_id)
+        elif answer.message is None:
+            await wire.reject_question(ask.id, session_id=ask.session_id)
+        else:
+            # A rejection takes no word along, and stops the agent; any text is an answer, though (1.18.33).
+            said = [[answer.message]] * len(ask.questions)
+            await wire.answer_question(ask.id, said, session_id=ask.session_id)
+    except NotFoundError as error:
+        raise AskAnsweredError(
+            f"ask {ask.id} waits no more: it was answered already, or its session was stopped", ask_id=ask.id
+        ) from error
+
+
+def _labels(ask: Ask, answer: Answer) -> Sequence[Sequence[str]]:
+    if len(answer.labels) == len(ask.questions):
+        return answer.labels
+    raise ConfigurationError(
+        f"ask {ask.id} has {len(ask.questions)} questions, and Answer.choose() was given {len(answer.labels)} lists of "
+        "labels"
+    )

@@ -1,0 +1,295 @@
+"""A turn: one prompt, its answer as it streams, and the row that says how it ended, whoever runs it and how often.
+
+    claim the record → take the row → ensure → reconcile → subscribe → is the prompt there?
+        → address → send, only if it must be sent → follow, storing a snapshot now and then → finish → call back
+
+The prompt's ids are stored before it is first sent. Before it is sent again, what the server has is read:
+
+| the prompt is … | what is done |
+|---|---|
+| absent | it is sent, under the same ids |
+| queued or running | it is followed |
+| answered, failed or aborted | the row is told |
+| there, not answered, nobody works on it (the server died) | it is sent again: the server resumes it |
+| the same, but another prompt came after it | the turn fails: sending it would run a second one |
+| in a session that is gone | it is sent in a fresh one, under new ids |
+
+The exchange that the server stored is authoritative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from opencode_sessions.errors import (
+    AskAnsweredError,
+    AskChangedError,
+    ConfigurationError,
+    OpencodeError,
+    RecordGoneError,
+    TurnInProgressError,
+    TurnParkedError,
+)
+from opencode_sessions.protocol.asked import digest_of
+from opencode_sessions.protocol.reply import Reply
+from opencode_sessions.store.messages import MessageState, TurnStatus
+from opencode_sessions.turns.asks import Answer, Ask, send_answer
+from opencode_sessions.turns.claim import RecordLock, WhenBusy
+from opencode_sessions.turns.exchange import is_stored, read_exchange
+from opencode_sessions.turns.execution import TurnExecution
+from opencode_sessions.turns.observers import LoggingObserver
+from opencode_sessions.turns.options import is_blank
+from opencode_sessions.turns.parking import resume, seconds_left
+from opencode_sessions.turns.ports import TurnWire
+from opencode_sessions.turns.releasing import Release
+from opencode_sessions.turns.results import TurnResult, snapshot
+from opencode_sessions.turns.spec import TurnSpec
+from opencode_sessions.turns.stop_agent import reject_asks, stop_agent
+
+__all__ = ["TurnDriver"]
+
+_ATTEMPTS = 20
+_SETTLE = (0.0, 0.1, 0.2, 0.4, 0.8)
+
+
+class TurnDriver:
+    """Drives one message's turn, over stores and a wire that block or suspend."""
+
+    def __init__(self, plan: TurnSpec, *, when_busy: WhenBusy) -> None:
+        self._plan = plan
+        self._when_busy = when_busy
+        self._release = Release(lambda: plan.store.key)
+
+    @property
+    def key(self) -> str:
+        """What names the message."""
+        return self._plan.store.key
+
+    async def run(self, wire: TurnWire, *, park: bool = False) -> TurnResult:
+        """Ask, follow, store; see `Turn.run`."""
+        plan = self._plan
+        plan.store.check()
+        plan.lifecycle.store.check()
+        self._release.check()
+        claim = self._claim()
+        while True:
+            row = await self._when_free(wire, claim)
+            if row.status.terminal:
+                return self._plan.result(row)
+            self._check_prompt(row)
+            if await self._took(wire, claim, row):
+                break
+        row = replace(row, status=TurnStatus.STREAMING, epoch=row.epoch + 1)
+        run = TurnExecution(plan, wire, claim, row, self._release, park=park)
+        stay_open = wire.clock.at_close(lambda: self._hand_over(wire))
+        try:
+            return await run.run()
+        except (GeneratorExit, TurnParkedError):
+            run.owns = False  # nothing may be awaited any more; or the record stays this turn's
+            raise
+        finally:
+            stay_open()
+            self._release.epochs.remove(row.epoch)
+            if run.owns:
+                await self._let_next_in(claim)
+
+    async def release(self, wire: TurnWire, *, why: str = "") -> None:
+        """Leave the turn to the next runner; see `Turn.release`."""
+        for epoch in await self._release.ask(wire.clock, why):
+            await self._plan.store.extend(epoch, 0)
+
+    async def _hand_over(self, wire: TurnWire) -> None:
+        """Its client is about to be closed, whatever the database says."""
+        try:
+            await self.release(wire, why=": its client was closed")
+        except Exception as error:  # noqa: BLE001 - reported: the lease runs out by itself
+            self._plan.lifecycle.report_suppressed("release", self._plan.listeners.session_id, error)
+
+    async def cancel(self, wire: TurnWire, *, by: str) -> bool:
+        """End the turn where it is, then stop what runs; see `Turn.cancel`."""
+        store = self._plan.store
+        store.check()
+        for _ in range(_ATTEMPTS):
+            row = await store.load()
+            if row.status.terminal:
+                return False
+            error = {"name": "Cancelled", "by": by, "message": f"cancelled by {by}"}
+            if await store.cancel(row, error):
+                break
+        else:
+            raise OpencodeError(f"{store.key} changed {_ATTEMPTS} times while its turn was being cancelled")
+        asks = row.asks
+        row = replace(row, status=TurnStatus.CANCELLED, epoch=row.epoch + 1, asks=(), error=error)
+        LoggingObserver(store.key, row.session_id, row.prompt_id).cancelled(by)
+        claim = self._claim()
+        try:
+            # Nobody else's prompt is to be there when the abort arrives, perhaps late, or for the second time.
+            await claim.share()
+        except Exception as swallowed:  # noqa: BLE001 - the row is cancelled: the rest is a courtesy
+            self._plan.lifecycle.report_suppressed("claim", row.session_id, swallowed)
+        try:
+            store.remember(await self._stopped(wire, replace(row, revision=row.revision + 1)))
+            await reject_asks(self._plan.lifecycle, wire, asks)
+        finally:
+            await self._let_next_in(claim)
+        return True
+
+    async def answer(self, wire: TurnWire, ask_id: str, answer: Answer) -> None:
+        """Answer what waits in the row; see `Turn.answer`."""
+        store = self._plan.store
+        store.check()
+        row = await store.load()
+        value = next((each for each in row.asks if each["id"] == ask_id), None)
+        if value is None:
+            raise AskAnsweredError(
+                f"{store.key} waits for no answer to {ask_id!r}: it was given, or its turn has ended",
+                ask_id=ask_id,
+                message_key=store.key,
+            )
+        if getattr(answer, "shown", "") not in ("", digest_of(value, row.parts)):
+            raise AskChangedError(
+                f"{store.key}: ask {ask_id!r} has changed since it was shown: show it again",
+                ask_id=ask_id,
+                message_key=store.key,
+            )
+        await self._tell(wire, row, Ask.from_json(value), answer)
+
+    async def _tell(self, wire: TurnWire, row: MessageState, ask: Ask, answer: Answer) -> None:
+        """Tell the server, and have a parked turn run; its lease is short if this process dies in between."""
+        store, limits = self._plan.store, self._plan.deadlines
+        if row.parked:
+            await store.extend(row.epoch, limits.lease)
+        try:
+            await send_answer(wire, ask, answer)
+        except AskAnsweredError:
+            await resume(self._plan, ask)  # who looks at the turn finds out what became of it
+            raise
+        except Exception:
+            if row.parked:  # it waits on
+                left = seconds_left(map(Ask.from_json, row.asks), limits.person)
+                await store.park(row.epoch, max(left, limits.lease))
+            raise
+        await resume(self._plan, ask)
+
+    async def _when_free(self, wire: TurnWire, claim: RecordLock) -> MessageState:
+        """The row, when nobody runs this very turn (any more)."""
+        row: MessageState
+
+        async def busy_with() -> str | None:
+            nonlocal row
+            row = await self._plan.store.load()
+            return None if row.status.terminal or _is_to_run(row) else self._plan.store.key
+
+        await claim.until_free(wire, busy_with)
+        return row
+
+    def _check_prompt(self, row: MessageState) -> None:
+        """Refuse to ask nothing. Files may go without a text (1.18.33)."""
+        if row.status is TurnStatus.PENDING and is_blank(row.prompt) and not self._plan.options.files:
+            raise ConfigurationError(
+                f"{self.key} has no prompt, or a blank one: store what the agent is asked in the row, or pass files="
+            )
+
+    async def _took(self, wire: TurnWire, claim: RecordLock, row: MessageState) -> bool:
+        """Make the record and the turn this runner's. False where it is to look again: another was quicker."""
+        try:
+            if not await claim.take(wire, lambda other: self._make_way(wire, other), self._is_gone):
+                return False
+            if await self._release.write(lambda: self._take(row)):
+                return True
+        except (TurnInProgressError, GeneratorExit):
+            raise
+        except BaseException:
+            await self._let_go(claim)
+            raise
+        await self._let_go(claim)
+        return False
+
+    async def _take(self, row: MessageState) -> bool:
+        taken = await self._plan.store.take(row, self._plan.deadlines.lease)
+        if taken:
+            self._release.epochs.append(row.epoch + 1)
+        return taken
+
+    async def _let_go(self, claim: RecordLock) -> None:
+        """Let the next turn in, unless another runner has this one: the claim is that one's, too."""
+        try:
+            if (await self._plan.store.load()).status is TurnStatus.STREAMING:
+                return
+        except RecordGoneError:
+            pass
+        except Exception as error:  # noqa: BLE001 - what led here is what is raised
+            self._plan.lifecycle.report_suppressed("release", None, error)
+            return
+        await self._let_next_in(claim)
+
+    async def _let_next_in(self, claim: RecordLock) -> None:
+        await claim.release()
+        await self._plan.hand_on(self._plan.queue.put_next)
+
+    async def _is_gone(self, other: str) -> bool:
+        """Was the message of this key deleted? Of one of another table that cannot be told."""
+        store = self._plan.store.sibling(other)
+        try:
+            return store is not None and not await store.load()
+        except RecordGoneError:
+            return True
+
+    async def _make_way(self, wire: TurnWire, other: str) -> bool:
+        """Cancel the turn that has the record. False where this one is not to be begun any more: it cancels none.
+
+        One that has ended is waited for: who ended it may be about to stop its agent.
+        """
+        if not _is_to_run(await self._plan.store.load()):
+            return False
+        store = self._plan.store.sibling(other)
+        try:
+            if store is not None:
+                driver = TurnDriver(replace(self._plan, store=store), when_busy=self._when_busy)
+                await driver.cancel(wire, by=self.key)
+                return True
+        except RecordGoneError:
+            pass
+        await self._plan.lifecycle.abort(wire)  # whose it is cannot be told: nobody writes that row
+        return True
+
+    def _claim(self) -> RecordLock:
+        limits = self._plan.deadlines
+        return RecordLock(
+            self._plan.lifecycle,
+            self._plan.store.key,
+            when_busy=self._when_busy,
+            patience=limits.queue,
+            lease=limits.lease,
+            release=self._release,
+        )
+
+    async def _stopped(self, wire: TurnWire, row: MessageState) -> MessageState:
+        """Stop the agent, and keep what it had answered by then. What goes wrong is reported, never raised."""
+        if row.session_id is None or row.prompt_id is None:
+            return row
+        ids = (row.session_id, row.prompt_id)
+        await stop_agent(self._plan.lifecycle, wire, *ids, patiently=True)
+        try:
+            for pause in _SETTLE:
+                await wire.clock.sleep(pause)
+                if not await is_stored(wire, *ids):
+                    continue  # its runner may be sending it in this instant
+                reply = Reply.of(*ids, await read_exchange(wire, *ids))
+                if reply.last is not None and (reply.last.completed or reply.error is not None):
+                    return await self._amended(row, reply)
+            await stop_agent(self._plan.lifecycle, wire, *ids)
+        except Exception as error:  # noqa: BLE001 - the row is cancelled: the rest is a courtesy
+            self._plan.lifecycle.report_suppressed("amend", row.session_id, error)
+        return row
+
+    async def _amended(self, row: MessageState, reply: Reply) -> MessageState:
+        if len(reply.text) < len(row.content):
+            return row
+        end = replace(snapshot(reply, row, TurnStatus.CANCELLED), error=row.error)
+        return end if await self._plan.store.amend(row.epoch, end) else row
+
+
+def _is_to_run(row: MessageState) -> bool:
+    """Has it not ended, and does nobody run it?"""
+    return row.status is TurnStatus.PENDING or row.abandoned or row.parked

@@ -1,0 +1,397 @@
+"""One run of a turn that was taken: under its epoch, from the session to the stored end."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from opencode_sessions.errors import (
+    EndlessAnswerError,
+    OpencodeError,
+    RecordGoneError,
+    SessionNotFoundError,
+    StaleSessionError,
+    TurnParkedError,
+    TurnReleasedError,
+    TurnTakenError,
+    TurnTimeoutError,
+    WireError,
+)
+from opencode_sessions.protocol.ids import new_message_id
+from opencode_sessions.protocol.reply import Reply
+from opencode_sessions.store.messages import MessageState, TurnStatus
+from opencode_sessions.turns.claim import RecordLock
+from opencode_sessions.turns.deadlines import DeadlineTimer
+from opencode_sessions.turns.events import SessionCreated, TurnFinished, TurnRecovered, TurnStarted
+from opencode_sessions.turns.exchange import check_directory, is_newest, is_stored
+from opencode_sessions.turns.follower import PASSING, EventFollower, Over
+from opencode_sessions.turns.parking import Parking
+from opencode_sessions.turns.pending_asks import PendingAsks
+from opencode_sessions.turns.ports import Events, TurnWire
+from opencode_sessions.turns.releasing import Release
+from opencode_sessions.turns.results import (
+    TurnResult,
+    outcome,
+    snapshot,
+    was_aborted,
+    was_rejected,
+)
+from opencode_sessions.turns.sending import send_prompt
+from opencode_sessions.turns.spec import TurnSpec
+from opencode_sessions.turns.stop_agent import stop_agent, stop_late
+from opencode_sessions.turns.store_result import store_result
+
+__all__ = ["TurnExecution"]
+
+_log = logging.getLogger("opencode_sessions.turn")
+
+_SENDS = 10
+"""How often one runner sends a prompt at most: a server that dies over it each time is not asked for ever."""
+
+
+class TurnExecution:
+    """Runs a turn that was taken under `row.epoch`.
+
+    Args:
+        plan: What it is.
+        wire: Where.
+        claim: The record's, which is kept meanwhile.
+        row: The message's, streaming.
+        release: Ends it early, if that is asked for.
+        park: Whether the turn is parked when it waits for a person.
+    """
+
+    def __init__(
+        self,
+        plan: TurnSpec,
+        wire: TurnWire,
+        claim: RecordLock,
+        row: MessageState,
+        release: Release,
+        *,
+        park: bool,
+    ) -> None:
+        self._plan = plan
+        self._wire = wire
+        self._claim = claim
+        self._row = row
+        self._release = release
+        self._parking = Parking(plan, claim, release, row.epoch) if park else None
+        self._key = plan.store.key
+        self._watch = DeadlineTimer(wire.clock, plan.deadlines, self._key)
+        self._kept = self._began = wire.clock.monotonic()
+        self._just_created = self._doubted = self._prepared = False
+        plan.listeners.begin(self._key)
+        self._follower: EventFollower
+        self._events: Events
+        self.owns = True
+        """Nobody took the turn away or ended it."""
+
+    async def run(self) -> TurnResult:
+        """See `Turn.run`."""
+        failure: OpencodeError | None = None
+        try:
+            try:
+                must_send = await self._prepare()
+                self._prepared = True
+                await self._converse(must_send=must_send)
+            except WireError:
+                self._release.check()  # a client that is closed releases its turns, and then breaks their requests
+                raise
+        except (GeneratorExit, TurnParkedError):
+            raise  # nothing may be awaited any more; or all is stored
+        except TurnReleasedError as error:
+            await self._leave(error)
+            raise
+        except TurnTakenError:
+            return await self._ended_elsewhere()
+        except BaseException as error:
+            if not (self._prepared and isinstance(error, OpencodeError)):
+                await self._leave(error)
+                raise
+            _log.warning("the turn of %s failed: %s", self._key, error)
+            failure = error
+        finally:
+            self._listen_no_more()
+        end = outcome(self._reply, self._row, failure, fallback=self._plan.said_of)
+        if not await store_result(self._plan.store, self._wire.clock, self._row.epoch, end):
+            return await self._ended_elsewhere()
+        if failure is not None:
+            # A deadline can pass in the instant after the prompt was sent, or an answer end in that of the next step.
+            patiently = isinstance(failure, TurnTimeoutError | EndlessAnswerError)
+            await self._stop_agent(patiently=patiently)
+        return self._report(end)
+
+    @property
+    def _reply(self) -> Reply:
+        return self._follower.reply
+
+    # Before the prompt.
+
+    async def _prepare(self) -> bool:
+        """Find the session, listen, and store where the prompt goes. Must it be sent?"""
+        session_id, prompt_id = self._row.session_id, self._row.prompt_id
+        if session_id is None or prompt_id is None:
+            await self._address(await self._current())
+            return True
+        await self._listen(session_id, prompt_id)
+        self._follower.asking.adopt(self._row.asks)
+        try:
+            if await is_stored(self._wire, session_id, prompt_id):
+                self._plan.listeners.tell(TurnRecovered(session_id, prompt_id))
+                return False
+        except SessionNotFoundError:
+            self._listen_no_more()
+            await self._address(await self._recreated(session_id))
+            return True
+        if (current := await self._current()) != session_id:
+            self._listen_no_more()
+            await self._address(current)
+        return True
+
+    async def _current(self) -> str:
+        """The record's session, with nothing else running in it."""
+        before = self._plan.lifecycle.store.seen
+        session_id, info = await self._plan.lifecycle.current(self._wire)
+        self._note_created(session_id, before)
+        if info is None:
+            return session_id
+
+        async def busy_with() -> str | None:
+            await self._stay()
+            busy = await self._wire.busy(session_id, directory=info.directory)
+            return "another prompt" if busy else None
+
+        await self._claim.until_free(self._wire, busy_with, settling=True)
+        return session_id
+
+    async def _stay(self) -> None:
+        """Who waits for the session lives, too."""
+        now, lease = self._wire.clock.monotonic(), self._plan.deadlines.lease
+        if now - self._kept < lease / 3:
+            return
+        if not await self._hold():
+            raise self._taken()
+        await self._claim.keep()
+        self._kept = now
+
+    async def _hold(self) -> bool:
+        """Keep the turn for another lease. False if it is not this runner's any more."""
+        store, lease = self._plan.store, self._plan.deadlines.lease
+        return await self._release.write(lambda: store.extend(self._row.epoch, lease))
+
+    async def _recreated(self, gone: str) -> str:
+        session_id = await self._plan.lifecycle.recreate(self._wire, stale=gone)
+        self._note_created(session_id, gone)
+        return session_id
+
+    def _note_created(self, session_id: str, replaced: str | None) -> None:
+        if self._plan.lifecycle.just_created:
+            self._just_created = True
+            self._plan.listeners.tell(SessionCreated(session_id, replaced))
+
+    async def _address(self, session_id: str) -> None:
+        """Listen to a session, and store that the prompt goes there, under an id that was never used before."""
+        prompt_id = new_message_id()
+        await self._listen(session_id, prompt_id)
+        if not await self._plan.store.address(self._row.epoch, session_id, prompt_id):
+            raise self._taken()
+        self._row = replace(self._row, session_id=session_id, prompt_id=prompt_id)
+
+    async def _listen(self, session_id: str, prompt_id: str) -> None:
+        plan = self._plan
+        plan.listeners.session_id = session_id
+        self._events = await self._wire.subscribe(session_id)
+        stored = self._row.parts if self._row.prompt_id is not None else ()
+        reply = Reply.resumed(session_id, prompt_id, stored)
+        report = plan.lifecycle.report_suppressed
+        self._follower = EventFollower(
+            self._wire,
+            self._wire.clock,
+            reply,
+            PendingAsks(self._wire, session_id, plan.on_ask, plan.listeners, report, ours=reply.asks),
+            deadlines=plan.deadlines,
+            watch=self._watch,
+            listeners=plan.listeners,
+            parking=self._parking,
+        )
+        self._release.events.append(self._events)
+        self._release.check()
+
+    def _listen_no_more(self) -> None:
+        if hasattr(self, "_events"):
+            if self._events in self._release.events:
+                self._release.events.remove(self._events)
+            self._events.close()
+            self._follower.asking.close()
+
+    # The prompt and its answer.
+
+    async def _converse(self, *, must_send: bool) -> None:
+        """Send and follow; where the server died over it, again."""
+        sends = 0
+        while True:
+            over: Over | None = None
+            if must_send:
+                sends += 1
+                await self._send()
+            else:
+                over = await self._follower.look()
+            over = over or await self._follower.follow(self._events, self._keep)
+            if not over.stalled or sends >= _SENDS:
+                return
+            self._watch.check(waiting_since=None)
+            try:
+                if not await self._may_resume():
+                    return
+                must_send = True
+            except PASSING:
+                must_send = False  # it went away again: the next look waits for it
+
+    async def _send(self) -> None:
+        """Send the prompt; where the session turns out to be gone, in a fresh one."""
+        self._release.check()
+        if not await self._sent():
+            gone = self._reply.session_id
+            self._row = self._so_far()
+            self._listen_no_more()
+            await self._address(await self._recreated(gone))
+            if not await self._sent():
+                raise self._stale()
+        if not await self._hold():
+            # The turn was taken or ended while the prompt was on its way. A runner that has it follows what was sent.
+            if (await self._plan.store.load()).status.terminal:
+                await stop_late(
+                    self._plan.lifecycle, self._wire, self._reply.session_id, self._reply.prompt_id
+                )
+            raise self._taken()
+
+    async def _sent(self) -> bool:
+        """False if there is no such session."""
+        ids = (self._reply.session_id, self._reply.prompt_id)
+        self._plan.listeners.tell(TurnStarted(*ids))
+        if not await self._hold():  # this process may have been stopped for longer than its lease
+            raise self._taken()
+        self._follower.sending()
+        return await send_prompt(self._wire, self._plan, *ids, self._row.prompt)
+
+    async def _may_resume(self) -> bool:
+        """Nobody works on the prompt. Is it to be sent again, and can that not run a second turn?"""
+        if self._reply.error is not None and self._reply.last is None and not self._doubted:
+            # No message bears it: it can be of the turn before, told late. If it is ours, it comes again.
+            self._doubted = True
+            await self._follower.forget(self._events)
+        if self._reply.error is not None or was_aborted(self._reply) or was_rejected(self._reply):
+            return False
+        ids = (self._reply.session_id, self._reply.prompt_id)
+        if await is_stored(self._wire, *ids) and not await is_newest(self._wire, *ids):
+            said = "the server stopped over it, and another prompt came after it: sending it again would run it twice"
+            self._reply.error = {"name": "Overtaken", "message": said}
+            return False
+        await check_directory(self._wire, ids[0])
+        _log.warning("nobody works on the turn of %s any more: sending its prompt again", self._key)
+        return True
+
+    def _so_far(self) -> MessageState:
+        """The row, as it should be stored now."""
+        asks = tuple(ask.to_json() for ask in self._follower.asking.waiting)
+        return replace(snapshot(self._reply, self._row), asks=asks)
+
+    async def _keep(self, changed: bool) -> bool:  # noqa: FBT001 - the follower's callback
+        """Store the answer so far, or only that this runner lives. False where that is to be tried again."""
+        store, lease = self._plan.store, self._plan.deadlines.lease
+        try:
+            if changed:
+                row = self._row = self._so_far()
+                kept = await self._release.write(lambda: store.snapshot(row.epoch, row, lease))
+            else:
+                kept = await self._hold()
+            if kept and self._wire.clock.monotonic() - self._kept >= lease / 3:
+                await self._claim.keep()
+                self._kept = self._wire.clock.monotonic()
+        except OpencodeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the database is elsewhere: the agent goes on meanwhile
+            self._plan.lifecycle.report_suppressed("snapshot", self._reply.session_id, error)
+            return False
+        if not kept:
+            raise self._taken()
+        return True
+
+    # The end.
+
+    def _report(self, end: MessageState) -> TurnResult:
+        """Its row says so: tell whoever is here."""
+        self._plan.store.remember(end)
+        result = self._plan.result(
+            end,
+            just_created=self._just_created,
+            duration=self._wire.clock.monotonic() - self._began,
+            first_token=self._watch.first_token,
+        )
+        self._plan.listeners.tell(TurnFinished(result))
+        return result
+
+    async def _ended_elsewhere(self) -> TurnResult:
+        """The row refused this runner. A turn that was cancelled is stopped on the server by who cancelled it."""
+        try:
+            row = await self._plan.store.load()
+        except RecordGoneError:
+            self.owns = True  # nobody else is there any more: stop the agent, and let go of the record
+            await self._stop_agent()
+            raise
+        self.owns = False
+        if not row.status.terminal:
+            raise self._taken()
+        return self._report(row)
+
+    async def _leave(self, cause: BaseException) -> None:
+        """Something broke in, and `cause` is on its way up.
+
+        | it is … | and nothing was sent by this runner | and the agent works |
+        |---|---|---|
+        | an error | the row is as it was | the turn is left to the next runner |
+        | a release, or the process ends | likewise: recovery finds no turn that is pending | likewise |
+        | Ctrl-C or a cancelled task | as an error, or a release: see `on_cancel` | it is stopped, or released |
+        """
+        store, epoch = self._plan.store, self._row.epoch
+        released = isinstance(cause, TurnReleasedError | SystemExit) or (
+            self._plan.on_cancel == "release" and not isinstance(cause, Exception)
+        )
+        try:
+            if self._row.prompt_id is None and not released:
+                await self._release.write(lambda: store.put_back(epoch), last=True)
+            elif not self._prepared:
+                self.owns = await store.extend(epoch, 0)
+            elif released or isinstance(cause, Exception):
+                # With what was shown since the last snapshot. The next runner may have turn and record already.
+                self.owns = await store.snapshot(epoch, self._so_far(), 0)
+            else:
+                said = {"name": "Cancelled", "by": "runner", "message": type(cause).__name__}
+                end = replace(snapshot(self._reply, self._row, TurnStatus.CANCELLED), error=said)
+                if await store.finish(epoch, end):
+                    await self._stop_agent(patiently=True)
+                    self._report(end)
+        except Exception as error:  # noqa: BLE001 - the cause is what is raised
+            action = "finish" if self._prepared else "put_back"
+            self._plan.lifecycle.report_suppressed(action, self._row.session_id, error)
+
+    async def _stop_agent(self, *, patiently: bool = False) -> None:
+        """Nobody listens to it any more; what answers another prompt is left alone. Never raises."""
+        if self._row.session_id is not None and self._row.prompt_id is not None:
+            ids = (self._row.session_id, self._row.prompt_id)
+            await stop_agent(self._plan.lifecycle, self._wire, *ids, patiently=patiently)
+
+    def _taken(self) -> TurnTakenError:
+        self.owns = False
+        return TurnTakenError(f"the turn of {self._key} was taken or ended elsewhere", message_key=self._key)
+
+    def _stale(self) -> StaleSessionError:
+        session_id, record = self._reply.session_id, self._plan.lifecycle.store.key
+        error = StaleSessionError(
+            f"the server has no session {session_id}, which {record} names, and the fresh one that replaced it is gone "
+            "too: is something deleting sessions, or are there two servers behind this address?"
+        )
+        error.session_id = session_id
+        error.record = record
+        return error

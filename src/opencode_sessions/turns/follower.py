@@ -1,0 +1,263 @@
+"""Following a turn: the events tell what happens; the stored messages tell whether it is over.
+
+An idle can be missing, early or double, and says nothing of success. So whatever hints at the end (idle, an
+error, a gap, a quiet while) only makes us look: at the exchange, and, if that is not final, at whether the
+session is still busy. Where nobody works on it and it is not final, it has stalled: the server died in it, or the
+prompt never arrived.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from opencode_sessions.errors import (
+    ConnectionLostError,
+    RequestTimedOutError,
+    ServerError,
+    ServerUnreachableError,
+)
+from opencode_sessions.protocol.events import (
+    Event,
+    Gap,
+    MessageChanged,
+    PermissionAsked,
+    QuestionAsked,
+    SessionFailed,
+    SessionIdle,
+    SessionStatus,
+)
+from opencode_sessions.protocol.reply import Change, Reply
+from opencode_sessions.protocol.values import Message
+from opencode_sessions.runtime.ports import Clock
+from opencode_sessions.turns.deadlines import Deadlines, DeadlineTimer
+from opencode_sessions.turns.events import EventsMissed, FirstToken, ReplyChanged, StatusChanged
+from opencode_sessions.turns.exchange import is_stored, read_exchange
+from opencode_sessions.turns.observers import Listeners
+from opencode_sessions.turns.parking import Parking
+from opencode_sessions.turns.pending_asks import PendingAsks
+from opencode_sessions.turns.ports import Events, ExchangeWire
+
+__all__ = ["PASSING", "EventFollower", "Over"]
+
+_log = logging.getLogger("opencode_sessions.turn")
+
+Store = Callable[[bool], Awaitable[bool]]
+
+_SNAPSHOT_EVERY = 0.25
+_STORE_AGAIN = 1.0
+_SETTLE = (0.1, 0.2, 0.4, 0.8)
+_LOOK_AGAIN = 1.0
+
+PASSING = (ServerUnreachableError, ConnectionLostError, RequestTimedOutError, ServerError)
+"""What a server that is away for a moment makes of a request: the next look may do better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """What a look found that ends the following; the reply is as the server has stored it.
+
+    Attributes:
+        stalled: Nobody works on it, though it is not final.
+    """
+
+    stalled: bool = False
+
+
+class EventFollower:
+    """Follows one prompt.
+
+    Args:
+        wire: Where.
+        clock: By which.
+        reply: The answer so far; it grows.
+        asking: Minds what the agent asks.
+        deadlines: In seconds.
+        watch: Keeps them.
+        listeners: Are told.
+        parking: Parks the turn when it waits for a person; None: it waits here.
+    """
+
+    def __init__(
+        self,
+        wire: ExchangeWire,
+        clock: Clock,
+        reply: Reply,
+        asking: PendingAsks,
+        *,
+        deadlines: Deadlines,
+        watch: DeadlineTimer,
+        listeners: Listeners,
+        parking: Parking | None = None,
+    ) -> None:
+        self._wire = wire
+        self._clock = clock
+        self.asking = asking
+        self._deadlines = deadlines
+        self._watch = watch
+        self._listeners = listeners
+        self._parking = parking
+        self.reply = reply
+        self._looked = self._stored = self._quiet_since = clock.monotonic()
+        self._unstored = self._in_vain = False
+        self._unreadable_since: float | None = None
+        self._directory: str | None = None
+        self._before: str | None = None
+
+    def sending(self) -> None:
+        """The prompt is about to be sent: for the first time, or once more, after what there is of an answer."""
+        self._watch.send()
+        self._before = self._newest(self.reply)
+
+    async def follow(self, events: Events, store: Store) -> Over:
+        """Returns when the turn is over, or has stalled.
+
+        Args:
+            events: Of its session.
+            store: Called with whether anything has changed: four times a second, or when the lease wants to be
+                extended, and again soon where it says that it was in vain.
+
+        Raises:
+            TurnTimeoutError: A deadline passed.
+            EndlessAnswerError: The server asks the model again and again.
+            TurnParkedError: The turn waits for a person, and was parked.
+            WireError: The state could not be read for too long.
+        """
+        while True:
+            over = await self._take(await events.next(self._patience()))
+            if over is not None:
+                return over
+            await self._keep(store)
+            if self._watch.check(waiting_since=self.asking.waiting_for_a_person()):
+                await self.asking.expire()
+            elif self._parking is not None and self._clock.monotonic() >= self._next_parking():
+                self._quiet_since = self._clock.monotonic()
+                await self._parking.park(self.asking)
+
+    async def look(self) -> Over | None:
+        """Read the state, asks included; None if it goes on. A passing failure is for the next look."""
+        try:
+            for pause in (*_SETTLE, None):
+                messages = await self._exchange()
+                stored = Reply.of(self.reply.session_id, self.reply.prompt_id, messages)
+                self._watch.begun |= bool(stored.messages)
+                busy = await self._busy()
+                self._unreadable_since = None
+                if stored.final and not busy:
+                    self._tell(self.reply.settle(messages))
+                    return Over()
+                self._tell(self.reply.absorb(messages))
+                if busy:
+                    self._watch.check_steps(self.reply.endless)
+                    self._unstored |= await self.asking.refresh()
+                    return None
+                if self._only_just_sent(stored):
+                    return None
+                if pause is None:
+                    self._tell(self.reply.settle(messages))
+                    return Over(stalled=True)
+                # An idle can come before the last write: give it a moment.
+                await self._clock.sleep(pause)
+        except PASSING as error:
+            _log.debug("the state of session %s cannot be read now: %s", self.reply.session_id, error)
+            now = self._clock.monotonic()
+            self._unreadable_since = self._unreadable_since or now
+            if now - self._unreadable_since >= self._deadlines.unreachable:
+                raise
+        finally:
+            self._looked = self._clock.monotonic()
+        return None
+
+    async def forget(self, events: Events) -> None:
+        """Drop what was told and not read yet, and the error: of what counts, the next look tells."""
+        self.reply.error = None
+        while await events.next(0.0) is not None:
+            pass
+
+    def _patience(self) -> float:
+        """Until the next thing is due: a look, or a write."""
+        deadline = self._watch.due(waiting_since=self.asking.waiting_for_a_person())
+        due = min(self._next_look(), self._next_write(), self._next_parking(), deadline)
+        return max(due - self._clock.monotonic(), 0.0)
+
+    def _next_look(self) -> float:
+        if self._unreadable_since is not None:
+            return self._looked + _LOOK_AGAIN
+        return max(self._watch.heard, self._looked) + self._deadlines.look
+
+    def _next_parking(self) -> float:
+        if self._parking is None or self._unstored:
+            return math.inf
+        return self._parking.due(self._quiet_since, self.reply, self.asking)
+
+    def _next_write(self) -> float:
+        if self._in_vain:
+            return self._stored + _STORE_AGAIN
+        return self._stored + (_SNAPSHOT_EVERY if self._unstored else self._deadlines.lease / 3)
+
+    async def _take(self, event: Event | None) -> Over | None:
+        if event is None:
+            return await self.look() if self._clock.monotonic() >= self._next_look() else None
+        self._quiet_since = self._clock.monotonic()
+        if isinstance(event, Gap):
+            self._listeners.tell(EventsMissed(event.reason))
+            return await self.look()
+        self._watch.hear()  # a sub-agent's events are signs of life, too
+        if isinstance(event, PermissionAsked | QuestionAsked) and not self.reply.asks(event):
+            # Events may have been missed that say whose it is; what is stored says so, too.
+            over = await self.look()
+            if over is not None or not self.reply.asks(event):
+                return over
+        if await self.asking.take(event):
+            # What the tool is given may be told just after its ask (1.18.33): they are stored, and shown, together.
+            self._unstored, self._stored = True, self._clock.monotonic()
+        self._tell(self.reply.apply(event))
+        if isinstance(event, MessageChanged):
+            self._watch.check_steps(self.reply.endless)
+        self._watch.begun |= bool(self.reply.messages)
+        if event.session_id != self.reply.session_id:
+            return None
+        if isinstance(event, SessionStatus):
+            self._listeners.tell(StatusChanged(event))
+        return await self.look() if isinstance(event, SessionIdle | SessionFailed) else None
+
+    def _tell(self, changes: list[Change]) -> None:
+        if changes:
+            self._unstored = True
+        if self._watch.first_token is None and self.reply.begun:
+            self._watch.first_token = seconds = self._watch.since_sent()
+            self._listeners.tell(FirstToken(seconds))
+        for change in changes:
+            self._listeners.tell(ReplyChanged(change, self.reply))
+
+    async def _exchange(self) -> list[Message]:
+        ids = (self.reply.session_id, self.reply.prompt_id)
+        # What is read must not grow with the conversation, as it would to the end for a prompt that is not there.
+        if not self.reply.messages and not await is_stored(self._wire, *ids):
+            return []
+        return await read_exchange(self._wire, *ids, known=len(self.reply.messages))
+
+    async def _busy(self) -> bool:
+        """The answer can be final, and the server go on: it compacts the conversation, and continues."""
+        if self._directory is None:
+            self._directory = (await self._wire.get(self.reply.session_id)).directory
+        return await self._wire.busy(self.reply.session_id, directory=self._directory)
+
+    @staticmethod
+    def _newest(reply: Reply) -> str | None:
+        return reply.last.id if reply.last is not None else None
+
+    def _only_just_sent(self, stored: Reply) -> bool:
+        """A session that was only just prompted is not busy yet either."""
+        if self._newest(stored) != self._before or self.reply.error is not None:
+            return False
+        return self._watch.since_sent() < self._deadlines.look
+
+    async def _keep(self, store: Store) -> None:
+        """Store what has changed, at most four times a second; and at least as often as the lease wants it."""
+        if self._clock.monotonic() >= self._next_write():
+            self._in_vain = not await store(self._unstored)
+            self._unstored &= self._in_vain
+            self._stored = self._clock.monotonic()

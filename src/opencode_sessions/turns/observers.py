@@ -1,0 +1,234 @@
+"""Who listens to a turn: the log first, and then whoever the host names."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from opencode_sessions.protocol.events import SessionStatus
+from opencode_sessions.protocol.reply import Change, Reply
+from opencode_sessions.turns.asks import Ask
+from opencode_sessions.turns.events import (
+    AskAnswered,
+    AskRaised,
+    EventsMissed,
+    FirstToken,
+    Listener,
+    ReplyChanged,
+    SessionCreated,
+    StatusChanged,
+    TurnEvent,
+    TurnFinished,
+    TurnRecovered,
+    TurnStarted,
+)
+from opencode_sessions.turns.results import TurnResult
+from opencode_sessions.validation import check_ordinary, no_coroutine, require
+
+__all__ = ["Listeners", "LoggingObserver", "Observer", "Observers", "listeners_of"]
+
+_log = logging.getLogger("opencode_sessions.turn")
+
+
+class Observer:
+    """A listener with a method for each event: subclass it and override what you want to see.
+
+    When it is called, and what it may do, is told in `opencode_sessions.turns.events`.
+    """
+
+    def __call__(self, event: TurnEvent) -> object:
+        """Call the event's method, with what the event says."""
+        method = getattr(self, _METHODS[type(event)])
+        return method(*(getattr(event, name) for name in event.__slots__))
+
+    def created(self, session_id: str, replaced: str | None) -> None:
+        """See `SessionCreated`."""
+
+    def started(self, session_id: str, prompt_id: str) -> None:
+        """See `TurnStarted`."""
+
+    def recovered(self, session_id: str, prompt_id: str) -> None:
+        """See `TurnRecovered`."""
+
+    def first_token(self, seconds: float) -> None:
+        """See `FirstToken`."""
+
+    def changed(self, change: Change, reply: Reply) -> None:
+        """See `ReplyChanged`."""
+
+    def status(self, status: SessionStatus) -> None:
+        """See `StatusChanged`."""
+
+    def asked(self, ask: Ask) -> None:
+        """See `AskRaised`."""
+
+    def answered(self, ask: Ask) -> None:
+        """See `AskAnswered`."""
+
+    def gap(self, reason: str) -> None:
+        """See `EventsMissed`."""
+
+    def finished(self, result: TurnResult) -> None:
+        """See `TurnFinished`."""
+
+
+_METHODS: dict[type[TurnEvent], str] = {
+    SessionCreated: "created",
+    TurnStarted: "started",
+    TurnRecovered: "recovered",
+    FirstToken: "first_token",
+    ReplyChanged: "changed",
+    StatusChanged: "status",
+    AskRaised: "asked",
+    AskAnswered: "answered",
+    EventsMissed: "gap",
+    TurnFinished: "finished",
+}
+
+Observers: TypeAlias = Listener | Sequence[Listener] | None
+"""What `Turn` takes as its `observer`."""
+
+
+def listeners_of(observer: Observers) -> tuple[Listener, ...]:
+    """Those that are given.
+
+    Raises:
+        ConfigurationError: One is none: it cannot be called, or has coroutine functions.
+    """
+    if observer is None:
+        return ()
+    given = (observer,) if callable(observer) or not isinstance(observer, Iterable) else tuple(observer)
+    for listener in given:
+        _check(listener)
+    return given
+
+
+def _check(listener: object) -> None:
+    require(
+        callable(listener) and not isinstance(listener, type),
+        "observer must be an object of a subclass of Observer, a function that takes a TurnEvent, or several of them",
+        listener,
+    )
+    check_ordinary(_name(listener), listener)
+    for name in vars(Observer) if isinstance(listener, Observer) else ():
+        check_ordinary(f"{type(listener).__name__}.{name}", getattr(listener, name, None))
+
+
+def _name(listener: object) -> str:
+    return type(listener).__name__ if isinstance(listener, Observer) else "observer"
+
+
+class Listeners:
+    """Tells the log and every listener of a turn. What one raises goes to `on_error`, and stops nothing."""
+
+    def __init__(
+        self, listeners: Iterable[Listener], suppressed: Callable[[str, str | None, Exception], None]
+    ) -> None:
+        self._listeners = tuple(listeners)
+        self._suppressed = suppressed
+        self._log: Listener = Observer()
+        self.session_id: str | None = None
+
+    def begin(self, key: str) -> None:
+        """A run of this message's turn begins."""
+        self._log = LoggingObserver(key)
+
+    @contextmanager
+    def also(self, listener: Listener) -> Iterator[None]:
+        """Inside, one more is told."""
+        self._listeners = (*self._listeners, listener)
+        try:
+            yield
+        finally:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
+
+    def tell(self, event: TurnEvent) -> None:
+        """Of one event."""
+        self._log(event)
+        for listener in self._listeners:
+            try:
+                no_coroutine(_name(listener), listener(event))
+            except Exception as error:  # noqa: BLE001 - a host's callback must not end the turn
+                self._suppressed("observe", self.session_id, error)
+
+
+class LoggingObserver(Observer):
+    """The story of one run of a turn, or of its cancelling, in the log: all that it is told, but the answer's growth.
+
+    Each record bears `event`, the name of the observer's method, and `message_key`, `session_id`, `prompt_id` and
+    `elapsed`, the seconds since the turn was taken; and what the method is told, durations in seconds among it. Whoever
+    cancels a turn writes one with the event `cancelled`, and `by`; its `elapsed` begins with the cancel.
+    """
+
+    def __init__(self, key: str, session_id: str | None = None, prompt_id: str | None = None) -> None:
+        self._key = key
+        self._began = time.monotonic()
+        self._session_id = session_id
+        self._prompt_id = prompt_id
+
+    def created(self, session_id: str, replaced: str | None) -> None:
+        """See `SessionCreated`."""
+        self._session_id, self._prompt_id = session_id, None
+        said = f" in place of {replaced}" if replaced else ""
+        self._note("created", f"session {session_id} was made{said}", replaced=replaced)
+
+    def started(self, session_id: str, prompt_id: str) -> None:
+        """See `TurnStarted`."""
+        self._session_id, self._prompt_id = session_id, prompt_id
+        self._note("started", f"the prompt goes to session {session_id}")
+
+    def recovered(self, session_id: str, prompt_id: str) -> None:
+        """See `TurnRecovered`."""
+        self._session_id, self._prompt_id = session_id, prompt_id
+        self._note("recovered", f"the turn is taken up: its prompt is in session {session_id}")
+
+    def first_token(self, seconds: float) -> None:
+        """See `FirstToken`."""
+        self._note("first_token", f"the answer began after {seconds:.2f} s", seconds=seconds)
+
+    def asked(self, ask: Ask) -> None:
+        """See `AskRaised`."""
+        what = f"a {ask.kind}" + (f" ({ask.permission})" if ask.permission else "")
+        self._note("asked", f"the turn waits for {what}", **_facts(ask))
+
+    def answered(self, ask: Ask) -> None:
+        """See `AskAnswered`."""
+        said = f"the turn waits no more for what it asked {ask.age:.2f} s ago"
+        self._note("answered", said, seconds=ask.age, **_facts(ask))
+
+    def gap(self, reason: str) -> None:
+        """See `EventsMissed`."""
+        self._note("gap", f"events may have been missed: {reason}", reason=reason)
+
+    def finished(self, result: TurnResult) -> None:
+        """See `TurnFinished`."""
+        self._note(
+            "finished",
+            f"the turn is {result.status}",
+            status=str(result.status),
+            error=result.error["name"] if result.error else None,
+            duration=result.duration,
+            first_token=result.first_token,
+            cost=result.cost,
+        )
+
+    def cancelled(self, by: str) -> None:
+        """The row says so; what runs on the server is stopped next."""
+        self._note("cancelled", f"the turn is cancelled by {by}", by=by)
+
+    def _note(self, event: str, said: str, **facts: object) -> None:
+        about = {
+            "event": event,
+            "message_key": self._key,
+            "session_id": self._session_id,
+            "prompt_id": self._prompt_id,
+            "elapsed": time.monotonic() - self._began,
+        }
+        _log.info("%s: %s", self._key, said, extra=about | facts)
+
+
+def _facts(ask: Ask) -> dict[str, object]:
+    return {"ask_id": ask.id, "kind": ask.kind, "permission": ask.permission, "asking": ask.session_id}

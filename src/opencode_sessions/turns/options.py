@@ -1,0 +1,127 @@
+"""What a prompt says beside its text."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.turns.output_schema import OutputSchema
+
+__all__ = ["File", "TurnOptions", "is_blank", "prompt_parts"]
+
+
+_MEDIA = ("image/", "audio/", "video/", "application/pdf")
+_DRAWING = "image/svg+xml"  # which is a text, to a model
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that goes with a prompt.
+
+    Attributes:
+        name: What the agent is told that it is called.
+        url: `data:` with its content, or `file:` with a path on the server's machine.
+        mime: Its media type.
+    """
+
+    name: str
+    url: str
+    mime: str
+
+    @classmethod
+    def of(cls, content: bytes | str | Path, *, name: str | None = None, mime: str | None = None) -> File:
+        """With its content.
+
+        Args:
+            content: Bytes, a text, or the path of a file that is read here and now.
+            name: By default the path's.
+            mime: By default what the name tells of a picture, a sound, a film or a PDF; all that is text, whatever its
+                name, is `text/plain`, which the server shows to every model; else `application/octet-stream`.
+
+        Raises:
+            ConfigurationError: It has no name.
+            OSError: The file cannot be read.
+        """
+        if isinstance(content, Path):
+            name, data = name or content.name, content.read_bytes()
+        else:
+            data = content.encode() if isinstance(content, str) else content
+        if not name:
+            raise ConfigurationError("a file that goes with a prompt needs a name: File.of(content, name=…)")
+        mime = mime or _kind(name, data)
+        return cls(name, f"data:{mime};base64,{base64.b64encode(data).decode()}", mime)
+
+
+def _kind(name: str, data: bytes) -> str:
+    guessed = mimetypes.guess_type(name)[0] or ""
+    if guessed.startswith(_MEDIA) and guessed != _DRAWING:
+        return guessed
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return guessed or "application/octet-stream"
+    return "text/plain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnOptions:
+    """What the prompt says beside its text.
+
+    Attributes:
+        agent: The agent's name, else the server's default.
+        model: As `provider/model`; else that of the session's last prompt, even one that there is no more, and for a
+            first prompt the agent's (1.18.33). Where models are chosen at all, name one in every turn.
+        system: More system prompt.
+        variant: The model's variant, such as an effort.
+        files: What goes with the text.
+        shape: What the answer must fit.
+
+    Raises:
+        ConfigurationError: One of them cannot work.
+    """
+
+    agent: str | None = None
+    model: str | None = None
+    system: str | None = None
+    variant: str | None = None
+    files: Sequence[File] = ()
+    shape: OutputSchema | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.files, Sequence) or not all(isinstance(file, File) for file in self.files):
+            raise ConfigurationError(
+                f"files must be a list of File, such as [File.of(Path('plan.pdf'))], not {self.files!r}"
+            )
+        for file in self.files:
+            if not file.url.startswith(("data:", "file:")):
+                raise ConfigurationError(
+                    f"the server fetches no file from {file.url!r}: File.of(…) has the content itself, and "
+                    "file:///… names one on the server's machine"
+                )
+        if self.model is not None and not all(self.model.partition("/")):
+            raise ConfigurationError(f"model must be as in 'anthropic/claude-sonnet-4-5', not {self.model!r}")
+
+
+def is_blank(prompt: str | None) -> bool:
+    """Does a prompt say nothing? A row of a host's own columns may have a null."""
+    return not (prompt or "").strip()
+
+
+def prompt_parts(prompt_id: str, text: str, files: Sequence[File]) -> list[dict[str, Any]]:
+    """The prompt's parts in the server's form, with ids that follow from the prompt's.
+
+    So they are the same each time that the prompt is sent: the server appends a part that it does not know.
+    """
+    stem = f"prt_{prompt_id.removeprefix('msg_')}"
+    parts: list[dict[str, Any]] = []
+    if not is_blank(text):  # providers refuse an empty text
+        parts.append({"id": f"{stem}0000", "type": "text", "text": text})
+    for number, file in enumerate(files, start=1):
+        url = {"mime": file.mime, "filename": file.name, "url": file.url}
+        parts.append({"id": f"{stem}{number:04}", "type": "file", **url})
+    return parts

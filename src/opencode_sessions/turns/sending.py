@@ -1,0 +1,43 @@
+"""Sending the prompt of a turn, under the ids that its row holds."""
+
+from __future__ import annotations
+
+import logging
+
+from opencode_sessions.errors import (
+    ConnectionLostError,
+    RequestTimedOutError,
+    ServerUnreachableError,
+    SessionNotFoundError,
+)
+from opencode_sessions.turns.options import prompt_parts
+from opencode_sessions.turns.ports import TurnWire
+from opencode_sessions.turns.spec import TurnSpec
+
+__all__ = ["send_prompt"]
+
+_log = logging.getLogger("opencode_sessions.turn")
+
+_UNACKNOWLEDGED = (RequestTimedOutError, ConnectionLostError, ServerUnreachableError)
+
+
+async def send_prompt(wire: TurnWire, plan: TurnSpec, session_id: str, prompt_id: str, prompt: str) -> bool:
+    """Send it once. False if there is no such session; True also if the server did not acknowledge the prompt."""
+    options = plan.options
+    try:
+        await wire.prompt(
+            session_id,
+            prompt_parts(prompt_id, prompt, options.files),
+            message_id=prompt_id,
+            agent=options.agent,
+            model=options.model,
+            system=options.system,
+            variant=options.variant,
+            schema=options.shape.schema if options.shape is not None else None,
+        )
+    except SessionNotFoundError:
+        return False
+    except _UNACKNOWLEDGED as error:
+        # It may have arrived: the stored messages will tell.
+        _log.warning("the prompt of %s was sent, but not acknowledged: %s", plan.store.key, error)
+    return True

@@ -1,0 +1,295 @@
+"""`Turn`, sync and async: thin shells around one `TurnDriver`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
+
+from opencode_sessions.errors import ConfigurationError, OpencodeError
+from opencode_sessions.reporting import ErrorContext, ErrorReporter, OnError
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.runtime.streaming import astream, stream
+from opencode_sessions.runtime.tasks import guarded
+from opencode_sessions.sessions.session import AsyncSession, Session
+from opencode_sessions.store.lookup import message_store, queue_of
+from opencode_sessions.store.messages import MessageStore
+from opencode_sessions.store.queue import TurnQueue
+from opencode_sessions.turns.asks import Answer, AskHandler, InTheRow
+from opencode_sessions.turns.claim import WhenBusy
+from opencode_sessions.turns.deadlines import Deadlines
+from opencode_sessions.turns.driver import TurnDriver
+from opencode_sessions.turns.events import Listener, TurnEvent, TurnFinished
+from opencode_sessions.turns.observers import Listeners, Observers, listeners_of
+from opencode_sessions.turns.options import File, TurnOptions
+from opencode_sessions.turns.output_schema import SchemaLike, shape_of
+from opencode_sessions.turns.results import Fallback, TurnResult
+from opencode_sessions.turns.spec import OnCancel, TurnSpec
+from opencode_sessions.validation import check_ordinary, is_coroutine_function, require
+from opencode_sessions.wire.clients import AsyncClient, Client, blocking_wire, suspending_wire
+
+__all__ = ["AsyncTurn", "Turn"]
+
+S = TypeVar("S", Session, AsyncSession)
+C = TypeVar("C", Client, AsyncClient)
+
+OnClose = Literal["continue", "stop", "release"]
+"""What closing the iterator of a turn's events does to the turn."""
+
+
+class _Turn(Generic[S, C]):
+    """What the sync and the async class have in common."""
+
+    _asynchronous: ClassVar[bool]
+    _session_kind: ClassVar[type[Session | AsyncSession]]
+
+    def __init__(
+        self,
+        message: Any,
+        session: S,
+        client: C,
+        *,
+        agent: str | None = None,
+        model: str | None = None,
+        system: str | None = None,
+        variant: str | None = None,
+        files: Sequence[File] = (),
+        schema: SchemaLike = None,
+        when_busy: WhenBusy = "reject",
+        on_cancel: OnCancel = "stop",
+        on_ask: AskHandler | InTheRow | None = None,
+        fallback: Fallback = None,
+        deadlines: Deadlines | None = None,
+        observer: Observers = None,
+        store: MessageStore | None = None,
+        queue: TurnQueue | None = None,
+    ) -> None:
+        if when_busy not in get_args(WhenBusy):
+            raise ConfigurationError(
+                f"when_busy must be one of {', '.join(get_args(WhenBusy))}, not {when_busy!r}"
+            )
+        require(
+            on_cancel in get_args(OnCancel),
+            f"on_cancel must be one of {', '.join(get_args(OnCancel))}",
+            on_cancel,
+        )
+        if not self._asynchronous and is_coroutine_function(on_ask):
+            raise ConfigurationError(
+                "on_ask must be an ordinary function here; opencode_sessions.aio awaits one"
+            )
+        require(
+            on_ask is None or callable(on_ask) or isinstance(on_ask, InTheRow),
+            "on_ask must be a function, IN_THE_ROW or None",
+            on_ask,
+        )
+        require(
+            deadlines is None or isinstance(deadlines, Deadlines), "deadlines must be Deadlines", deadlines
+        )
+        check_ordinary("fallback", fallback)
+        module = "opencode_sessions.aio" if self._asynchronous else "opencode_sessions"
+        require(
+            isinstance(session, self._session_kind), f"session must be the record's {module}.Session", session
+        )
+        found = message_store(message, store, asynchronous=self._asynchronous)
+        self._client: C = client
+        options = TurnOptions(
+            agent=agent, model=model, system=system, variant=variant, files=files, shape=shape_of(schema)
+        )
+        self._plan = TurnSpec(
+            store=found,
+            lifecycle=session.lifecycle,
+            options=options,
+            deadlines=deadlines or Deadlines(),
+            listeners=Listeners(listeners_of(observer), session.lifecycle.report_suppressed),
+            on_ask=on_ask,
+            fallback=fallback,
+            on_cancel=on_cancel,
+            queue=queue_of(message, queue, asynchronous=self._asynchronous),
+        )
+        self._core = TurnDriver(self._plan, when_busy=when_busy)
+
+    def _closes(self, on_close: OnClose) -> OnClose:
+        require(
+            on_close in get_args(OnClose), f"on_close must be one of {', '.join(get_args(OnClose))}", on_close
+        )
+        return on_close
+
+    def _report_suppressed(self, error: Exception) -> None:
+        """Of a turn that nobody iterates over any more."""
+        self._plan.lifecycle.report_suppressed("stream", self._plan.listeners.session_id, error)
+
+    def report(self, error: Exception, on_error: OnError | None) -> None:
+        """Hand on what kept this turn from being recovered."""
+        try:
+            key = self._core.key
+        except OpencodeError:  # its row was deleted here, and has no key any more
+            key = "a message without a row"
+        ErrorReporter(on_error)(error, ErrorContext("recover", key))
+
+
+class Turn(_Turn[Session, Client]):
+    """One prompt, one answer: the prompt in `message` goes to the session, the answer into `message`.
+
+    It can be run by anyone, any number of times, at any moment: in the end there is one prompt in the session and
+    one answer in the row.
+
+    Args:
+        message: A saved row of yours, whose model has the turn columns.
+        session: The session of the record that it belongs to.
+        client: Where to ask.
+        agent, model, system, variant, files: See `TurnOptions`.
+        schema: The answer is data that fits it: a JSON schema, a model of pydantic's or a dataclass. See
+            `TurnResult.structured` and `TurnResult.value`.
+        when_busy: Where another turn of the same record runs, in whatever process: `reject` raises, `wait` waits,
+            `cancel` cancels that one first: the row, `by` this message's key (``"messages:8"``), then its agent. With
+            either of the latter, where this very turn is run elsewhere, its end is waited for.
+        on_cancel: What Ctrl-C or a cancelled task does in the runner: `stop` stops the agent and ends the turn as
+            `cancelled`; `release` hands the turn over to the next runner, as `release()` does.
+        on_ask: Answers what the agent asks, see `AskHandler`; `IN_THE_ROW` leaves it to `answer`, from any process;
+            None: nobody answers, so it is refused at once, and the agent told.
+        fallback: What the row says where the turn failed without a word; its error is stored apart from it.
+        deadlines: In seconds.
+        observer: Told of every change: an `Observer`, a function that takes a `TurnEvent`, or several of them.
+        store: A store of your own, instead of the message's.
+        queue: Who runs turns beside the requests: told when this turn, parked, is to be run again, and when the next
+            one of its record may be. By default the message's own: with Django, the runner of the settings.
+
+    Raises:
+        ConfigurationError: The message's model has no turn columns, or it cannot be reached from here; or another
+            argument cannot work.
+    """
+
+    _asynchronous = False
+    _session_kind = Session
+
+    def run(self, *, park: bool = False) -> TurnResult:
+        """Ask, stream, store, and say how it ended.
+
+        A message whose turn has ended is answered from its row. One that another runner began and died over is
+        taken up: what the server has of it is read, and only what must be sent is sent. What goes wrong before the
+        prompt is sent is raised, and the row stays `pending`; one that was taken up stays as it was left, abandoned,
+        for the next recovery (`cancel` ends it where its server is gone for good). What goes wrong later is the
+        turn's end: `failed`, with its error. Ctrl-C or a cancelled task stops the agent, ends the row, and is raised
+        (see `on_cancel`). SystemExit (of a signal handler, say) and the database's errors are raised, and leave the
+        turn to be taken up.
+
+        Args:
+            park: For jobs of a queue, with `IN_THE_ROW`: when the agent has waited two seconds for a person, and does
+                nothing else, the row says that the turn is parked, and TurnParkedError is raised. `answer` tells the
+                `queue`; run the turn again then. If nobody answers within `Deadlines.person`, the row is abandoned.
+
+        Raises:
+            TurnInProgressError: It is running already, or another turn of its record is: see `when_busy`.
+            TurnTakenError: Another runner took it from this one.
+            TurnReleasedError: `release` was called.
+            TurnParkedError: See `park`.
+            OpencodeError: As `Session.ensure`.
+        """
+        return run_sync(self._core.run(blocking_wire(self._client), park=park))
+
+    def stream(self, *, on_close: OnClose = "continue") -> Generator[TurnEvent]:
+        """Run the turn, as `run` does, in a thread of its own, and yield its events.
+
+            for event in turn.stream():
+                if isinstance(event, ReplyChanged):
+                    print(event.change.delta, end="")
+
+        The last event is a `TurnFinished`, also of a turn that had ended before. The turn starts with the first event
+        that is asked for, and does not wait for whoever iterates.
+
+        Args:
+            on_close: What happens to the turn when the iterator is closed before: `continue` lets it run on, and what
+                it raises then goes to `on_error`; `stop` cancels it; `release` hands it over to the next runner.
+
+        Raises:
+            OpencodeError: As `run`.
+        """
+        how = {"continue": lambda: None, "stop": lambda: self.cancel(by="stream"), "release": self.release}
+        close = how[self._closes(on_close)]
+
+        def run(tell: Callable[[TurnEvent], object]) -> TurnEvent:
+            with self._plan.listeners.also(_all_but_the_end(tell)):
+                return TurnFinished(self.run())
+
+        return stream(run, close=close, report=self._report_suppressed)
+
+    def cancel(self, *, by: str = "caller") -> bool:
+        """End the turn, from any process: the row first, then what runs on the server. What was answered is kept.
+
+        Args:
+            by: Who does it, for the row's `error`.
+
+        Returns:
+            False if it had ended already: what is stored stands.
+        """
+        return run_sync(self._core.cancel(blocking_wire(self._client), by=by))
+
+    def release(self) -> None:
+        """Hand the turn over to the next runner, from another thread than the one that runs it.
+
+        When this returns, the row is abandoned: `streaming`, without a lease. The agent works on. `run()` raises
+        TurnReleasedError, at the latest when the request that it waits for is answered; this object runs nothing any
+        more. A client that is closed releases the turns that run on it. A turn that is not run here, or that has
+        ended, is left as it is.
+
+        Call it from a thread, never from a signal handler: that interrupts what it would wait for. There, raise
+        SystemExit.
+        """
+        run_sync(self._core.release(blocking_wire(self._client)))
+
+    def answer(self, ask_id: str, answer: Answer) -> None:
+        """Answer what the agent asks and the row holds (`asks`), from any process. A parked turn goes to its queue.
+
+        Raises:
+            AskAnsweredError: It was answered already, or waits no more.
+            AskChangedError: It says something else than `answer.shown` names; it still waits.
+            ConfigurationError: It is no answer to this kind of ask: nothing is told, and the turn waits on.
+            OpenTransactionError: Within a transaction of yours, which would be held across the network.
+        """
+        run_sync(self._core.answer(blocking_wire(self._client), ask_id, answer))
+
+
+class AsyncTurn(_Turn[AsyncSession, AsyncClient]):
+    """`Turn` for asyncio: the same arguments, promises and errors."""
+
+    _asynchronous = True
+    _session_kind = AsyncSession
+
+    async def run(self, *, park: bool = False) -> TurnResult:
+        """See `Turn.run`. A task that is cancelled waits until the agent has stopped, for 10 s at most."""
+        return await guarded(self._core.run(suspending_wire(self._client), park=park), cancels=True)
+
+    def stream(self, *, on_close: OnClose = "continue") -> AsyncGenerator[TurnEvent]:
+        """See `Turn.stream`: the turn runs in a task of its own, so that a cancelled task closes the iterator only."""
+
+        async def go_on() -> None:
+            pass
+
+        how: dict[OnClose, Callable[[], Awaitable[object]]] = {
+            "continue": go_on,
+            "stop": lambda: self.cancel(by="stream"),
+            "release": self.release,
+        }
+        close = how[self._closes(on_close)]
+
+        async def run(tell: Callable[[TurnEvent], object]) -> TurnEvent:
+            with self._plan.listeners.also(_all_but_the_end(tell)):
+                return TurnFinished(await self.run())
+
+        return astream(run, close=close, report=self._report_suppressed)
+
+    async def cancel(self, *, by: str = "caller") -> bool:
+        """See `Turn.cancel`. It is done whole, even in a task that is cancelled meanwhile."""
+        return await guarded(self._core.cancel(suspending_wire(self._client), by=by), cancels=False)
+
+    async def release(self) -> None:
+        """See `Turn.release`. It is called from another task."""
+        await guarded(self._core.release(suspending_wire(self._client)), cancels=False)
+
+    async def answer(self, ask_id: str, answer: Answer) -> None:
+        """See `Turn.answer`. It is done whole, even in a task that is cancelled meanwhile."""
+        await guarded(self._core.answer(suspending_wire(self._client), ask_id, answer), cancels=False)
+
+
+def _all_but_the_end(tell: Listener) -> Listener:
+    """A turn that had ended before tells of no end: an iterator takes it from what `run` returns."""
+    return lambda event: None if isinstance(event, TurnFinished) else tell(event)

@@ -1,0 +1,137 @@
+"""What agents wait for a person to answer: permissions and questions.
+
+The server lists them by directory, and each names the session that asks: a sub-agent's is found by its parents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from opencode_sessions.errors import BadRequestError, NotFoundError, SessionNotFoundError, WireError
+from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked
+from opencode_sessions.protocol.values import SessionInfo
+from opencode_sessions.wire.requester import Calls
+from opencode_sessions.wire.v1 import requests
+from opencode_sessions.wire.v1 import responses as parsers
+
+__all__ = ["AskCalls"]
+
+
+class AskCalls(Calls):
+    """The calls about asks."""
+
+    async def get(self, session_id: str) -> SessionInfo:
+        """The session; SessionNotFoundError where there is none."""
+        return await self._parsed(parsers.parse_session, requests.get(session_id))
+
+    async def pending_permissions(self, *, directory: str | None = None) -> Sequence[PermissionAsked]:
+        """What waits for leave in a directory, by default this client's.
+
+        Raises:
+            BadRequestError: An ask there has metadata that the server itself cannot write as JSON, such as one of
+                `glob` without a path, or of `webfetch` without a timeout (1.18.33): the whole list is refused. Its
+                event has told of it, though.
+        """
+        request = requests.pending_permissions(directory=directory or self.directory)
+        return await self._parsed(parsers.parse_permissions, request)
+
+    async def pending_asks(self, session_id: str) -> Sequence[PermissionAsked | QuestionAsked]:
+        """What a session and its sub-agents wait for a person to answer; BadRequestError as above."""
+        asks, unlisted = await self._asks_of(session_id)
+        if unlisted:
+            raise unlisted[0]
+        return asks
+
+    async def answer_permission(
+        self, session_id: str, request_id: str, reply: str, *, message: str | None = None
+    ) -> None:
+        """Answer `once`, `always` or `reject`; a rejection may tell the agent why. NotFoundError if late."""
+        request = requests.answer_permission_of(session_id, request_id, reply)
+        if message is not None:
+            directory = (await self.get(session_id)).directory
+            request = requests.answer_permission(request_id, reply, message=message, directory=directory)
+        await self._json(request)
+
+    async def pending_questions(self, *, directory: str | None = None) -> Sequence[QuestionAsked]:
+        """What the agents of a directory ask, by default this client's."""
+        request = requests.pending_questions(directory=directory or self.directory)
+        return await self._parsed(parsers.parse_questions, request)
+
+    async def answer_question(
+        self, request_id: str, answers: Iterable[Iterable[str]], *, session_id: str | None = None
+    ) -> None:
+        """Answer with one list of labels for each question. NotFoundError if late.
+
+        Questions are found in a directory: the session's, if one is given, else this client's.
+        """
+        directory = await self._directory_of(session_id)
+        await self._json(requests.answer_question(request_id, answers, directory=directory))
+
+    async def reject_question(self, request_id: str, *, session_id: str | None = None) -> None:
+        """Tell the agent that nobody answers. NotFoundError if late; found as for `answer_question`."""
+        directory = await self._directory_of(session_id)
+        await self._json(requests.reject_question(request_id, directory=directory))
+
+    async def _directory_of(self, session_id: str | None) -> str | None:
+        return self.directory if session_id is None else (await self.get(session_id)).directory
+
+    async def reject_asks(self, session_id: str) -> Sequence[WireError]:
+        """Reject what a session and its sub-agents wait for. One that cannot be rejected does not keep the others.
+
+        Returns:
+            Why some of it could not be listed, or not be rejected: none of these is raised.
+        """
+        asks, unrejected = await self._asks_of(session_id)
+        for ask in asks:
+            if isinstance(ask, PermissionAsked):
+                request = requests.answer_permission(
+                    ask.request_id, "reject", message=None, directory=ask.directory
+                )
+            else:
+                request = requests.reject_question(ask.request_id, directory=ask.directory)
+            try:
+                await self._json(request)
+            except NotFoundError:
+                pass  # answered meanwhile, or rejected along with another of its session
+            except WireError as error:
+                unrejected.append(error)
+        return unrejected
+
+    async def _asks_of(
+        self, session_id: str
+    ) -> tuple[list[PermissionAsked | QuestionAsked], list[WireError]]:
+        """They, each with its directory; and why some could not be listed."""
+        try:
+            directory = (await self.get(session_id)).directory
+        except SessionNotFoundError:
+            return [], []
+        unlisted: list[WireError] = []
+        asks: list[PermissionAsked | QuestionAsked] = []
+        for pending in (self.pending_permissions, self.pending_questions):
+            try:
+                asks += await pending(directory=directory)
+            except BadRequestError as error:
+                unlisted.append(error)
+        family = _Family(self, session_id)
+        return [
+            replace(ask, directory=directory) for ask in asks if await family.has(ask.session_id)
+        ], unlisted
+
+
+class _Family:
+    """Whether sessions descend from one; what was found out is kept."""
+
+    def __init__(self, wire: AskCalls, session_id: str) -> None:
+        self._wire = wire
+        self._known: dict[str | None, bool] = {session_id: True, None: False}
+
+    async def has(self, session_id: str | None) -> bool:
+        if session_id not in self._known:
+            assert session_id is not None  # noqa: S101 - None is known
+            try:
+                parent = (await self._wire.get(session_id)).parent_id
+            except SessionNotFoundError:
+                parent = None
+            self._known[session_id] = await self.has(parent)
+        return self._known[session_id]
