@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from opencode_sessions.django import enqueue
-from opencode_sessions.django.running import runner
+from opencode_sessions.django.host import dispatcher
 
 
 def serve(pipe: Connection, listening: socket.socket) -> None:
@@ -44,7 +44,7 @@ def run(keys: list[int]) -> float:
 
 def wait() -> float:
     """For all turns to end. The seconds of CPU that this process has spent."""
-    while not runner().idle:
+    while not dispatcher().idle:
         time.sleep(0.05)
     return time.process_time()
 

@@ -13,7 +13,7 @@ import django; django.setup()
 from django.db import connection
 from django_tenants.utils import schema_context
 from chat_project.chat.models import Conversation, Message
-from opencode_sessions.django import enqueue, running, session_for, turn_for
+from opencode_sessions.django import enqueue, host, session_for, turn_for
 from tenant_project.tenants import TENANTS, rows
 
 def wait_until(look, seconds=60):
@@ -147,10 +147,11 @@ def hear(error, context):
     heard.append(f"{type(error).__name__} {context.record}")
 from django.test import override_settings
 from django.conf import settings
-from opencode_sessions.django.jobs import Job
-from opencode_sessions.django.runners import run_job
+from opencode_sessions.django.turn_table import table
+from opencode_sessions.store.turn_table import TurnJob
+from opencode_sessions.django import run_job
 with schema_context("globex"):
-    job = Job.of(Message.objects.get(pk=1))
+    job = table.job_of(Message.objects.get(pk=1))
 wrong = {**settings.OPENCODE, "TENANT_CONTEXT": "tenant_project.tenants.always_acme", "ON_ERROR": hear}
 with override_settings(OPENCODE=wrong):
     assert run_job(job) is None

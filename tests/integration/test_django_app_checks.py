@@ -75,7 +75,7 @@ def needs_an_argument(conversation):
 def test_a_runner_that_cannot_be_made(chat, opencode):
     for runner, complaint in (
         (f"{__name__}.needs_an_argument", "missing 1 required positional argument"),
-        (dict, "makes {}, which is no"),
+        (dict, "makes {}, which has no dispatch"),
     ):
         with chat.configured(opencode, RUNNER=runner):
             (found,) = check_settings()

@@ -15,11 +15,11 @@ from fix_django_app import wait_until
 from fix_stores import create_django_tables
 from selection import sample
 
-from opencode_sessions.django import cancel, enqueue, signals
-from opencode_sessions.django.efforts import PROMISE
-from opencode_sessions.django.jobs import Job, ahead_of, undertake
-from opencode_sessions.django.runners import run_job
-from opencode_sessions.django.threads import ThreadRunner
+from opencode_sessions.django import cancel, enqueue, run_job, signals
+from opencode_sessions.django.host import thread_pool
+from opencode_sessions.django.turn_table import table
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.store.messages import PENDING_LEASE
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -32,7 +32,7 @@ def make_runner(chat):
     made = []
 
     def make(**options):
-        made.append(ThreadRunner(2, **options))
+        made.append(thread_pool(2, **options))
         return made[-1]
 
     yield make
@@ -52,7 +52,7 @@ def begun(chat, conversation, lease):
 
 
 def enqueued(message):
-    undertake(Job.of(message), PROMISE)
+    run_sync(table.reserve(message, PENDING_LEASE))
     return message
 
 
@@ -80,7 +80,7 @@ def test_a_turn_that_was_begun_is_put_before_what_stands_before_it_in_its_lane(c
     second, third = (enqueued(chat.message(prompt, conversation)) for prompt in ("second", "third"))
     runner = make_runner(recover=False)
     for message in (third, second, first):
-        runner.submit(Job.of(message))
+        runner.dispatch(table.job_of(message))
     in_order(chat, first, second, third)
     wait_until(lambda: runner.idle)
 
@@ -91,7 +91,7 @@ def test_two_processes_answer_what_both_were_told_to_in_order(chat, make_runner,
     here, there = make_runner(), make_runner()
     messages = [chat.message(prompt, conversation, using) for prompt in (SLOW, "second", "third", "fourth")]
     for runner, message in zip((here, there, here, here), messages, strict=True):
-        runner.submit(Job.of(enqueued(message)))
+        runner.dispatch(table.job_of(enqueued(message)))
     rows = in_order(chat, *messages)
     assert [row.opencode_turn_epoch for row in rows] == [1] * 4
     wait_until(lambda: here.idle and there.idle)
@@ -103,7 +103,7 @@ def test_what_nobody_enqueued_or_stands_in_another_conversation_is_left_alone(ch
     other = enqueued(chat.message("of another conversation"))
     later = enqueued(chat.message("to be answered", conversation))
     latest = enqueued(chat.message("later still", conversation))
-    assert run_job(Job.of(later)).status == "completed"
+    assert run_job(table.job_of(later)).status == "completed"
     assert [chat.row(each).status for each in (draft, other, latest)] == ["pending"] * 3
 
 
@@ -117,8 +117,8 @@ def test_a_worker_runs_what_comes_first_and_who_finds_it_done_tells_nobody(chat)
 
     signals.turn_finished.connect(receive)
     try:
-        assert run_job(Job.of(third)).content.startswith('You said: "number 2"')
-        assert run_job(Job.of(first)).content == 'You said: "number 0".'
+        assert run_job(table.job_of(third)).content.startswith('You said: "number 2"')
+        assert run_job(table.job_of(first)).content == 'You said: "number 0".'
     finally:
         signals.turn_finished.disconnect(receive)
     in_order(chat, first, second, third)
@@ -130,7 +130,7 @@ def test_a_worker_parks_what_waits_for_another_turn_and_who_takes_that_up_when_i
 ):
     conversation = chat.conversation()
     first, second = begun(chat, conversation, 1.5), enqueued(chat.message("second", conversation))
-    assert run_job(Job.of(second)) is None
+    assert run_job(table.job_of(second)) is None
     assert chat.Message.objects.parked().get() == second
     runner = make_runner(every=0.2)
     runner.start()
@@ -143,7 +143,7 @@ def test_a_row_that_nobody_can_run_holds_its_conversation_up_for_a_moment_only(c
     broken = chat.message("broken", conversation, parts=5, status=status, opencode_turn_lease=soon(-1))
     message = enqueued(chat.message("hello", conversation))
     runner = make_runner(recover=False)
-    runner.submit(Job.of(message))
+    runner.dispatch(table.job_of(message))
     assert chat.ended(message).status == "completed"
     assert chat.row(broken).status == status
 
@@ -161,13 +161,13 @@ def test_a_begun_turn_that_the_host_keeps_from_running_holds_its_conversation_up
         return {}
 
     with chat.configured(opencode, TURN_OPTIONS=options, ON_ERROR=lambda *what: told.append(what)):
-        make_runner(recover=False).submit(Job.of(second))
+        make_runner(recover=False).dispatch(table.job_of(second))
         wait_until(lambda: told)
         assert chat.row(second).status == "pending"
         wrong.clear()
         assert cancel(first, by="ada")
         other = make_runner(recover=False)  # the other one looks again in half a minute
-        other.submit(Job.of(second))
+        other.dispatch(table.job_of(second))
         assert chat.ended(second).status == "completed"
     assert len(told) == 1
 
@@ -176,7 +176,7 @@ def test_a_turn_that_cancels_what_runs_waits_for_nothing(chat, opencode):
     conversation = chat.conversation()
     first, second = (enqueued(chat.message(prompt, conversation)) for prompt in ("first", "second"))
     with chat.configured(opencode, TURN_OPTIONS=lambda _: {"when_busy": "cancel"}):
-        assert run_job(Job.of(second)).status == "completed"
+        assert run_job(table.job_of(second)).status == "completed"
     assert chat.row(first).status == "pending"
 
 
@@ -185,14 +185,14 @@ def test_what_is_enqueued_while_a_process_ends_is_left_to_others_at_once(chat, m
     runner.start()
     runner.stop()
     message = enqueued(chat.message("hello"))
-    runner.submit(Job.of(message))
+    runner.dispatch(table.job_of(message))
     assert chat.Message.objects.abandoned().get() == message
 
 
 def test_who_stops_what_is_being_stopped_waits_until_it_is(chat, make_runner, monkeypatch, held):
-    monkeypatch.setattr("opencode_sessions.django.threads.LEAVING", 60)
+    monkeypatch.setattr("opencode_sessions.jobs.thread_pool.SHUTDOWN_TIMEOUT", 60)
     runner = make_runner(recover=False)
-    runner.submit(Job.of(enqueued(message := chat.message(SLOW))))
+    runner.dispatch(table.job_of(enqueued(message := chat.message(SLOW))))
     wait_until(lambda: chat.row(message).content)
     stops = [threading.Thread(target=runner.stop) for _ in range(2)]
     with transaction.atomic():
@@ -230,17 +230,17 @@ def test_what_comes_first_is_one_query_and_what_it_says_for_keys_of_all_kinds(ch
             for each in (earlier, later, earlier):  # who is enqueued again keeps the place that it has
                 enqueued(each).refresh_from_db()
             with CaptureQueriesContext(connections["default"]) as queries:
-                found = ahead_of(Job.of(later), later)
+                found = ahead_of(later)
             assert len(queries) == 1
-            assert found == (Job.of(earlier), False)
-            assert ahead_of(Job.of(earlier), earlier) is None
-            table = rows if model is not child else plain.objects.filter(pk=earlier.pk)
-            table.update(status="streaming", opencode_turn_lease=soon(60))
-            assert ahead_of(Job.of(later), later) == (Job.of(earlier), True)
-            table.update(opencode_turn_lease=soon(-1))
-            assert ahead_of(Job.of(later), later) == (Job.of(earlier), False)
-            table.update(status="completed")
-            assert ahead_of(Job.of(later), later) is None
+            assert found == (table.job_of(earlier), False)
+            assert ahead_of(earlier) is None
+            stored = rows if model is not child else plain.objects.filter(pk=earlier.pk)
+            stored.update(status="streaming", opencode_turn_lease=soon(60))
+            assert ahead_of(later) == (table.job_of(earlier), True)
+            stored.update(opencode_turn_lease=soon(-1))
+            assert ahead_of(later) == (table.job_of(earlier), False)
+            stored.update(status="completed")
+            assert ahead_of(later) is None
     finally:
         with connections["default"].schema_editor() as editor:
             for model in reversed(made):
@@ -276,10 +276,14 @@ def test_a_turn_has_its_place_from_the_instant_in_which_it_is_undertaken(chat):
     assert set(seen) == {(1, True)}
 
 
+def ahead_of(message):
+    return run_sync(table.ahead_of(table.job_of(message), message))
+
+
 class Nobody:
-    """A runner whose queue nobody works on."""
+    """A dispatcher whose queue nobody works on."""
 
-    promise = PROMISE
+    pending_lease = PENDING_LEASE
 
-    def submit(self, job):
+    def dispatch(self, job):
         pass

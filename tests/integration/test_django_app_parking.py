@@ -13,11 +13,10 @@ from django.utils import timezone
 from fix_django_app import wait_until
 
 from opencode_sessions import Answer, Deadlines, allow, ask
-from opencode_sessions.django import cancel, client, enqueue, running, signals, turn_for
-from opencode_sessions.django.jobs import Job
-from opencode_sessions.django.parked import Dispatcher
-from opencode_sessions.django.runners import run_job
-from opencode_sessions.django.threads import ThreadRunner
+from opencode_sessions.django import cancel, client, enqueue, host, run_job, signals, turn_for
+from opencode_sessions.django.host import thread_pool
+from opencode_sessions.django.queue import DjangoQueue
+from opencode_sessions.django.turn_table import table
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -31,8 +30,8 @@ def make_runner(chat):
     made = []
 
     def make(threads=4):
-        made.append(ThreadRunner(threads, recover=False))
-        running.use(made[-1])
+        made.append(thread_pool(threads, recover=False))
+        host.use(made[-1])
         return made[-1]
 
     yield make
@@ -61,7 +60,7 @@ def dies(monkeypatch):
         pass
 
     def die(what):
-        monkeypatch.setattr(Dispatcher, what, nothing)
+        monkeypatch.setattr(DjangoQueue, what, nothing)
         return monkeypatch
 
     return die
@@ -251,7 +250,7 @@ def test_a_job_that_comes_again_leaves_a_parked_turn_parked(chat, asking, make_r
     message = chat.message(ASKING)
     enqueue(message)
     is_parked(chat, message)
-    assert run_job(Job.of(message)) is None
+    assert run_job(table.job_of(message)) is None
     row = is_parked(chat, message)
     assert len(row.asks) == 1
     answer(chat, message)
@@ -267,18 +266,18 @@ def test_a_turn_that_was_submitted_while_a_try_of_it_was_ending_is_tried_again(
     wait_until(lambda: runner.idle)
     ending, may_end, tries = threading.Event(), threading.Event(), []
 
-    def attempt(effort):
-        tries.append(effort.job)
+    async def attempt(attempts):
+        tries.append(attempts.job)
         ending.set()
         may_end.wait(60)
 
-    monkeypatch.setattr("opencode_sessions.django.efforts.Effort.attempt", attempt)
-    runner.submit(Job.of(row))
+    monkeypatch.setattr("opencode_sessions.jobs.attempts.TurnAttempts.attempt", attempt)
+    runner.dispatch(table.job_of(row))
     ending.wait(60)
-    runner.submit(Job.of(row))
+    runner.dispatch(table.job_of(row))
     may_end.set()
     wait_until(lambda: runner.idle)
-    assert tries == [Job.of(row)] * 2
+    assert tries == [table.job_of(row)] * 2
 
 
 def test_a_turn_that_was_parked_in_the_instant_in_which_the_other_ended_runs(chat, make_runner, monkeypatch):
@@ -292,15 +291,15 @@ def test_a_turn_that_was_parked_in_the_instant_in_which_the_other_ended_runs(cha
     second = chat.message("second", conversation)
     seen = []
 
-    def ahead(effort, *_):
+    def first_of(attempts, *_):
         from opencode_sessions.errors import TurnInProgressError  # noqa: PLC0415 - it is needed here only
 
         if not seen:
-            seen.append(effort.job)
+            seen.append(attempts.job)
             chat.Message.objects.filter(pk=first.pk).update(status="completed")
             raise TurnInProgressError("the first one runs", message_key="second")
 
-    monkeypatch.setattr("opencode_sessions.django.efforts.Effort._ahead", ahead)
+    monkeypatch.setattr("opencode_sessions.jobs.attempts.TurnAttempts._first_of", first_of)
     enqueue(second)
     assert chat.ended(second).status == "completed"
-    assert seen == [Job.of(second)]
+    assert seen == [table.job_of(second)]

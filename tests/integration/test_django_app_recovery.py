@@ -11,11 +11,11 @@ from django.core.signals import request_started
 from django.utils import timezone
 from fix_django_app import wait_until
 
-from opencode_sessions.django import abandoned, enqueue, running
-from opencode_sessions.django.efforts import PROMISE
-from opencode_sessions.django.jobs import Job, undertake
-from opencode_sessions.django.sweeping import sweep
-from opencode_sessions.django.threads import ThreadRunner
+from opencode_sessions.django import abandoned, enqueue, host
+from opencode_sessions.django.host import thread_pool
+from opencode_sessions.django.turn_table import table
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.store.messages import PENDING_LEASE
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -23,9 +23,13 @@ BOTH = pytest.mark.parametrize("using", ["default", "postgres"])
 SLOW = "!slow 0.1\n!say one two three four five six seven eight nine ten"
 
 
+def left_behind():
+    return run_sync(table.abandoned(reserve_for=PENDING_LEASE))
+
+
 @pytest.fixture
 def runner():
-    made = ThreadRunner(4, every=0.2)
+    made = thread_pool(4, every=0.2)
     yield made
     made.stop()
     wait_until(lambda: not any(thread.is_alive() for thread in made.threads))
@@ -55,14 +59,14 @@ def test_what_counts_as_abandoned(chat, using, status, lease, is_left):
     assert rows.filter(abandoned()).exists() is is_left
     assert rows.abandoned().exists() is is_left
     assert rows.running().exists() is (status == "streaming" and not is_left)
-    assert [job.pk for job in sweep(PROMISE)] == [str(message.pk)] * is_left
+    assert [job.pk for job in left_behind()] == [str(message.pk)] * is_left
 
 
 @BOTH
 def test_of_two_that_look_one_undertakes_a_turn_that_had_not_begun(chat, using):
     chat.message("hello", using=using, opencode_turn_lease=ago(1))
-    assert len(list(sweep(PROMISE))) == 1
-    assert list(sweep(PROMISE)) == []
+    assert len(left_behind()) == 1
+    assert left_behind() == []
 
 
 @BOTH
@@ -83,8 +87,8 @@ def test_a_promise_is_kept_fresh_while_its_turn_waits(chat, runner, held):
     conversation = chat.conversation()
     first, second = (chat.message(SLOW, conversation) for _ in range(2))
     for message in (first, second):
-        undertake(Job.of(message), PROMISE)
-        runner.submit(Job.of(message))
+        run_sync(table.reserve(message, PENDING_LEASE))
+        runner.dispatch(table.job_of(message))
     wait_until(lambda: chat.row(first).status == "streaming")
     seen = {wait_until(lambda: chat.row(second).opencode_turn_lease)}
     wait_until(lambda: chat.row(second).opencode_turn_lease not in seen)
@@ -94,16 +98,16 @@ def test_a_promise_is_kept_fresh_while_its_turn_waits(chat, runner, held):
 def test_a_runner_that_stops_leaves_what_runs_and_what_waits_to_others_at_once(chat, runner, words):
     conversation = chat.conversation()
     first, second = (chat.message(SLOW, conversation) for _ in range(2))
-    for job in (Job.of(first), Job.of(second)):
-        undertake(job, PROMISE)
-        runner.submit(job)
+    for message in (first, second):
+        run_sync(table.reserve(message, PENDING_LEASE))
+        runner.dispatch(table.job_of(message))
     words.up_to(1)
     wait_until(lambda: chat.row(first).content)
     runner.stop()
     assert chat.Message.objects.abandoned().count() == 2
-    runner.submit(Job.of(chat.message("too late")))
+    runner.dispatch(table.job_of(chat.message("too late")))
     words.all()
-    other = ThreadRunner(4, every=0.2)
+    other = thread_pool(4, every=0.2)
     other.start()
     rows = [chat.ended(message) for message in (first, second)]
     other.stop()
@@ -113,34 +117,34 @@ def test_a_runner_that_stops_leaves_what_runs_and_what_waits_to_others_at_once(c
 
 def test_a_database_that_has_no_such_table_is_passed_over(chat, bare_database):
     message = chat.message("hello", opencode_turn_lease=ago(1))
-    assert [job.pk for job in sweep(PROMISE)] == [str(message.pk)]
+    assert [job.pk for job in left_behind()] == [str(message.pk)]
 
 
 def test_the_first_request_of_a_process_takes_up_what_was_left_behind(chat, opencode, monkeypatch):
     message = chat.message("hello", opencode_turn_lease=ago(1))
-    monkeypatch.setattr(running._held, "serving", False)
+    monkeypatch.setattr(host._held, "serving", False)
     with chat.configured(opencode, RECOVER_AT_START=True):
         request_started.send(chat.Message)
         assert chat.ended(message).status == "completed"
 
 
 def test_without_leave_to_recover_a_request_starts_nothing(chat, opencode, monkeypatch):
-    monkeypatch.setattr(running._held, "serving", False)
+    monkeypatch.setattr(host._held, "serving", False)
     with chat.configured(opencode, RECOVER_AT_START=False):
         request_started.send(chat.Message)
-        assert running._held.runner is None
+        assert host._held.dispatcher is None
 
 
 def test_under_a_test_runner_of_djangos_a_request_starts_nothing(chat, opencode, monkeypatch):
-    monkeypatch.setattr(running._held, "serving", False)
+    monkeypatch.setattr(host._held, "serving", False)
     monkeypatch.setattr(mail, "outbox", [], raising=False)
     with chat.configured(opencode, RECOVER_AT_START=True):
         request_started.send(chat.Message)
-        assert running._held.runner is None
+        assert host._held.dispatcher is None
 
 
 def test_settings_that_cannot_work_are_logged_and_break_no_request(chat, monkeypatch, caplog):
-    monkeypatch.setattr(running._held, "serving", False)
+    monkeypatch.setattr(host._held, "serving", False)
     with chat.configured({}, RUNNER="celery"):
         request_started.send(chat.Message)
     assert 'OPENCODE["RUNNER"]' in caplog.text
@@ -150,7 +154,7 @@ def test_a_turn_that_runs_here_is_not_found_by_another(chat, held):
     message = chat.message(SLOW)
     enqueue(message)
     wait_until(lambda: chat.row(message).content)
-    assert list(sweep(PROMISE)) == []
+    assert left_behind() == []
     assert chat.row(message).status == "streaming"
     held.set()
     chat.ended(message)

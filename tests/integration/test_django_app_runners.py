@@ -17,19 +17,20 @@ from django.test import TestCase
 from fix_django_app import wait_until
 from fix_stores import create_django_tables
 
-from opencode_sessions.django import enqueue, running
-from opencode_sessions.django.efforts import Effort
-from opencode_sessions.django.jobs import Job
-from opencode_sessions.django.runners import run_job
+from opencode_sessions.django import enqueue, host, run_job
+from opencode_sessions.django.turn_table import table
+from opencode_sessions.jobs.attempts import TurnAttempts
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.store.turn_table import TurnJob
 
 
 class Noting:
-    """A runner of a host's own."""
+    """A dispatcher of a host's own."""
 
-    promise = 5.0
+    pending_lease = 5.0
     jobs: ClassVar[list[str]] = []
 
-    def submit(self, job):
+    def dispatch(self, job):
         self.jobs.append(json.dumps(astuple(job)))
 
 
@@ -50,9 +51,9 @@ def test_a_runner_of_the_hosts_own_is_given_what_any_queue_can_carry(chat, openc
             assert Noting.jobs == []
         (noted,) = Noting.jobs
         assert chat.row(message).status == "pending"
-        result = run_job(Job(*json.loads(noted)))
+        result = run_job(TurnJob(*json.loads(noted)))
     assert result.content == 'You said: "hello".'
-    assert run_job(Job(*json.loads(noted))).content == result.content
+    assert run_job(TurnJob(*json.loads(noted))).content == result.content
     assert chat.row(message).opencode_turn_epoch == 1
 
 
@@ -118,15 +119,15 @@ def test_a_message_with_a_key_of_another_kind_is_found_again(chat, opencode, wit
 
 
 def test_a_database_that_cannot_be_asked_is_asked_again_a_little_later(chat, bare_database):
-    effort = Effort(Job("chat.Message", "1", bare_database, "any"), when_busy="reject")
-    pauses = [effort.attempt() for _ in range(20)]
+    attempts = TurnAttempts(host.host, TurnJob("chat.Message", "1", bare_database, "any"), when_busy="reject")
+    pauses = [run_sync(attempts.attempt()) for _ in range(20)]
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (0.5, 30.0)
 
 
 def test_a_message_that_is_gone_has_no_turn(chat):
     message = chat.message("hello")
-    job = Job.of(message)
+    job = table.job_of(message)
     message.delete()
     assert run_job(job) is None
 
@@ -134,9 +135,9 @@ def test_a_message_that_is_gone_has_no_turn(chat):
 def test_a_change_of_settings_stops_the_old_runner(chat, opencode):
     enqueue(message := chat.message("hello"))
     chat.ended(message)
-    before = running.runner()
+    before = host.dispatcher()
     wait_until(lambda: before.idle)
     with chat.configured(opencode, THREADS=3):
-        assert running.runner() is not before
-        before.submit(Job.of(message))
+        assert host.dispatcher() is not before
+        before.dispatch(table.job_of(message))
         assert before.idle

@@ -18,7 +18,7 @@ from selection import sample
 
 from opencode_sessions import Answer, Deadlines, Session, Turn, allow, ask
 from opencode_sessions.django import acancel, aenqueue, cancel, enqueue, signals, turn_for
-from opencode_sessions.django import running as running_module
+from opencode_sessions.django import host as host_module
 from opencode_sessions.errors import RecordNotSavedError
 
 BOTH = pytest.mark.parametrize("using", sample(["postgres", "default"]))
@@ -54,7 +54,7 @@ def test_a_rollback_takes_it_back(chat, using):
         transaction.set_rollback(True, using=using)
     time.sleep(0.3)
     assert not chat.Message.objects.using(using).filter(conversation_id=conversation.pk).exists()
-    assert running_module.runner().idle
+    assert host_module.dispatcher().idle
 
 
 def test_from_a_coroutine(chat):
@@ -68,9 +68,9 @@ def test_enqueued_twice_is_answered_once(chat, client):
     enqueue(message)
     enqueue(message)
     row = chat.ended(message)
-    wait_until(lambda: running_module.runner().idle)
+    wait_until(lambda: host_module.dispatcher().idle)
     enqueue(message)  # and once more, when it has its answer
-    wait_until(lambda: running_module.runner().idle)
+    wait_until(lambda: host_module.dispatcher().idle)
     assert chat.row(message).opencode_turn_epoch == row.opencode_turn_epoch == 1
     prompts = [each for each in client.messages(row.opencode_prompt_session_id) if each.info.role == "user"]
     assert len(prompts) == 1
@@ -226,7 +226,7 @@ def test_a_row_that_is_deleted_while_it_waits_is_forgotten(chat):
     enqueue(second)
     second.delete()
     chat.ended(first)
-    wait_until(lambda: running_module.runner().idle)
+    wait_until(lambda: host_module.dispatcher().idle)
 
 
 def test_a_turn_is_cancelled_while_it_waits_and_while_it_runs(chat, held):
@@ -238,7 +238,7 @@ def test_a_turn_is_cancelled_while_it_waits_and_while_it_runs(chat, held):
     wait_until(lambda: chat.row(first).content)
     assert cancel(first, by="ada")
     assert not cancel(first, by="bob")
-    wait_until(lambda: running_module.runner().idle)
+    wait_until(lambda: host_module.dispatcher().idle)
     rows = chat.row(first), chat.row(second)
     assert [(row.status, row.error["by"]) for row in rows] == [("cancelled", "ada")] * 2
     assert rows[0].content.startswith("one")
@@ -257,7 +257,7 @@ def test_a_turn_is_cancelled_from_a_coroutine_and_receivers_may_query(chat, held
     try:
         assert async_to_sync(acancel)(message, by="ada")
         assert not async_to_sync(acancel)(message, by="bob")
-        wait_until(lambda: running_module.runner().idle)
+        wait_until(lambda: host_module.dispatcher().idle)
     finally:
         signals.turn_finished.disconnect(receive)
     assert ("cancelled", "cancelled", "ada") in told

@@ -8,7 +8,7 @@ import pytest
 from fix_django_app import wait_until
 
 from opencode_sessions import Observer, allow, ask
-from opencode_sessions.django import cancel, enqueue, running, signals, turn_for
+from opencode_sessions.django import cancel, enqueue, host, signals, turn_for
 from opencode_sessions.errors import ConfigurationError
 
 NAMES = ["turn_started", "turn_changed", "turn_asked", "turn_answered", "turn_finished"]
@@ -40,7 +40,7 @@ def test_a_turn_tells_of_its_start_its_growth_and_its_end(chat, told):
     message = chat.message("hello", using="postgres")
     enqueue(message)
     chat.ended(message)
-    wait_until(lambda: running.runner().idle)
+    wait_until(lambda: host.dispatcher().idle)
     assert names(told) == ["turn_started", "turn_changed", "turn_finished"]
     assert {sender for _, sender, _ in told} == {chat.Message}
     for _, _, keywords in told:
@@ -57,7 +57,7 @@ def test_asks_are_told_too(chat, told, opencode):
         message = chat.message('!tool bash {"command": "echo hi", "description": "say hi"}')
         enqueue(message)
         chat.ended(message)
-        wait_until(lambda: running.runner().idle)
+        wait_until(lambda: host.dispatcher().idle)
     assert "turn_asked" in names(told)
     assert "turn_answered" in names(told)
     (asked,) = [keywords["ask"] for name, _, keywords in told if name == "turn_asked"]

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from fix_django_app import wait_until
 
-from opencode_sessions.django import enqueue, running
+from opencode_sessions.django import enqueue, host
 from opencode_sessions.django.checks import check_deployment, check_settings
 
 HAS_TASKS = django.VERSION >= (6, 0)
@@ -33,7 +33,7 @@ def ids(found):
 def test_without_django_tasks_the_error_says_what_to_do(chat, opencode):
     with chat.configured(opencode, RUNNER="tasks"):
         with pytest.raises(ImproperlyConfigured, match=r'OPENCODE\["RUNNER"\] is "tasks".*use Django 6\.0'):
-            running.runner()
+            host.dispatcher()
         assert ids(check_settings()) == ["opencode.E005"]
         assert "opencode.W022" not in ids(check_deployment())
 

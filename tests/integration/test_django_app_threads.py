@@ -1,4 +1,4 @@
-"""The threads of a `ThreadRunner`: as many as it may have, also after asks, and where none can be started."""
+"""The threads of a `ThreadPool`: as many as it may have, also after asks, and where none can be started."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from django.utils import timezone
 from fix_django_app import wait_until
 
 from opencode_sessions import Answer, allow, ask
-from opencode_sessions.django import enqueue, running, turn_for
-from opencode_sessions.django.jobs import Job
-from opencode_sessions.django.threads import ThreadRunner
+from opencode_sessions.django import enqueue, host, turn_for
+from opencode_sessions.django.host import thread_pool
+from opencode_sessions.django.turn_table import table
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -36,7 +36,7 @@ def make_runner(chat):
     made = []
 
     def make(threads):
-        made.append(ThreadRunner(threads, every=0.2))
+        made.append(thread_pool(threads, every=0.2))
         return made[-1]
 
     yield make
@@ -73,7 +73,7 @@ def test_when_people_have_answered_no_more_turns_run_at_once_than_before(chat, m
     runner = make_runner(1)
     waiting = [chat.message(ASKING) for _ in range(3)]
     for message in waiting:
-        runner.submit(Job.of(message))
+        runner.dispatch(table.job_of(message))
     for message in waiting:
         asked(chat, message)
     for message in waiting:
@@ -81,7 +81,7 @@ def test_when_people_have_answered_no_more_turns_run_at_once_than_before(chat, m
     wait_until(lambda: runner.idle)
     following = [chat.message(SLOW) for _ in range(3)]
     for message in following:
-        runner.submit(Job.of(message))
+        runner.dispatch(table.job_of(message))
     rows = sorted((chat.ended(message) for message in following), key=lambda row: row.started_at)
     for earlier, later in itertools.pairwise(rows):
         assert earlier.finished_at <= later.started_at
@@ -92,16 +92,16 @@ def test_when_people_have_answered_no_more_turns_run_at_once_than_before(chat, m
 def test_a_thread_that_is_one_too_many_leaves_its_work_to_another(chat, make_runner):
     runner = make_runner(2)
     long = chat.message(ASKING_AND_LONG)
-    runner.submit(Job.of(long))
+    runner.dispatch(table.job_of(long))
     asked(chat, long)
     short = [chat.message(SLOW) for _ in range(2)]  # each with a thread of its own, beside the one that waits
     for message in short:
-        runner.submit(Job.of(message))
+        runner.dispatch(table.job_of(message))
     for message in short:
         chat.ended(message)
     answer(chat, long)
     wait_until(lambda: not chat.row(long).asks)
-    runner.submit(Job.of(following := chat.message("hello")))
+    runner.dispatch(table.job_of(following := chat.message("hello")))
     assert chat.ended(following).status == "completed"
     assert chat.row(long).status == "streaming"
     assert len(runner.threads) == 2
@@ -124,7 +124,7 @@ def test_a_turn_for_which_no_thread_can_be_started_is_left_to_others_and_can_be_
 ):
     told = []
     with chat.configured(opencode, THREADS=1, ON_ERROR=lambda *what: told.append(what)):
-        running.runner().start()
+        host.dispatcher().start()
         at_the_limit.set()
         message, other = chat.message("hello"), chat.message("of another conversation")
         enqueue(message)
@@ -132,7 +132,7 @@ def test_a_turn_for_which_no_thread_can_be_started_is_left_to_others_and_can_be_
         assert "no thread can be started" in str(error)
         assert context.action == "enqueue"
         assert chat.row(message).opencode_turn_lease < timezone.now()
-        assert running.runner().idle
+        assert host.dispatcher().idle
         at_the_limit.clear()
         for each in (message, other):
             enqueue(each)
@@ -146,9 +146,9 @@ def test_a_turn_asks_where_no_thread_can_stand_in_for_its_own_and_what_is_due_ru
 ):
     runner = make_runner(1)
     first, second = chat.message(ASKING), chat.message("hello")
-    runner.submit(Job.of(first))
+    runner.dispatch(table.job_of(first))
     at_the_limit.set()
-    runner.submit(Job.of(second))  # for the one thread that there is
+    runner.dispatch(table.job_of(second))  # for the one thread that there is
     asked(chat, first)
     wait_until(lambda: "none can be started" in caplog.text)
     assert chat.row(second).status == "pending"
@@ -162,7 +162,7 @@ def test_a_request_is_served_where_no_thread_can_be_started_and_the_next_one_tri
     chat, opencode, monkeypatch, at_the_limit
 ):
     message = chat.message("hello", opencode_turn_lease=timezone.now() - timedelta(seconds=1))
-    monkeypatch.setattr(running._held, "serving", False)
+    monkeypatch.setattr(host._held, "serving", False)
     with chat.configured(opencode, RECOVER_AT_START=True):
         at_the_limit.set()
         request_started.send(chat.Message)

@@ -13,9 +13,10 @@ from fix_django_app import wait_until
 from fix_stores import create_django_tables
 
 from opencode_sessions.django import enqueue
-from opencode_sessions.django.efforts import Effort
-from opencode_sessions.django.jobs import Job
-from opencode_sessions.django.sweeping import sweep
+from opencode_sessions.django.host import host
+from opencode_sessions.django.turn_table import table
+from opencode_sessions.jobs.attempts import TurnAttempts
+from opencode_sessions.runtime.stepping import run_sync
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -67,7 +68,7 @@ def test_one_row_that_cannot_be_run_keeps_no_other_from_being_taken_up(pages, mo
     good = pages.message("good", opencode_turn_lease=ago)
     record = property(lambda self: None if self.lease < 0 else self.conversation)
     monkeypatch.setattr(pages.Message, "opencode_record", record, raising=False)
-    assert [job.pk for job in sweep(60)] == [str(good.pk)]
+    assert [job.pk for job in run_sync(table.abandoned(reserve_for=60))] == [str(good.pk)]
 
 
 def test_a_turn_whose_record_is_gone_ends(pages, with_model):
@@ -78,8 +79,8 @@ def test_a_turn_whose_record_is_gone_ends(pages, with_model):
     create_django_tables(loose)
     try:
         message = loose.objects.create(prompt="?", status="streaming", opencode_turn_lease=timezone.now())
-        effort = Effort(Job.of(message), when_busy="reject")
-        assert [effort.attempt() for _ in range(2)] == [None, None]
+        attempts = TurnAttempts(host, table.job_of(message), when_busy="reject")
+        assert [run_sync(attempts.attempt()) for _ in range(2)] == [None, None]
         message.refresh_from_db()
         assert (message.status, message.error["name"]) == ("failed", "RecordGoneError")
     finally:
@@ -92,9 +93,9 @@ def test_a_queue_that_is_down_is_reported_and_the_turn_is_free_for_who_looks(pag
     reported = []
 
     class Down:
-        promise = 3600.0
+        pending_lease = 3600.0
 
-        def submit(self, job):
+        def dispatch(self, job):
             raise ConnectionError("the broker is away")
 
     def report(error, context):

@@ -21,7 +21,7 @@ from django.core.management import call_command
 
 from demo.script import rules
 from opencode_sessions import ASK_FIRST, OpencodeServer, allow, ask, permission_config
-from opencode_sessions.django.threads import ThreadRunner
+from opencode_sessions.jobs.thread_pool import ThreadPool
 from opencode_sessions.testing import ScriptedModel
 
 __all__ = ["LINGER", "PROVIDER_KEYS", "Stage", "free_port", "lay_out", "served", "set_up"]
@@ -109,10 +109,10 @@ def _warm_up() -> None:
 
 def _let_go() -> None:
     """Leave what runs to the next start, before the server that it runs on is stopped."""
-    from opencode_sessions.django import running  # noqa: PLC0415 - once Django is set up
+    from opencode_sessions.django import host  # noqa: PLC0415 - once Django is set up
 
     logging.getLogger("opencode_sessions").setLevel(logging.CRITICAL)  # what breaks from here on, we break
-    if isinstance(found := running.runner(), ThreadRunner):
+    if isinstance(found := host.dispatcher(), ThreadPool):
         found.stop()
 
 

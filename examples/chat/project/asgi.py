@@ -25,6 +25,6 @@ class _Files(ASGIStaticFilesHandler):
 
 application = _Files(get_asgi_application())
 
-from opencode_sessions.django.running import start  # noqa: E402 - not before Django is set up
+from opencode_sessions.django.host import start  # noqa: E402 - not before Django is set up
 
 start()  # answers that a process which died has left behind go on at once, before anyone looks

@@ -23,17 +23,19 @@ from __future__ import annotations
 
 from opencode_sessions.django.clients import async_client, client
 from opencode_sessions.django.deletion import delete_session_with_row
+from opencode_sessions.django.host import acancel, aenqueue, cancel, enqueue, run_job
 from opencode_sessions.django.index import DjangoIndex
 from opencode_sessions.django.leases import TurnQuerySet, abandoned, being_run, parked, waiting_for_answer
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.records import DjangoRecordStore
-from opencode_sessions.django.running import acancel, aenqueue, cancel, enqueue
 from opencode_sessions.django.sessions import asession_for, aturn_for, session_for, turn_for
+from opencode_sessions.store.turn_table import TurnJob
 
 __all__ = [
     "DjangoIndex",
     "DjangoMessageStore",
     "DjangoRecordStore",
+    "TurnJob",
     "TurnQuerySet",
     "abandoned",
     "acancel",
@@ -47,6 +49,7 @@ __all__ = [
     "delete_session_with_row",
     "enqueue",
     "parked",
+    "run_job",
     "session_for",
     "turn_for",
     "waiting_for_answer",

@@ -18,13 +18,13 @@ class OpencodeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks, take up what was left behind once this process serves, and leave its own at its end."""
+        """Register the checks; take up what was left behind once this process serves; release its own at its end."""
         from django.core.checks import register  # noqa: PLC0415 - Django's way: not before it is ready
         from django.core.signals import request_started  # noqa: PLC0415 - likewise
 
         from opencode_sessions.django import checks  # noqa: PLC0415 - likewise
-        from opencode_sessions.django.running import leave, start_with_requests  # noqa: PLC0415 - likewise
-        from opencode_sessions.django.terminating import chain, on_signal  # noqa: PLC0415 - likewise
+        from opencode_sessions.django.host import shutdown, start_with_requests  # noqa: PLC0415 - likewise
+        from opencode_sessions.runtime.shutdown import install_handlers, on_signal  # noqa: PLC0415 - likewise
 
         for check in (
             checks.check_settings,
@@ -35,5 +35,5 @@ class OpencodeConfig(AppConfig):
             register(check, checks.TAG)
         register(checks.check_deployment, checks.TAG, deploy=True)
         request_started.connect(start_with_requests, dispatch_uid="opencode_sessions.django")
-        on_signal(signal.SIGTERM, leave)
-        chain()
+        on_signal(signal.SIGTERM, shutdown)
+        install_handlers()

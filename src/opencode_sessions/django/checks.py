@@ -39,9 +39,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, models
 
 from opencode_sessions.django.conf import OpencodeSettings, settings
+from opencode_sessions.django.databases import databases_of
+from opencode_sessions.django.host import dispatcher
 from opencode_sessions.django.registry import message_models, record_field, record_models
-from opencode_sessions.django.running import runner
-from opencode_sessions.django.sweeping import databases_of
 from opencode_sessions.django.tenants import switches_schemas
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol.permissions import Rule, check_rules
@@ -70,7 +70,7 @@ def check_settings(**_: Any) -> list[checks.CheckMessage]:
         now = settings()
         _address(now)
         if callable(now.runner):
-            runner()
+            dispatcher()
     except (ImproperlyConfigured, ConfigurationError) as error:
         return [checks.Error(str(error), id="opencode.E001")]
     found: list[checks.CheckMessage] = []

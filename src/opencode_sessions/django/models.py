@@ -145,9 +145,9 @@ class MessageModel(models.Model):
         return DjangoMessageStore(self, asynchronous=asynchronous)
 
     def __opencode_queue__(self, *, asynchronous: bool) -> TurnQueue:
-        from opencode_sessions.django.parked import Dispatcher  # noqa: PLC0415 - not before the apps are there
+        from opencode_sessions.django.queue import DjangoQueue  # noqa: PLC0415 - not before the apps are there
 
-        return Dispatcher(self, asynchronous=asynchronous)
+        return DjangoQueue(self, asynchronous=asynchronous)
 
     @property
     def opencode_record(self) -> models.Model:

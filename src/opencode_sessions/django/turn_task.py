@@ -1,4 +1,4 @@
-"""A turn as a task of Django's (6.0). Imported by `TasksRunner`, and by the workers that run it.
+"""A turn as a task of Django's (6.0). Imported by `TasksDispatcher`, and by the workers that run it.
 
 It is not called `tasks`: Celery and others import every app's module of that name, and this one needs Django 6.0.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from django.tasks import task
 
-from opencode_sessions.django.jobs import Job
-from opencode_sessions.django.runners import run_job
+from opencode_sessions.django.host import run_job
+from opencode_sessions.store.turn_table import TurnJob
 
 __all__ = ["run_turn"]
 
@@ -16,4 +16,4 @@ __all__ = ["run_turn"]
 @task
 def run_turn(*said: str) -> None:
     """See `run_job`."""
-    run_job(Job(*said))
+    run_job(TurnJob(*said))

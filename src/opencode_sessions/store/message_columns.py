@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from opencode_sessions.protocol.storable import storable
-from opencode_sessions.store.messages import MessageState, TurnStatus
+from opencode_sessions.store.messages import PENDING_LEASE, MessageState, TurnStatus
 from opencode_sessions.store.record_columns import EXPIRED, UID, Columns, Later
 
 __all__ = ["ColumnMessages"]
@@ -16,8 +16,6 @@ __all__ = ["ColumnMessages"]
 _PENDING, _STREAMING, _CANCELLED = (
     status.value for status in (TurnStatus.PENDING, TurnStatus.STREAMING, TurnStatus.CANCELLED)
 )
-
-_PENDING_LEASE = 60.0
 
 
 class ColumnMessages(Columns):
@@ -88,13 +86,15 @@ class ColumnMessages(Columns):
         values = {"opencode_prompt_session_id": session_id, "opencode_prompt_id": prompt_id}
         return await self._set(_under(epoch), values)
 
-    async def put_back(self, epoch: int) -> bool:
+    async def put_back(self, epoch: int, lease: float | None = None) -> bool:
         """See `MessageStore.put_back`. One that waited to be run waits again; a draft is a draft again."""
+        if lease is None and not self._is_draft:
+            lease = PENDING_LEASE
         values = {
             "status": _PENDING,
             "opencode_prompt_session_id": None,
             "opencode_prompt_id": None,
-            "opencode_turn_lease": None if self._is_draft else Later(_PENDING_LEASE),
+            "opencode_turn_lease": None if lease is None else Later(lease),
             "started_at": None,
         }
         return await self._set(_under(epoch), values)

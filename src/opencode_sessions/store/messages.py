@@ -19,7 +19,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-__all__ = ["MessageState", "MessageStore", "TurnStatus"]
+__all__ = ["PENDING_LEASE", "MessageState", "MessageStore", "TurnStatus"]
+
+PENDING_LEASE = 60.0
+"""For how many seconds after its last sign of life a process is believed to run the turns that it has reserved."""
 
 
 class TurnStatus(StrEnum):
@@ -113,8 +116,14 @@ class MessageStore(Protocol):
     async def address(self, epoch: int, session_id: str, prompt_id: str) -> bool:
         """Store where the prompt is about to be sent, and under which id."""
 
-    async def put_back(self, epoch: int) -> bool:
-        """Make the row `pending` again: nothing was sent."""
+    async def put_back(self, epoch: int, lease: float | None = None) -> bool:
+        """Make the row `pending` again: nothing was sent.
+
+        Args:
+            epoch: See the class.
+            lease: For how many seconds somebody is going to run it again; None: for a minute if it was reserved when
+                it was loaded, and else not at all.
+        """
 
     async def extend(self, epoch: int, lease: float) -> bool:
         """Keep the turn for so many seconds more; 0 abandons it to the next runner."""

@@ -15,10 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from opencode_sessions.store.messages import MessageStore
 
-__all__ = ["PENDING_LEASE", "Ahead", "Head", "RowKey", "TurnJob", "TurnRow", "TurnRows", "TurnTable"]
-
-PENDING_LEASE = 60.0
-"""For how many seconds after its last sign of life a process is believed to run the turns that it has reserved."""
+__all__ = ["Ahead", "Head", "RowKey", "TurnJob", "TurnRow", "TurnRows", "TurnTable"]
 
 
 @dataclass(frozen=True, slots=True)

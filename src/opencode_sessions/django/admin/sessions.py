@@ -22,11 +22,11 @@ from opencode_sessions.django.admin.last_turns import LastTurn, last_turns, with
 from opencode_sessions.django.admin.turns import TurnAdmin, error_line
 from opencode_sessions.django.clients import client
 from opencode_sessions.django.conf import settings
+from opencode_sessions.django.databases import databases_of
 from opencode_sessions.django.index import DjangoIndex
 from opencode_sessions.django.records import DjangoRecordStore
 from opencode_sessions.django.registry import message_models, record_field
 from opencode_sessions.django.sessions import session_for
-from opencode_sessions.django.sweeping import databases_of
 from opencode_sessions.django.views.access import outside_transactions
 from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.reporting import ErrorContext

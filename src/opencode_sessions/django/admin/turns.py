@@ -16,8 +16,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from opencode_sessions.display import display_error, display_message
-from opencode_sessions.django import running
 from opencode_sessions.django.admin.doing import do_to_each
+from opencode_sessions.django.host import cancel
 from opencode_sessions.django.leases import abandoned
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.views.access import outside_transactions
@@ -151,7 +151,7 @@ class TurnAdmin(_ModelAdmin):
         """Ends them wherever they run."""
         who = request.user.get_username()
         done, not_done = "cancelled", "had ended already"
-        do_to_each(request, queryset, lambda each: running.cancel(each, by=who), done=done, not_done=not_done)
+        do_to_each(request, queryset, lambda each: cancel(each, by=who), done=done, not_done=not_done)
 
     @admin.action(description="Try the selected turns again", permissions=["add"])
     def retry_turns(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:

@@ -36,8 +36,8 @@ from opencode_sessions.django.signals import (
     turn_started,
 )
 from opencode_sessions.django.tenants import inside
-from opencode_sessions.django.terminating import on_signal
 from opencode_sessions.protocol.reply import Change, Reply
+from opencode_sessions.runtime.shutdown import on_signal
 
 __all__ = ["Hub", "hub"]
 

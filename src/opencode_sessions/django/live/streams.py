@@ -14,7 +14,7 @@ from opencode_sessions.django.live.channel import Watch
 from opencode_sessions.django.live.drawing import Row, Surroundings
 from opencode_sessions.django.live.hub import hub
 from opencode_sessions.django.live.looking import Target, give_back_connections
-from opencode_sessions.django.terminating import chain
+from opencode_sessions.runtime.shutdown import install_handlers
 
 __all__ = ["HEARTBEAT", "RETRY", "astream", "stream"]
 
@@ -44,7 +44,7 @@ async def astream(
         who: The key of the user who watches, if one is logged in.
         seconds: Then the browser connects again, is asked for its rights again, and goes on where it was.
     """
-    chain()
+    install_handlers()
     # Now that the middleware is through with them too; in the thread that it ran in.
     await sync_to_async(give_back_connections)()
     loop = asyncio.get_running_loop()
@@ -78,7 +78,7 @@ def stream(
     target: Target, row: Row, around: Surroundings, *, has: int | None, who: Hashable, seconds: float
 ) -> Iterator[bytes]:
     """The same, blocking."""
-    chain()
+    install_handlers()
     give_back_connections()
     news = threading.Event()
     watch = hub.watch(target, row, around, has=has, wake=news.set, who=who, seconds=seconds)

@@ -16,9 +16,9 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import F
 
 from opencode_sessions.django.conf import settings
+from opencode_sessions.django.host import enqueue
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.rows import all_rows, database_of
-from opencode_sessions.django.running import enqueue
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.validation import not_awaitable
 

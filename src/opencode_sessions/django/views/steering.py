@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase
 
 from opencode_sessions.display import QuestionAsk, ShownAsk, read_answer
 from opencode_sessions.display.forms import ASK, Given
-from opencode_sessions.django import running
+from opencode_sessions.django import host
 from opencode_sessions.django.addresses import address, named
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.sessions import turn_for
@@ -54,7 +54,7 @@ def _answer(request: HttpRequest, message: models.Model) -> None:
 @steers
 def cancel(request: HttpRequest, message: models.Model) -> None:
     """End the turn, wherever it runs. One that is cancelled already is left so."""
-    if running.cancel(message, by=_who(request)):
+    if host.cancel(message, by=_who(request)):
         return
     message.refresh_from_db(fields=["status"])
     status = message.status  # type: ignore[attr-defined]  # MessageModel

@@ -16,10 +16,10 @@ from django.db import models
 from opencode_sessions.django.checks import TAG
 from opencode_sessions.django.clients import new_client
 from opencode_sessions.django.conf import settings
+from opencode_sessions.django.databases import databases_of, has_table
 from opencode_sessions.django.leases import abandoned, behind_another, being_run, parked, waiting_for_answer
 from opencode_sessions.django.registry import message_models, record_models
 from opencode_sessions.django.rows import all_rows
-from opencode_sessions.django.sweeping import databases_of, has_table
 from opencode_sessions.django.tenants import all_tenants, inside
 from opencode_sessions.server.diagnostics import (
     Finding,

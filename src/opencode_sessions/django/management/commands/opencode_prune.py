@@ -13,9 +13,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from opencode_sessions.django.clients import client
 from opencode_sessions.django.conf import settings
+from opencode_sessions.django.databases import databases_with_table
 from opencode_sessions.django.index import DjangoIndex
 from opencode_sessions.django.registry import record_models
-from opencode_sessions.django.sweeping import databases_with_table
 from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.protocol.plain import one_line
 from opencode_sessions.reporting import ErrorContext, OnError

@@ -9,10 +9,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from opencode_sessions.django import running
 from opencode_sessions.django.conf import settings
-from opencode_sessions.django.efforts import PROMISE, Effort
-from opencode_sessions.django.threads import ThreadRunner
+from opencode_sessions.django.host import thread_pool, use
+from opencode_sessions.jobs.attempts import TurnAttempts
+from opencode_sessions.store.messages import PENDING_LEASE
 
 __all__ = ["Command"]
 
@@ -33,30 +33,30 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, watch: float | None, **__: Any) -> None:
         """See the class."""
-        if watch is not None and not 0 < watch < PROMISE:
-            raise CommandError(f"--watch needs a number of seconds between 0 and {PROMISE:g}")
+        if watch is not None and not 0 < watch < PENDING_LEASE:
+            raise CommandError(f"--watch needs a number of seconds between 0 and {PENDING_LEASE:g}")
         stopped = threading.Event()
         before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-        runner = ThreadRunner(
-            settings().threads, recover=watch is not None, every=watch or _RENEW, told=self._tell
+        pool = thread_pool(
+            settings().threads, recover=watch is not None, every=watch or _RENEW, ended=self._tell
         )
-        running.use(runner)  # what waits behind a turn that ends here is run here
+        use(pool)  # what waits behind a turn that ends here is run here
         try:
-            runner.look()
-            runner.start()
-            while not stopped.wait(_LOOK) and (watch is not None or not runner.idle):
+            pool.look()
+            pool.start()
+            while not stopped.wait(_LOOK) and (watch is not None or not pool.idle):
                 pass
         except KeyboardInterrupt:
             self.stderr.write("stopped; what runs is left to the next one")
         finally:
-            runner.stop()
+            pool.stop()
             signal.signal(signal.SIGTERM, before)
 
-    def _tell(self, effort: Effort) -> None:
-        if effort.parked:
-            self.stdout.write(f"{effort.job}: parked, it waits for a person or for another turn")
-        elif effort.result is None:
-            self.stdout.write(f"{effort.job}: left to others")
+    def _tell(self, attempts: TurnAttempts) -> None:
+        if attempts.parked:
+            self.stdout.write(f"{attempts.job}: parked, it waits for a person or for another turn")
+        elif attempts.result is None:
+            self.stdout.write(f"{attempts.job}: left to others")
         else:
-            self.stdout.write(f"{effort.job}: {effort.result.status}")
+            self.stdout.write(f"{attempts.job}: {attempts.result.status}")
         self.stdout.flush()  # to a file or a pipe, it would be told at the end

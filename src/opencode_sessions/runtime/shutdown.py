@@ -4,8 +4,8 @@ A server that ends by itself calls `atexit` functions. But uvicorn raises the si
 waitress and `runserver` leave the signal as it is, and then nothing is called at exit. And uvicorn and gunicorn wait
 for streams that are open, so these must end first. Therefore a handler runs before the one that is there.
 
-Servers put their handlers in place when they start: before the app is set up, or after it. So `chain` is called
-again when a stream begins.
+Servers put their handlers in place when they start: before the app is set up, or after it. So `install_handlers` is
+called again when a stream begins.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-__all__ = ["chain", "on_signal"]
+__all__ = ["install_handlers", "on_signal"]
 
 Stop = Callable[[], None]
 
@@ -25,7 +25,7 @@ _stops: dict[int, list[Stop]] = {}
 
 
 def on_signal(number: int, stop: Stop) -> None:
-    """Have `stop` called when this signal comes, once `chain` was called.
+    """Have `stop` called when this signal comes, once `install_handlers` was called.
 
     Args:
         number: Which signal.
@@ -37,7 +37,7 @@ def on_signal(number: int, stop: Stop) -> None:
         stops.insert(0, stop)
 
 
-def chain() -> None:
+def install_handlers() -> None:
     """Put our handler before the one that is there, unless it is there already.
 
     Nothing is changed where the signal is ignored, or handled by what is not Python, or outside of the main thread;

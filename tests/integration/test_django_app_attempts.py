@@ -9,10 +9,11 @@ import pytest
 from django.db import connection, connections
 
 from opencode_sessions import Deadlines
-from opencode_sessions.django.efforts import Effort
-from opencode_sessions.django.jobs import Job, give_up
+from opencode_sessions.django.host import host
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.records import DjangoRecordStore
+from opencode_sessions.django.turn_table import table
+from opencode_sessions.jobs.attempts import TurnAttempts
 from opencode_sessions.runtime.stepping import run_sync
 
 BOTH = pytest.mark.parametrize("when_busy", ["reject", "wait"])
@@ -57,13 +58,13 @@ def another_turn_runs(message):
 @pytest.mark.usefixtures("away")
 def test_while_another_turn_runs_no_patience_is_spent(chat):
     message, time = chat.message("hello"), Time()
-    effort = Effort(Job.of(message), when_busy="reject", clock=time)
-    assert effort.attempt() == 0.5
+    attempts = TurnAttempts(host, table.job_of(message), when_busy="reject", clock=time)
+    assert run_sync(attempts.attempt()) == 0.5
     with another_turn_runs(message):
         for _ in range(8):
             time.now += 60
-            effort.attempt()
-    assert effort.attempt() == 0.5, "as soon again as after the first failure"
+            run_sync(attempts.attempt())
+    assert run_sync(attempts.attempt()) == 0.5, "as soon again as after the first failure"
     assert chat.row(message).status == "pending"
 
 
@@ -71,16 +72,16 @@ def test_while_another_turn_runs_no_patience_is_spent(chat):
 @pytest.mark.usefixtures("away")
 def test_a_server_that_is_away_for_too_long_fails_a_turn_though_others_get_in_between(chat):
     message, time = chat.message("hello"), Time()
-    effort = Effort(Job.of(message), when_busy="reject", clock=time, patience=2)
+    attempts = TurnAttempts(host, table.job_of(message), when_busy="reject", clock=time, patience=2)
     spent = []
-    while (pause := effort.attempt()) is not None:
+    while (pause := run_sync(attempts.attempt())) is not None:
         spent.append(pause)
         time.now += pause
         with another_turn_runs(message):
-            time.now += effort.attempt()
+            time.now += run_sync(attempts.attempt())
     assert sum(spent) == 2
     assert chat.row(message).status == "failed"
-    assert effort.result.error["name"] == "ServerUnreachableError"
+    assert attempts.result.error["name"] == "ServerUnreachableError"
 
 
 @BOTH
@@ -92,8 +93,8 @@ def test_what_a_try_waits_before_its_turn_is_taken_spends_no_patience(chat, open
         return {"deadlines": Deadlines(unreachable=60)}
 
     with chat.configured(opencode, **{**away, "TURN_OPTIONS": options}):
-        effort = Effort(Job.of(message), when_busy=when_busy, clock=time)
-        assert [effort.attempt() for _ in range(3)] == [0.5, 1.0, 2.0]
+        attempts = TurnAttempts(host, table.job_of(message), when_busy=when_busy, clock=time)
+        assert [run_sync(attempts.attempt()) for _ in range(3)] == [0.5, 1.0, 2.0]
 
 
 def test_a_try_that_takes_long_spends_patience(chat, away):
@@ -108,34 +109,34 @@ def test_a_try_that_takes_long_spends_patience(chat, away):
         with connection.execute_wrapper(wait):
             yield
 
-    effort = Effort(Job.of(message), when_busy="reject", clock=time)
+    attempts = TurnAttempts(host, table.job_of(message), when_busy="reject", clock=time)
     with slowly():  # the row is put back, 50 s after it was taken
-        assert [effort.attempt() for _ in range(2)] == [0.5, None]
+        assert [run_sync(attempts.attempt()) for _ in range(2)] == [0.5, None]
     assert chat.row(message).status == "failed"
 
 
 def test_a_turn_that_was_let_go_before_it_began_is_not_begun(chat):
     message = chat.message("hello")
-    effort = Effort(Job.of(message), when_busy="reject")
-    effort.let_go()
-    assert effort.attempt() is None
+    attempts = TurnAttempts(host, table.job_of(message), when_busy="reject")
+    run_sync(attempts.release())
+    assert run_sync(attempts.attempt()) is None
     row = chat.row(message)
     assert (row.status, row.opencode_turn_epoch, row.opencode_turn_lease) == ("pending", 0, None)
     with another_turn_runs(message):
         pass  # the record is free
-    assert Effort(Job.of(message), when_busy="reject").attempt() is None
+    assert run_sync(TurnAttempts(host, table.job_of(message), when_busy="reject").attempt()) is None
     assert chat.row(message).status == "completed"
 
 
 @pytest.mark.parametrize("written", ["as it is taken", "as it runs", "as it is put back"])
 def test_who_lets_go_while_the_row_is_written_has_the_last_word(chat, opencode, words, written):
     message = chat.message("hello", lease=120)
-    effort = Effort(Job.of(message), when_busy="reject")
+    attempts = TurnAttempts(host, table.job_of(message), when_busy="reject")
     free, is_written = [], threading.Event()
 
     def let_go():
-        effort.let_go()
-        give_up([effort.job])
+        run_sync(attempts.release())
+        run_sync(table.release([attempts.job]))
         is_written.wait(60)
         free.append(chat.Message.objects.abandoned().filter(pk=message.pk).exists())
         connections.close_all()
@@ -155,7 +156,7 @@ def test_who_lets_go_while_the_row_is_written_has_the_last_word(chat, opencode, 
 
     away = {"SERVER": "http://127.0.0.1:9"} if written == "as it is put back" else {}
     with chat.configured(opencode, **away), connection.execute_wrapper(meanwhile):
-        effort.attempt()
+        run_sync(attempts.attempt())
     letting.join()
     assert free == [True]
 

@@ -7,13 +7,13 @@ import threading
 
 import pytest
 
-from opencode_sessions.django import terminating
-from opencode_sessions.django.terminating import on_signal
+from opencode_sessions.runtime import shutdown
+from opencode_sessions.runtime.shutdown import on_signal
 
 
 @pytest.fixture(autouse=True)
 def handlers(monkeypatch):
-    monkeypatch.setattr(terminating, "_stops", {})
+    monkeypatch.setattr(shutdown, "_stops", {})
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():
@@ -22,7 +22,7 @@ def handlers(monkeypatch):
 
 def chain(stop):
     on_signal(signal.SIGTERM, stop)
-    terminating.chain()
+    shutdown.install_handlers()
 
 
 def test_what_was_there_is_called_afterwards_with_what_it_expects():
@@ -79,7 +79,7 @@ def test_outside_of_the_main_thread_nothing_is_changed():
 def test_a_ctrl_c_that_raises_goes_on_raising():
     on_signal(signal.SIGINT, lambda: pytest.fail("it was called"))
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    terminating.chain()
+    shutdown.install_handlers()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
@@ -88,6 +88,6 @@ def test_a_server_that_puts_its_handler_in_place_later_is_chained_at_the_next_st
     told = []
     chain(lambda: told.append("left"))
     signal.signal(signal.SIGTERM, lambda *_: told.append("the server's"))
-    terminating.chain()
+    shutdown.install_handlers()
     signal.raise_signal(signal.SIGTERM)
     assert told == ["left", "the server's"]

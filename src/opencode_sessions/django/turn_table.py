@@ -1,0 +1,286 @@
+"""The turns of all models, databases and tenants of a project, as those who run them need them: a `TurnTable`."""
+
+# ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+from django.apps import apps
+from django.db import Error as DatabaseError
+from django.db import connections, models, transaction
+from django.db.models import Exists, Max, OuterRef, Q
+
+from opencode_sessions.django.clock import Epoch, Moment
+from opencode_sessions.django.databases import databases_of, has_table
+from opencode_sessions.django.leases import abandoned, behind_another, being_run
+from opencode_sessions.django.messages import DjangoMessageStore
+from opencode_sessions.django.registry import message_models, record_field, record_of
+from opencode_sessions.django.rows import all_rows, borrowed, database_of
+from opencode_sessions.django.tenants import all_tenants, current_tenant, inside
+from opencode_sessions.errors import WrongRowError
+from opencode_sessions.store import claims
+from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.store.record_columns import UID
+from opencode_sessions.store.turn_table import Ahead, TurnJob
+
+__all__ = ["DjangoTurnTable", "table"]
+
+_log = logging.getLogger("opencode_sessions.django")
+
+_AT_ONCE = 500
+_LONG_AGO = 600.0
+
+_PENDING = Q(status=TurnStatus.PENDING.value)
+_STREAMING = Q(status=TurnStatus.STREAMING.value)
+
+
+class DjangoTurnTable:
+    """`TurnTable` over every model with the columns of a message. It blocks, in the thread that calls it."""
+
+    def job_of(self, message: models.Model, *, using: str | None = None) -> TurnJob:
+        """See `TurnTable.job_of`.
+
+        Args:
+            message: See there.
+            using: The alias of the row's database; by default where writes are routed to.
+
+        Raises:
+            ImproperlyConfigured: Its tenant is unknown; see `current_tenant`.
+        """
+        _ = DjangoMessageStore(message).key
+        using = using or database_of(message)
+        tenant = current_tenant(using)
+        return TurnJob(
+            table=message._meta.label,
+            pk=message._meta.pk.value_to_string(message),
+            database=using,
+            record=f"{using}:{tenant}:{_record_key(message)}",
+            tenant=tenant,
+            uid=_uid_of(message),
+        )
+
+    def inside(self, tenant: str) -> AbstractContextManager[None]:
+        """See `TurnTable.inside`."""
+        return inside(tenant)
+
+    async def find(self, job: TurnJob) -> models.Model | None:
+        """See `TurnTable.find`."""
+        with borrowed(job.database):
+            message: models.Model | None = _row(job).first()
+        if message is not None and job.uid and _uid_of(message) != job.uid:
+            raise WrongRowError(
+                f"{job} is another row here than the one that was enqueued: this process reads another schema or "
+                "database. Nothing is run; see docs/tenants.md",
+                record=str(job),
+            )
+        return message
+
+    def store(self, job: TurnJob, message: models.Model) -> DjangoMessageStore:
+        """See `TurnTable.store`."""
+        return DjangoMessageStore(message, using=job.database)
+
+    async def reserve(self, message: models.Model, seconds: float) -> None:
+        """See `TurnTable.reserve`."""
+        row = _row(self.job_of(message))
+        pending = row.filter(_PENDING)
+        values = {"opencode_turn_lease": Moment(seconds)}
+        field = _record_field(type(message))
+        if field is not None:
+            turns = all_rows(type(message), row.db).filter(**{field.attname: row.values(field.attname)[:1]})
+            last = turns.aggregate(last=Max("opencode_turn_order"))["last"] or 0
+            # In one statement: without a place, it would come before all others in the eyes of who looks in between.
+            if pending.filter(opencode_turn_order=0).update(opencode_turn_order=last + 1, **values):
+                return
+        pending.update(**values)
+
+    def after_commit(self, message: models.Model, action: Callable[[], None]) -> None:
+        """See `TurnTable.after_commit`."""
+        transaction.on_commit(action, using=database_of(message))
+
+    async def renew(self, jobs: Collection[TurnJob], seconds: float) -> None:
+        """See `TurnTable.renew`."""
+        by_table: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
+        for job in jobs:
+            by_table[job.table, job.database, job.tenant].append(job.pk)
+        for (label, using, tenant), keys in by_table.items():
+            with inside(tenant):
+                _renew(label, using, keys, seconds)
+
+    async def release(self, jobs: Collection[TurnJob]) -> None:
+        """See `TurnTable.release`."""
+        reserved = Q(opencode_turn_lease__isnull=False) & (
+            _PENDING | _STREAMING & Q(opencode_turn_parked=True)
+        )
+        before_any_renewal = Moment(-_LONG_AGO)  # also one that waits for its turn to write
+        for job in jobs:
+            with inside(job.tenant):
+                _row(job).filter(reserved).update(opencode_turn_lease=before_any_renewal)
+
+    async def abandoned(self, *, reserve_for: float) -> Sequence[TurnJob]:
+        """See `TurnTable.abandoned`."""
+        found: list[TurnJob] = []
+        for tenant in all_tenants():
+            with inside(tenant):
+                found += [job for model in message_models() for job in self._abandoned(model, reserve_for)]
+        return found
+
+    def _abandoned(self, model: type[models.Model], seconds: float) -> Iterator[TurnJob]:
+        """Those of the tenant that is in force."""
+        for using in databases_of(model):
+            try:
+                yield from self._abandoned_in(model, using, seconds)
+            except DatabaseError:
+                if has_table(model, using):
+                    raise
+                _log.debug("the database %s has no table of %s", using, model.__name__)
+
+    def _abandoned_in(self, model: type[models.Model], using: str, seconds: float) -> Iterator[TurnJob]:
+        found = all_rows(model, using).filter(abandoned()).order_by("pk")
+        for message in [*found[:_AT_ONCE], *_next_parked(model, using)[:_AT_ONCE]]:
+            if database_of(message) != using:
+                continue  # a replica: it comes from where it is written, too
+            try:
+                job = self.job_of(message, using=using)
+            except Exception:  # noqa: BLE001 - the host's property: the others are not to wait for that one
+                _log.exception(
+                    "the turn of %s %s was left behind, and cannot be run", model.__name__, message.pk
+                )
+                continue
+            if message.status == TurnStatus.PENDING.value and not _reserve(
+                job, _PENDING & (abandoned() | behind_another()), seconds
+            ):
+                continue
+            yield job
+
+    async def ahead_of(self, job: TurnJob, message: models.Model) -> Ahead | None:
+        """See `TurnTable.ahead_of`."""
+        with borrowed(job.database):
+            return _ahead_of(job, message)
+
+    async def park(self, job: TurnJob, message: models.Model, seconds: float) -> bool:
+        """See `TurnTable.park`."""
+        if _record_field(type(message)) is None:
+            return False
+        with borrowed(job.database):
+            waiting = _row(job).filter(_PENDING, opencode_turn_order__gt=0)
+            if not waiting.update(opencode_turn_lease=None):
+                return False
+            ahead = _ahead_of(job, message)
+            if (ahead is not None and ahead.runs) or _is_claimed(message):
+                return True
+            # Else somebody has found it in this instant, and has it run.
+            return not waiting.filter(opencode_turn_lease=None).update(opencode_turn_lease=Moment(seconds))
+
+    async def resume(self, message: models.Model, seconds: float) -> TurnJob | None:
+        """See `TurnTable.resume`."""
+        job = self.job_of(message)
+        with borrowed(job.database):
+            return job if _reserve(job, _STREAMING & Q(opencode_turn_parked=True), seconds) else None
+
+    async def resume_next(self, message: models.Model, seconds: float) -> TurnJob | None:
+        """See `TurnTable.resume_next`."""
+        model, using = type(message), database_of(message)
+        field = _record_field(model)
+        if field is None:
+            return None
+        with borrowed(using):
+            mine = _next_parked(model, using).filter(**{field.attname: getattr(message, field.attname)})
+            found = mine.first()
+            job = None if found is None else self.job_of(found, using=using)
+            return job if job is not None and _reserve(job, behind_another(), seconds) else None
+
+    def is_transient(self, error: Exception) -> bool:
+        """See `TurnTable.is_transient`."""
+        return isinstance(error, DatabaseError)
+
+    def give_back(self) -> None:
+        """See `TurnTable.give_back`."""
+        connections.close_all()
+
+
+table = DjangoTurnTable()
+
+
+def _row(job: TurnJob) -> models.QuerySet[Any]:
+    model = apps.get_model(job.table)
+    return all_rows(model, job.database).filter(pk=model._meta.pk.to_python(job.pk))
+
+
+def _reserve(job: TurnJob, where: Q, seconds: float) -> bool:
+    return bool(_row(job).filter(where).update(opencode_turn_lease=Moment(seconds)))
+
+
+def _renew(label: str, using: str, keys: list[str], seconds: float) -> None:
+    model = apps.get_model(label)
+    for some in range(0, len(keys), _AT_ONCE):
+        pks = [model._meta.pk.to_python(key) for key in keys[some : some + _AT_ONCE]]
+        rows = all_rows(model, using).filter(_PENDING, pk__in=pks)
+        rows.filter(opencode_turn_lease__gt=Moment()).update(opencode_turn_lease=Moment(seconds))
+
+
+def _next_parked(model: type[models.Model], using: str) -> models.QuerySet[Any]:
+    """The turns that are parked behind another one of their record, of which none runs any more; in their order."""
+    rows = all_rows(model, using)
+    field = _record_field(model)
+    if field is None:
+        return rows.none()
+    others = rows.filter(_STREAMING, **{field.attname: OuterRef(field.attname)})
+    return rows.filter(behind_another()).filter(~Exists(others)).order_by("opencode_turn_order", "pk")
+
+
+def _ahead_of(job: TurnJob, message: models.Model) -> Ahead | None:
+    model = type(message)
+    field = _record_field(model)
+    if field is None:
+        return None
+    place = message.opencode_turn_order  # type: ignore[attr-defined]  # MessageModel
+    earlier = Q(opencode_turn_order__lt=place) | Q(opencode_turn_order=place, pk__lt=message.pk)
+    enqueued = _PENDING & (Q(opencode_turn_lease__isnull=False) | behind_another())
+    found: Any = (
+        all_rows(model, job.database)
+        .filter(_STREAMING | enqueued & earlier, **{field.attname: getattr(message, field.attname)})
+        .only("status", "opencode_uid")
+        .annotate(opencode_runs=models.ExpressionWrapper(being_run(), output_field=models.BooleanField()))
+        .order_by("-status", "opencode_turn_order", "pk")  # "streaming" comes after "pending"
+        .first()
+    )
+    if found is None or found.pk == message.pk:  # it has begun elsewhere, since it was read
+        return None
+    other = replace(job, pk=model._meta.pk.value_to_string(found), uid=_uid_of(found))
+    return Ahead(other, bool(found.opencode_runs))
+
+
+def _is_claimed(message: models.Model) -> bool:
+    """Has another turn its record?"""
+    record = record_of(message)
+    rows = all_rows(type(record), database_of(record)).filter(pk=record.pk)
+    claimed, now = rows.values_list("opencode_turn", Epoch()).first() or (None, 0.0)
+    return claims.other_holder(claimed, DjangoMessageStore(message).key, now) is not None
+
+
+def _uid_of(message: models.Model) -> str:
+    return getattr(message, UID, None) or ""
+
+
+def _record_key(message: models.Model) -> str:
+    """What names its record; without a query, where a foreign key says it."""
+    field = _record_field(type(message))
+    if field is not None:
+        return f"{field.related_model._meta.label}:{getattr(message, field.attname)}"
+    record = record_of(message)
+    return f"{record._meta.label}:{record.pk}"
+
+
+def _record_field(model: type[models.Model]) -> models.ForeignKey[Any, Any] | None:
+    """The foreign key that says whose turns they are; None where a property of the host's does."""
+    from opencode_sessions.django.models import MessageModel  # noqa: PLC0415 - not before the apps are there
+
+    if getattr(model, "opencode_record", None) is MessageModel.opencode_record:
+        return record_field(model)
+    return None

@@ -1,0 +1,73 @@
+"""What those who run jobs need of their host, and what a host needs of those who run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from opencode_sessions.store.messages import MessageStore
+from opencode_sessions.store.turn_table import TurnJob, TurnTable
+from opencode_sessions.turns.claim import WhenBusy
+from opencode_sessions.turns.deadlines import Deadlines
+from opencode_sessions.turns.results import TurnResult
+from opencode_sessions.turns.turn import AsyncTurn, Turn
+
+__all__ = ["Dispatcher", "JobHost", "PreparedTurn"]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTurn:
+    """A turn with all that the host's settings say.
+
+    Attributes:
+        turn: Blocking or suspending.
+        when_busy: What it does while another turn of its record runs.
+        deadlines: Its deadlines.
+        announce: Tells the host's listeners how the turn ended, unless the turn has told them.
+    """
+
+    turn: Turn | AsyncTurn
+    when_busy: WhenBusy
+    deadlines: Deadlines
+    announce: Callable[[TurnResult], object]
+
+
+class JobHost(Protocol):
+    """Who makes turns of jobs."""
+
+    @property
+    def table(self) -> TurnTable:
+        """Where the messages are."""
+
+    async def prepare(self, message: Any, *, store: MessageStore, when_busy: WhenBusy) -> PreparedTurn:
+        """The turn of a message.
+
+        Args:
+            message: As it was found.
+            store: Through which the turn writes.
+            when_busy: What holds if the host's settings do not say it.
+
+        Raises:
+            OpencodeError: It cannot be made.
+        """
+
+    def announce(self, message: Any, result: TurnResult) -> None:
+        """Tell the host's listeners how a turn ended that was not run."""
+
+    def report(self, error: Exception, action: str, key: str) -> None:
+        """Hand an error that nobody is there to catch to the host's `on_error`, or to the log."""
+
+
+class Dispatcher(Protocol):
+    """Who sees to it that jobs are run, in this process or elsewhere."""
+
+    @property
+    def pending_lease(self) -> float:
+        """For how many seconds after `dispatch` a turn that has not begun is believed to be run.
+
+        Then it counts as abandoned. It may be run from elsewhere after that, and would still be run once.
+        """
+
+    def dispatch(self, job: TurnJob) -> None:
+        """See to it that `run_job` is called for this job, soon and somewhere. Called after the commit."""

@@ -1,0 +1,227 @@
+"""`ThreadPool`: jobs in threads of this process, one at a time for a record, and turns that others left behind.
+
+A turn that waits is a row that says so (see `TurnTable.reserve`), renewed while this process lives. One that runs has
+its lease. So whatever dies, another process finds what is left, at its next look.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from opencode_sessions.jobs.attempts import TurnAttempts
+from opencode_sessions.jobs.ports import JobHost
+from opencode_sessions.jobs.schedule import Schedule
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.store.messages import PENDING_LEASE
+from opencode_sessions.store.turn_table import TurnJob
+
+__all__ = ["SHUTDOWN_TIMEOUT", "ThreadPool"]
+
+_log = logging.getLogger("opencode_sessions.jobs")
+
+SHUTDOWN_TIMEOUT = 5.0
+"""For how many seconds a process that ends waits, at most, until its turns are released to others."""
+
+
+class ThreadPool:
+    """A `Dispatcher` that runs jobs in daemon threads, which start when they are needed.
+
+    Args:
+        host: Whose jobs; its table and its turns block.
+        threads: How many at most.
+        recover: Whether to look for turns that were left behind.
+        every: Seconds between two looks; fewer than `pending_lease`.
+        ended: Called with the attempts at each job that are over.
+        stopping: Called when the pool stops while turns run, before they are released.
+
+    Attributes:
+        threads: Those that run turns.
+    """
+
+    pending_lease: float = PENDING_LEASE
+
+    def __init__(
+        self,
+        host: JobHost,
+        threads: int = 8,
+        *,
+        recover: bool = True,
+        every: float = 15.0,
+        ended: Callable[[TurnAttempts], object] | None = None,
+        stopping: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._host = host
+        self._most = threads
+        self._recover = recover
+        self._every = every
+        self._ended = ended
+        self._on_stop = stopping
+        self._wake = threading.Condition()
+        self._schedule = Schedule(self._attempts)
+        self._idle = self._waiting = 0
+        self.threads: list[threading.Thread] = []
+        self._keeper: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._stopped = threading.Event()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs, and nothing waits."""
+        return self._schedule.idle
+
+    def start(self) -> None:
+        """Renew what waits, and look for what was left behind, from now on. Does nothing if it does already.
+
+        Raises:
+            RuntimeError: No thread can be started.
+        """
+        if self._keeper is None:
+            with self._wake:
+                if self._keeper is None and not self._stopping.is_set():
+                    keeper = threading.Thread(target=self._keep, name="opencode-sessions keeper", daemon=True)
+                    keeper.start()
+                    self._keeper = keeper
+
+    def look(self) -> None:
+        """Look once, here and now, for what was left behind."""
+        for job in run_sync(self._host.table.abandoned(reserve_for=self.pending_lease)):
+            self.dispatch(job)
+
+    def dispatch(self, job: TurnJob) -> None:
+        """See `Dispatcher.dispatch`.
+
+        Raises:
+            RuntimeError: No thread can be started, and none is there. The turn is not known here then.
+        """
+        self.start()
+        with self._wake:
+            stopping = self._stopping.is_set()
+            if not stopping:
+                if self._schedule.begins(job) and not self._hire(1):
+                    raise RuntimeError(
+                        f"the turn of {job} is left to others: no thread can be started for it"
+                    )
+                self._schedule.add(job, time.monotonic())
+                self._wake.notify()
+        if stopping:  # and requests are still being served
+            run_sync(self._host.table.release([job]))
+
+    def stop(self) -> None:
+        """Begin nothing more, and release what runs or waits to others, at once. What runs is not waited for.
+
+        Where another thread does that already, it is waited for, for 5 s at most.
+        """
+        with self._wake:
+            first = not self._stopping.is_set()
+            self._stopping.set()
+            known = self._schedule.all()
+            self._wake.notify_all()
+        if first:
+            try:
+                self._release(known)
+            finally:
+                self._stopped.set()
+        else:
+            self._stopped.wait(SHUTDOWN_TIMEOUT)
+
+    def _release(self, known: list[TurnAttempts]) -> None:
+        if known:
+            self._on_stop()
+        for attempts in known:
+            try:
+                run_sync(attempts.release())
+                run_sync(self._host.table.release([attempts.job]))
+            except Exception as error:  # noqa: BLE001 - the lease then runs out by itself
+                _log.warning("%s could not be released to others at once: %s", attempts.job, error)
+
+    def _attempts(self, job: TurnJob) -> TurnAttempts:
+        return TurnAttempts(self._host, job, when_busy="reject", waits_changed=self._waits_changed)
+
+    def _waits_changed(self, more: int) -> None:
+        """A turn waits for a person now, or does no more: meanwhile its thread is not one of `threads`."""
+        with self._wake:
+            self._waiting += more
+            self._hire()
+
+    def _hire(self, more: int = 0) -> bool:
+        """Start a thread if one is needed for what is due, and so many more, and may be started.
+
+        Called under the lock.
+
+        Returns:
+            False if no thread is there that could ever do it.
+        """
+        if self._schedule.waiting + more > self._idle and self._at_work < self._most:
+            name = f"opencode-sessions turns {len(self.threads) + 1}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                _log.warning("turns that are due need another thread, and none can be started: %s", error)
+            else:
+                self.threads.append(thread)
+        return self._at_work > 0
+
+    @property
+    def _at_work(self) -> int:
+        """The threads that count: those whose turns wait for people do not."""
+        return len(self.threads) - self._waiting
+
+    def _work(self) -> None:
+        while (attempts := self._next()) is not None:
+            pause: float | None = None
+            try:
+                pause = run_sync(attempts.attempt())
+                if pause is None and self._ended is not None:
+                    self._ended(attempts)
+            except Exception:  # noqa: BLE001 - a thread that ended by it would leave its record locked
+                _log.exception("the turn of %s cannot be run", attempts.job)
+            finally:
+                self._host.table.give_back()
+            with self._wake:
+                self._schedule.over(attempts, pause, time.monotonic())
+                self._wake.notify()
+
+    def _next(self) -> TurnAttempts | None:
+        """The next one, when it is due; None when this pool stops, or has a thread too many."""
+        with self._wake:
+            while not self._stopping.is_set():
+                if self._at_work > self._most:  # people have answered, whose turns others stood in for
+                    self.threads.remove(threading.current_thread())
+                    self._wake.notify()  # this thread may have been the one that was woken
+                    return None
+                now = time.monotonic()
+                attempts = self._schedule.next(now)
+                if attempts is not None:
+                    return attempts
+                due = self._schedule.next_at()
+                self._idle += 1
+                self._wake.wait(None if due is None else due - now)
+                self._idle -= 1
+        return None
+
+    def _keep(self) -> None:
+        """Keep what waits from being taken for abandoned, and look for what is."""
+        table = self._host.table
+        while not self._stopping.is_set():
+            try:
+                self._renew()
+                if self._recover:
+                    self.look()
+            except Exception as error:  # noqa: BLE001 - the next look may do better
+                if table.is_transient(error):
+                    _log.warning("turns that were left behind cannot be looked for now: %s", error)
+                else:
+                    _log.exception("turns that were left behind cannot be looked for")
+            finally:
+                table.give_back()
+            self._stopping.wait(self._every)
+
+    def _renew(self) -> None:
+        with self._wake:
+            self._hire()  # where no thread could be started before
+            waiting = self._schedule.jobs
+        run_sync(self._host.table.renew(waiting, self.pending_lease))
