@@ -14,6 +14,8 @@ from typing import Any
 
 import django
 
+from opencode_sessions import Rule, allow
+
 _LONGEST = 60.0
 
 
@@ -62,7 +64,9 @@ def hosting(upstream: str, database: Mapping[str, Any], threads: int) -> Iterato
     environment = {
         "DJANGO_SETTINGS_MODULE": "web_project.settings",
         "CHAT_DATABASES": json.dumps({"default": database}),
-        "CHAT_OPENCODE": json.dumps({"SERVER": upstream, "THREADS": threads}),
+        "CHAT_OPENCODE": json.dumps(
+            {"SERVER": upstream, "THREADS": threads, "PERMISSIONS_FOR": "bench.hosting.rules_for"}
+        ),
     }
     spawning = multiprocessing.get_context("spawn")
     here, there = spawning.Pipe()
@@ -75,6 +79,11 @@ def hosting(upstream: str, database: Mapping[str, Any], threads: int) -> Iterato
         finally:
             process.terminate()
             process.join()
+
+
+def rules_for(_record: object) -> list[Rule]:
+    """Those that the recorded server shows."""
+    return [allow("*")]
 
 
 def _serve(pipe: Connection, listening: socket.socket, environment: Mapping[str, str]) -> None:
