@@ -5,8 +5,8 @@ from __future__ import annotations
 from fix_django_app import wait_until, wait_until_collected
 
 from opencode_sessions.django import enqueue
-from opencode_sessions.django.live import channel
-from opencode_sessions.django.live.hub import hub
+from opencode_sessions.django.live_hub import hub
+from opencode_sessions.live import channel
 
 SAID = "one two three four five six seven eight nine ten"
 STORY = f"!say {SAID}"
@@ -60,7 +60,7 @@ def test_an_answer_that_begins_while_its_first_browser_comes_is_shown_live(
         wait_until(lambda: any("one" in reply.text for reply in list(hub._running.values())))
         return made
 
-    monkeypatch.setattr("opencode_sessions.django.live.hub.Channel", late)
+    monkeypatch.setattr("opencode_sessions.live.hub.Channel", late)
     enqueue(message)
     with watch(asgi, message) as browser:
         browser.wait(lambda reader: any(state["live"] for state in reader.of("state")))
@@ -115,12 +115,12 @@ def test_nothing_is_kept_of_a_turn_when_nobody_watches(pages, asgi, watch, words
         enqueue(message)
         words.up_to(1)
         browser.wait_for_text("one")
-        assert message.pk in _keys(hub._channels)
-    wait_until(lambda: message.pk not in _keys(hub._channels))
+        assert str(message.pk) in _keys(hub._channels)
+    wait_until(lambda: str(message.pk) not in _keys(hub._channels))
     assert pages.row(message).status == "streaming"
     words.all()
     pages.ended(message)
-    wait_until(lambda: message.pk not in _keys(hub._running))
+    wait_until(lambda: str(message.pk) not in _keys(hub._running))
 
 
 def test_a_row_that_is_deleted_while_its_turn_runs_ends_the_stream(pages, asgi, watch, monkeypatch):
@@ -130,7 +130,7 @@ def test_a_row_that_is_deleted_while_its_turn_runs_ends_the_stream(pages, asgi, 
         enqueue(message)
         browser.wait(lambda reader: reader.of("part"))
         pages.row(message).delete()
-        wait_until_collected(lambda: message.pk not in _keys(hub._running))
+        wait_until_collected(lambda: str(message.pk) not in _keys(hub._running))
         assert browser.end() == "gone"
 
 
@@ -157,5 +157,5 @@ def test_what_is_asked_is_shown_once_the_row_can_take_the_answer(pages, asgi, wa
     assert browser.asks() == []
 
 
-def _keys(targets):
-    return {target.pk for target in list(targets)}
+def _keys(keys):
+    return {key.pk for key in list(keys)}

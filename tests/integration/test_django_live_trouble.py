@@ -11,10 +11,10 @@ from django.test import override_settings
 from fix_django_app import wait_until
 
 from opencode_sessions.django.html import render_part
-from opencode_sessions.django.live import channel
-from opencode_sessions.django.live.drawing import Row, Surroundings
-from opencode_sessions.django.live.hub import Hub, hub
-from opencode_sessions.django.live.looking import Target
+from opencode_sessions.django.live_hub import HTML, hub, rows
+from opencode_sessions.live import LiveHub, RenderContext, WatchRequest, channel
+from opencode_sessions.runtime.threads import Threads
+from opencode_sessions.store.turn_table import TurnRow
 
 HALF = [{"id": "prt_1", "message_id": "msg_1", "type": "text", "text": "half"}]
 WHOLE = [{**HALF[0], "text": "half and the rest"}]
@@ -52,8 +52,8 @@ def own_templates(pages):
 
 @pytest.fixture
 def broken_template(own_templates, monkeypatch):
-    """Call it for texts that cannot be drawn from then on, until the function is called that it returns."""
-    monkeypatch.setattr("opencode_sessions.django.live.hub._AFTER_TROUBLE", 0.1)
+    """Call it for texts that cannot be rendered from then on, until the function is called that it returns."""
+    monkeypatch.setattr("opencode_sessions.live.hub._AFTER_TROUBLE", 0.1)
 
     def destroy():
         own_templates["opencode/parts/text.html"] = "{% extends 'there is no such template' %}"
@@ -75,7 +75,7 @@ def test_what_was_written_while_a_browser_came_is_news_to_it(
     def may_see(request, message):  # the row has been read by now
         return _write(message, status=status, revision=5, parts=WHOLE)
 
-    monkeypatch.setattr(channel, "_OFTEN", 1e-6)  # so that it is looked at before anything is drawn
+    monkeypatch.setattr(channel, "_OFTEN", 1e-6)  # so that it is looked at before anything is rendered
     with (
         override_settings(OPENCODE={**web_settings, "MAY_SEE": may_see}),
         browse(streaming, last=4) as browser,
@@ -110,9 +110,7 @@ def test_a_database_that_cannot_be_read_does_not_keep_other_turns_from_their_bro
     unreadable._state.db = bare_database
     with browse(streaming) as browser:
         browser.first_state()
-        other = hub.watch(
-            Target.of(unreadable), Row.of(unreadable), Surroundings("/"), has=None, wake=lambda: None
-        )
+        other = hub.watch(_request(unreadable), lambda: None)
         try:
             wait_until(lambda: "no such table" in caplog.text)
             _write(streaming, status="completed", revision=5, parts=WHOLE)
@@ -121,7 +119,7 @@ def test_a_database_that_cannot_be_read_does_not_keep_other_turns_from_their_bro
             hub.leave(other)
 
 
-def test_an_end_that_cannot_be_drawn_is_told(streaming, browse, broken_template):
+def test_an_end_that_cannot_be_rendered_is_told(streaming, browse, broken_template):
     with browse(streaming) as browser:
         browser.first_state()
         broken_template()
@@ -130,7 +128,7 @@ def test_an_end_that_cannot_be_drawn_is_told(streaming, browse, broken_template)
     assert len(browser.of("state")) == 1
 
 
-def test_an_end_that_can_be_drawn_a_little_later_is_shown(
+def test_an_end_that_can_be_rendered_a_little_later_is_shown(
     streaming, browse, broken_template, caplog, monkeypatch
 ):
     monkeypatch.setattr(channel, "_TRIES", 1_000)
@@ -148,21 +146,21 @@ def test_a_thread_that_could_not_start_is_started_for_the_next_browser(streaming
     def no_more(thread):
         raise RuntimeError("can't start new thread")
 
-    fresh, woken = Hub(), threading.Event()
-    shown = Target.of(streaming), Row.of(streaming)
+    fresh, woken = LiveHub(rows, Threads()), threading.Event()
+    shown = _request(streaming)
     with monkeypatch.context() as full:
         full.setattr(threading.Thread, "start", no_more)
         with pytest.raises(RuntimeError):
-            fresh.watch(*shown, Surroundings("/"), has=None, wake=woken.set)
+            fresh.watch(shown, woken.set)
     assert not fresh._channels, "nobody would leave it"
-    watch = fresh.watch(*shown, Surroundings("/"), has=None, wake=woken.set)
+    viewer = fresh.watch(shown, woken.set)
     assert woken.wait(60)
-    frames, _ = fresh.news(watch)
-    assert b"half" in frames[0]
-    fresh.leave(watch)
+    said, _ = fresh.news(viewer)
+    assert b"half" in said
+    fresh.leave(viewer)
 
 
-def test_a_turn_that_takes_long_to_draw_does_not_hold_up_another(pages, streaming, browse, monkeypatch):
+def test_a_turn_that_takes_long_to_render_does_not_hold_up_another(pages, streaming, browse, monkeypatch):
     go_on, held = threading.Event(), threading.Event()
 
     def held_up(part):
@@ -171,7 +169,7 @@ def test_a_turn_that_takes_long_to_draw_does_not_hold_up_another(pages, streamin
             assert go_on.wait(60)
         return render_part(part)
 
-    monkeypatch.setattr("opencode_sessions.django.live.drawing.render_part", held_up)
+    monkeypatch.setattr(HTML, "render_part", held_up)
     slow = pages.message("hello")
     _write(slow, status="streaming", revision=4, parts=[{**HALF[0], "text": "slow"}])
     with browse(slow) as waits, browse(streaming) as browser:
@@ -182,6 +180,12 @@ def test_a_turn_that_takes_long_to_draw_does_not_hold_up_another(pages, streamin
         assert not waits.of("state")
         go_on.set()
         assert "slow" in waits.first_state()["parts"][0]["html"]
+
+
+def _request(message):
+    return WatchRequest(
+        key=rows.key_of(message), row=TurnRow.of(message), context=RenderContext("/"), encoder=HTML
+    )
 
 
 def _write(message, **columns):

@@ -9,7 +9,7 @@ from fix_django_app import wait_until
 from playwright.sync_api import sync_playwright
 
 from opencode_sessions.django import enqueue
-from opencode_sessions.django.live.hub import hub
+from opencode_sessions.django.live_hub import hub
 
 QUESTION = (
     '!tool question {"questions": [{"question": "Which way?", "header": "Way", '
@@ -89,7 +89,7 @@ def asked(tab):
 
 def streams(message):
     """How many of it are open: the server is in this process."""
-    return sum(len(each.watches) for each in list(hub._channels.values()) if each.target.pk == message.pk)
+    return sum(len(each.viewers) for each in list(hub._channels.values()) if each.key.pk == str(message.pk))
 
 
 def test_a_page_shows_the_answer_as_it_grows(pages, tab):

@@ -14,7 +14,7 @@ from django.test import Client, override_settings
 from fix_django_app import wait_until
 
 from opencode_sessions.django import enqueue
-from opencode_sessions.django.live.hub import heads_of, hub
+from opencode_sessions.django.live_hub import hub, rows
 
 SAID = "one two three four five six seven eight nine ten"
 STORY = f"!say {SAID}"
@@ -187,12 +187,14 @@ def test_none_is_held_where_middleware_queries_on_the_way_out(pages, postgres, s
 def test_all_who_watch_a_turn_share_one_look_at_its_row(pages, asgi, watch, monkeypatch):
     looks = []
 
-    def noted(targets):
-        if targets[0].using == "default":  # a stream of an earlier test may still be open on the other one
-            looks.append(time.monotonic())
-        return heads_of(targets)
+    heads = rows.heads
 
-    monkeypatch.setattr("opencode_sessions.django.live.hub.heads_of", noted)
+    async def noted(keys):
+        if keys[0].database == "default":  # a stream of an earlier test may still be open on the other one
+            looks.append(time.monotonic())
+        return await heads(keys)
+
+    monkeypatch.setattr(rows, "heads", noted)
     messages = [pages.message("hello") for _ in range(2)]
     browsers = [watch(asgi, message) for message in messages for _ in range(4)]
     for browser in browsers:
@@ -202,8 +204,8 @@ def test_all_who_watch_a_turn_share_one_look_at_its_row(pages, asgi, watch, monk
     for browser in browsers:
         browser.__exit__()
     assert looks[6] - looks[0] > 1.2, "two turns, which eight browsers watch, every 0.3 s"
-    keys = {message.pk for message in messages}
-    wait_until(lambda: not keys & {target.pk for target in hub._channels})
+    keys = {str(message.pk) for message in messages}
+    wait_until(lambda: not keys & {key.pk for key in hub._channels})
 
 
 def _get(url, headers):

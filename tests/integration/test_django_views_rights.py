@@ -12,8 +12,7 @@ from django.contrib.auth.signals import user_logged_out
 from django.db.backends.utils import CursorWrapper
 from selection import sample
 
-from opencode_sessions.django.live.hub import hub
-from opencode_sessions.django.live.looking import Target
+from opencode_sessions.django.live_hub import hub, rows
 
 SECONDS = 0.8
 AT_ONCE = 8
@@ -161,8 +160,8 @@ def test_streams_that_begin_together_end_one_after_another_each_within_its_secon
     with ExitStack() as stack:
         for _ in range(8):
             stack.enter_context(browse(asgi, cookie)).first_state()
-        channel = hub._channels[Target.of(message)]
-        left = sorted(watching.until - time.monotonic() for watching in channel.watches)
+        channel = hub._channels[rows.key_of(message)]
+        left = sorted(viewer.until - time.monotonic() for viewer in channel.viewers)
     assert len(left) == 8
     assert 30 < left[0] < left[-1] <= 60
     assert left[-1] - left[0] > 1

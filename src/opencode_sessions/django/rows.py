@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import FieldDoesNotExist
-from django.db import DatabaseError, Error, models, router, transaction
+from django.db import DatabaseError, Error, connections, models, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from opencode_sessions.django.clock import Epoch, Moment
@@ -26,7 +26,7 @@ from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
 from opencode_sessions.store.keys import key_of, values_in
 from opencode_sessions.store.record_columns import EXPIRED, NOT_NULL, NOW, Later, gone
 
-__all__ = ["ModelRow", "all_rows", "borrowed", "database_of", "in_transaction"]
+__all__ = ["ModelRow", "all_rows", "borrowed", "database_of", "give_back_connections", "in_transaction"]
 
 _log = logging.getLogger("opencode_sessions.django")
 
@@ -228,6 +228,16 @@ def borrowed(using: str) -> Iterator[None]:
             connection.close()
         elif ours:
             connection.close_if_unusable_or_obsolete()
+
+
+def give_back_connections() -> None:
+    """Those of this thread: what is to come takes long, and needs none. A pool gets its own back.
+
+    One with a transaction open is left: a test's, say.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 def in_transaction(connection: BaseDatabaseWrapper) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from opencode_sessions.errors import ServerUnreachableError
 
-__all__ = ["LONGEST_TURN", "Buffer", "Clock", "Mailbox", "Runtime", "closed"]
+__all__ = ["LONGEST_TURN", "Bell", "Buffer", "Clock", "Mailbox", "Runtime", "closed"]
 
 T = TypeVar("T")
 
@@ -72,11 +72,24 @@ class Mailbox(Protocol):
         """The oldest; None if none came within `timeout` seconds (None: however long)."""
 
 
+class Bell(Protocol):
+    """Wakes the one that waits for it."""
+
+    def ring(self) -> None:
+        """There is something to do. From any thread."""
+
+    async def wait(self, timeout: float) -> bool:
+        """Was it rung since the last call, or within `timeout` seconds?"""
+
+
 class Runtime(Clock, Protocol):
     """How the sync or the async API waits, and runs something beside its caller."""
 
     def mailbox(self, buffer: Buffer) -> Mailbox:
         """A new one, around this buffer."""
+
+    def bell(self) -> Bell:
+        """A new one; of the event loop that runs, if it is asyncio's."""
 
     def spawn(
         self, main: Callable[[], Coroutine[Any, Any, None]], name: str, /, *, joined: bool = False

@@ -8,10 +8,10 @@ suspending port is awaited as usual.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-__all__ = ["blocking", "blocking_iterator", "run_sync"]
+__all__ = ["blocking", "blocking_iterator", "iterate_sync", "run_sync"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,6 +60,19 @@ def blocking_iterator(
             yield item
 
     return call
+
+
+def iterate_sync(generator: AsyncGenerator[T, None]) -> Iterator[T]:
+    """What an async generator yields whose ports all block. It is closed when this is."""
+    try:
+        while True:
+            try:
+                item = run_sync(_next(generator))
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        run_sync(generator.aclose())
 
 
 async def _next(iterator: AsyncIterator[T]) -> T:

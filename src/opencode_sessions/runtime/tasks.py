@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import anyio
 
 from opencode_sessions.runtime.closing import Closing
-from opencode_sessions.runtime.ports import LONGEST_TURN, Buffer, Mailbox, closed
+from opencode_sessions.runtime.ports import LONGEST_TURN, Bell, Buffer, Mailbox, closed
 
-__all__ = ["Tasks", "guarded"]
+__all__ = ["TaskBell", "Tasks", "guarded"]
 
 _log = logging.getLogger("opencode_sessions.turn")
 
@@ -47,6 +47,10 @@ class Tasks(Closing):
     def mailbox(self, buffer: Buffer) -> Mailbox:
         """See `Runtime.mailbox`."""
         return _TaskMailbox(buffer)
+
+    def bell(self) -> Bell:
+        """See `Runtime.bell`."""
+        return TaskBell()
 
     def spawn(
         self,
@@ -107,6 +111,31 @@ class Tasks(Closing):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
+
+
+class TaskBell:
+    """See `Bell`. It belongs to the event loop that runs when it is made."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """See `Bell.ring`."""
+        with suppress(RuntimeError):  # the loop is closed, and who waits is gone with it
+            self._loop.call_soon_threadsafe(self._rung.set)
+
+    async def wait(self, timeout: float) -> bool:
+        """See `Bell.wait`."""
+        try:
+            # Not wait_for, which swallows a cancellation now and then (Python 3.11).
+            async with asyncio.timeout(timeout):
+                await self._rung.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._rung.clear()
+        return True
 
 
 class _TaskMailbox:

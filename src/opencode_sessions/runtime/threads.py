@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from opencode_sessions.runtime.closing import Closing
-from opencode_sessions.runtime.ports import LONGEST_TURN, Buffer, Mailbox, closed
+from opencode_sessions.runtime.ports import LONGEST_TURN, Bell, Buffer, Mailbox, closed
 from opencode_sessions.runtime.stepping import run_sync
 
-__all__ = ["Threads"]
+__all__ = ["ThreadBell", "Threads"]
 
 T = TypeVar("T")
 
@@ -41,6 +41,10 @@ class Threads(Closing):
     def mailbox(self, buffer: Buffer) -> Mailbox:
         """See `Runtime.mailbox`."""
         return _ThreadMailbox(buffer)
+
+    def bell(self) -> Bell:
+        """See `Runtime.bell`."""
+        return ThreadBell()
 
     def spawn(
         self, main: Callable[[], Coroutine[Any, Any, None]], name: str, *, joined: bool = False
@@ -78,6 +82,20 @@ class Threads(Closing):
         deadline = self.monotonic() + timeout
         for thread in self._joined - {threading.current_thread()}:
             thread.join(max(deadline - self.monotonic(), 0))
+
+
+class ThreadBell:
+    """See `Bell`."""
+
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+        self.ring = self._rung.set
+
+    async def wait(self, timeout: float) -> bool:
+        """See `Bell.wait`."""
+        rung = self._rung.wait(timeout)
+        self._rung.clear()
+        return rung
 
 
 class _ThreadMailbox:

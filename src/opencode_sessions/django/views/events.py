@@ -17,13 +17,11 @@ from django.views.decorators.http import require_GET
 
 from opencode_sessions.django.addresses import address, files_of
 from opencode_sessions.django.conf import settings
-from opencode_sessions.django.live import astream, stream
-from opencode_sessions.django.live.drawing import Row, Surroundings, draw_row
-from opencode_sessions.django.live.looking import Target
-from opencode_sessions.django.live.picture import Picture
-from opencode_sessions.django.live.streams import RETRY
+from opencode_sessions.django.live_hub import HTML, aopening, hub, opening, rows
 from opencode_sessions.django.views.access import outside_transactions, root_of, seen
+from opencode_sessions.live import RenderContext, WatchRequest, astream, ended, stream
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.store.turn_table import TurnRow
 
 __all__ = ["events"]
 
@@ -39,37 +37,27 @@ _HEADERS = {
 def events(request: HttpRequest, label: str, pk: str) -> HttpResponseBase:
     """The events of a turn, from what the browser has until the turn's end; see docs/django-views.md."""
     message = seen(request, label, pk)
-    around = Surroundings(address("answer", message), root_of(message), files_of(message))
-    has = _revision(request.headers.get("Last-Event-ID") or request.GET.get("after", ""))
-    return StreamingHttpResponse(
-        _frames(request, message, around, has),
-        content_type="text/event-stream; charset=utf-8",
-        headers=_HEADERS,
+    return StreamingHttpResponse(_frames(request, message), content_type=HTML.content_type, headers=_HEADERS)
+
+
+def _frames(request: HttpRequest, message: models.Model) -> Iterator[bytes] | AsyncIterator[bytes]:
+    # All of it here: an event loop's thread knows no tenant, and to know the user may take a query.
+    watched = WatchRequest(
+        key=rows.key_of(message),
+        row=TurnRow.of(message),
+        context=RenderContext(address("answer", message), root_of(message), files_of(message)),
+        encoder=HTML,
+        has=_revision(request.headers.get("Last-Event-ID") or request.GET.get("after", "")),
+        who=getattr(getattr(request, "user", None), "pk", None),
+        seconds=settings().stream_seconds,
     )
-
-
-def _frames(
-    request: HttpRequest, message: models.Model, around: Surroundings, has: int | None
-) -> Iterator[bytes] | AsyncIterator[bytes]:
     asynchronous = isinstance(request, ASGIRequest)
-    # Not in the generators: to know the user may take a query.
-    who = getattr(getattr(request, "user", None), "pk", None)
-    seconds = settings().stream_seconds
-    if TurnStatus(message.status).terminal:  # type: ignore[attr-defined]  # MessageModel
-        frames = _ended(Row.of(message), around, has)
+    if TurnStatus(watched.row.status).terminal:
+        frames = ended(watched)
         return _each(frames) if asynchronous else iter(frames)
-    # Here too: an event loop's thread knows no tenant.
-    target = Target.of(message)
-    return (astream if asynchronous else stream)(
-        target, Row.of(message), around, has=has, who=who, seconds=seconds
-    )
-
-
-def _ended(row: Row, around: Surroundings, has: int | None) -> list[bytes]:
-    """All that there is to tell of a turn that has ended."""
-    picture = Picture()
-    picture.take(draw_row(row, None, around))
-    return [RETRY, *([] if has == row.revision and has else [picture.state()]), picture.end()]
+    if asynchronous:
+        return astream(hub, watched, opening=aopening)
+    return stream(hub, watched, opening=opening)
 
 
 async def _each(frames: list[bytes]) -> AsyncIterator[bytes]:

@@ -12,8 +12,8 @@ from django.views.decorators.http import require_safe
 
 from opencode_sessions.display.files import PICTURES, shown_file
 from opencode_sessions.django.clients import client
-from opencode_sessions.django.live.looking import give_back_connections
 from opencode_sessions.django.registry import record_of
+from opencode_sessions.django.rows import give_back_connections
 from opencode_sessions.django.views.access import outside_transactions, seen
 from opencode_sessions.errors import NotFoundError, WireError
 from opencode_sessions.protocol.attachments import Json, attachments_of, content_of, stored_file

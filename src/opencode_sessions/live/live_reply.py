@@ -1,4 +1,4 @@
-"""`Following`: the reply of a turn that runs in this process, drawn as it grows.
+"""`LiveReply`: the reply of a turn that runs in this process, viewed as it grows.
 
 A text that grows is rendered whole each time, so the longer it is the less often: what it costs a browser's line, and
 this process, stays the same for as long as it grows.
@@ -12,37 +12,47 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 from weakref import ref
 
+from opencode_sessions.display import Shown, ShownAsk
 from opencode_sessions.display.tools.paths import worktree_of
-from opencode_sessions.django.live.drawing import Drawing, Drawn, Row, bill_of, draw_part
+from opencode_sessions.live.view import (
+    RenderContext,
+    Rendered,
+    Renderers,
+    TurnView,
+    bill_of,
+    render,
+    view_of_part,
+)
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.store.turn_table import TurnRow
 
-__all__ = ["RATE", "SHARE", "Following"]
+__all__ = ["RATE", "SHARE", "LiveReply"]
 
 _AT_ONCE = 0.1
-"""Seconds between two drawings, at least."""
+"""Seconds between two views, at least."""
 
 RATE = 20_000
-"""Characters of HTML a second that one part may cost while it changes."""
+"""Characters a second that one part may cost each who watches while it changes."""
 
 SHARE = 0.1
-"""Of a processor, that drawing one turn may take."""
+"""Of a processor, that viewing one turn may take."""
 
 
-class Following:
-    """The reply, and which of its parts are to be drawn anew. It does not keep the reply alive.
+class LiveReply:
+    """The reply, and which of its parts are to be viewed anew. It does not keep the reply alive.
 
-    Not locked: `note` and `collect` are called under the hub's lock, `draw` by the thread that draws.
+    Not locked: `note` and `collect` are called under the hub's lock, `view` by the thread that renders.
     """
 
-    def __init__(self, reply: Reply, root: str | None = None, files: str = "") -> None:
+    def __init__(self, reply: Reply, context: RenderContext) -> None:
         self._reply = ref(reply)
+        self._context = context
+        self._root = context.root or ""
         self._dirty: dict[str, float] = {}
         self._earliest: dict[str, float] = {}
         self._not_before = 0.0
-        self._drawn: dict[str, tuple[bool, Drawn | None]] = {}
-        self._root = root or ""
-        self._files = files
+        self._rendered: dict[str, tuple[bool, Rendered[Shown] | None]] = {}
         self._asked: set[str] = set()
 
     @property
@@ -61,23 +71,30 @@ class Following:
 
     @property
     def due(self) -> float:
-        """When there is something to draw."""
+        """When there is something to view."""
         return min(self._dirty.values(), default=float("inf"))
 
     def collect(self, now: float) -> set[str]:
-        """What is due; `draw` it."""
+        """What is due; `view` it."""
         found = {part_id for part_id, due in self._dirty.items() if due <= now}
         for part_id in found:
             del self._dirty[part_id]
         return found
 
-    def draw(self, dirty: AbstractSet[str], row: Row, asks: Mapping[str, str]) -> Drawing | None:
+    def view(
+        self,
+        dirty: AbstractSet[str],
+        row: TurnRow,
+        asks: Mapping[str, Rendered[ShownAsk]],
+        renderers: Renderers,
+    ) -> TurnView | None:
         """The turn with its reply as it is now; None if the reply is gone.
 
         Args:
             dirty: The parts that have changed.
             row: As it was last read: what is asked, and the bill, are there.
-            asks: The forms of what is asked.
+            asks: What is asked.
+            renderers: Those of all who watch.
         """
         reply = self._reply()
         if reply is None:
@@ -86,27 +103,30 @@ class Following:
         told = reply.to_json()
         found_root = self._learn_root(told)
         asked = {str(ask.get("call_id")) for ask in row.asks}
-        drawn: dict[str, tuple[bool, Drawn | None]] = {}
+        rendered: dict[str, tuple[bool, Rendered[Shown] | None]] = {}
         for place, part in enumerate(told):
             part_id, growing = part["id"], place == len(told) - 1
-            was_growing, known = self._drawn.get(part_id, (None, None))
+            was_growing, known = self._rendered.get(part_id, (None, None))
             touched = found_root or part.get("call_id") in asked ^ self._asked
+            shown = known.shown if known is not None else None
             if part_id in dirty or growing != was_growing or touched:
-                known = draw_part(
-                    part, known, growing=growing, asks=row.asks, root=self._root, files=self._files
+                shown = view_of_part(
+                    part, growing=growing, asks=row.asks, root=self._root, files=self._context.files
                 )
-            drawn[part_id] = (growing, known)
-        self._drawn, self._asked = drawn, asked
+            now = render(shown, known, self._context, renderers) if shown is not None else None
+            rendered[part_id] = (growing, now)
+        self._rendered, self._asked = rendered, asked
         self._slow_down(dirty, time.thread_time() - began)
         texts = [part.get("text", "") for part in told if part["type"] == "text"]
-        return Drawing(
+        return TurnView(
             status=TurnStatus.STREAMING.value,
             revision=row.revision,
             live=True,
-            parts={part.id: part for _, part in drawn.values() if part is not None},
+            parts={part.shown.id: part for _, part in rendered.values() if part is not None},
             asks=asks,
-            error="",
+            error=None,
             bill=bill_of(row, len("\n\n".join(filter(None, texts)))),
+            renderers=renderers,
         )
 
     def _learn_root(self, told: Sequence[Mapping[str, Any]]) -> bool:
@@ -120,6 +140,6 @@ class Following:
         now = time.monotonic()
         self._not_before = now + max(_AT_ONCE, took / SHARE)
         for part_id in dirty:
-            _, part = self._drawn.get(part_id, (False, None))
+            _, part = self._rendered.get(part_id, (False, None))
             if part is not None:
-                self._earliest[part_id] = now + len(part.html) / RATE
+                self._earliest[part_id] = now + part.size / RATE

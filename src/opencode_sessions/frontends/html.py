@@ -1,0 +1,97 @@
+"""`HtmlEncoder`: HTML for each part of a turn, for the page's script to put in its place; see docs/django-views.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from opencode_sessions.display import PermissionAsk, QuestionAsk, Shown, ShownAsk, ShownError
+from opencode_sessions.frontends import sse
+from opencode_sessions.live.news import News
+from opencode_sessions.live.view import RenderContext, Rendered, TurnView
+
+__all__ = ["HtmlEncoder"]
+
+
+class HtmlEncoder:
+    """An `Encoder`; the HTML itself is the host's.
+
+    Args:
+        render_part: The HTML of a part: an element with the id `part-…`.
+        render_ask: Of an ask, with its form, and where that is sent. All browsers get the same, so no token is in it.
+        render_error: Of an error.
+    """
+
+    content_type = sse.CONTENT_TYPE
+    sends_growth = False
+
+    def __init__(
+        self,
+        *,
+        render_part: Callable[[Shown], str],
+        render_ask: Callable[[ShownAsk, str], str],
+        render_error: Callable[[ShownError], str],
+    ) -> None:
+        self.render_part = render_part
+        self.render_ask = render_ask
+        self.render_error = render_error
+
+    def render(self, shown: Shown | ShownAsk | ShownError, context: RenderContext) -> str:
+        """See `Renderer.render`."""
+        match shown:
+            case ShownError():
+                return self.render_error(shown)
+            case PermissionAsk() | QuestionAsk():
+                return self.render_ask(shown, context.action)
+            case _:
+                return self.render_part(shown)
+
+    def begin(self) -> bytes:
+        """See `Encoder.begin`."""
+        return sse.RETRY
+
+    def news(self, news: News) -> bytes:
+        """See `Encoder.news`."""
+        return b"".join([self._state(news.view)] if news.whole else self._changes(news))
+
+    def heartbeat(self) -> bytes:
+        """See `Encoder.heartbeat`."""
+        return sse.BEAT
+
+    def again(self) -> bytes:
+        """See `Encoder.again`."""
+        return sse.AGAIN
+
+    def end(self, status: str) -> bytes:
+        """See `Encoder.end`."""
+        return sse.frame("end", sse.dumps({"status": status}))
+
+    def _state(self, view: TurnView) -> bytes:
+        told = {
+            "status": view.status,
+            "revision": view.revision,
+            "live": view.live,
+            "parts": [{"id": _element(part), "html": part.forms[self]} for part in view.parts.values()],
+            "asks": self._listed(view.asks.values()),
+            "error_html": "" if view.error is None else view.error.forms[self],
+            **asdict(view.bill),
+        }
+        return sse.frame("state", sse.dumps(told), view.revision)
+
+    def _changes(self, news: News) -> Iterator[bytes]:
+        for each in news.parts:
+            after = None if each.after is None else f"part-{each.after}"
+            told = {"id": _element(each.part), "html": each.part.forms[self], "after": after}
+            yield sse.frame("part", sse.dumps(told))
+        if news.asks:
+            yield sse.frame("asks", sse.dumps({"asks": self._listed(news.view.asks.values())}))
+        if not news.view.live:
+            yield sse.revised(news.view.revision)  # all of that revision is there now
+
+    def _listed(self, asks: Iterable[Rendered[ShownAsk]]) -> list[dict[str, Any]]:
+        return [{"id": ask.shown.id, "html": ask.forms[self]} for ask in asks]
+
+
+def _element(part: Rendered[Shown]) -> str:
+    return f"part-{part.shown.id}"

@@ -1,0 +1,324 @@
+"""`Channel`: one turn that is watched in this process, and `Viewer`: one who watches it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from opencode_sessions.live.encoder import Encoder
+from opencode_sessions.live.feed import Feed
+from opencode_sessions.live.live_reply import RATE, SHARE, LiveReply
+from opencode_sessions.live.view import RenderContext, Renderers, TurnView, view_of_asks, view_of_row
+from opencode_sessions.protocol.reply import Reply
+from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.store.turn_table import Head, RowKey, TurnRow
+
+__all__ = ["Channel", "ToDo", "Viewer", "WatchRequest"]
+
+_OFTEN, _SELDOM = 0.3, 2.0
+_QUIET = 10.0
+"""After a quiet of `n` seconds the row is looked at again in a tenth of that, from often to seldom."""
+
+_LAST_WORDS = 2.5
+"""Seconds: who cancels a turn stores what it had said by then a little after its end. The page keeps its words."""
+
+_EAGER, _EAGERLY = 1.0, 0.1
+"""Something was asked or answered: for so many seconds the row is looked at so often, until it says so."""
+
+_CATCH_UP = 0.75
+"""Seconds: a browser that comes from the process that runs the turn may show more than the row says by now. So long it
+takes until the row is written and looked at again. The page keeps its words."""
+
+_TRIES = 3
+"""To view how a turn ended: then browsers are told only that it has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchRequest:
+    """What a browser wants to watch.
+
+    Attributes:
+        key: The row.
+        row: As it was just read.
+        context: What the row does not tell.
+        encoder: How the turn is told.
+        has: The revision that the browser shows already, if any.
+        who: The key of the user who watches, if one is logged in.
+        seconds: For how long at most: then the browser connects again, is asked for its rights again, and goes on
+            where it was.
+    """
+
+    key: RowKey
+    row: TurnRow
+    context: RenderContext
+    encoder: Encoder
+    has: int | None = None
+    who: Hashable = None
+    seconds: float = 60.0
+
+
+class ToDo(NamedTuple):
+    """What is to be done about a channel.
+
+    Attributes:
+        looks: The row is to be looked at.
+        dirty: The parts of the answer that have changed.
+        renders: There is something to render, whatever the row says.
+    """
+
+    looks: bool
+    dirty: AbstractSet[str]
+    renders: bool
+
+
+class Viewer:
+    """One who watches.
+
+    Args:
+        channel: What is watched.
+        request: How.
+        wake: Called, from any thread, when there is news.
+        until: When the stream ends, by the monotonic clock.
+    """
+
+    def __init__(
+        self, channel: Channel, request: WatchRequest, wake: Callable[[], None], until: float
+    ) -> None:
+        self.channel = channel
+        self.encoder = request.encoder
+        self.wake = wake
+        self.who = request.who
+        self.until = until
+        has = request.has
+        # At revision 0 a row can begin, and be put back, without a trace in the number.
+        self._has = has if has and channel.shows(has) else None
+        self._waits_until = time.monotonic() + _CATCH_UP if has else 0.0
+        self._seen = max(channel.feed.version, 1) if self._has else 0
+
+    @property
+    def over(self) -> bool:
+        """Nothing more comes."""
+        channel = self.channel
+        return bool(channel.ended) or (channel.feed.over and channel.feed.serves(self.encoder))
+
+    @property
+    def pause(self) -> float:
+        """For how many seconds more it is sent nothing."""
+        view = self.channel.feed.view
+        if self.over or (view is not None and view.live):
+            return 0.0
+        return max(self._waits_until - time.monotonic(), 0.0)
+
+    def news(self) -> bytes:
+        """What it has not been sent yet."""
+        feed = self.channel.feed
+        if self.pause or not (feed.serves(self.encoder) or self.over):
+            return b""
+        view = feed.view
+        if self._has and view is not None:
+            # The first view may be of a later row than was read for this browser.
+            same = not view.live and view.revision == self._has and feed.version == self._seen
+            if not same:
+                self._has, self._seen = None, 0  # it may show more than its revision had: all of it, then
+        said = feed.since(self._seen, self.encoder) if feed.serves(self.encoder) else b""
+        self._seen = max(self._seen, feed.version)
+        if not self.over:
+            return said
+        status = view.status if view is not None and feed.over else self.channel.ended
+        return said + self.encoder.end(status)
+
+
+class Channel:
+    """One turn that is watched.
+
+    All of it is used under the hub's lock, but for `render`, which one thread at a time may call: see `rendering`.
+
+    Args:
+        key: Its row.
+        row: As the first browser's request has read it.
+        context: What the row does not tell.
+
+    Attributes:
+        viewers: Who watches it.
+        ended: How, where that cannot be rendered: the row's status, or "gone" if it was deleted.
+        rendering: A thread renders it, or is about to.
+    """
+
+    def __init__(self, key: RowKey, row: TurnRow, context: RenderContext) -> None:
+        self.key = key
+        self.feed = Feed()
+        self.viewers: set[Viewer] = set()
+        self.ended = ""
+        self.rendering = False
+        self._tries = _TRIES
+        self._row = row
+        self._context = context
+        self._renderers: Renderers = frozenset()
+        self._reply: LiveReply | None = None
+        self._changed_at = time.monotonic()
+        self._eager_until = self._rests_until = 0.0
+        self._doubts = False
+        self._took = 0.0
+        self._cancelled: tuple[int, float] | None = None
+        self._look_at = _beat(self._changed_at + _OFTEN)
+
+    @property
+    def over(self) -> bool:
+        """Nothing more comes, to nobody."""
+        return bool(self.ended) or (self.feed.over and self._serves_all)
+
+    @property
+    def _serves_all(self) -> bool:
+        """Is what is shown rendered for all who watch?"""
+        return all(self.feed.serves(viewer.encoder) for viewer in self.viewers)
+
+    @property
+    def head(self) -> Head | None:
+        """What is known of the row."""
+        return None if self.lost or self._doubts else Head(self._row.status, self._row.revision)
+
+    @property
+    def due(self) -> float:
+        """When there is something to do."""
+        if self.rendering:
+            return float("inf")
+        if self.feed.view is None or not self._serves_all:
+            return self._rests_until
+        renders = self._reply.due if self._reply is not None else self._look_at
+        return max(min(self._look_at, renders), self._rests_until)
+
+    @property
+    def lost(self) -> bool:
+        """The turn ran here, and its runner is gone without a word."""
+        return self._reply is not None and not self._reply.alive
+
+    def shows(self, revision: int | None) -> bool:
+        """Is it, or is it going to be, the row as it was at this revision?"""
+        view = self.feed.view
+        if self._reply is not None or (view is not None and view.live):
+            return False
+        return revision == (self._row.revision if view is None else view.revision)
+
+    def follow(self, reply: Reply) -> LiveReply:
+        """The turn runs in this process: show its answer, rather than the row."""
+        if self._reply is None or not self._reply.follows(reply):
+            self._reply = LiveReply(reply, self._context)
+        return self._reply
+
+    def note(self, reply: Reply, part_id: str) -> None:
+        """A part of the answer has changed."""
+        self.follow(reply).note(part_id)
+
+    def look_soon(self, *, eagerly: bool = False) -> None:
+        """The row has changed, or will in a moment."""
+        self._look_at = 0.0
+        if eagerly:
+            self._eager_until = time.monotonic() + _EAGER
+
+    def begin(self, now: float) -> ToDo:
+        """What is to be done now."""
+        looks = self._look_at <= now
+        if looks:
+            self._look_at = self._next_look(now)
+        self._renderers = frozenset(viewer.encoder for viewer in self.viewers)
+        dirty = self._reply.collect(now) if self._reply is not None else set()
+        return ToDo(looks or self.lost, dirty, renders=bool(dirty) or not self._is_rendered)
+
+    @property
+    def _is_rendered(self) -> bool:
+        """Is there a view, rendered for all who watched when this began?"""
+        return self.feed.view is not None and self._renderers <= self.feed.view.renderers
+
+    def render(self, dirty: AbstractSet[str], row: TurnRow | None) -> TurnView | None:
+        """What is to be shown now; None where nothing can have changed.
+
+        Args:
+            dirty: The parts of the answer that have changed.
+            row: The row, where that has.
+        """
+        began = time.thread_time()
+        try:
+            return self._view(dirty, row)
+        finally:
+            self._took = time.thread_time() - began
+
+    def _view(self, dirty: AbstractSet[str], row: TurnRow | None) -> TurnView | None:
+        if row is not None and self._awaits_last_words(row):
+            row = None
+        if row is not None:
+            self._row, self._doubts = row, False
+        shown, reply, renderers = self.feed.view, self._reply, self._renderers
+        news = row is not None or not self._is_rendered
+        if reply is not None and not TurnStatus(self._row.status).terminal:
+            view = self._live(reply, dirty, renderers, news=news) if dirty or news else shown
+            if view is not None:
+                return view
+        return view_of_row(self._row, shown, self._context, renderers) if news else None
+
+    def _live(
+        self, reply: LiveReply, dirty: AbstractSet[str], renderers: Renderers, *, news: bool
+    ) -> TurnView | None:
+        asks = self.feed.view.asks if self.feed.view is not None else {}
+        if news:  # the parts of the row, too, say what is asked
+            asks = view_of_asks(self._row, asks, self._context, renderers)
+        return reply.view(dirty, self._row, asks, renderers)
+
+    def show(self, view: TurnView) -> None:
+        """Have it shown."""
+        now = time.monotonic()
+        serves = self.feed.view is not None and view.renderers <= self.feed.view.renderers
+        if not view.live:
+            self._reply = None
+        if size := self.feed.take(view):
+            self._changed_at = now
+            if not view.live:
+                self._look_at = max(self._look_at, now + max(size / RATE, self._took / SHARE))
+        if size or not serves:
+            self.tell()
+
+    def leave_alone(self, seconds: float) -> None:
+        """It cannot be rendered, or looked at, now. An end that cannot be rendered at all is told without its view."""
+        self._reply = None
+        self._doubts = True
+        self._rests_until = time.monotonic() + seconds
+        if TurnStatus(self._row.status).terminal:
+            self._tries -= 1
+            if self._tries <= 0:
+                self.end(self._row.status)
+
+    def end(self, how: str) -> None:
+        """Nothing more comes, whatever is shown; see `ended`."""
+        self.ended = how
+        self.tell()
+
+    def tell(self) -> None:
+        """Wake those who watch."""
+        for viewer in self.viewers:
+            viewer.wake()
+
+    def _awaits_last_words(self, row: TurnRow) -> bool:
+        """Was the turn only just cancelled, so that the row says less than the page shows already?"""
+        shown, now = self.feed.view, time.monotonic()
+        if row.status != TurnStatus.CANCELLED or shown is None or self.feed.over or not shown.parts:
+            return False
+        if self._cancelled is None:
+            self._cancelled = row.revision, now + _LAST_WORDS
+            self._eager_until = now + _LAST_WORDS
+            self._look_at = min(self._look_at, now + _EAGERLY)
+        revision, until = self._cancelled
+        return row.revision == revision and now < until
+
+    def _next_look(self, now: float) -> float:
+        if now < self._eager_until:
+            return now + _EAGERLY
+        if self._reply is not None:
+            return _beat(now + _SELDOM)
+        return _beat(now + min(max((now - self._changed_at) / _QUIET, _OFTEN), _SELDOM))
+
+
+def _beat(moment: float) -> float:
+    """All turns are looked at on the same beat, so that one query tells of many."""
+    return moment // _OFTEN * _OFTEN

@@ -1,0 +1,40 @@
+"""`Encoder`: the port of a protocol in which a turn is told to those who watch it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from opencode_sessions.live.news import News
+from opencode_sessions.live.view import Renderer
+
+__all__ = ["Encoder"]
+
+
+class Encoder(Renderer, Protocol):
+    """How a turn is told. It holds nothing of a turn or of a stream, so one serves all streams of a process.
+
+    Each who watches names one; have one object for each protocol, as what it has rendered is kept by it.
+    """
+
+    @property
+    def content_type(self) -> str:
+        """Of a response that is such a stream."""
+
+    def begin(self) -> bytes:
+        """What comes first of all."""
+
+    def news(self, news: News) -> bytes:
+        """What has changed; nothing if this protocol does not tell of that. All who have seen as much get the same."""
+
+    def heartbeat(self) -> bytes:
+        """What is sent in a quiet time, so that proxies keep the stream and whoever is gone is noticed."""
+
+    def again(self) -> bytes:
+        """What comes last, where the stream ends and the turn goes on: connect again at once."""
+
+    def end(self, status: str) -> bytes:
+        """What comes last of all.
+
+        Args:
+            status: How the turn ended, or "gone" if its row was deleted.
+        """

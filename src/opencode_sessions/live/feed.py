@@ -1,0 +1,154 @@
+"""`Feed`: the newest view of a turn, and which of it is news to one who has seen an earlier one.
+
+Each change has a number. Whoever has seen the changes up to some number gets what is newer, however many changes that
+were: of each part the newest, and of a text that has only grown, perhaps, the rest.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from opencode_sessions.live.encoder import Encoder
+from opencode_sessions.live.news import News, PartNews
+from opencode_sessions.live.view import Rendered, Renderer, TurnView, shared_text
+from opencode_sessions.store.messages import TurnStatus
+
+__all__ = ["Feed"]
+
+_LENGTHS = 100
+"""Of a text that grows, so many earlier lengths are known: whoever has seen less gets all of it."""
+
+
+class Feed:
+    """What is shown of one turn.
+
+    Attributes:
+        version: The number of the last change; 0: there is no view yet.
+        view: The newest one.
+    """
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.view: TurnView | None = None
+        self._whole = 0  # who has not seen this change cannot be told of parts only
+        self._parts: dict[str, _Changes] = {}
+        self._asks = self._bill = 0
+        self._told: dict[tuple[Encoder, int], bytes] = {}
+
+    @property
+    def over(self) -> bool:
+        """The turn has ended, and this shows how."""
+        return self.view is not None and TurnStatus(self.view.status).terminal
+
+    def serves(self, renderer: Renderer) -> bool:
+        """Is the view rendered for this one?"""
+        return self.view is not None and renderer in self.view.renderers
+
+    def take(self, view: TurnView) -> int:
+        """Show another view. How many characters of it are new?"""
+        before, self.view = self.view, view
+        self._told = {}
+        number = self.version + 1
+        if before is None or not _grew(before, view):
+            self._whole = number
+            self._parts = {key: _Changes(number, part) for key, part in view.parts.items()}
+            news = [*view.parts]
+        else:
+            news = [key for key, part in view.parts.items() if _differ(before.parts.get(key), part)]
+            for key in news:
+                if key in self._parts:
+                    self._parts[key].add(number, before.parts[key], view.parts[key])
+                else:
+                    self._parts[key] = _Changes(number, view.parts[key])
+            if _shown(view.asks) != _shown(before.asks):
+                self._asks = number
+            if _sums(view) != _sums(before):
+                self._bill = number
+        if not news and number not in (self._whole, self._asks, self._bill):
+            return 0
+        self.version = number
+        return max(1, sum(view.parts[key].size for key in news))
+
+    def since(self, version: int, encoder: Encoder) -> bytes:
+        """What is to be sent to one who has seen the changes up to this one.
+
+        Args:
+            version: That change's number.
+            encoder: How it is told; the view is rendered for it.
+        """
+        if self.view is None or version >= self.version:
+            return b""
+        told = self._told.get((encoder, version))
+        if told is None:
+            told = self._told[encoder, version] = encoder.news(self._news(self.view, version))
+        return told
+
+    def _news(self, view: TurnView, version: int) -> News:
+        if version < self._whole:
+            return News(view=view, whole=True)
+        return News(
+            view=view,
+            parts=[*self._part_news(view, version)],
+            asks=version < self._asks,
+            bill=version < self._bill,
+        )
+
+    def _part_news(self, view: TurnView, version: int) -> Iterator[PartNews]:
+        after: str | None = None
+        for key, part in view.parts.items():
+            changes = self._parts[key]
+            if changes.last > version:
+                yield PartNews(part, after, changes.known(version))
+            after = key
+
+
+class _Changes:
+    """The changes of one part.
+
+    Attributes:
+        last: The number of the last one.
+    """
+
+    def __init__(self, number: int, part: Rendered[Any]) -> None:
+        self.last = number
+        self._numbers = [number]
+        self._lengths = [_length(part)]
+
+    def add(self, number: int, before: Rendered[Any], now: Rendered[Any]) -> None:
+        if shared_text(before.shown, now.shown) is None:
+            self._numbers, self._lengths = [], []
+        self.last = number
+        self._numbers.append(number)
+        self._lengths.append(_length(now))
+        del self._numbers[:-_LENGTHS], self._lengths[:-_LENGTHS]
+
+    def known(self, version: int) -> int | None:
+        """How long its text was at a change, if it has only grown since."""
+        place = bisect_right(self._numbers, version)
+        return self._lengths[place - 1] if place else None
+
+
+def _length(part: Rendered[Any]) -> int | None:
+    return shared_text(part.shown, part.shown)
+
+
+def _grew(before: TurnView, now: TurnView) -> bool:
+    """Is it the same with more, so that parts tell of all that is new?"""
+    same = (before.status, before.live) == (now.status, now.live) and not _differ(before.error, now.error)
+    return same and [key for key in now.parts if key in before.parts] == [*before.parts]
+
+
+def _differ(before: Rendered[Any] | None, now: Rendered[Any] | None) -> bool:
+    if before is now or before is None or now is None:
+        return before is not now
+    return before.shown is not now.shown and before.shown != now.shown
+
+
+def _shown(asks: Mapping[str, Rendered[Any]]) -> list[Any]:
+    return [ask.shown for ask in asks.values()]
+
+
+def _sums(view: TurnView) -> tuple[float, int, int]:
+    return view.bill.cost, view.bill.input_tokens, view.bill.output_tokens

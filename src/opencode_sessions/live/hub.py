@@ -1,0 +1,283 @@
+"""`LiveHub`: all turns that are watched in this process. It looks at their rows, and has them rendered.
+
+One loop looks, as one query tells of many rows. Several threads render; see `render_pool`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from random import uniform
+from weakref import WeakValueDictionary
+
+from opencode_sessions.live.channel import Channel, ToDo, Viewer, WatchRequest
+from opencode_sessions.live.render_pool import RenderPool
+from opencode_sessions.protocol.reply import Change, Reply
+from opencode_sessions.runtime.forks import renew_in_children
+from opencode_sessions.runtime.ports import Bell, Runtime
+from opencode_sessions.store.turn_table import RowKey, TurnRow, TurnRows
+
+__all__ = ["LiveHub"]
+
+_log = logging.getLogger("opencode_sessions.live")
+
+_IDLE = 5.0
+_AFTER_TROUBLE = 2.0
+
+_SPREAD = 0.75
+"""Of the longest time, that a stream lasts at least: streams that began together end one after another."""
+
+_DOUBT, _SHORTLY = 10.0, 1.0
+"""A host may tell of a logout before it ends the login, and a process that is told to end may still get requests. So
+for some seconds new streams are short ones."""
+
+
+class LiveHub:
+    """Hands what happens to turns to those who watch them. Have one in a process.
+
+    A forked child has nobody who watches, and no loop: its hub is as new.
+
+    Args:
+        rows: Where the messages are. It blocks with `Threads`, and may suspend with `Tasks`.
+        runtime: Where it looks at rows: `Threads` in a thread of its own, while somebody watches; `Tasks` in a task of
+            the event loop in which `watch` is called.
+    """
+
+    def __init__(self, rows: TurnRows, runtime: Runtime) -> None:
+        self._rows = rows
+        self._runtime = runtime
+        self._renew()
+        renew_in_children(self, LiveHub._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+        self._running: WeakValueDictionary[RowKey, Reply] = WeakValueDictionary()
+        self._channels: dict[RowKey, Channel] = {}
+        self._logged_out: dict[Hashable, float] = {}
+        self._ended = float("-inf")
+        self._bell: Bell | None = None  # of the loop, while it runs
+        self._waits_until = float("-inf")
+
+    def watch(self, request: WatchRequest, wake: Callable[[], None]) -> Viewer:
+        """Watch a turn, until `leave`.
+
+        Args:
+            request: Which, and how.
+            wake: Called, from any thread, when there may be news: ask for `news`.
+
+        Raises:
+            RuntimeError: There can be no more threads.
+        """
+        key = request.key
+        while True:
+            channel = self._channels.get(key)
+            if channel is None:
+                channel = Channel(key, request.row, request.context)
+            with self._lock:
+                self._run_if_needed()
+                if self._channels.setdefault(key, channel) is channel:
+                    # Read after the channel can be found: `changed` writes it before it looks for a channel.
+                    if not channel.viewers and (reply := self._running.get(key)) is not None:
+                        channel.follow(reply)
+                    viewer = Viewer(channel, request, wake, self._end_of(request))
+                    channel.viewers.add(viewer)
+                    self._hurry(channel)
+                    return viewer
+
+    def leave(self, viewer: Viewer) -> None:
+        """Its browser is gone."""
+        channel = viewer.channel
+        with self._lock:
+            channel.viewers.discard(viewer)
+            if not channel.viewers and self._channels.get(channel.key) is channel:
+                del self._channels[channel.key]
+
+    def news(self, viewer: Viewer) -> tuple[bytes, bool]:
+        """What a browser has not been sent yet, and whether that is the end."""
+        with self._lock:
+            return viewer.news(), viewer.over
+
+    def _end_of(self, request: WatchRequest) -> float:
+        now, seconds = time.monotonic(), request.seconds
+        if now - max(self._logged_out.get(request.who, self._ended), self._ended) < _DOUBT:
+            seconds = min(seconds, _SHORTLY)
+        return now + seconds * uniform(_SPREAD, 1)  # noqa: S311 - no secret
+
+    def end(self) -> None:
+        """The process is told to end: all streams end, soon, and browsers connect again, to the next process.
+
+        It can be called by a signal handler, which may have interrupted what holds the lock. So it is done in a thread.
+        """
+        with suppress(RuntimeError):  # no thread can be started: they end by themselves
+            threading.Thread(target=self._end_all, name="opencode-sessions end", daemon=True).start()
+
+    def _end_all(self) -> None:
+        with self._lock:
+            self._ended = now = time.monotonic()
+            self._end_streams(now, lambda _: True)
+
+    def _end_streams(self, now: float, ends: Callable[[Viewer], bool]) -> None:
+        for viewer in [viewer for channel in self._channels.values() for viewer in channel.viewers]:
+            if ends(viewer):
+                viewer.until = now
+                viewer.wake()
+
+    # What happens, told in whatever thread.
+
+    def logged_out(self, who: Hashable) -> None:
+        """A user has logged out: their streams end, here and now."""
+        with self._lock:
+            now = time.monotonic()
+            self._logged_out = {
+                key: at for key, at in [*self._logged_out.items(), (who, now)] if now - at < _DOUBT
+            }
+            self._end_streams(now, lambda viewer: viewer.who == who)
+
+    def changed(self, key: RowKey, reply: Reply, change: Change) -> None:
+        """An answer has grown. What has changed is only noted: the turn goes on at once."""
+        if self._running.get(key) is not reply:
+            self._running[key] = reply
+        if key in self._channels:
+            with self._lock:
+                channel = self._channels.get(key)
+                if channel is not None:
+                    channel.note(reply, change.part.id)
+                    self._hurry(channel)
+
+    def row_changed(self, key: RowKey, *, eagerly: bool = False) -> None:
+        """The row has changed, or will in a moment: look at it, and eagerly again and again until it has."""
+        if key in self._channels:
+            with self._lock:
+                channel = self._channels.get(key)
+                if channel is not None:
+                    channel.look_soon(eagerly=eagerly)
+                    self._hurry(channel)
+
+    def finished(self, key: RowKey) -> None:
+        """The row says how the turn ended."""
+        self._running.pop(key, None)
+        self.row_changed(key)
+
+    # The loop.
+
+    def _hurry(self, channel: Channel) -> None:
+        if self._bell is not None and channel.due < self._waits_until:
+            self._waits_until = float("-inf")
+            self._bell.ring()
+
+    def _run_if_needed(self) -> None:
+        if self._bell is None:
+            bell, pool = self._runtime.bell(), RenderPool()
+            try:
+                self._runtime.spawn(lambda: self._run(bell, pool), "opencode-sessions live")
+            except RuntimeError:  # there can be no more threads: the next browser tries it again
+                pool.stop()
+                raise
+            self._bell = bell
+
+    async def _run(self, bell: Bell, pool: RenderPool) -> None:
+        try:
+            while ready := await self._next(bell):
+                with self._sparing(ready, "turns cannot be shown now: %s"):
+                    await self._serve(ready, pool)
+        finally:
+            pool.stop()
+            with self._lock:
+                if self._bell is bell:  # it was cancelled, with its event loop
+                    self._bell = None
+
+    async def _next(self, bell: Bell) -> list[Channel]:
+        """Those that something is to be done about; none when nobody has watched anything for a while."""
+        rung = True
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                channels = self._channels.values()
+                ready = [channel for channel in channels if channel.due <= now]
+                if ready or not (rung or channels):
+                    self._waits_until = float("-inf")
+                    if not ready:
+                        self._bell = None
+                    return ready
+                self._waits_until = min([now + _IDLE, *(channel.due for channel in channels)])
+                seconds = self._waits_until - now
+            rung = await bell.wait(seconds)
+
+    @contextmanager
+    def _sparing(self, channels: Iterable[Channel], problem: str, *about: object) -> Iterator[None]:
+        """Whatever is raised inside is logged, and holds up these only."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - all other browsers hang on this loop
+            level = logging.WARNING if self._rows.is_transient(error) else logging.ERROR
+            _log.log(level, problem, *about, error, exc_info=True)
+            with self._lock:
+                for channel in channels:
+                    channel.leave_alone(_AFTER_TROUBLE)
+
+    async def _serve(self, ready: Iterable[Channel], pool: RenderPool) -> None:
+        with self._lock:
+            now = time.monotonic()
+            begun = [(channel, channel.begin(now)) for channel in ready]
+        looking = [channel for channel, todo in begun if todo.looks]
+        rows = await self._look(looking) if looking else {}
+        for channel, todo in begun:
+            self._hand_on(channel, todo, rows.get(channel), pool)
+
+    def _hand_on(self, channel: Channel, todo: ToDo, row: TurnRow | None, pool: RenderPool) -> None:
+        if row is None and not todo.renders:
+            self._render(channel, todo, row)  # there is nothing to render
+            return
+        with self._lock:
+            channel.rendering = True
+        pool.put(lambda: self._render(channel, todo, row))
+
+    def _render(self, channel: Channel, todo: ToDo, row: TurnRow | None) -> None:
+        view = None
+        # A template of the host's own can raise, say, and can query.
+        with self._sparing([channel], "the turn of %s cannot be rendered: %s", channel.key):
+            try:
+                with self._rows.inside(channel.key.tenant):
+                    view = channel.render(todo.dirty, row)
+            finally:
+                if todo.renders or row is not None:
+                    self._rows.give_back()
+        with self._lock:
+            channel.rendering = False
+            if view is not None:
+                channel.show(view)
+            if channel.over and self._channels.get(channel.key) is channel:
+                del self._channels[channel.key]
+            self._hurry(channel)
+
+    async def _look(self, channels: Sequence[Channel]) -> dict[Channel, TurnRow]:
+        """The rows that have changed."""
+        tables: defaultdict[object, list[Channel]] = defaultdict(list)
+        for channel in channels:
+            key = channel.key
+            tables[key.table, key.database, key.tenant].append(channel)
+        rows: dict[Channel, TurnRow] = {}
+        try:
+            for table in tables.values():
+                for channel in await self._changed(table):
+                    with self._sparing([channel], "the row of %s cannot be read now: %s", channel.key):
+                        row = await self._rows.row(channel.key)
+                        if row is not None:
+                            rows[channel] = row
+                        else:
+                            with self._lock:
+                                channel.end("gone")
+        finally:
+            self._rows.give_back()
+        return rows
+
+    async def _changed(self, channels: Sequence[Channel]) -> list[Channel]:
+        """Those of one table whose rows are not as they were."""
+        with self._sparing(channels, "the rows of turns cannot be looked at now: %s"):
+            heads = await self._rows.heads([channel.key for channel in channels])
+            return [each for each in channels if each.key not in heads or heads[each.key] != each.head]
+        return []

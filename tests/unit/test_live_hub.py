@@ -1,0 +1,223 @@
+"""The hub without a framework: in threads, and in an event loop, where its rows suspend."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+
+import pytest
+from reply_events import SESSION, assistant, delta, fold, part
+from watched_rows import KEY, ROW, WatchedRows, text
+
+from opencode_sessions.frontends.html import HtmlEncoder
+from opencode_sessions.live import LiveHub, LiveObserver, RenderContext, WatchRequest, astream, ended, stream
+from opencode_sessions.protocol.reply import Reply
+from opencode_sessions.runtime.tasks import Tasks
+from opencode_sessions.runtime.threads import Threads
+from opencode_sessions.turns.events import ReplyChanged
+
+
+def encoder(mark="html"):
+    return HtmlEncoder(
+        render_part=lambda part: f"<{mark}>{part.markdown}", render_ask=lambda ask, _: "", render_error=str
+    )
+
+
+HTML = encoder()
+
+
+def request(row=ROW, **more):
+    return WatchRequest(**{"key": KEY, "row": row, "context": RenderContext(), "encoder": HTML, **more})
+
+
+class InThreads:
+    """A hub in threads, and a stream of its rows."""
+
+    def __init__(self):
+        self.rows = WatchedRows()
+        self.hub = LiveHub(self.rows, Threads())
+
+    def run(self, main):
+        asyncio.run(main(self))
+
+    async def watch(self, told, **more):
+        """Add to `told` what a stream says, until its end."""
+
+        def read():
+            for said in stream(self.hub, request(self.rows.rows[KEY], **more)):
+                told.append(said.decode())
+
+        await asyncio.to_thread(read)
+
+
+class InTasks(InThreads):
+    """The same in an event loop."""
+
+    def __init__(self):
+        self.rows = WatchedRows(suspends=True)
+        self.hub = LiveHub(self.rows, Tasks())
+
+    async def watch(self, told, **more):
+        async for said in astream(self.hub, request(self.rows.rows[KEY], **more)):
+            told.append(said.decode())
+
+
+@pytest.fixture(params=[InThreads, InTasks])
+def place(request):
+    return request.param()
+
+
+async def until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+def test_a_turn_is_shown_from_its_row_to_its_end(place):
+    told = []
+
+    async def main(place):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(place.watch(told))
+            await until(lambda: "event: state" in "".join(told))
+            place.rows.write(status="streaming", parts=[text("half")])
+            await until(lambda: "half" in "".join(told))
+            place.rows.write(status="completed", parts=[text("half and the rest")])
+
+    place.run(main)
+    assert told[0].startswith("retry:")
+    assert "half and the rest" in told[-1]
+    assert told[-1].endswith('event: end\ndata: {"status": "completed"}\n\n')
+    assert not place.hub._channels
+
+
+def test_a_turn_that_runs_here_is_shown_as_it_grows(place):
+    told, reply = [], Reply(SESSION, "msg_prompt")
+    observer = LiveObserver(place.hub, KEY)
+
+    def grow(*events):
+        for change in fold(reply, *events):
+            observer(ReplyChanged(change, reply))
+
+    async def main(place):
+        place.rows.write(status="streaming")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(place.watch(told))
+            await until(lambda: "event: state" in "".join(told))
+            grow(assistant(), part("p1", text="one"))
+            await until(lambda: "one" in "".join(told))
+            grow(delta("p1", " two"))
+            await until(lambda: "one two" in "".join(told))
+            place.rows.write(status="completed", parts=[text("one two three", "p1")])
+            place.hub.finished(KEY)
+
+    place.run(main)
+    assert '"live": true' in "".join(told)
+    assert "one two three" in told[-1]
+
+
+def test_two_protocols_share_one_look_and_each_renders_once(place):
+    other, rendered = encoder("other"), []
+    plain = other.render_part
+    other.render_part = lambda part: rendered.append(part.markdown) or plain(part)
+    first, *others = [], [], [], []
+
+    async def main(place):
+        place.rows.write(status="streaming", parts=[text("half")])
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(place.watch(first))
+            await until(lambda: "<html>half" in "".join(first))
+            for told in others:
+                tasks.create_task(place.watch(told, encoder=other))
+            await until(lambda: all("<other>half" in "".join(told) for told in others))
+            place.rows.write(status="completed", parts=[text("half and the rest")])
+
+    place.run(main)
+    assert rendered == ["half", "half and the rest"]
+    assert all("<other>half and the rest" in told[-1] for told in others)
+    assert "<html>half and the rest" in first[-1]
+
+
+def test_who_comes_with_another_protocol_at_the_very_end_is_told_all_of_it(place):
+    other, told, late = encoder("other"), [], []
+
+    async def main(place):
+        place.rows.write(status="streaming", parts=[text("half")])
+        row = place.rows.rows[KEY]
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(place.watch(told))
+            await until(lambda: "half" in "".join(told))
+            place.rows.write(status="completed", parts=[text("whole")])
+            while "event: end" not in "".join(told):
+                woken = threading.Event()
+                viewer = place.hub.watch(request(row, encoder=other), woken.set)
+                await asyncio.sleep(0.01)
+                late.append((viewer, place.hub))
+            for viewer, hub in late:
+                said = []
+                await until(lambda said=said, viewer=viewer, hub=hub: _end(hub, viewer, said))
+                assert "<other>whole" in b"".join(said).decode()
+                hub.leave(viewer)
+
+    place.run(main)
+
+
+def _end(hub, viewer, said):
+    news, over = hub.news(viewer)
+    said.append(news)
+    return over
+
+
+def test_a_row_that_is_deleted_ends_the_stream(place):
+    told = []
+
+    async def main(place):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(place.watch(told))
+            await until(lambda: "event: state" in "".join(told))
+            place.rows.rows = {}
+            place.hub.row_changed(KEY)
+            await until(lambda: '"gone"' in "".join(told))
+            place.rows.rows = {KEY: ROW}
+
+    place.run(main)
+
+
+def test_when_the_process_is_told_to_end_its_streams_end(place):
+    told = []
+
+    async def main(place):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(place.watch(told))
+            await until(lambda: "event: state" in "".join(told))
+            place.hub.end()
+
+    place.run(main)
+    assert told[-1].endswith("event: again\ndata: {}\n\n")
+
+
+def test_a_hub_serves_the_next_event_loop_too():
+    place = InTasks()
+    for number in range(2):
+        told = []
+
+        async def main(place, told=told):
+            watching = asyncio.create_task(place.watch(told))
+            await until(lambda: "event: state" in "".join(told))
+            watching.cancel()
+
+        place.run(main)
+        assert told, number
+        gc.collect()  # the generator that was left
+        assert not place.hub._channels
+
+
+def test_a_turn_that_has_ended_is_told_without_a_hub():
+    row = WatchedRows()
+    row.write(status="completed", parts=[text("all of it")])
+    frames = b"".join(ended(request(row.rows[KEY]))).decode()
+    assert "all of it" in frames
+    assert b"all of it" not in b"".join(ended(request(row.rows[KEY], has=1)))
