@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from fix_django_app import wait_until, wait_until_collected
+from json_client import JsonClient
 
 from opencode_sessions.django import enqueue
-from opencode_sessions.django.live_hub import hub
-from opencode_sessions.live import channel
+from opencode_sessions.django.live_hub import hub, rows
+from opencode_sessions.frontends.display_json import JSON
+from opencode_sessions.live import RenderContext, WatchRequest, channel, stream
+from opencode_sessions.store.turn_table import TurnRow
 
 SAID = "one two three four five six seven eight nine ten"
 STORY = f"!say {SAID}"
@@ -155,6 +158,37 @@ def test_what_is_asked_is_shown_once_the_row_can_take_the_answer(pages, asgi, wa
         pages.cancel(message)
         assert browser.end() == "cancelled"
     assert browser.asks() == []
+
+
+def test_a_turn_is_told_as_json_too_and_goes_on_where_it_was_left(pages, words):
+    message, client = pages.message(STORY), JsonClient()
+
+    def read(until):
+        row = pages.row(message)
+        request = WatchRequest(
+            key=rows.key_of(row),
+            row=TurnRow.of(row),
+            context=RenderContext(),
+            encoder=JSON,
+            has=client.last_id,
+        )
+        for said in stream(hub, request):
+            client.take(said)
+            if until in str(client.state) or client.end:
+                return
+
+    enqueue(message)
+    words.up_to(2)
+    read("two")
+    words.up_to(3)
+    read("three")
+    words.all()
+    while not client.end:
+        read("nothing that is said")
+    row = pages.ended(message)
+    assert (client.end, client.last_id) == ("completed", row.revision)
+    assert [part["markdown"] for part in client.state["parts"]] == [SAID]
+    assert client.state["live"] is False
 
 
 def _keys(keys):

@@ -14,7 +14,7 @@ from opencode_sessions.live.view import Bill, Rendered, TurnView
 
 HTML = HtmlEncoder(render_part=str, render_ask=str, render_error=str)
 ASK = PermissionAsk(id="per_1", permission="bash", icon="command", verb="Run", target="ls")
-BILL = Bill(cost=0.0, input_tokens=0, output_tokens=0, content_length=0)
+BILL = Bill(cost=0.0, input_tokens=0, output_tokens=0)
 
 
 def rendered(shown, html):
@@ -23,8 +23,8 @@ def rendered(shown, html):
 
 def view(*parts, **more):
     found = {name: rendered(Text(id=name, markdown=text), text) for name, text in parts}
-    facts = {"status": "streaming", "revision": 1, "live": True, "asks": {}, "error": None, "bill": BILL}
-    return TurnView(parts=found, renderers=frozenset([HTML]), **{**facts, **more})
+    facts = {"status": "streaming", "revision": 1, "live": True, "asks": {}, "error": None}
+    return TurnView(parts=found, bill=BILL, length=0, renderers=frozenset([HTML]), **{**facts, **more})
 
 
 @pytest.fixture

@@ -76,6 +76,7 @@ class HtmlEncoder:
             "asks": self._listed(view.asks.values()),
             "error_html": "" if view.error is None else view.error.forms[self],
             **asdict(view.bill),
+            "content_length": view.length,
         }
         return sse.frame("state", sse.dumps(told), view.revision)
 

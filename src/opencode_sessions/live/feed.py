@@ -64,7 +64,7 @@ class Feed:
                     self._parts[key] = _Changes(number, view.parts[key])
             if _shown(view.asks) != _shown(before.asks):
                 self._asks = number
-            if _sums(view) != _sums(before):
+            if view.bill != before.bill:
                 self._bill = number
         if not news and number not in (self._whole, self._asks, self._bill):
             return 0
@@ -148,7 +148,3 @@ def _differ(before: Rendered[Any] | None, now: Rendered[Any] | None) -> bool:
 
 def _shown(asks: Mapping[str, Rendered[Any]]) -> list[Any]:
     return [ask.shown for ask in asks.values()]
-
-
-def _sums(view: TurnView) -> tuple[float, int, int]:
-    return view.bill.cost, view.bill.input_tokens, view.bill.output_tokens

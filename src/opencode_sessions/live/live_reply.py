@@ -125,7 +125,8 @@ class LiveReply:
             parts={part.shown.id: part for _, part in rendered.values() if part is not None},
             asks=asks,
             error=None,
-            bill=bill_of(row, len("\n\n".join(filter(None, texts)))),
+            bill=bill_of(row),
+            length=len("\n\n".join(filter(None, texts))),
             renderers=renderers,
         )
 

@@ -35,7 +35,7 @@ class News:
         whole: All of it is to be told, as the rest would not tell it.
         parts: Those that are new or have changed, in order.
         asks: These have changed.
-        bill: This has changed, apart from the text's length.
+        bill: This has changed.
     """
 
     view: TurnView

@@ -85,12 +85,11 @@ class Rendered(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What a turn has cost so far, and how long the answer's text is in characters."""
+    """What a turn has cost so far, as its row says."""
 
     cost: float
     input_tokens: int
     output_tokens: int
-    content_length: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +103,8 @@ class TurnView:
         parts: By their ids, in order.
         asks: Likewise.
         error: None where nothing went wrong.
-        bill: As the row has it, but for the text's length.
+        bill: The row's.
+        length: How many characters the answer's text has.
         renderers: Those for whom all of it is rendered.
     """
 
@@ -115,6 +115,7 @@ class TurnView:
     asks: Mapping[str, Rendered[ShownAsk]]
     error: Rendered[ShownError] | None
     bill: Bill
+    length: int
     renderers: Renderers
 
 
@@ -140,7 +141,8 @@ def view_of_row(
         parts={each.id: render(each, parts.get(each.id), context, renderers) for each in message.parts},
         asks={each.id: render(each, asks.get(each.id), context, renderers) for each in message.asks},
         error=None if message.error is None else render(message.error, error, context, renderers),
-        bill=bill_of(row, len(row.content)),
+        bill=bill_of(row),
+        length=len(row.content),
         renderers=renderers,
     )
 
@@ -167,9 +169,9 @@ def view_of_part(part: Json, *, growing: bool, asks: Iterable[Json], root: str, 
     return shown[0] if shown else None
 
 
-def bill_of(row: TurnRow, length: int) -> Bill:
-    """What the row says that it has cost, and how many characters the answer has."""
-    return Bill(row.cost, row.input_tokens, row.output_tokens, length)
+def bill_of(row: TurnRow) -> Bill:
+    """What the row says that it has cost."""
+    return Bill(row.cost, row.input_tokens, row.output_tokens)
 
 
 def render(shown: T, before: Rendered[T] | None, context: RenderContext, renderers: Renderers) -> Rendered[T]:
