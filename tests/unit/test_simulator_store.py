@@ -37,7 +37,7 @@ class TestTheSimulatedStore(RecordStoreConformance):
 
 
 class SimulatedMessages(SimulatedRows):
-    """Likewise, of messages, which stay."""
+    """Likewise, of messages."""
 
     def message(self, prompt):
         return MemoryMessage(prompt)
@@ -45,9 +45,6 @@ class SimulatedMessages(SimulatedRows):
     def store(self, message):
         store = MemoryMessageStore(message)
         return Port(store, name=store)
-
-    def delete(self, message):
-        self._cannot("let a message vanish (delete)")
 
 
 class TestTheSimulatedMessages(MessageStoreConformance):

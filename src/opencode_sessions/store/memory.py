@@ -17,10 +17,10 @@ from opencode_sessions.store import claims
 from opencode_sessions.store.keys import key_of, values_in
 from opencode_sessions.store.message_columns import ColumnMessages
 from opencode_sessions.store.messages import MessageState
-from opencode_sessions.store.record_columns import EXPIRED, Later
+from opencode_sessions.store.record_columns import EXPIRED, UID, Later, new_uid
 from opencode_sessions.store.records import RecordState
 
-__all__ = ["MemoryMessage", "MemoryMessageStore", "MemoryRecord", "MemoryRecordStore"]
+__all__ = ["MemoryMessage", "MemoryMessageStore", "MemoryRecord", "MemoryRecordStore", "is_claimed", "moment"]
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ class MemoryRecordStore:
 
     def _found(self) -> RecordState:
         if self._record.deleted:
-            raise RecordGoneError(f"{self.key} was deleted", record=self.key)
+            raise _gone(self.key)
         return self._record.state
 
     def _swap(self, expected: Callable[[RecordState], bool], state: RecordState) -> bool:
@@ -157,14 +157,23 @@ class MemoryRecordStore:
 class MemoryMessage:
     """A message that lives in this process.
 
+    Args:
+        prompt: What is asked.
+        record: The record that its turn belongs to: for a `MemoryTurnTable`.
+
     Attributes:
+        record: That record.
         row: Its columns.
+        deleted: Set it to play a row that vanished.
     """
 
-    def __init__(self, prompt: str) -> None:
+    def __init__(self, prompt: str, record: MemoryRecord | None = None) -> None:
         self.number = next(_numbers)
+        self.record = record
+        self.deleted = False
         self.row: dict[str, Any] = {
             **dict.fromkeys(MemoryMessageStore.columns),
+            UID: new_uid(),
             "prompt": prompt,
             "status": "pending",
             "opencode_turn_epoch": 0,
@@ -213,21 +222,24 @@ class MemoryMessageStore(ColumnMessages):
 
     async def _fetch(self) -> Mapping[str, Any]:
         with self._message.lock:
+            if self._message.deleted:
+                raise _gone(self.key)
             lease = self._message.row["opencode_turn_lease"]
             return {**self._message.row, EXPIRED: lease is None or lease <= self._now()}
 
     async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
         with self._message.lock:
-            if any(self._message.row[name] != value for name, value in expected.items()):
+            row = self._message.row
+            if self._message.deleted or any(row[name] != value for name, value in expected.items()):
                 return False
-            self._message.row.update({name: self._value(value) for name, value in values.items()})
+            row.update({name: self._value(value) for name, value in values.items()})
             return True
 
     def _value(self, value: object) -> object:
         return self._now() + timedelta(seconds=value.seconds) if isinstance(value, Later) else value
 
     def _now(self) -> datetime:
-        return _EPOCH + timedelta(seconds=time.monotonic())
+        return moment()
 
     def _show(self, values: Mapping[str, object]) -> None:
         """The message is its own only copy."""
@@ -236,6 +248,20 @@ class MemoryMessageStore(ColumnMessages):
         return self._message.row
 
 
+def moment(seconds: float = 0.0) -> datetime:
+    """The time so many seconds from now, by the clock of what is in memory: it never jumps, unlike that of the host."""
+    return _EPOCH + timedelta(seconds=time.monotonic() + seconds)
+
+
+def is_claimed(record: MemoryRecord, holder: str) -> bool:
+    """Has another turn than that of `holder` the record now?"""
+    with record.lock:
+        return claims.other_holder(record.turn, holder, _seconds()) is not None
+
+
+def _gone(key: str) -> RecordGoneError:
+    return RecordGoneError(f"{key} was deleted", record=key)
+
+
 def _seconds() -> float:
-    """The stores' clock: it never jumps, unlike that of the host."""
     return time.monotonic()
