@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Connection, event, inspect, select
-from sqlalchemy.orm import Mapper, Session, SessionTransaction, object_session
+from sqlalchemy.orm import Mapper, object_session
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.reporting import OnError
 from opencode_sessions.sessions.deletion import SessionDeleter
+from opencode_sessions.sqlalchemy.committing import after_commit
 from opencode_sessions.sqlalchemy.tables import MappedTable
 from opencode_sessions.wire.clients import Client
 
 __all__ = ["delete_session_with_row"]
 
 _NAME = "opencode_session_id"
-_INFO = "opencode_sessions.deletions"
 
 
 def delete_session_with_row(
@@ -60,7 +60,7 @@ def delete_session_with_row(
         act = partial(remover, table.key(identity), session_id)
         if connection.dialect.is_async:
             act = partial(remover.refuse, table.key(identity), session_id, _asynchronous())
-        _Deletions.of(session).add(session, act)
+        after_commit(session, act)
 
     def end() -> None:
         if event.contains(model, "before_delete", before_delete):
@@ -74,45 +74,6 @@ def _locked_id(table: MappedTable, connection: Connection, identity: tuple[Any, 
     """What the row names, read by the deleting transaction: nobody writes another until it has ended."""
     is_it = [column == value for column, value in zip(table.primary_key, identity, strict=True)]
     return connection.scalar(select(table.columns[_NAME]).where(*is_it).with_for_update())
-
-
-class _Deletions:
-    """What is to be done when the transactions of one ORM session, savepoints included, have been committed."""
-
-    def __init__(self) -> None:
-        self._acts: dict[SessionTransaction | None, list[Callable[[], None]]] = {}
-        self._committed: SessionTransaction | None = None
-
-    @classmethod
-    def of(cls, session: Session) -> _Deletions:
-        """Those of this session, which it keeps itself."""
-        if _INFO not in session.info:
-            session.info[_INFO] = deletions = cls()
-            event.listen(session, "after_commit", deletions._after_commit)
-            event.listen(session, "after_transaction_end", deletions._after_end)
-        return cast("_Deletions", session.info[_INFO])
-
-    def add(self, session: Session, act: Callable[[], None]) -> None:
-        self._acts.setdefault(_innermost(session), []).append(act)
-
-    def _after_commit(self, session: Session) -> None:
-        # A savepoint's release comes here, too. What is to be done waits for the end, when no connection is held.
-        self._committed = _innermost(session)
-
-    def _after_end(self, session: Session, ended: SessionTransaction) -> None:
-        acts = self._acts.pop(ended, [])
-        if ended is not self._committed:
-            return  # rolled back or closed
-        if ended.nested:
-            self._acts.setdefault(_innermost(session), []).extend(acts)
-            return
-        for act in acts:
-            act()
-
-
-def _innermost(session: Session) -> SessionTransaction | None:
-    """The transaction that a rollback would undo: the innermost savepoint, else the outermost transaction."""
-    return session.get_nested_transaction() or session.get_transaction()
 
 
 def _asynchronous() -> ConfigurationError:
