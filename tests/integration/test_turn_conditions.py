@@ -18,7 +18,7 @@ from opencode_sessions.django import leases
 from opencode_sessions.django.clock import Moment
 from opencode_sessions.store.messages import MessageState, TurnStatus
 
-CONDITIONS = ("abandoned", "being_run", "waiting_for_answer")
+CONDITIONS = ("abandoned", "being_run", "parked", "waiting_for_answer")
 ASK = {"id": "per_1", "kind": "permission", "session_id": "ses_1"}
 
 
@@ -92,11 +92,14 @@ def test_each_condition_finds_the_turns_that_it_names_whatever_the_hosts_clocks_
                 "runner died while a person was asked": streaming(0, (ASK,)),
             }
             made["ended"] = ended(streaming(60))
+            made["is parked behind another"] = bench.message("?")
+            bench.write(made["is parked behind another"], opencode_turn_order=1)
         keys = {bench.identity(message): name for name, message in made.items()}
         found = {each: {keys.get(key) for key in rows.found(each)} - {None} for each in CONDITIONS}
         assert found == {
             "abandoned": {"waited in vain", "runner died", "runner died while a person was asked"},
             "being_run": {"runs", "waits for a person"},
+            "parked": {"is parked", "is parked behind another"},
             "waiting_for_answer": {"waits for a person", "is parked", "runner died while a person was asked"},
         }
 

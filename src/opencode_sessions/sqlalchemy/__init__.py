@@ -13,10 +13,18 @@ from __future__ import annotations
 
 from opencode_sessions.sqlalchemy.deletion import delete_session_with_row
 from opencode_sessions.sqlalchemy.index import SQLAlchemyIndex
-from opencode_sessions.sqlalchemy.leases import abandoned, being_run, set_pending_lease, waiting_for_answer
+from opencode_sessions.sqlalchemy.leases import (
+    abandoned,
+    being_run,
+    parked,
+    set_pending_lease,
+    waiting_for_answer,
+)
 from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
 from opencode_sessions.sqlalchemy.mixins import MessageMixin, RecordMixin
+from opencode_sessions.sqlalchemy.record_of import record_store_of
 from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
+from opencode_sessions.sqlalchemy.turn_table import SQLAlchemyTurnTable
 
 __all__ = [
     "MessageMixin",
@@ -24,9 +32,12 @@ __all__ = [
     "SQLAlchemyIndex",
     "SQLAlchemyMessageStore",
     "SQLAlchemyRecordStore",
+    "SQLAlchemyTurnTable",
     "abandoned",
     "being_run",
     "delete_session_with_row",
+    "parked",
+    "record_store_of",
     "set_pending_lease",
     "waiting_for_answer",
 ]

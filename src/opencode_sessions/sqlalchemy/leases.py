@@ -1,12 +1,14 @@
 """Which turns run, wait, or were left behind: conditions for a query of the host's own.
 
 A lease says, by the database's clock, until when somebody is taken to be alive who has the turn: of a streaming one its
-runner, of a pending one whoever is going to run it (see `set_pending_lease`). A pending turn without a lease is
-nobody's: a draft.
+runner, of a pending one whoever is going to run it (see `SQLAlchemyTurnTable.reserve` and `set_pending_lease`). A
+pending turn without a lease is nobody's: a draft, or, if it has a place among the turns of its record, parked behind
+another one. A streaming turn that is parked waits for a person, at most until its lease runs out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, and_, cast, or_
@@ -16,7 +18,20 @@ from opencode_sessions.sqlalchemy.clock import is_past, moment
 from opencode_sessions.sqlalchemy.tables import MappedTable
 from opencode_sessions.store.messages import TurnStatus
 
-__all__ = ["abandoned", "being_run", "set_pending_lease", "waiting_for_answer"]
+__all__ = [
+    "abandoned",
+    "being_run",
+    "is_abandoned",
+    "is_behind",
+    "is_run",
+    "parked",
+    "set_pending_lease",
+    "waiting_for_answer",
+]
+
+_NAMES = ("status", "opencode_turn_lease", "opencode_turn_order", "opencode_turn_parked", "asks")
+
+_Columns = Mapping[str, ColumnElement[Any]]
 
 
 def abandoned(model: type[Any]) -> ColumnElement[bool]:
@@ -29,10 +44,7 @@ def abandoned(model: type[Any]) -> ColumnElement[bool]:
     Raises:
         ConfigurationError: The model has no turn columns.
     """
-    columns = _columns_of(model)
-    lease = columns["opencode_turn_lease"]
-    pending, streaming = (columns["status"] == each for each in (TurnStatus.PENDING, TurnStatus.STREAMING))
-    return or_(and_(streaming, is_past(lease)), and_(pending, lease <= moment(lease)))
+    return is_abandoned(_columns_of(model))
 
 
 def being_run(model: type[Any]) -> ColumnElement[bool]:
@@ -41,10 +53,19 @@ def being_run(model: type[Any]) -> ColumnElement[bool]:
     Raises:
         ConfigurationError: The model has no turn columns.
     """
+    return is_run(_columns_of(model))
+
+
+def parked(model: type[Any]) -> ColumnElement[bool]:
+    """Of a message's model, the condition that its turn waits for a person or another turn, and nothing runs it.
+
+    Raises:
+        ConfigurationError: The model has no turn columns.
+    """
     columns = _columns_of(model)
     lease = columns["opencode_turn_lease"]
-    running = and_(columns["status"] == TurnStatus.STREAMING, lease > moment(lease))
-    return and_(running, columns["opencode_turn_parked"].is_(False))
+    for_a_person = and_(_streaming(columns), lease > moment(lease), columns["opencode_turn_parked"].is_(True))
+    return or_(for_a_person, is_behind(columns))
 
 
 def waiting_for_answer(model: type[Any]) -> ColumnElement[bool]:
@@ -55,14 +76,16 @@ def waiting_for_answer(model: type[Any]) -> ColumnElement[bool]:
     """
     columns = _columns_of(model)
     # As text: PostgreSQL compares no values of the type json.
-    return and_(columns["status"] == TurnStatus.STREAMING, cast(columns["asks"], Text()) != "[]")
+    return and_(_streaming(columns), cast(columns["asks"], Text()) != "[]")
 
 
 def set_pending_lease(message: Any, seconds: float = 60.0) -> None:
     """Say in a message's row, as part of the caller's transaction, that its turn is going to be run.
 
     Call it for the message that you add to the ORM session, and commit: if the process then dies before the turn has
-    begun, `abandoned` finds the row. It queries nothing; the database reckons the time when the row is flushed.
+    begun, `abandoned` finds the row. It queries nothing; the database reckons the time when the row is flushed. It is
+    for hosts that hand turns to a queue of their own: the turn gets no place among those of its record. With a
+    `SQLAlchemyTurnTable`, await `reserve` instead, which writes both.
 
     ::
 
@@ -85,5 +108,32 @@ def set_pending_lease(message: Any, seconds: float = 60.0) -> None:
     message.opencode_turn_lease = moment(columns["opencode_turn_lease"], seconds)
 
 
+def is_abandoned(columns: _Columns) -> ColumnElement[bool]:
+    """See `abandoned`; of these columns."""
+    lease: Any = columns["opencode_turn_lease"]
+    return or_(and_(_streaming(columns), is_past(lease)), and_(_pending(columns), lease <= moment(lease)))
+
+
+def is_run(columns: _Columns) -> ColumnElement[bool]:
+    """See `being_run`; of these columns."""
+    lease: Any = columns["opencode_turn_lease"]
+    return and_(_streaming(columns), lease > moment(lease), columns["opencode_turn_parked"].is_(False))
+
+
+def is_behind(columns: _Columns) -> ColumnElement[bool]:
+    """Of the parked ones, those that have not begun: they wait for another turn of their record."""
+    return and_(
+        _pending(columns), columns["opencode_turn_lease"].is_(None), columns["opencode_turn_order"] > 0
+    )
+
+
+def _pending(columns: _Columns) -> ColumnElement[bool]:
+    return columns["status"] == TurnStatus.PENDING.value
+
+
+def _streaming(columns: _Columns) -> ColumnElement[bool]:
+    return columns["status"] == TurnStatus.STREAMING.value
+
+
 def _columns_of(model: type[Any]) -> Any:
-    return MappedTable.of(model, ("status", "opencode_turn_lease", "opencode_turn_parked", "asks")).columns
+    return MappedTable.of(model, _NAMES).columns

@@ -65,6 +65,9 @@ class RecordMixin:
 class MessageMixin:
     """The columns of a message: a row that one answer is stored in.
 
+    For a `SQLAlchemyTurnTable`, a message needs a relationship or a foreign key to its record. If it has several, name
+    the one that is meant: `opencode_record = "conversation"`.
+
     Attributes:
         opencode_uid: As of a record.
         prompt: What is asked. Yours to write, before the turn.
@@ -73,7 +76,8 @@ class MessageMixin:
         opencode_prompt_session_id: That session.
         opencode_turn_epoch: Raised by each that takes the turn, or cancels it.
         opencode_turn_lease: Until when its runner, or whoever is going to run it, is taken to be alive.
-        opencode_turn_order: As in Django, where `enqueue` writes it; nothing reads it here yet.
+        opencode_turn_order: Its place among the turns of its record, from 1 on; 0 until it is reserved
+            (`SQLAlchemyTurnTable.reserve`).
         opencode_turn_parked: Whether the turn that has begun waits for a person, and nothing runs meanwhile.
         content: The answer's text.
         parts: The answer's parts, in order.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,10 @@ from sqlalchemy.orm import Mapper
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.sqlalchemy.clock import Epoch, is_past, moment
-from opencode_sessions.store.keys import key_of, values_in
+from opencode_sessions.store.keys import key_of, text_of, values_in, values_of
 from opencode_sessions.store.record_columns import NOT_NULL, NOW, Later
 
-__all__ = ["Identity", "MappedTable"]
+__all__ = ["Identity", "MappedTable", "refers"]
 
 Identity = tuple[Any, ...]
 
@@ -92,6 +92,24 @@ class MappedTable:
         """The identity that a key names, with the types of another row's; None if it is of no row of this table."""
         return values_in(key, self.table.fullname, like)
 
+    def text(self, identity: Identity) -> str:
+        """The identity as text.
+
+        Raises:
+            ConfigurationError: It cannot be read back from that.
+        """
+        text = text_of(identity)
+        if self.identity_in(text) != identity:
+            raise ConfigurationError(
+                f"the primary key {identity!r} of {self.mapper.class_.__name__} cannot be made of its text, {text!r}: "
+                "use integers, texts or UUIDs"
+            )
+        return text
+
+    def identity_in(self, text: str) -> Identity | None:
+        """The identity that a text says; None if it says none of this table's."""
+        return values_of(text, [_maker(column) for column in self.primary_key])
+
     def select(self, connection: Connection, identity: Identity, computed: str) -> Row[Any] | None:
         """The row's columns by attribute name, and what is computed of the database's clock: `NOW` or `EXPIRED`.
 
@@ -100,7 +118,7 @@ class MappedTable:
         columns: list[ColumnElement[Any]] = [column.label(name) for name, column in self.columns.items()]
         expression = Epoch() if computed == NOW else is_past(self.columns["opencode_turn_lease"])
         columns.append(expression.label(computed))
-        return connection.execute(select(*columns).where(self._is(identity))).one_or_none()
+        return connection.execute(select(*columns).where(self.is_row(identity))).one_or_none()
 
     def update(
         self,
@@ -119,11 +137,21 @@ class MappedTable:
         assignments = {
             self.columns[name]: _written(self.columns[name], value) for name, value in values.items()
         }
-        statement = update(self.table).where(self._is(identity), *conditions).values(assignments)
+        statement = update(self.table).where(self.is_row(identity), *conditions).values(assignments)
         return connection.execute(statement).rowcount == 1
 
-    def _is(self, identity: Identity) -> ColumnElement[bool]:
+    def is_row(self, identity: Identity) -> ColumnElement[bool]:
+        """The condition that it is this row."""
         return and_(*(column == value for column, value in zip(self.primary_key, identity, strict=True)))
+
+
+def _maker(column: Column[Any]) -> Callable[[str], object]:
+    """What makes a value of the column of its text."""
+    try:
+        kind = column.type.python_type
+    except NotImplementedError:
+        return str
+    return getattr(kind, "fromisoformat", kind)
 
 
 def _holds(column: Column[Any], value: object) -> ColumnElement[bool]:
@@ -157,7 +185,7 @@ def _column(mapper: Mapper[Any], name: str) -> Column[Any]:
 def _key_column(mapper: Mapper[Any], table: Table, key: ColumnElement[Any]) -> Column[Any]:
     """The column of the table that holds this part of the identity: in joined inheritance each has its own."""
     for column in (*table.primary_key, *mapper.primary_key):
-        if isinstance(column, Column) and column.table is table and _refers(column, key):
+        if isinstance(column, Column) and column.table is table and refers(column, key):
             return column
     raise ConfigurationError(
         f"the table {table.fullname} of {mapper.class_.__name__} has no foreign key to {key}, by which its rows "
@@ -165,5 +193,6 @@ def _key_column(mapper: Mapper[Any], table: Table, key: ColumnElement[Any]) -> C
     )
 
 
-def _refers(column: Column[Any], key: ColumnElement[Any]) -> bool:
-    return column is key or any(_refers(reference.column, key) for reference in column.foreign_keys)
+def refers(column: Column[Any], key: ColumnElement[Any]) -> bool:
+    """Does the column hold the same as another: is it that, or a foreign key to it?"""
+    return column is key or any(refers(reference.column, key) for reference in column.foreign_keys)

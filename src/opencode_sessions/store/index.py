@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from opencode_sessions.store.memory import MemoryRecord
 
 __all__ = ["MemoryIndex", "SessionIndex", "batches"]
+
+T = TypeVar("T")
 
 _BATCH = 500
 """How many values one statement takes. Databases have limits, the lowest of which is 999 (SQLite before 3.32)."""
@@ -46,7 +48,7 @@ class MemoryIndex:
         return {session_id for session_id in session_ids if session_id in named}
 
 
-def batches(values: Collection[str]) -> Iterator[Sequence[str]]:
+def batches(values: Collection[T]) -> Iterator[Sequence[T]]:
     """The values in parts that one statement can take."""
     rest = list(values)
     for start in range(0, len(rest), _BATCH):

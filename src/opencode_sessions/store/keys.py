@@ -6,17 +6,22 @@ the text stands as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["key_of", "values_in"]
+__all__ = ["key_of", "text_of", "values_in", "values_of"]
 
 
 def key_of(table: str, values: Iterable[object]) -> str:
     """What names the row with this primary key, of one value or several."""
+    return f"{table}:{text_of(values)}"
+
+
+def text_of(values: Iterable[object]) -> str:
+    """A primary key, of one value or several, as text."""
     texts = [str(value) for value in values]
     if len(texts) > 1:
         texts = [text.replace("%", "%25").replace(",", "%2C") for text in texts]
-    return f"{table}:{','.join(texts)}"
+    return ",".join(texts)
 
 
 def values_in(key: str, table: str, like: Sequence[object]) -> tuple[object, ...] | None:
@@ -27,17 +32,25 @@ def values_in(key: str, table: str, like: Sequence[object]) -> tuple[object, ...
         table: Whose row it is to be.
         like: The primary key of another row of that table, whose types the values have.
     """
-    name, texts = key[: len(table) + 1], [key[len(table) + 1 :]]
-    if len(like) > 1:
-        texts = [text.replace("%2C", ",").replace("%25", "%") for text in texts[0].split(",")]
-    if name != f"{table}:" or len(texts) != len(like):
+    if not key.startswith(f"{table}:"):
+        return None
+    return values_of(key[len(table) + 1 :], [type(one) for one in like])
+
+
+def values_of(text: str, kinds: Sequence[Callable[[str], object]]) -> tuple[object, ...] | None:
+    """The primary key that a text says, or None if it says none.
+
+    Args:
+        text: As `text_of` made it.
+        kinds: What makes each value of its text.
+    """
+    texts = [text]
+    if len(kinds) > 1:
+        texts = [each.replace("%2C", ",").replace("%25", "%") for each in text.split(",")]
+    if len(texts) != len(kinds):
         return None
     try:
-        values = tuple(_made(type(one), text) for one, text in zip(like, texts, strict=True))
+        values = tuple(kind(each) for kind, each in zip(kinds, texts, strict=True))
     except Exception:  # noqa: BLE001 - whatever a type of the host's raises over a text that it did not write
         return None
-    return values if key_of(table, values) == key else None
-
-
-def _made(kind: type, text: str) -> object:
-    return kind(text)
+    return values if text_of(values) == text else None

@@ -14,6 +14,9 @@
 
 `MessageStoreConformance` is the same for message stores; its bench makes messages: `def message(self, prompt)`.
 
+`TurnTableConformance` holds a table of turns (`opencode_sessions.store.turn_table`) to its ports; what its bench needs,
+`RecordBench` says: `table`, `message_of`, `copy`, `name_of`, `begin`, and `store` for the record of a message.
+
 `RecordBench` says what else a bench can bring; the tests that want it are skipped, by name, where it does not.
 This package needs pytest, and nothing else that the library does not need.
 """
@@ -24,11 +27,12 @@ import pytest
 
 # Before they are imported: a failed assert then says what it compared.
 pytest.register_assert_rewrite(
-    f"{__name__}.records", f"{__name__}.contention", f"{__name__}.faults", f"{__name__}.messages"
+    *(f"{__name__}.{name}" for name in ("records", "contention", "faults", "messages", "turn_tables"))
 )
 
 from opencode_sessions.testing.conformance.bench import (  # noqa: E402 - see above
     BlockingBench,
+    HostTransaction,
     RecordBench,
     SuspendingBench,
 )
@@ -36,11 +40,16 @@ from opencode_sessions.testing.conformance.messages.suite import (  # noqa: E402
     MessageStoreConformance,
 )
 from opencode_sessions.testing.conformance.suite import RecordStoreConformance  # noqa: E402 - see above
+from opencode_sessions.testing.conformance.turn_tables.suite import (  # noqa: E402 - see above
+    TurnTableConformance,
+)
 
 __all__ = [
     "BlockingBench",
+    "HostTransaction",
     "MessageStoreConformance",
     "RecordBench",
     "RecordStoreConformance",
     "SuspendingBench",
+    "TurnTableConformance",
 ]

@@ -15,12 +15,52 @@ import pytest
 
 from opencode_sessions.runtime.stepping import run_sync
 
-__all__ = ["BlockingBench", "RecordBench", "SuspendingBench"]
+__all__ = ["BlockingBench", "HostTransaction", "RecordBench", "SuspendingBench"]
 
 T = TypeVar("T")
 
 _PATIENCE = 60.0
 """Seconds until a race whose runners do not all come to its start is given up."""
+
+
+class HostTransaction(ABC):
+    """For `TurnTableConformance`: a transaction that a host has open, with what it holds of rows.
+
+    Its calls block or suspend, as those of the table do. Savepoints are an ability, as those of a bench.
+
+    Attributes:
+        is_open: False if each call is committed at once, as in memory: what waits for a commit is then not tested.
+    """
+
+    is_open = True
+
+    @abstractmethod
+    async def add(self, record: Any, /) -> Any:
+        """A new message of the record, in this transaction, as an instance that the host has."""
+
+    @abstractmethod
+    async def get(self, message: Any, /) -> Any:
+        """An instance of a message that was committed before."""
+
+    @abstractmethod
+    async def commit(self) -> None:
+        """Commit, and open no other transaction."""
+
+    @abstractmethod
+    async def rollback(self) -> None:
+        """Undo all of it."""
+
+    async def savepoint(self) -> None:
+        """Open a savepoint within the transaction."""
+        pytest.skip(f"{type(self).__name__} cannot open a savepoint")
+
+    async def end_savepoint(
+        self,
+        *,
+        rollback: bool,  # noqa: ARG002 - not every bench has savepoints
+    ) -> None:
+        """Release the innermost savepoint, or roll back to it."""
+        pytest.skip(f"{type(self).__name__} cannot open a savepoint")
 
 
 class RecordBench(ABC):
@@ -47,6 +87,33 @@ class RecordBench(ABC):
     def message(self, prompt: str) -> Any:
         """For `MessageStoreConformance`: a new row, committed, whose turn is pending and asks this; as `record`."""
         raise NotImplementedError(f"{type(self).__name__} needs message(prompt), which makes a new row")
+
+    def table(self) -> Any:
+        """For `TurnTableConformance`: the table of turns, for one more process."""
+        raise NotImplementedError(f"{type(self).__name__} needs table(), which gives the table of turns")
+
+    def message_of(self, record: Any, /) -> Any:
+        """For `TurnTableConformance`: a new message of that record, committed, that is pending; as `message`.
+
+        Its key comes after those of the messages that were made before.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} needs message_of(record), which makes a new message"
+        )
+
+    def copy(self, row: Any, /) -> Any:
+        """For `TurnTableConformance`: an instance of a message, fresh from its row and outside of any transaction."""
+        raise NotImplementedError(
+            f"{type(self).__name__} needs copy(row), which gives an instance of a message"
+        )
+
+    def name_of(self, instance: Any, /) -> Any:
+        """For `TurnTableConformance`: of an instance, what `message_of` returns."""
+        raise NotImplementedError(f"{type(self).__name__} needs name_of(instance), the reverse of copy(row)")
+
+    def begin(self) -> HostTransaction:
+        """For `TurnTableConformance`: a transaction that a host has open."""
+        raise NotImplementedError(f"{type(self).__name__} needs begin(), which opens a host's transaction")
 
     @abstractmethod
     def store(self, row: Any, /) -> Any:
@@ -86,6 +153,30 @@ class RecordBench(ABC):
     ) -> None:
         """Let another row take the row's place, with the same key, as in another tenant's schema."""
         self._cannot("put another row in the place of one (replace)")
+
+    def write(self, row: Any, /, **values: Any) -> None:  # noqa: ARG002 - likewise
+        """Write columns of a message's row, and commit."""
+        self._cannot(f"write columns of a row (write {', '.join(values)})")
+
+    def counted(self) -> AbstractContextManager[list[Any]]:
+        """Within the context, the list has an element for each statement that a table of turns executed."""
+        return self._cannot("count statements (counted)")
+
+    def strangers(self) -> Sequence[Any]:
+        """Instances that a table of turns must refuse: of another model, or without turn columns."""
+        return self._cannot("make instances of other models (strangers)")
+
+    def unsaved(
+        self,
+        record: Any,  # noqa: ARG002 - likewise
+        /,
+    ) -> Any:
+        """An instance of a message of that record that has no row yet, and is in no transaction."""
+        return self._cannot("make an instance without a row (unsaved)")
+
+    def failures(self) -> Sequence[Exception]:
+        """What is raised where the database cannot be reached, or not now."""
+        return self._cannot("say what a database raises that is away (failures)")
 
     def clock_off(self, seconds: float) -> AbstractContextManager[Any]:
         """Within the context this host's clock is off by so many seconds. That of the database is not."""

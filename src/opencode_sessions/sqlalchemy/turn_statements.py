@@ -1,0 +1,230 @@
+"""The statements of a table of turns, over a `Connection` whose transaction somebody else begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from opencode_sessions.sqlalchemy.clock import moment
+from opencode_sessions.sqlalchemy.leases import is_abandoned, is_behind, is_run
+from opencode_sessions.sqlalchemy.record_of import RecordLink
+from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
+from opencode_sessions.store.index import batches
+from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.store.record_columns import UID
+from opencode_sessions.store.turn_table import TurnRow
+
+__all__ = ["Found", "TurnStatements"]
+
+_AT_ONCE = 500
+"""How many turns that were left behind are found by one query."""
+
+_LONG_AGO = 600.0
+"""Seconds: longer than a renewal may wait for its turn to write."""
+
+_READS_LOCK = ("mysql", "mariadb")
+"""Where the subquery of an UPDATE locks what it reads: open transactions of one record would wait for each other."""
+
+
+class Found(NamedTuple):
+    """What a job is made of.
+
+    Attributes:
+        identity: The message's primary key.
+        record: That of its record; with None where it has none.
+        uid: Its `opencode_uid`.
+        status: How far its turn is.
+    """
+
+    identity: Identity
+    record: Identity
+    uid: str | None
+    status: str
+
+
+class TurnStatements:
+    """Of one table."""
+
+    def __init__(self, table: MappedTable, link: RecordLink) -> None:
+        self._table = table
+        self._link = link
+        self._columns = columns = table.columns
+        self._lease = columns["opencode_turn_lease"]
+        self._order = columns["opencode_turn_order"]
+        self._parked = columns["opencode_turn_parked"]
+        self._pending = columns["status"] == TurnStatus.PENDING.value
+        self._streaming = columns["status"] == TurnStatus.STREAMING.value
+        self._is_behind = is_behind(columns)
+        self._waits_for_a_person = and_(self._streaming, self._parked.is_(True))
+
+    def found(self, connection: Connection, identity: Identity) -> Found | None:
+        """The row."""
+        row = connection.execute(self._found().where(self._table.is_row(identity))).one_or_none()
+        return None if row is None else self._of(row)
+
+    def reserve(self, connection: Connection, identity: Identity, record: Identity, seconds: float) -> None:
+        """Give a turn that has not begun a lease, and a place if it has none."""
+        others = self._table.table.alias()
+        order: Any = others.corresponding_column(self._order)
+        columns = map(others.corresponding_column, self._link.columns)
+        same = (column == value for column, value in zip(columns, record, strict=True))
+        last = select(func.coalesce(func.max(order), 0)).where(and_(*same))
+        place: ColumnElement[Any]
+        if connection.dialect.name in _READS_LOCK:
+            place = literal(connection.scalar(last)) + 1
+        else:
+            place = last.scalar_subquery() + 1
+        # Not in the WHERE: MariaDB would go by the index of the status, and lock the gap that new messages go into.
+        values = {
+            self._order: case((and_(self._pending, self._order == 0), place), else_=self._order),
+            self._lease: case((self._pending, moment(self._lease, seconds)), else_=self._lease),
+        }
+        connection.execute(update(self._table.table).where(self._table.is_row(identity)).values(values))
+
+    def renew(self, connection: Connection, identities: Collection[Identity], seconds: float) -> None:
+        """Extend the leases of those that have not begun and whose lease has not run out."""
+        reserved = and_(self._pending, self._lease > moment(self._lease))
+        self._lend(connection, identities, reserved, seconds)
+
+    def release(self, connection: Connection, identities: Collection[Identity]) -> None:
+        """Let the leases of those run out that have not begun, or are parked."""
+        reserved = and_(or_(self._pending, self._waits_for_a_person), self._lease.is_not(None))
+        self._lend(connection, identities, reserved, -_LONG_AGO)
+
+    def left(self, connection: Connection) -> list[Found]:
+        """The abandoned turns, oldest first, and those that are parked behind another where none has begun."""
+        key = self._table.primary_key
+        abandoned = self._found().where(is_abandoned(self._columns)).order_by(*key)
+        parked = self._parked_ones().order_by(self._order, *key)
+        rows = [row for each in (abandoned, parked) for row in connection.execute(each.limit(_AT_ONCE))]
+        return [self._of(row) for row in rows]
+
+    def claim_left(self, connection: Connection, identity: Identity, seconds: float) -> bool:
+        """Reserve a turn that was found so and has not begun, if it still is so."""
+        still = and_(self._pending, or_(is_abandoned(self._columns), self._is_behind))
+        return self._lend(connection, [identity], still, seconds)
+
+    def ahead_of(
+        self, connection: Connection, identity: Identity, record: Identity, place: int
+    ) -> tuple[Found, bool] | None:
+        """The turn that comes before that one, and whether it is run now."""
+        reserved = and_(self._pending, or_(self._lease.is_not(None), self._order > 0))
+        earlier = or_(self._order < place, and_(self._order == place, self._is_lesser(identity)))
+        row = connection.execute(
+            self._found()
+            .add_columns(is_run(self._columns))
+            .where(self._is_of(record), or_(self._streaming, and_(reserved, earlier)))
+            .order_by(case((self._streaming, 0), else_=1), self._order, *self._table.primary_key)
+            .limit(1)
+        ).one_or_none()
+        return None if row is None else (self._of(row), bool(row[-1]))
+
+    def park(self, connection: Connection, identity: Identity) -> bool:
+        """Take the lease of a turn that has not begun and has a place."""
+        rows = self._table.is_row(identity), self._pending, self._order > 0
+        taken = update(self._table.table).where(*rows).values({self._lease: null()})
+        return connection.execute(taken).rowcount == 1
+
+    def unpark(self, connection: Connection, identity: Identity, seconds: float) -> bool:
+        """Reserve a turn that is parked behind another one."""
+        return self._lend(connection, [identity], self._is_behind, seconds)
+
+    def resume(self, connection: Connection, identity: Identity, seconds: float) -> bool:
+        """Reserve a turn that is parked and waits for a person."""
+        return self._lend(connection, [identity], self._waits_for_a_person, seconds)
+
+    def next_parked(self, connection: Connection, record: Identity) -> Found | None:
+        """The first turn of a record that is parked behind another, if none of them has begun."""
+        parked = self._parked_ones().where(self._is_of(record))
+        row = connection.execute(
+            parked.order_by(self._order, *self._table.primary_key).limit(1)
+        ).one_or_none()
+        return None if row is None else self._of(row)
+
+    def heads(
+        self, connection: Connection, identities: Collection[Identity]
+    ) -> Iterator[tuple[Identity, str, int]]:
+        """The status and the revision of each that is there."""
+        key, columns = self._table.primary_key, self._columns
+        wanted = select(*key, columns["status"], columns["revision"])
+        for some in batches(identities):
+            for row in connection.execute(wanted.where(self._is_among(some))):
+                *identity, status, revision = row
+                yield tuple(identity), status, revision
+
+    def row(self, connection: Connection, identity: Identity) -> Mapping[str, Any] | None:
+        """The columns that are shown."""
+        wanted = select(*(self._columns[name].label(name) for name in TurnRow.columns()))
+        row = connection.execute(wanted.where(self._table.is_row(identity))).one_or_none()
+        return None if row is None else row._asdict()
+
+    def _lend(
+        self,
+        connection: Connection,
+        identities: Collection[Identity],
+        condition: ColumnElement[bool],
+        seconds: float,
+    ) -> bool:
+        """Write the lease of those for which the condition holds. Did any?"""
+        written = 0
+        for some in batches(identities):
+            rows = update(self._table.table).where(self._is_among(some), condition)
+            written += connection.execute(rows.values({self._lease: moment(self._lease, seconds)})).rowcount
+        return written > 0
+
+    def _found(self) -> Select[Any]:
+        return select(
+            *self._table.primary_key, *self._link.columns, self._columns[UID], self._columns["status"]
+        )
+
+    def _of(self, row: Row[Any]) -> Found:
+        own, its = len(self._table.primary_key), len(self._link.columns)
+        values: Sequence[Any] = tuple(row)
+        uid, status = values[own + its : own + its + 2]
+        return Found(tuple(values[:own]), tuple(values[own : own + its]), uid, status)
+
+    def _parked_ones(self) -> Select[Any]:
+        others = self._table.table.alias()
+        status: Any = others.corresponding_column(self._columns["status"])
+        columns: Any = zip(
+            self._link.columns, map(others.corresponding_column, self._link.columns), strict=True
+        )
+        begun = exists().where(
+            status == TurnStatus.STREAMING.value, *(other == column for column, other in columns)
+        )
+        return self._found().where(self._is_behind, ~begun)
+
+    def _is_of(self, record: Identity) -> ColumnElement[bool]:
+        return and_(*(column == value for column, value in zip(self._link.columns, record, strict=True)))
+
+    def _is_among(self, identities: Sequence[Identity]) -> ColumnElement[bool]:
+        key = self._table.primary_key
+        if len(key) == 1:
+            return key[0].in_([value for (value,) in identities])
+        return tuple_(*key).in_(identities)
+
+    def _is_lesser(self, identity: Identity) -> ColumnElement[bool]:
+        """The primary key of the row comes before this one."""
+        lesser: list[ColumnElement[bool]] = []
+        equal: list[ColumnElement[bool]] = []
+        for column, value in zip(self._table.primary_key, identity, strict=True):
+            lesser.append(and_(*equal, column < value))
+            equal.append(column == value)
+        return or_(*lesser)

@@ -1,0 +1,334 @@
+"""The table of turns for SQLAlchemy: the messages of one model."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, inspect, update
+from sqlalchemy import exc as errors
+from sqlalchemy.ext.asyncio import async_object_session
+from sqlalchemy.orm import Session, object_session
+
+from opencode_sessions.errors import ConfigurationError, RecordNotSavedError, WrongRowError
+from opencode_sessions.sqlalchemy.committing import after_commit
+from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
+from opencode_sessions.sqlalchemy.record_of import RecordLink
+from opencode_sessions.sqlalchemy.rows import Info, Source, engine_of, info_of, preparation
+from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
+from opencode_sessions.sqlalchemy.transactions import Transactions, transactions_over
+from opencode_sessions.sqlalchemy.turn_statements import Found, TurnStatements
+from opencode_sessions.sqlalchemy.uids import carried
+from opencode_sessions.store import claims
+from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.store.record_columns import NOW, UID
+from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnJob, TurnRow
+
+__all__ = ["SQLAlchemyTurnTable"]
+
+_OURS = (errors.IntegrityError, errors.ProgrammingError, errors.DataError, errors.NotSupportedError)
+"""What the database says of a statement that it will not take at the next try, either."""
+
+_AWAY = (ConnectionError, TimeoutError, socket.gaierror, errors.TimeoutError, errors.DisconnectionError)
+"""What else says that there is no connection: asyncio's drivers raise the system's own errors while they connect."""
+
+
+class SQLAlchemyTurnTable:
+    """`TurnTable` and `TurnRows` over the messages of one model.
+
+    Args:
+        model: The mapped class. It says which record a message belongs to: by its one relationship, or foreign key, to
+            a model with the session columns; of several it names one: `opencode_record = "conversation"`.
+        source: Where the rows are written. With an `AsyncEngine` or `async_sessionmaker` it is a table for
+            `opencode_sessions.aio`, whose calls suspend; the calls of others block.
+        info: For the model's `opencode_prepare_connection`; by default that of the sessionmaker.
+
+    Raises:
+        ConfigurationError: The model lacks a column, or a way to its record; or there is no engine.
+    """
+
+    def __init__(self, model: type[Any], source: Source, *, info: Info | None = None) -> None:
+        self._model = model
+        self._source = source
+        self._info = info_of(source) if info is None else info
+        self._table = MappedTable.of(model, SQLAlchemyMessageStore.columns)
+        self._link = RecordLink.of(model)
+        self._statements = TurnStatements(self._table, self._link)
+        self._engine = engine_of(source, self._table, f"the turn table of {self.name}")
+        self._transactions = self._transactions_of(self._table)
+        self._records = self._transactions_of(self._link.record)
+
+    @property
+    def name(self) -> str:
+        """The table's name, with its schema if it has one."""
+        return str(self._table.table.fullname)  # not a kind of its own, which a queue would not know
+
+    def job_of(self, message: Any) -> TurnJob:
+        """See `TurnTable.job_of`. It may load the foreign key to the record, though not of an `AsyncSession`'s."""
+        identity = self._identity(message)
+        record = self._record(message, self._table.key(identity))
+        return self._job(Found(identity, record, carried(message).get(UID), ""))
+
+    def inside(self, tenant: str) -> AbstractContextManager[None]:  # noqa: ARG002 - the port's
+        """See `TurnTable.inside`. Another tenant's rows are another table: its `info` says which."""
+        return nullcontext()
+
+    async def find(self, job: TurnJob) -> Any | None:
+        """See `TurnTable.find`. It is attached to no ORM session, with all of its columns loaded."""
+        identity = self._identity_in(job)
+
+        def work(connection: Connection) -> Any | None:
+            with Session(connection, autoflush=False, info=dict(self._info)) as session:
+                message = session.get(self._model, identity)
+                if message is not None:
+                    for attribute in inspect(message).mapper.column_attrs:
+                        getattr(message, attribute.key)  # what is deferred, or a child's, too
+                return message
+
+        message = await self._transactions.run(work)
+        if message is not None and job.uid and getattr(message, UID) != job.uid:
+            raise WrongRowError(
+                f"{job} is another row here than the one that was enqueued: this process reads another schema or "
+                "database. Nothing is run; see docs/tenants.md",
+                record=str(job),
+            )
+        return message
+
+    def store(self, job: TurnJob, message: Any) -> SQLAlchemyMessageStore:
+        """See `TurnTable.store`."""
+        identity = self._identity_in(job)
+        return SQLAlchemyMessageStore(self._model, identity, self._source, instance=message, info=self._info)
+
+    async def reserve(self, message: Any, seconds: float) -> None:
+        """See `TurnTable.reserve`. What the ORM session has not flushed yet is flushed.
+
+        Raises:
+            ConfigurationError: The message is attached to no ORM session, or to one of the other API; or it belongs
+                to no record.
+        """
+
+        def work(session: Session) -> None:
+            session.flush()
+            self._link.load(message)
+            identity = self._identity(message)
+            record = self._record(message, self._table.key(identity))
+            where = {"mapper": self._table.mapper, "clause": update(self._table.table)}
+            connection = session.connection(bind_arguments=where)
+            self._statements.reserve(connection, identity, record, seconds)
+            session.refresh(message, ["opencode_turn_lease", "opencode_turn_order"])
+
+        await self._in_session(message, work)
+
+    def after_commit(self, message: Any, action: Callable[[], None]) -> None:
+        """See `TurnTable.after_commit`. The transaction is that of the ORM session that the message is attached to."""
+        session = object_session(message)
+        if session is None:
+            action()
+        else:
+            after_commit(session, action)
+
+    async def renew(self, jobs: Collection[TurnJob], seconds: float) -> None:
+        """See `TurnTable.renew`."""
+        identities = [self._identity_in(job) for job in jobs]
+        await self._write(lambda connection: self._statements.renew(connection, identities, seconds))
+
+    async def release(self, jobs: Collection[TurnJob]) -> None:
+        """See `TurnTable.release`. One query for many."""
+        identities = [self._identity_in(job) for job in jobs]
+        await self._write(lambda connection: self._statements.release(connection, identities))
+
+    async def abandoned(self, *, reserve_for: float) -> Sequence[TurnJob]:
+        """See `TurnTable.abandoned`. At most 500 of either kind."""
+        found = await self._transactions.run(self._statements.left)
+        pending = [each.identity for each in found if each.status == TurnStatus.PENDING]
+
+        def claim(connection: Connection) -> set[Identity]:
+            claim_left = self._statements.claim_left
+            return {each for each in pending if claim_left(connection, each, reserve_for)}
+
+        claimed = await self._write(claim) if pending else set()
+        return [
+            self._job(each)
+            for each in found
+            if each.status == TurnStatus.STREAMING or each.identity in claimed
+        ]
+
+    async def ahead_of(self, job: TurnJob, message: Any) -> Ahead | None:
+        """See `TurnTable.ahead_of`. A turn without a record has no others ahead of it."""
+        identity, record = self._identity_in(job), self._link.identity(message)
+        if record is None:
+            return None
+        found = await self._transactions.run(
+            lambda connection: self._statements.ahead_of(
+                connection, identity, record, message.opencode_turn_order
+            )
+        )
+        if found is None or found[0].identity == identity:  # it has begun elsewhere, since it was found
+            return None
+        other, runs = found
+        return Ahead(replace(job, pk=self._table.text(other.identity), uid=other.uid or ""), runs)
+
+    async def park(self, job: TurnJob, message: Any, seconds: float) -> bool:
+        """See `TurnTable.park`."""
+        identity = self._identity_in(job)
+        if not await self._write(lambda connection: self._statements.park(connection, identity)):
+            return False
+        ahead = await self.ahead_of(job, message)
+        if (ahead is not None and ahead.runs) or await self._is_claimed(message, identity):
+            return True
+        # Else somebody has found it in this instant, and has it run.
+        return not await self._write(
+            lambda connection: self._statements.unpark(connection, identity, seconds)
+        )
+
+    async def resume(self, message: Any, seconds: float) -> TurnJob | None:
+        """See `TurnTable.resume`."""
+        identity = self._identity(message)
+
+        def work(connection: Connection) -> Found | None:
+            resumed = self._statements.resume(connection, identity, seconds)
+            return self._statements.found(connection, identity) if resumed else None
+
+        found = await self._write(work)
+        return None if found is None else self._job(found)
+
+    async def resume_next(self, message: Any, seconds: float) -> TurnJob | None:
+        """See `TurnTable.resume_next`."""
+        identity = self._identity(message)
+
+        def look(connection: Connection) -> Found | None:
+            own = self._statements.found(connection, identity)
+            if own is None or None in own.record:
+                return None
+            return self._statements.next_parked(connection, own.record)
+
+        found = await self._transactions.run(look)
+        if found is None or not await self._write(
+            lambda connection: self._statements.unpark(connection, found.identity, seconds)
+        ):
+            return None
+        return self._job(found)
+
+    def key_of(self, message: Any) -> RowKey:
+        """See `TurnRows.key_of`."""
+        return RowKey(self.name, self._table.text(self._identity(message)), "")
+
+    async def heads(self, keys: Collection[RowKey]) -> Mapping[RowKey, Head]:
+        """See `TurnRows.heads`."""
+        by_identity = {self._identity_in(key): key for key in keys}
+
+        def work(connection: Connection) -> dict[RowKey, Head]:
+            found = self._statements.heads(connection, by_identity)
+            return {by_identity[each]: Head(status, revision) for each, status, revision in found}
+
+        return await self._transactions.run(work)
+
+    async def row(self, key: RowKey) -> TurnRow | None:
+        """See `TurnRows.row`."""
+        identity = self._identity_in(key)
+        row = await self._transactions.run(lambda connection: self._statements.row(connection, identity))
+        return None if row is None else TurnRow(**row)
+
+    def is_transient(self, error: Exception) -> bool:
+        """See `TurnTable.is_transient`."""
+        if isinstance(error, errors.DBAPIError):
+            return error.connection_invalidated or not isinstance(error, _OURS)
+        return isinstance(error, _AWAY)
+
+    def give_back(self) -> None:
+        """See `TurnTable.give_back`. Each call gives its connection back by itself."""
+
+    def _transactions_of(self, table: MappedTable) -> Transactions:
+        engine = engine_of(self._source, table, f"the turn table of {self.name}")
+        return transactions_over(engine, preparation(table, self._info))
+
+    async def _write(self, work: Callable[[Connection], Any]) -> Any:
+        return await self._transactions.run(work, commit=True)
+
+    async def _is_claimed(self, message: Any, identity: Identity) -> bool:
+        """Has another turn its record?"""
+        record = self._link.identity(message)
+        if record is None:
+            return False
+        found = await self._records.run(lambda connection: self._link.record.select(connection, record, NOW))
+        if found is None:
+            return False
+        row, holder = found._asdict(), self._table.key(identity)
+        return claims.other_holder(row["opencode_turn"], holder, float(row[NOW])) is not None
+
+    def _job(self, found: Found) -> TurnJob:
+        record = self._link.record.key(found.record)
+        return TurnJob(self.name, self._table.text(found.identity), "", record, uid=found.uid or "")
+
+    def _identity_in(self, key: TurnJob | RowKey) -> Identity:
+        """The row that a job or a key names.
+
+        Raises:
+            ConfigurationError: It is of another table.
+        """
+        identity = self._table.identity_in(key.pk)
+        if key.table != self.name or identity is None:
+            raise ConfigurationError(f"{key} is no row of the table {self.name}")
+        return identity
+
+    def _identity(self, message: Any) -> Identity:
+        """The primary key of a message. Expired attributes are not touched.
+
+        Raises:
+            RecordNotSavedError: It has no row yet.
+            ConfigurationError: It is of another model.
+        """
+        self._require_model(message)
+        identity: Identity | None = inspect(message).identity
+        if identity is None:
+            name = self._model.__name__
+            raise RecordNotSavedError(
+                f"this {name} has no row yet: add it to a session and flush it first", record=name
+            )
+        return identity
+
+    def _record(self, message: Any, key: str) -> Identity:
+        record = self._link.identity(message)
+        if record is None:
+            raise ConfigurationError(
+                f"{key} belongs to no record: its {self._link.name} is null. Set it before the turn is enqueued"
+            )
+        return record
+
+    def _require_model(self, message: Any) -> None:
+        if not isinstance(message, self._model):
+            raise ConfigurationError(
+                f"this is the turn table of {self._model.__name__}, and has no turn of {type(message).__name__}"
+            )
+
+    async def _in_session(self, message: Any, work: Callable[[Session], None]) -> None:
+        """Call `work` with the ORM session that a message is attached to.
+
+        Raises:
+            ConfigurationError: There is none, or it does not go with this table.
+        """
+        self._require_model(message)
+        name, session, suspending = (
+            self._model.__name__,
+            object_session(message),
+            async_object_session(message),
+        )
+        if session is None:
+            raise ConfigurationError(
+                f"this {name} is attached to no ORM session, so it is unknown in which transaction its turn is to be "
+                "enqueued: add it to the session first (session.add(message)), and enqueue it before you commit"
+            )
+        if self._engine.dialect.is_async != (suspending is not None):
+            own, other = ("a sync Session", "an async engine"), ("an AsyncSession", "a sync engine")
+            has, made = own if suspending is None else other
+            raise ConfigurationError(
+                f"this {name} is attached to {has}, and its turn table was made with {made}: make the table with the "
+                "engine or sessionmaker of that session"
+            )
+        if suspending is not None:
+            await suspending.run_sync(work)
+        else:
+            work(session)
