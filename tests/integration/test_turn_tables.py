@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fix_stores import sqlalchemy_urls
 from selection import sample
-from turn_table_benches import MemoryTurns, SQLAlchemyTurns
+from turn_table_benches import DjangoTurns, MemoryTurns, SQLAlchemyTurns
 
 from opencode_sessions.testing.conformance import TurnTableConformance
 
@@ -36,3 +36,13 @@ class TestEveryTurnTable(TurnTableConformance):
         bench = turns(request.getfixturevalue, *request.param.split("-"))
         yield bench
         bench.close()
+
+
+@pytest.mark.usefixtures("nothing_left")
+class TestTheDjangoTurnTable(TurnTableConformance):
+    """The same of that of a Django project, whose calls block."""
+
+    @pytest.fixture(params=sample(["default", "postgres"], "postgres"))
+    @classmethod
+    def bench(cls, request, chat):
+        return DjangoTurns(chat, request.param)

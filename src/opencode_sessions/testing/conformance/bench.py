@@ -92,6 +92,10 @@ class RecordBench(ABC):
         """For `TurnTableConformance`: the table of turns, for one more process."""
         raise NotImplementedError(f"{type(self).__name__} needs table(), which gives the table of turns")
 
+    def rows(self) -> Any:
+        """For `TurnTableConformance`: what those use who watch its turns; the same, if it is both."""
+        return self.table()
+
     def message_of(self, record: Any, /) -> Any:
         """For `TurnTableConformance`: a new message of that record, committed, that is pending; as `message`.
 

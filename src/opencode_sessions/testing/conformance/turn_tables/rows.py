@@ -48,7 +48,7 @@ class Rows(Staged):
 
     def test_what_has_no_row_yet_has_no_name(self, stage: Stage) -> None:
         unsaved = stage.bench.unsaved(stage.bench.record())
-        for name_of in (stage.table.job_of, stage.table.key_of):
+        for name_of in (stage.table.job_of, stage.rows.key_of):
             with pytest.raises(RecordNotSavedError):
                 name_of(unsaved)
 
@@ -74,11 +74,11 @@ class Rows(Staged):
 
     def test_a_row_that_vanished_is_not_found(self, stage: Stage) -> None:
         message = stage.message()
-        job, key = stage.job(message), stage.table.key_of(stage.bench.copy(message))
+        job, key = stage.job(message), stage.rows.key_of(stage.bench.copy(message))
         stage.bench.delete(message)
         assert stage.bench.run(stage.table.find(job)) is None
-        assert stage.bench.run(stage.table.row(key)) is None
-        assert stage.bench.run(stage.table.heads([key])) == {}
+        assert stage.bench.run(stage.rows.row(key)) is None
+        assert stage.bench.run(stage.rows.heads([key])) == {}
         stage.bench.run(stage.table.renew([job], LIVE))
         stage.bench.run(stage.table.release([job]))
 
@@ -98,7 +98,7 @@ class Rows(Staged):
         key, run, seen = _key(stage, message), stage.bench.run, []
 
         def look() -> None:
-            (head,) = run(stage.table.heads([key])).values()
+            (head,) = run(stage.rows.heads([key])).values()
             assert head not in seen
             seen.append(head)
 
@@ -120,23 +120,23 @@ class Rows(Staged):
         keys = [_key(stage, message) for message in messages]
         stage.take(messages[1])
         stage.bench.delete(messages[2])
-        found = stage.bench.run(stage.table.heads(keys))
+        found = stage.bench.run(stage.rows.heads(keys))
         assert found == {keys[0]: ("pending", 0), keys[1]: ("streaming", 0)}
-        assert stage.bench.run(stage.table.heads([])) == {}
+        assert stage.bench.run(stage.rows.heads([])) == {}
 
     def test_many_heads_are_one_query(self, stage: Stage) -> None:
         keys = [_key(stage, stage.message()) for _ in range(_MANY)]
-        assert stage.counted(lambda: stage.table.heads(keys)) == 1
+        assert stage.counted(lambda: stage.rows.heads(keys)) == 1
 
     def test_a_row_is_what_is_shown_of_it_as_it_is_committed(self, stage: Stage) -> None:
         message = stage.message()
         key, run, store = _key(stage, message), stage.bench.run, stage.store(message)
-        row = run(stage.table.row(key))
+        row = run(stage.rows.row(key))
         assert (row.status, row.content, row.parts, row.asks, row.error) == ("pending", "", [], [], None)
         assert run(store.take(run(store.load()), LIVE))
         assert run(store.address(1, "ses_1", prompt_id := f"msg_{_unique(stage, message)}"))
         assert run(store.snapshot(1, _ANSWER, LIVE))
-        row = run(stage.table.row(key))
+        row = run(stage.rows.row(key))
         assert (row.status, row.revision, row.opencode_prompt_id) == ("streaming", 3, prompt_id)
         assert (row.content, row.error) == (_ANSWER.content, _ANSWER.error)
         assert (row.parts, row.asks) == (list(_ANSWER.parts), list(_ANSWER.asks))
@@ -147,15 +147,17 @@ class Rows(Staged):
         message = stage.message()
         key = _key(stage, message)
         assert isinstance(key, RowKey)
-        assert key == stage.bench.table().key_of(stage.bench.copy(message))
+        assert key == stage.bench.rows().key_of(stage.bench.copy(message))
         assert key != _key(stage, stage.message())
         assert {type(each) for each in astuple(key)} == {str}
 
     def test_what_passes_is_told_from_what_does_not(self, stage: Stage) -> None:
         for bug in (ValueError(), KeyError("x"), ConfigurationError("x"), WrongRowError("x", record="x")):
             assert not stage.table.is_transient(bug), bug
+            assert not stage.rows.is_transient(bug), bug
         for error in stage.bench.failures():
             assert stage.table.is_transient(error), error
+            assert stage.rows.is_transient(error), error
 
     def test_nothing_is_held_after_any_call(self, stage: Stage) -> None:
         record = stage.bench.record()
@@ -163,7 +165,7 @@ class Rows(Staged):
         stage.ask(stage.take(asking))
         job, key, found = stage.job(waiting), _key(stage, waiting), stage.found(waiting)
         copies = [stage.bench.copy(each) for each in (asking, running)]
-        table = stage.table
+        table, rows = stage.table, stage.rows
         calls: dict[str, Any] = {
             "find": lambda: table.find(job),
             "renew": lambda: table.renew([job], LIVE),
@@ -173,8 +175,8 @@ class Rows(Staged):
             "resume_next": lambda: table.resume_next(copies[1], LIVE),
             "release": lambda: table.release([job]),
             "abandoned": lambda: table.abandoned(reserve_for=OUT),
-            "heads": lambda: table.heads([key]),
-            "row": lambda: table.row(key),
+            "heads": lambda: rows.heads([key]),
+            "row": lambda: rows.row(key),
         }
         assert stage.bench.idle(), "before any call"
         for name, call in calls.items():
@@ -183,12 +185,13 @@ class Rows(Staged):
 
     def test_a_thread_that_gave_its_connections_back_goes_on(self, stage: Stage) -> None:
         message = stage.message()
-        stage.table.give_back()
-        assert stage.found(message) is not None
+        for each in (stage.table, stage.rows):
+            each.give_back()
+            assert stage.found(message) is not None
 
 
 def _key(stage: Stage, message: Any) -> RowKey:
-    key: RowKey = stage.table.key_of(stage.bench.copy(message))
+    key: RowKey = stage.rows.key_of(stage.bench.copy(message))
     return key
 
 

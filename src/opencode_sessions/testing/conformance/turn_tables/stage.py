@@ -29,11 +29,13 @@ class Stage:
     Attributes:
         bench: Where they are.
         table: The table under test.
+        rows: The same, for those who watch its turns.
     """
 
     def __init__(self, bench: RecordBench) -> None:
         self.bench = bench
         self.table = bench.table()
+        self.rows = bench.rows()
         self._messages: dict[TurnJob, Any] = {}
 
     def clear(self) -> None:
