@@ -12,7 +12,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STATE := .state
-EXTRAS := django,sqlalchemy,cli
+EXTRAS := django,sqlalchemy,fastapi,cli
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 PINNED := node_modules/.bin/opencode

@@ -37,6 +37,7 @@ pytest_plugins = [
     "fix_django_logins",
     "fix_django_project",
     "fix_browser",
+    "fix_fastapi",
     "fix_summary",
     "fix_times",
     "fix_unreachable",

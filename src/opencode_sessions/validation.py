@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
+from collections.abc import Collection
 from typing import TypeVar
 
 from opencode_sessions.errors import ConfigurationError
 
-__all__ = ["check_id", "check_ordinary", "is_coroutine_function", "no_coroutine", "not_awaitable", "require"]
+__all__ = [
+    "check_id",
+    "check_ordinary",
+    "is_coroutine_function",
+    "meant_among",
+    "no_coroutine",
+    "not_awaitable",
+    "require",
+]
 
 T = TypeVar("T")
 
@@ -74,6 +84,12 @@ def is_coroutine_function(given: object) -> bool:
     return inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(
         getattr(type(given), "__call__", None)  # noqa: B004 - the method is meant, not whether there is one
     )
+
+
+def meant_among(known: Collection[str], said: str) -> str:
+    """A sentence for whoever said what is not known: what was likely meant, else all that is."""
+    near = difflib.get_close_matches(said, known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
 
 
 def _nobody_awaits(name: str) -> ConfigurationError:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -15,17 +14,17 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from opencode_sessions.errors import ConfigurationError, InvalidRulesError
+from opencode_sessions.host.settings import TurnOptionsFor
 from opencode_sessions.protocol.permissions import check_rules
 from opencode_sessions.protocol.places import directory_of
 from opencode_sessions.reporting import OnError
 from opencode_sessions.sessions.spec import PermissionsFor
 from opencode_sessions.turns.asks import IN_THE_ROW, InTheRow
-from opencode_sessions.validation import is_coroutine_function
+from opencode_sessions.validation import is_coroutine_function, meant_among
 from opencode_sessions.wire.address import Timeouts, server_url
 
-__all__ = ["MaySee", "OpencodeSettings", "TurnOptionsFor", "meant_among", "settings"]
+__all__ = ["MaySee", "OpencodeSettings", "settings"]
 
-TurnOptionsFor = Callable[[Any], Mapping[str, Any]]
 MaySee = Callable[[Any, Any], bool]
 
 _MINUTE = 60.0
@@ -145,12 +144,6 @@ def _known(key: Any) -> str:
         return str(key)
     meant = meant_among(_READERS, str(key).upper())
     raise ImproperlyConfigured(f'OPENCODE["{key}"] is no setting of opencode_sessions. {meant}')
-
-
-def meant_among(known: Collection[str], said: str) -> str:
-    """A sentence for whoever said what is not known: what was likely meant, else all that is."""
-    near = difflib.get_close_matches(said, known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
 
 
 def _wrong(key: str, expected: str, value: object) -> ImproperlyConfigured:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,21 +10,17 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 
 from opencode_sessions.django.clients import async_client, client
-from opencode_sessions.django.conf import meant_among, settings
+from opencode_sessions.django.conf import settings
 from opencode_sessions.django.registry import record_of
 from opencode_sessions.django.signals import Announcing
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.host.turn_options import turn_options
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
 from opencode_sessions.sessions.session import AsyncSession, Session
 from opencode_sessions.turns.observers import Observers, listeners_of
 from opencode_sessions.turns.turn import AsyncTurn, Turn
-from opencode_sessions.validation import not_awaitable
 
 __all__ = ["aprepared_turn", "asession_for", "aturn_for", "prepared_turn", "session_for", "turn_for"]
-
-
-_OPTIONS = [
-    name for name, each in inspect.signature(Turn).parameters.items() if each.kind is each.KEYWORD_ONLY
-]
 
 
 def session_for(record: models.Model) -> Session:
@@ -112,18 +107,11 @@ def _turn_options(
     defaults: Mapping[str, Any],
 ) -> tuple[Announcing, Mapping[str, Any]]:
     now = settings()
-    said = not_awaitable('OPENCODE["TURN_OPTIONS"]', now.turn_options(message))
-    if not isinstance(said, Mapping):
-        raise ImproperlyConfigured(
-            f'OPENCODE["TURN_OPTIONS"] must return a dict of keyword arguments for Turn, not {said!r}'
-        )
-    for name in said:
-        if name not in _OPTIONS:
-            meant = meant_among(_OPTIONS, str(name))
-            raise ImproperlyConfigured(
-                f'OPENCODE["TURN_OPTIONS"] says {name!r}, which Turn does not take. {meant}'
-            )
-    found = {"on_ask": now.on_ask, **defaults, **said, **options}
+    try:
+        given = turn_options('OPENCODE["TURN_OPTIONS"]', now.turn_options, message)
+    except ConfigurationError as error:
+        raise ImproperlyConfigured(str(error)) from error
+    found = {"on_ask": now.on_ask, **defaults, **given, **options}
     announcing = Announcing(message)
     others = listeners_of(found.get("observer") if observer is None else observer)
     return announcing, {**found, "observer": (announcing, *others)}

@@ -21,10 +21,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from inspect import isawaitable
-from typing import Any, TypeVar
+from typing import Any
 
 from opencode_sessions.errors import (
     RecordGoneError,
@@ -35,6 +34,7 @@ from opencode_sessions.errors import (
 )
 from opencode_sessions.jobs.leased_store import leased_store
 from opencode_sessions.jobs.ports import JobHost, PreparedTurn
+from opencode_sessions.runtime.stepping import result_of
 from opencode_sessions.store.messages import PENDING_LEASE, MessageState, TurnStatus
 from opencode_sessions.store.turn_table import Ahead, TurnJob
 from opencode_sessions.turns.claim import WhenBusy
@@ -45,8 +45,6 @@ from opencode_sessions.turns.results import TurnResult
 __all__ = ["TurnAttempts"]
 
 _log = logging.getLogger("opencode_sessions.jobs")
-
-T = TypeVar("T")
 
 _BUSY = (0.25, 0.5, 1.0, 2.0)
 _AWAY = (0.5, 1.0, 2.0, 3.0, 5.0, 5.0, 10.0, 15.0, 30.0)
@@ -118,7 +116,7 @@ class TurnAttempts:
         self.ends = True
         running = self._running  # an attempt that ends in this instant has none any more
         if running is not None:
-            await _result_of(running.turn.release())
+            await result_of(running.turn.release())
 
     async def _attempt(self) -> float | None:
         message: Any = None
@@ -194,7 +192,7 @@ class TurnAttempts:
         self._running = prepared
         if self.ends:  # `release` may have come before there was a turn to release
             return
-        self.result = await _result_of(prepared.turn.run(park=True))
+        self.result = await result_of(prepared.turn.run(park=True))
         if not had_ended:  # which was told where it was run
             prepared.announce(self.result)
 
@@ -263,8 +261,3 @@ class TurnAttempts:
 
     def _report(self, error: Exception) -> None:
         self._host.report(error, "run", str(self.job))
-
-
-async def _result_of(value: T | Awaitable[T]) -> T:
-    """Of a call that blocks, what it gave; of one that suspends, what it gives."""
-    return await value if isawaitable(value) else value

@@ -24,17 +24,26 @@ Stop = Callable[[], None]
 _stops: dict[int, list[Stop]] = {}
 
 
-def on_signal(number: int, stop: Stop) -> None:
+def on_signal(number: int, stop: Stop) -> Stop:
     """Have `stop` called when this signal comes, once `install_handlers` was called.
 
     Args:
         number: Which signal.
         stop: Does not raise. It is called in the main thread, in between of whatever that does; the last one that was
             named is called first.
+
+    Returns:
+        What takes that back.
     """
     stops = _stops.setdefault(number, [])
     if stop not in stops:
         stops.insert(0, stop)
+
+    def take_back() -> None:
+        with suppress(ValueError):
+            stops.remove(stop)
+
+    return take_back
 
 
 def install_handlers() -> None:

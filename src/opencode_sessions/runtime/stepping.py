@@ -8,10 +8,11 @@ suspending port is awaited as usual.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from inspect import isawaitable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-__all__ = ["blocking", "blocking_iterator", "iterate_sync", "run_sync"]
+__all__ = ["blocking", "blocking_iterator", "iterate_sync", "result_of", "run_sync"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,6 +31,11 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
         return result
     coroutine.close()
     raise RuntimeError("a suspending port was used in the sync API; use opencode_sessions.aio throughout")
+
+
+async def result_of(value: T | Awaitable[T]) -> T:
+    """Of a call that blocks, what it gave; of one that suspends, what it gives."""
+    return await value if isawaitable(value) else value
 
 
 def blocking(

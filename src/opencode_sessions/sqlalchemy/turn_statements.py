@@ -158,6 +158,18 @@ class TurnStatements:
         ).one_or_none()
         return None if row is None else self._of(row)
 
+    def touch_ended(self, connection: Connection, identity: Identity) -> bool:
+        """Keep a turn that did not end well as it ended: a late word of it is refused. False if it ended otherwise."""
+        epoch, revision = self._columns["opencode_turn_epoch"], self._columns["revision"]
+        badly = self._columns["status"].in_([TurnStatus.FAILED.value, TurnStatus.CANCELLED.value])
+        ended = update(self._table.table).where(self._table.is_row(identity), badly)
+        return connection.execute(ended.values({epoch: epoch + 1, revision: revision + 1})).rowcount == 1
+
+    def set_error(self, connection: Connection, identity: Identity, error: Mapping[str, Any]) -> None:
+        """What the row says of its end."""
+        row = update(self._table.table).where(self._table.is_row(identity))
+        connection.execute(row.values({self._columns["error"]: error}))
+
     def heads(
         self, connection: Connection, identities: Collection[Identity]
     ) -> Iterator[tuple[Identity, str, int]]:

@@ -16,7 +16,9 @@ from sqlalchemy.orm import Session, object_session
 from opencode_sessions.errors import ConfigurationError, RecordNotSavedError, WrongRowError
 from opencode_sessions.sqlalchemy.committing import after_commit
 from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
-from opencode_sessions.sqlalchemy.record_of import RecordLink
+from opencode_sessions.sqlalchemy.record_of import RecordLink, record_store_of
+from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
+from opencode_sessions.sqlalchemy.retrying import RETRIED_AS, new_message
 from opencode_sessions.sqlalchemy.rows import Info, Source, engine_of, info_of, preparation
 from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
 from opencode_sessions.sqlalchemy.transactions import Transactions, transactions_over
@@ -66,6 +68,16 @@ class SQLAlchemyTurnTable:
         """The table's name, with its schema if it has one."""
         return str(self._table.table.fullname)  # not a kind of its own, which a queue would not know
 
+    @property
+    def model(self) -> type[Any]:
+        """The class of its messages."""
+        return self._model
+
+    @property
+    def suspends(self) -> bool:
+        """Do its calls suspend? Else they block."""
+        return bool(self._engine.dialect.is_async)
+
     def job_of(self, message: Any) -> TurnJob:
         """See `TurnTable.job_of`. It may load the foreign key to the record, though not of an `AsyncSession`'s."""
         identity = self._identity(message)
@@ -78,17 +90,7 @@ class SQLAlchemyTurnTable:
 
     async def find(self, job: TurnJob) -> Any | None:
         """See `TurnTable.find`. It is attached to no ORM session, with all of its columns loaded."""
-        identity = self._identity_in(job)
-
-        def work(connection: Connection) -> Any | None:
-            with Session(connection, autoflush=False, info=dict(self._info)) as session:
-                message = session.get(self._model, identity)
-                if message is not None:
-                    for attribute in inspect(message).mapper.column_attrs:
-                        getattr(message, attribute.key)  # what is deferred, or a child's, too
-                return message
-
-        message = await self._transactions.run(work)
+        message = await self._load(self._identity_in(job))
         if message is not None and job.uid and getattr(message, UID) != job.uid:
             raise WrongRowError(
                 f"{job} is another row here than the one that was enqueued: this process reads another schema or "
@@ -96,6 +98,61 @@ class SQLAlchemyTurnTable:
                 record=str(job),
             )
         return message
+
+    async def load(self, pk: str) -> Any | None:
+        """The message with this primary key, as text, detached; None if there is none."""
+        identity = self._table.identity_in(pk)
+        return None if identity is None else await self._load(identity)
+
+    async def _load(self, identity: Identity) -> Any | None:
+        def work(connection: Connection) -> Any | None:
+            with self._session_on(connection) as session:
+                return _whole(session.get(self._model, identity))
+
+        return await self._transactions.run(work)
+
+    def record_store(self, message: Any) -> SQLAlchemyRecordStore:
+        """The store of the record that a message belongs to; see `record_store_of`."""
+        return record_store_of(message, self._source, info=self._info)
+
+    async def retry(
+        self, message: Any, make: Callable[[Any], Any] | None, seconds: float
+    ) -> tuple[Any, bool] | None:
+        """See `HostTable.retry`. Both are detached.
+
+        Raises:
+            ConfigurationError: `make` returns no new message.
+            sqlalchemy.exc.IntegrityError: The database does not take the copy: `make` one.
+        """
+        identity = self._identity(message)
+
+        def work(connection: Connection) -> tuple[Any, bool] | None:
+            # First a write, so that of two clicks the second waits here.
+            if not self._statements.touch_ended(connection, identity):
+                return None
+            with self._session_on(connection) as session:
+                old = session.get_one(self._model, identity)
+                error = dict(old.error or {})
+                known = self._table.identity_in(error.get(RETRIED_AS, ""))
+                again = None if known is None else session.get(self._model, known)
+                if again is not None:
+                    return _whole(again), False
+                session.add(again := new_message(old, make))
+                session.flush()
+                made = self._identity(again)
+                record = self._record(again, self._table.key(made))
+                self._statements.reserve(connection, made, record, seconds)
+                self._statements.set_error(
+                    connection, identity, {**error, RETRIED_AS: self._table.text(made)}
+                )
+                session.refresh(again)
+                return _whole(again), True
+
+        found: tuple[Any, bool] | None = await self._write(work)
+        return found
+
+    def _session_on(self, connection: Connection) -> Session:
+        return Session(connection, autoflush=False, info=dict(self._info))
 
     def store(self, job: TurnJob, message: Any) -> SQLAlchemyMessageStore:
         """See `TurnTable.store`."""
@@ -332,3 +389,11 @@ class SQLAlchemyTurnTable:
             await suspending.run_sync(work)
         else:
             work(session)
+
+
+def _whole(message: Any) -> Any:
+    """An instance with all of its columns loaded: what is deferred, or a child's, too."""
+    if message is not None:
+        for attribute in inspect(message).mapper.column_attrs:
+            getattr(message, attribute.key)
+    return message

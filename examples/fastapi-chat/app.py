@@ -1,0 +1,130 @@
+"""A chat: what is sent is answered by an agent, and every open page sees the answer as it is written.
+
+opencode-sessions serve --offline     # in another terminal: a server with a scripted model; export what it prints
+uvicorn app:app --port 8000
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Body, Depends, FastAPI, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from models import Base, Conversation, Message
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+
+from opencode_sessions import READ_WRITE, allow, ask, deny
+from opencode_sessions.fastapi import AsyncHost, HostSettings, turn_router
+from opencode_sessions.sqlalchemy import SQLAlchemyTurnTable
+
+PAGE = (Path(__file__).parent / "page.html").read_text()
+VISITOR = "visitor"
+
+engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///chat.sqlite3"))
+sessions = async_sessionmaker(engine, expire_on_commit=False)
+
+
+# The agent may read, ask questions, and asks before it runs a command or changes a file.
+RULES = [*READ_WRITE, allow("question"), ask("bash"), ask("edit"), deny("task")]
+
+opencode = AsyncHost(HostSettings(permissions_for=RULES), tables=[SQLAlchemyTurnTable(Message, sessions)])
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Make the tables, and run turns while the app serves."""
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    async with opencode.lifespan(app):
+        yield
+
+
+async def database() -> AsyncIterator[AsyncSession]:
+    """A session of the database for one request."""
+    async with sessions() as session:
+        yield session
+
+
+def visitor(request: Request) -> str:
+    """Who asks: a random name in a cookie. Your own login goes here."""
+    if not (found := request.cookies.get(VISITOR)):
+        raise HTTPException(401, "Open / first.")
+    return found
+
+
+Database = Annotated[AsyncSession, Depends(database)]
+Visitor = Annotated[str, Depends(visitor)]
+
+
+async def owns(visitor: str, message: Message) -> bool:
+    """May this visitor see the turn of the message, and steer it?"""
+    async with sessions() as db:
+        conversation = await db.get_one(Conversation, message.conversation_id)
+        return conversation.owner == visitor
+
+
+app = FastAPI(title="Chat", lifespan=lifespan)
+app.include_router(turn_router(opencode, user=visitor, may_see=owns), prefix="/turns")
+
+
+async def _conversation(db: AsyncSession, pk: int, visitor: str) -> Conversation:
+    found = await db.get(Conversation, pk)
+    if found is None or found.owner != visitor:
+        raise HTTPException(404, "There is no such chat.")
+    return found
+
+
+@app.get("/", include_in_schema=False)
+async def start(request: Request, db: Database) -> Response:
+    """The visitor's newest chat, or the first one."""
+    name = request.cookies.get(VISITOR) or secrets.token_urlsafe()
+    newest = (
+        select(Conversation.id).where(Conversation.owner == name).order_by(Conversation.id.desc()).limit(1)
+    )
+    pk = await db.scalar(newest) or await _new(db, name)
+    response = RedirectResponse(f"/chats/{pk}")
+    response.set_cookie(VISITOR, name, httponly=True, samesite="lax")
+    return response
+
+
+@app.post("/chats", include_in_schema=False)
+async def new(db: Database, visitor: Visitor) -> Response:
+    """Another chat."""
+    return RedirectResponse(f"/chats/{await _new(db, visitor)}", status_code=303)
+
+
+async def _new(db: AsyncSession, owner: str) -> int:
+    db.add(conversation := Conversation(owner=owner))
+    await db.commit()
+    return conversation.id
+
+
+@app.get("/chats/{pk}", include_in_schema=False)
+async def show(pk: int, db: Database, visitor: Visitor) -> HTMLResponse:
+    """The page of a chat."""
+    conversation = await _conversation(db, pk, visitor)
+    messages = select(Message).where(Message.conversation_id == pk).order_by(Message.id)
+    said = [{"pk": each.id, "prompt": each.prompt} for each in await db.scalars(messages)]
+    told = json.dumps({"chat": pk, "title": conversation.title, "messages": said}).replace("<", "\\u003c")
+    return HTMLResponse(PAGE.replace("{}/* the chat */", told))
+
+
+@app.post("/chats/{pk}/messages")
+async def send(
+    pk: int, prompt: Annotated[str, Body(embed=True, min_length=1)], db: Database, visitor: Visitor
+) -> dict[str, int]:
+    """Store a prompt, and have it answered once it is committed."""
+    conversation = await _conversation(db, pk, visitor)
+    if conversation.title == "A new chat":
+        conversation.title = prompt[:80]
+    db.add(message := Message(conversation_id=pk, prompt=prompt))
+    await opencode.enqueue(message)
+    await db.commit()
+    return {"pk": message.id}

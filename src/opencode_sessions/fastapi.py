@@ -1,0 +1,153 @@
+"""Turns that FastAPI apps show and steer: a lifespan, and a router.
+
+::
+
+    opencode = AsyncHost(HostSettings(permissions_for=…), tables=[SQLAlchemyTurnTable(Message, sessionmaker)])
+    app = FastAPI(lifespan=opencode.lifespan)
+    app.include_router(turn_router(opencode, user=current_user, may_see=owns), prefix="/turns")
+"""
+
+# ruff: noqa: FAST003 - the dependency takes what the path names
+# No annotations from the future: FastAPI would look for the names that are local here in the module.
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+
+from opencode_sessions.host import AsyncHost, HostSettings, Refused
+from opencode_sessions.starlette.turns import AnswerGiven, MaySee, Turns
+
+__all__ = ["AsyncHost", "HostSettings", "Refused", "turn_router"]
+
+
+class Retried(BaseModel):
+    """The message that asks again.
+
+    Attributes:
+        table: Its table.
+        pk: Its primary key.
+    """
+
+    table: str
+    pk: str
+
+
+class Refusal(BaseModel):
+    """Why it cannot be done.
+
+    Attributes:
+        detail: In words for people.
+    """
+
+    detail: str = Field(description="In words for people.")
+
+
+def _nobody(_user: Any, _message: Any) -> bool:
+    return False
+
+
+def _request(request: Request) -> Request:
+    return request
+
+
+def _responses(**said: str) -> dict[int | str, dict[str, Any]]:
+    return {int(status[1:]): {"description": words, "model": Refusal} for status, words in said.items()}
+
+
+_UNSEEN = _responses(_404="There is no such turn, or not for this user.")
+_LATE = "It is too late: the turn has ended, or the ask was answered or has changed."
+_AWAY = "The OpenCode server cannot be reached now."
+
+
+def turn_router(
+    host: AsyncHost,
+    *,
+    user: Callable[..., Any] = _request,
+    may_see: MaySee = _nobody,
+    who: Callable[[Any], str] = lambda _: "visitor",
+    seconds: float = 60.0,
+) -> APIRouter:
+    """A router with `/{table}/{pk}/events`, `answer`, `cancel` and `retry`.
+
+    Args:
+        host: Whose turns.
+        user: A dependency that gives the current user; by default the request.
+        may_see: Of the user and a message: may this user see its turn, and steer it? It may suspend. The message's
+            relationships are not loaded. By default nobody may.
+        who: Of the user, who cancels, for the row's `error`.
+        seconds: How long a stream lasts before the browser connects again, and `user` and `may_see` are asked again.
+    """
+    turns, router = Turns(host, may_see, seconds), APIRouter(tags=["turns"])
+    User = Annotated[Any, Depends(user)]  # noqa: N806 - a type
+
+    async def message(table: str, pk: str, user: User) -> Any:
+        try:
+            return await turns.message(user, table, pk)
+        except Refused as refused:
+            raise _answer_of(refused) from refused
+
+    Message = Annotated[Any, Depends(message)]  # noqa: N806 - likewise
+
+    @router.get(
+        "/{table}/{pk}/events",
+        response_class=Response,
+        responses={200: {"content": {"text/event-stream": {}}, "description": "Its events."}, **_UNSEEN},
+    )
+    async def events(
+        request: Request,
+        message: Message,
+        after: Annotated[str, Query(description="The revision that is shown already.")] = "",
+        last_event_id: Annotated[str, Header(description="Likewise, as browsers send it.")] = "",
+    ) -> Response:
+        """Tell a turn from what is shown already until its end, as server-sent events of JSON."""
+        del last_event_id  # it is among the request's headers
+        return turns.events(message, request.headers, after)
+
+    @router.post(
+        "/{table}/{pk}/answer",
+        status_code=204,
+        responses={
+            **_UNSEEN,
+            **_responses(
+                _400="It is no answer to what is asked.",
+                _403="Nothing is allowed for always here.",
+                _409=_LATE,
+                _503=_AWAY,
+            ),
+        },
+    )
+    async def answer(message: Message, given: AnswerGiven) -> None:
+        """Answer what the agent asks."""
+        await _doing(turns.answer(message, given))
+
+    @router.post(
+        "/{table}/{pk}/cancel", status_code=204, responses={**_UNSEEN, **_responses(_409=_LATE, _503=_AWAY)}
+    )
+    async def cancel(message: Message, user: User) -> None:
+        """End a turn, wherever it runs. One that is cancelled already is left so."""
+        await _doing(turns.cancel(message, who(user)))
+
+    @router.post(
+        "/{table}/{pk}/retry",
+        responses={**_UNSEEN, **_responses(_409="It did not fail, and was not cancelled.", _503=_AWAY)},
+    )
+    async def retry(message: Message) -> Retried:
+        """Ask again what failed or was cancelled, in a new message; however often it is asked for, in one."""
+        table, pk = await _doing(turns.retry(message))
+        return Retried(table=table, pk=pk)
+
+    return router
+
+
+async def _doing(doing: Any) -> Any:
+    try:
+        return await doing
+    except Refused as refused:
+        raise _answer_of(refused) from refused
+
+
+def _answer_of(refused: Refused) -> HTTPException:
+    return HTTPException(refused.status, detail=str(refused))

@@ -1,0 +1,18 @@
+"""What one process of a host needs to run turns beside its requests and to show them, whatever its framework.
+
+::
+
+    opencode = AsyncHost(HostSettings(server=…, permissions_for=…), tables=[SQLAlchemyTurnTable(Message, engine)])
+
+    async with opencode:
+        …
+        await opencode.enqueue(message)    # in the caller's transaction; it runs after the commit
+"""
+
+from __future__ import annotations
+
+from opencode_sessions.host.hosts import AsyncHost, Host
+from opencode_sessions.host.settings import HostSettings
+from opencode_sessions.host.steering import Refused
+
+__all__ = ["AsyncHost", "Host", "HostSettings", "Refused"]

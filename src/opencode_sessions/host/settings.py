@@ -1,0 +1,76 @@
+"""What a host says once, for all of its turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
+from opencode_sessions.reporting import OnError
+from opencode_sessions.sessions.spec import PermissionsFor
+from opencode_sessions.turns.asks import IN_THE_ROW, AskHandler, InTheRow
+from opencode_sessions.validation import check_ordinary, require
+from opencode_sessions.wire.address import Timeouts
+
+__all__ = ["HostSettings", "TurnOptionsFor"]
+
+TurnOptionsFor = Callable[[Any], Mapping[str, Any]]
+
+
+def _nothing(_message: Any) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings:
+    """What a host says once, for all of its turns.
+
+    Attributes:
+        server: The URL of the OpenCode server; None: `OPENCODE_BASE_URL`, else http://127.0.0.1:4096.
+        username: Else `OPENCODE_SERVER_USERNAME`, else "opencode".
+        password: Else `OPENCODE_SERVER_PASSWORD`.
+        directory: Where new sessions work, on the server's machine; None: where the server does.
+        namespace: In which sessions are made; one for each database that shares a server.
+        timeouts: Of requests.
+        permissions_for: The rules of a session, or a function of its record, see `Session`.
+        on_error: What is told of what must not be raised, see `Session`.
+        turn_options: Of a message, keyword arguments for `Turn`.
+        on_ask: Answers what an agent asks, see `Turn`; by default that waits in the row for `answer`.
+        allow_always: Whether a person may answer a permission with `always`, which holds for everybody whose agent
+            works in the same directory, until the server restarts (1.18.33): also for what their rules deny.
+        turns: How many turns this process runs at once; those that wait for a person do not count. None: 100 where
+            they suspend, 8 where each has a thread.
+        recover: Whether this process takes up turns that others left behind: at its start, and then every few seconds.
+        retry: Of a message that failed or was cancelled, a new one with its prompt, not yet added to an ORM session; by
+            default a copy.
+
+    Raises:
+        ConfigurationError: One cannot work.
+    """
+
+    server: str | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    directory: str | None = None
+    namespace: str = DEFAULT_NAMESPACE
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    permissions_for: PermissionsFor | None = None
+    on_error: OnError | None = None
+    turn_options: TurnOptionsFor = _nothing
+    on_ask: AskHandler | InTheRow | None = IN_THE_ROW
+    allow_always: bool = False
+    turns: int | None = None
+    recover: bool = True
+    retry: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("turn_options", "retry", "on_error"):
+            check_ordinary(name, getattr(self, name))
+        require(
+            callable(self.turn_options), "turn_options must be a function of a message", self.turn_options
+        )
+        require(
+            self.retry is None or callable(self.retry), "retry must be a function of a message", self.retry
+        )
+        require(self.turns is None or self.turns > 0, "turns must be a positive number", self.turns)

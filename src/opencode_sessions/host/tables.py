@@ -1,0 +1,193 @@
+"""`HostTables`: all tables of a host as one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeVar
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.store.messages import MessageStore
+from opencode_sessions.store.records import RecordStore
+from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnJob, TurnRow, TurnRows, TurnTable
+
+__all__ = ["HostTable", "HostTables"]
+
+K = TypeVar("K", TurnJob, RowKey)
+
+
+class HostTable(TurnTable, TurnRows, Protocol):
+    """What a host needs of a table of messages, beside what runners and watchers do."""
+
+    @property
+    def name(self) -> str:
+        """Of its jobs and keys: `TurnJob.table`, `RowKey.table`."""
+
+    @property
+    def model(self) -> type[Any]:
+        """The class of its messages."""
+
+    @property
+    def suspends(self) -> bool:
+        """Do its calls suspend? Else they block."""
+
+    async def load(self, pk: str) -> Any | None:
+        """The message with this primary key, as text, fresh from its row; None if there is none."""
+
+    def record_store(self, message: Any) -> RecordStore:
+        """The store of the record that a message belongs to.
+
+        Raises:
+            RecordGoneError: It belongs to none any more.
+        """
+
+    async def retry(
+        self, message: Any, make: Callable[[Any], Any] | None, seconds: float
+    ) -> tuple[Any, bool] | None:
+        """The message that asks again what this one asked, in a transaction of its own.
+
+        Args:
+            message: One that failed or was cancelled.
+            make: Of that one, a new one with its prompt; None: a copy.
+            seconds: For how long the new one is reserved.
+
+        Returns:
+            It, and whether it was made now; there is one, however often this is called. None if `message` did not fail,
+            and was not cancelled.
+        """
+
+
+class HostTables:
+    """`TurnTable` and `TurnRows` over several tables.
+
+    Args:
+        tables: Those of the host.
+
+    Raises:
+        ConfigurationError: There is none, two have one name, or one blocks where the others suspend.
+    """
+
+    def __init__(self, tables: Iterable[HostTable], *, suspend: bool) -> None:
+        given = list(tables)
+        self._tables = {table.name: table for table in given}
+        if not given or len(self._tables) != len(given):
+            names = ", ".join(table.name for table in given) or "none"
+            raise ConfigurationError(f"tables must be tables of turns, each once; given are: {names}")
+        for table in given:
+            if table.suspends != suspend:
+                how = "an AsyncEngine or async_sessionmaker" if suspend else "an Engine or sessionmaker"
+                kind = "AsyncHost" if suspend else "Host"
+                raise ConfigurationError(f"the table {table.name} of {kind} must be made with {how}")
+
+    def named(self, name: str) -> HostTable:
+        """The table of this name.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        if name not in self._tables:
+            known = ", ".join(self._tables)
+            raise ConfigurationError(f"{name!r} is no table of turns of this host: it has {known}")
+        return self._tables[name]
+
+    def of(self, message: Any) -> HostTable:
+        """The table of a message.
+
+        Raises:
+            ConfigurationError: It is of a model of none of them.
+        """
+        for table in self._tables.values():
+            if isinstance(message, table.model):
+                return table
+        models = ", ".join(table.model.__name__ for table in self._tables.values())
+        raise ConfigurationError(
+            f"{type(message).__name__} is no model of this host's messages: its tables have {models}"
+        )
+
+    def job_of(self, message: Any) -> TurnJob:
+        """See `TurnTable.job_of`."""
+        return self.of(message).job_of(message)
+
+    def inside(self, tenant: str) -> AbstractContextManager[None]:  # noqa: ARG002 - the port's
+        """See `TurnTable.inside`."""
+        return nullcontext()
+
+    async def find(self, job: TurnJob) -> Any | None:
+        """See `TurnTable.find`."""
+        return await self.named(job.table).find(job)
+
+    def store(self, job: TurnJob, message: Any) -> MessageStore:
+        """See `TurnTable.store`."""
+        return self.named(job.table).store(job, message)
+
+    async def reserve(self, message: Any, seconds: float) -> None:
+        """See `TurnTable.reserve`."""
+        await self.of(message).reserve(message, seconds)
+
+    def after_commit(self, message: Any, action: Callable[[], None]) -> None:
+        """See `TurnTable.after_commit`."""
+        self.of(message).after_commit(message, action)
+
+    async def renew(self, jobs: Collection[TurnJob], seconds: float) -> None:
+        """See `TurnTable.renew`."""
+        for table, some in self._sorted(jobs):
+            await table.renew(some, seconds)
+
+    async def release(self, jobs: Collection[TurnJob]) -> None:
+        """See `TurnTable.release`."""
+        for table, some in self._sorted(jobs):
+            await table.release(some)
+
+    async def abandoned(self, *, reserve_for: float) -> Sequence[TurnJob]:
+        """See `TurnTable.abandoned`."""
+        return [
+            job for table in self._tables.values() for job in await table.abandoned(reserve_for=reserve_for)
+        ]
+
+    async def ahead_of(self, job: TurnJob, message: Any) -> Ahead | None:
+        """See `TurnTable.ahead_of`."""
+        return await self.named(job.table).ahead_of(job, message)
+
+    async def park(self, job: TurnJob, message: Any, seconds: float) -> bool:
+        """See `TurnTable.park`."""
+        return await self.named(job.table).park(job, message, seconds)
+
+    async def resume(self, message: Any, seconds: float) -> TurnJob | None:
+        """See `TurnTable.resume`."""
+        return await self.of(message).resume(message, seconds)
+
+    async def resume_next(self, message: Any, seconds: float) -> TurnJob | None:
+        """See `TurnTable.resume_next`."""
+        return await self.of(message).resume_next(message, seconds)
+
+    def key_of(self, message: Any) -> RowKey:
+        """See `TurnRows.key_of`."""
+        return self.of(message).key_of(message)
+
+    async def heads(self, keys: Collection[RowKey]) -> Mapping[RowKey, Head]:
+        """See `TurnRows.heads`."""
+        found: dict[RowKey, Head] = {}
+        for table, some in self._sorted(keys):
+            found |= await table.heads(some)
+        return found
+
+    async def row(self, key: RowKey) -> TurnRow | None:
+        """See `TurnRows.row`."""
+        return await self.named(key.table).row(key)
+
+    def is_transient(self, error: Exception) -> bool:
+        """See `TurnTable.is_transient`."""
+        return any(table.is_transient(error) for table in self._tables.values())
+
+    def give_back(self) -> None:
+        """See `TurnTable.give_back`."""
+        for table in self._tables.values():
+            table.give_back()
+
+    def _sorted(self, keys: Collection[K]) -> list[tuple[HostTable, list[K]]]:
+        """Each table with those of its own."""
+        found: defaultdict[str, list[K]] = defaultdict(list)
+        for key in keys:
+            found[key.table].append(key)
+        return [(self.named(name), some) for name, some in found.items()]

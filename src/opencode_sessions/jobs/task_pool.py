@@ -1,0 +1,161 @@
+"""`TaskPool`: jobs in tasks of one event loop, one at a time for a record, and turns that others left behind.
+
+What `ThreadPool` is for hosts that block: see there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.jobs.attempts import TurnAttempts
+from opencode_sessions.jobs.ports import JobHost
+from opencode_sessions.jobs.schedule import Schedule
+from opencode_sessions.jobs.thread_pool import SHUTDOWN_TIMEOUT
+from opencode_sessions.store.messages import PENDING_LEASE
+from opencode_sessions.store.turn_table import TurnJob
+
+__all__ = ["TaskPool"]
+
+_log = logging.getLogger("opencode_sessions.jobs")
+
+
+class TaskPool:
+    """A `Dispatcher` that runs jobs in tasks of the event loop that it is started in.
+
+    Args:
+        host: Whose jobs; its table and its turns suspend.
+        turns: How many are run at once; those that wait for a person do not count.
+        recover: Whether to look for turns that were left behind.
+        every: Seconds between two looks; fewer than `pending_lease`.
+        ended: Called with the attempts at each job that are over.
+    """
+
+    pending_lease: float = PENDING_LEASE
+
+    def __init__(
+        self,
+        host: JobHost,
+        turns: int = 100,
+        *,
+        recover: bool = True,
+        every: float = 15.0,
+        ended: Callable[[TurnAttempts], object] | None = None,
+    ) -> None:
+        self._host = host
+        self._most = turns
+        self._recover = recover
+        self._every = every
+        self._ended = ended
+        self._schedule = Schedule(self._attempts)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = asyncio.Event()
+        self._waiting = 0
+        self._stopping = False
+        self._own: list[asyncio.Task[None]] = []
+        self._turns: set[asyncio.Task[None]] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs, and nothing waits."""
+        return self._schedule.idle
+
+    def start(self) -> None:
+        """Run jobs, renew what waits, and look for what was left behind, from now on, in the event loop that runs."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._own = [
+                self._loop.create_task(self._run(), name="opencode-sessions turns"),
+                self._loop.create_task(self._keep(), name="opencode-sessions keeper"),
+            ]
+
+    async def look(self) -> None:
+        """Look once, now, for what was left behind."""
+        for job in await self._host.table.abandoned(reserve_for=self.pending_lease):
+            self.dispatch(job)
+
+    def dispatch(self, job: TurnJob) -> None:
+        """See `Dispatcher.dispatch`. It may be called in any thread.
+
+        Raises:
+            ConfigurationError: The pool was not started, or has stopped: the turn is not known here then.
+        """
+        loop = self._loop
+        if loop is None or self._stopping:
+            why = "has stopped" if self._stopping else "was not started"
+            raise ConfigurationError(f"the turn of {job} is left to others: the pool of this process {why}")
+        loop.call_soon_threadsafe(self._add, job)
+
+    async def stop(self) -> None:
+        """Begin nothing more, and release what runs or waits to others; what runs is waited for, for 5 s at most."""
+        if self._stopping:
+            return
+        self._stopping = True
+        for task in self._own:
+            task.cancel()
+        for attempts in self._schedule.all():
+            try:
+                await attempts.release()
+                await self._host.table.release([attempts.job])
+            except Exception as error:  # noqa: BLE001 - the lease then runs out by itself
+                _log.warning("%s could not be released to others at once: %s", attempts.job, error)
+        if tasks := [*self._own, *self._turns]:
+            await asyncio.wait(tasks, timeout=SHUTDOWN_TIMEOUT)
+
+    def _add(self, job: TurnJob) -> None:
+        self._schedule.add(job, time.monotonic())
+        self._wake.set()
+
+    def _attempts(self, job: TurnJob) -> TurnAttempts:
+        return TurnAttempts(self._host, job, when_busy="reject", waits_changed=self._waits_changed)
+
+    def _waits_changed(self, more: int) -> None:
+        self._waiting += more
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            now = time.monotonic()
+            while len(self._turns) - self._waiting < self._most:
+                attempts = self._schedule.next(now)
+                if attempts is None:
+                    break
+                task = asyncio.create_task(self._attempt(attempts), name=f"opencode-sessions {attempts.job}")
+                self._turns.add(task)
+                task.add_done_callback(self._turns.discard)
+            due = self._schedule.next_at() if len(self._turns) - self._waiting < self._most else None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if due is None else max(due - now, 0.0)):
+                    await self._wake.wait()
+
+    async def _attempt(self, attempts: TurnAttempts) -> None:
+        pause: float | None = None
+        try:
+            pause = await attempts.attempt()
+            if pause is None and self._ended is not None:
+                self._ended(attempts)
+        except Exception:  # noqa: BLE001 - a record whose attempt is never over would stay locked
+            _log.exception("the turn of %s cannot be run", attempts.job)
+        finally:
+            self._schedule.over(attempts, pause, time.monotonic())
+            self._wake.set()
+
+    async def _keep(self) -> None:
+        """Keep what waits from being taken for abandoned, and look for what is."""
+        table = self._host.table
+        while True:
+            try:
+                await table.renew(self._schedule.jobs, self.pending_lease)
+                if self._recover:
+                    await self.look()
+            except Exception as error:  # noqa: BLE001 - the next look may do better
+                if table.is_transient(error):
+                    _log.warning("turns that were left behind cannot be looked for now: %s", error)
+                else:
+                    _log.exception("turns that were left behind cannot be looked for")
+            await asyncio.sleep(self._every)

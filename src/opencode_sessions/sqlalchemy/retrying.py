@@ -1,0 +1,69 @@
+"""Trying again what failed or was cancelled: a new message with the same prompt, made once however often it is asked.
+
+A message's row is one prompt and one answer in one terminal state, which stands. So the retry is a row of its own, and
+the old one's `error` says which, as `retried_as`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Column, Date, DateTime, UniqueConstraint, inspect
+from sqlalchemy.orm import Mapper
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
+from opencode_sessions.validation import not_awaitable
+
+__all__ = ["RETRIED_AS", "copy_of", "new_message"]
+
+RETRIED_AS = "retried_as"
+"""In the `error` of a message: the primary key of the one that tries it again, as text."""
+
+
+def new_message(message: Any, make: Callable[[Any], Any] | None) -> Any:
+    """The message that tries another one again, not yet added to a session.
+
+    Args:
+        message: The old one.
+        make: The host's function; None: `copy_of`.
+
+    Raises:
+        ConfigurationError: The function returns something else.
+    """
+    made = copy_of(message) if make is None else not_awaitable("retry", make(message))
+    if not isinstance(made, type(message)) or made is message or not inspect(made).transient:
+        raise ConfigurationError(
+            f"retry must return a new {type(message).__name__}, not added to a session yet, and not {made!r}: the old "
+            "one keeps its end"
+        )
+    return made
+
+
+def copy_of(message: Any) -> Any:
+    """A new message with the same prompt and the host's columns, but for the key and the answer.
+
+    Moments that have a default, and what must be unique, get their defaults; relationships are not copied.
+    """
+    mapper: Mapper[Any] = inspect(message).mapper
+    made = mapper.class_manager.new_instance()  # whatever arguments the model's __init__ takes
+    for attribute in mapper.column_attrs:
+        column = attribute.columns[0]
+        if isinstance(column, Column) and (attribute.key == "prompt" or _is_copied(attribute.key, column)):
+            setattr(made, attribute.key, getattr(message, attribute.key))
+    return made
+
+
+def _is_copied(name: str, column: Column[Any]) -> bool:
+    if name in SQLAlchemyMessageStore.columns or column.primary_key or _is_unique(column):
+        return False
+    has_default = (
+        column.default is not None or column.server_default is not None or column.onupdate is not None
+    )
+    return not (isinstance(column.type, Date | DateTime) and has_default)
+
+
+def _is_unique(column: Column[Any]) -> bool:
+    constraints = (each for each in column.table.constraints if isinstance(each, UniqueConstraint))
+    return bool(column.unique) or any([*each.columns] == [column] for each in constraints)

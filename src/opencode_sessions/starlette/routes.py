@@ -1,0 +1,82 @@
+"""`turn_routes`: what Starlette mounts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from opencode_sessions.host import AsyncHost, Refused
+from opencode_sessions.starlette.turns import MaySee, Turns, read_answer
+
+__all__ = ["turn_routes"]
+
+
+def _nobody(_request: Any, _message: Any) -> bool:
+    return False
+
+
+def turn_routes(
+    host: AsyncHost,
+    *,
+    may_see: MaySee = _nobody,
+    who: Callable[[Request], str] = lambda _: "visitor",
+    seconds: float = 60.0,
+) -> list[Route]:
+    """Routes for `Mount("/turns", routes=turn_routes(…))`: `{table}/{pk}/events`, `answer`, `cancel` and `retry`.
+
+    Args:
+        host: Whose turns.
+        may_see: Of a request and a message: may this user see its turn, and steer it? It may suspend. By default nobody
+            may.
+        who: Of a request, who cancels, for the row's `error`.
+        seconds: How long a stream lasts before the browser connects again, and `may_see` is asked again.
+    """
+    turns = Turns(host, may_see, seconds)
+
+    async def message(request: Request) -> Any:
+        return await turns.message(request, request.path_params["table"], request.path_params["pk"])
+
+    async def events(request: Request) -> Response:
+        return turns.events(await message(request), request.headers, request.query_params.get("after", ""))
+
+    async def answer(request: Request) -> Response:
+        found = await message(request)
+        await turns.answer(found, read_answer(await request.body()))
+        return Response(status_code=204)
+
+    async def cancel(request: Request) -> Response:
+        await turns.cancel(await message(request), who(request))
+        return Response(status_code=204)
+
+    async def retry(request: Request) -> Response:
+        table, pk = await turns.retry(await message(request))
+        return JSONResponse({"table": table, "pk": pk})
+
+    return [
+        Route("/{table}/{pk}/events", _refusing(events), name="opencode:events"),
+        *(
+            Route(
+                f"/{{table}}/{{pk}}/{act.__name__}",
+                _refusing(act),
+                methods=["POST"],
+                name=f"opencode:{act.__name__}",
+            )
+            for act in (answer, cancel, retry)
+        ),
+    ]
+
+
+def _refusing(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    @wraps(endpoint)
+    async def call(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Refused as refused:
+            return JSONResponse({"detail": str(refused)}, status_code=refused.status)
+
+    return call

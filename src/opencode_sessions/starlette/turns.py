@@ -1,0 +1,188 @@
+"""What a request does to a turn, whatever framework it came through."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_type_hints
+
+from starlette.responses import StreamingResponse
+
+from opencode_sessions.errors import ConfigurationError, OpencodeError
+from opencode_sessions.frontends.display_json import JSON
+from opencode_sessions.host import AsyncHost, Refused
+from opencode_sessions.host.steering import refusal_of
+from opencode_sessions.live.channel import WatchRequest
+from opencode_sessions.live.streams import astream, ended
+from opencode_sessions.live.view import RenderContext
+from opencode_sessions.runtime.stepping import result_of
+from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.store.turn_table import TurnRow
+from opencode_sessions.turns.asks import Answer
+
+__all__ = ["AnswerGiven", "MaySee", "Turns", "read_answer"]
+
+MaySee = Callable[[Any, Any], bool | Awaitable[bool]]
+"""Of the user and a message: may this user see its turn, and steer it?"""
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would keep the events until it has some kilobytes of them
+    "Content-Encoding": "identity",  # so would what compresses: GZipMiddleware leaves this alone
+}
+
+_NOT_FOUND = "There is no such turn, or not for you."
+_LONGEST_REVISION = 20
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerGiven:
+    """What a person answers.
+
+    Attributes:
+        ask: The id of what is answered.
+        reply: `once` or `always` allows what is asked, or answers a question with `labels`; `reject` refuses it.
+        labels: Of each question, what was chosen.
+        message: With `reject`: a word to the agent, which then goes on and minds it.
+        shown: The digest of what the person saw, as the ask's `shown` says; a `reject` needs none.
+    """
+
+    ask: str
+    reply: Literal["once", "always", "reject"]
+    labels: Sequence[Sequence[str]] = ()
+    message: str | None = None
+    shown: str = ""
+
+
+def read_answer(body: bytes) -> AnswerGiven:
+    """What a request's JSON says.
+
+    Raises:
+        Refused: It is no answer.
+    """
+    try:
+        given = json.loads(body)
+    except ValueError as error:
+        raise Refused(400, f"The body must be JSON: {error}") from error
+    fields = given if isinstance(given, dict) else {}
+    labels, replies = fields.get("labels", []), get_args(get_type_hints(AnswerGiven)["reply"])
+    texts = (fields.get("ask"), fields.get("shown", ""), fields.get("message") or "")
+    fits = (
+        fields.get("reply") in replies
+        and all(isinstance(text, str) for text in texts)
+        and isinstance(labels, list)
+        and all(isinstance(chosen, list) for chosen in labels)
+        and all(isinstance(label, str) for chosen in labels for label in chosen)
+    )
+    if not fits:
+        raise Refused(
+            400,
+            'The body must be like {"ask": "per_…", "reply": "once", "shown": "…"}, with one of '
+            f"{', '.join(replies)} as reply, and with labels, a list of texts for each question, if it answers one.",
+        )
+    return AnswerGiven(fields["ask"], fields["reply"], labels, fields.get("message"), fields.get("shown", ""))
+
+
+class Turns:
+    """The turns of a host, for requests.
+
+    Args:
+        host: Whose.
+        may_see: Who may see and steer a turn.
+        seconds: How long a stream lasts before the browser connects again, and its user is asked for again.
+    """
+
+    def __init__(self, host: AsyncHost, may_see: MaySee, seconds: float) -> None:
+        self._host = host
+        self._may_see = may_see
+        self._seconds = seconds
+
+    async def message(self, user: Any, table: str, pk: str) -> Any:
+        """The message that an address names, if this user may see it.
+
+        Raises:
+            Refused: There is none, or not for this user.
+        """
+        try:
+            found = await self._host.table.named(table).load(pk)
+        except ConfigurationError:
+            found = None
+        if found is None or not await result_of(self._may_see(user, found)):
+            raise Refused(404, _NOT_FOUND)
+        return found
+
+    def events(
+        self, message: Any, headers: Mapping[str, str], after: str = "", who: Hashable = None
+    ) -> StreamingResponse:
+        """The events of a turn, from what the browser has until the turn's end."""
+        row = TurnRow.of(message)
+        request = WatchRequest(
+            key=self._host.table.key_of(message),
+            row=row,
+            context=RenderContext(action=""),
+            encoder=JSON,
+            has=_revision(headers.get("last-event-id") or after),
+            who=who,
+            seconds=self._seconds,
+        )
+        over = TurnStatus(row.status).terminal
+        content = _each(ended(request)) if over else astream(self._host.live, request)
+        return StreamingResponse(content, media_type=JSON.content_type, headers=_HEADERS)
+
+    async def answer(self, message: Any, given: AnswerGiven) -> None:
+        """Answer what the agent asks.
+
+        Raises:
+            Refused: It cannot be done.
+        """
+        if given.reply != "reject" and not given.shown:
+            raise Refused(
+                400, "Say in `shown` what was shown (`shown` of the ask): nobody can agree to what is not."
+            )
+        labels = tuple(tuple(chosen) for chosen in given.labels)
+        answer = Answer(given.reply, labels, given.message, shown=given.shown)
+        await _refusing(self._host.answer(message, given.ask, answer))
+
+    async def cancel(self, message: Any, by: str) -> None:
+        """End the turn, wherever it runs. One that is cancelled already is left so.
+
+        Raises:
+            Refused: It has ended otherwise.
+        """
+        if await _refusing(self._host.cancel(message, by=by)):
+            return
+        row = await self._host.table.row(self._host.table.key_of(message))
+        if row is None:
+            raise Refused(404, _NOT_FOUND)
+        if row.status != TurnStatus.CANCELLED:
+            raise Refused(409, f"It is too late to stop it: it is {row.status} already.")
+
+    async def retry(self, message: Any) -> tuple[str, str]:
+        """Ask again what failed or was cancelled. The new message's table and primary key.
+
+        Raises:
+            Refused: It did not fail, and was not cancelled.
+        """
+        key = self._host.table.key_of(await _refusing(self._host.retry(message)))
+        return key.table, key.pk
+
+
+async def _refusing(doing: Awaitable[Any]) -> Any:
+    try:
+        return await doing
+    except OpencodeError as error:
+        refused = refusal_of(error)
+        if refused is None:
+            raise
+        raise refused from error
+
+
+async def _each(frames: list[bytes]) -> AsyncGenerator[bytes, None]:
+    for frame in frames:
+        yield frame
+
+
+def _revision(given: str) -> int | None:
+    fits = given.isascii() and given.isdecimal() and len(given) < _LONGEST_REVISION
+    return int(given) if fits else None
