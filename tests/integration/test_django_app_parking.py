@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.utils import timezone
 from fix_django_app import wait_until
+from selection import sample
 
 from opencode_sessions import Answer, Deadlines, allow, ask
 from opencode_sessions.django import cancel, client, enqueue, host, run_job, signals, turn_for
@@ -18,9 +19,9 @@ from opencode_sessions.django.host import thread_pool
 from opencode_sessions.django.queue import DjangoQueue
 from opencode_sessions.django.turn_table import table
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = pytest.mark.usefixtures("nothing_left", "parks_soon")
 
-BOTH = pytest.mark.parametrize("using", ["default", "postgres"])
+BOTH = pytest.mark.parametrize("using", sample(["default", "postgres"], "postgres"))
 ASKING = '!tool bash {"command": "true", "description": "x"}\n!say done'
 
 
@@ -125,6 +126,7 @@ def test_a_turn_behind_a_parked_one_is_parked_too_and_runs_after_it(chat, asking
     assert not rows.running().exists()
     assert not rows.abandoned().exists()
     assert rows.waiting_for_answer().get() == first
+    assert chat.row(first).opencode_turn_epoch == 1  # the turns behind it have not woken it
     runner.look()
     assert runner.idle  # what waits is not taken for what was left behind
     answer(chat, first)

@@ -18,7 +18,7 @@ from django.db.models import Exists, Max, OuterRef, Q
 
 from opencode_sessions.django.clock import Epoch, Moment
 from opencode_sessions.django.databases import databases_of, has_table
-from opencode_sessions.django.leases import abandoned, behind_another, being_run
+from opencode_sessions.django.leases import abandoned, behind_another
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.registry import message_models, record_field, record_of
 from opencode_sessions.django.rows import all_rows, borrowed, database_of
@@ -242,11 +242,13 @@ def _ahead_of(job: TurnJob, message: models.Model) -> Ahead | None:
     place = message.opencode_turn_order  # type: ignore[attr-defined]  # MessageModel
     earlier = Q(opencode_turn_order__lt=place) | Q(opencode_turn_order=place, pk__lt=message.pk)
     enqueued = _PENDING & (Q(opencode_turn_lease__isnull=False) | behind_another())
+    # One that is parked counts as run: the answer has it run, and to run it before would only park it again.
+    has_lease = _STREAMING & Q(opencode_turn_lease__gt=Moment())
     found: Any = (
         all_rows(model, job.database)
         .filter(_STREAMING | enqueued & earlier, **{field.attname: getattr(message, field.attname)})
         .only("status", "opencode_uid")
-        .annotate(opencode_runs=models.ExpressionWrapper(being_run(), output_field=models.BooleanField()))
+        .annotate(opencode_runs=models.ExpressionWrapper(has_lease, output_field=models.BooleanField()))
         .order_by("-status", "opencode_turn_order", "pk")  # "streaming" comes after "pending"
         .first()
     )

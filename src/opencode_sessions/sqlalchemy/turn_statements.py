@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from opencode_sessions.sqlalchemy.clock import moment
-from opencode_sessions.sqlalchemy.leases import is_abandoned, is_behind, is_run
+from opencode_sessions.sqlalchemy.leases import is_abandoned, is_behind
 from opencode_sessions.sqlalchemy.record_of import RecordLink
 from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
 from opencode_sessions.store.index import batches
@@ -124,12 +124,14 @@ class TurnStatements:
     def ahead_of(
         self, connection: Connection, identity: Identity, record: Identity, place: int
     ) -> tuple[Found, bool] | None:
-        """The turn that comes before that one, and whether it is run now."""
+        """The turn that comes before that one, and whether it is run now or parked."""
         reserved = and_(self._pending, or_(self._lease.is_not(None), self._order > 0))
         earlier = or_(self._order < place, and_(self._order == place, self._is_lesser(identity)))
+        # One that is parked counts as run: the answer has it run, and to run it before would only park it again.
+        has_lease = and_(self._streaming, self._lease > moment(self._lease))
         row = connection.execute(
             self._found()
-            .add_columns(is_run(self._columns))
+            .add_columns(has_lease)
             .where(self._is_of(record), or_(self._streaming, and_(reserved, earlier)))
             .order_by(case((self._streaming, 0), else_=1), self._order, *self._table.primary_key)
             .limit(1)

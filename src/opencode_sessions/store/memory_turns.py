@@ -128,7 +128,9 @@ class MemoryTurnTable:
         first = min(found, default=None, key=lambda each: each[:3])
         if first is None or first[3] is message:
             return None
-        return Ahead(self.job_of(first[3]), _is_run(first[3].row))
+        row = first[3].row
+        # One that is parked counts as run: the answer has it run, and to run it before would only park it again.
+        return Ahead(self.job_of(first[3]), _has_begun(row) and _is_live(row))
 
     async def park(self, job: TurnJob, message: Any, seconds: float) -> bool:
         """See `TurnTable.park`."""
@@ -251,10 +253,6 @@ def _is_behind(row: _Row) -> bool:
 
 def _is_enqueued(row: _Row) -> bool:
     return _is_pending(row) and (row["opencode_turn_lease"] is not None or row["opencode_turn_order"] > 0)
-
-
-def _is_run(row: _Row) -> bool:
-    return _has_begun(row) and _is_live(row) and not row["opencode_turn_parked"]
 
 
 def _is_abandoned(row: _Row) -> bool:

@@ -47,7 +47,7 @@ class Ahead(NamedTuple):
 
     Attributes:
         job: The other turn of its record.
-        runs: Whether somebody runs that one now.
+        runs: Whether somebody runs that one now, or it is parked until a person answers.
     """
 
     job: TurnJob

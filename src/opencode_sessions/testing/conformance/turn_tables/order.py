@@ -63,7 +63,7 @@ class Order(Staged):
         stage.take(third, OUT)
         assert stage.ahead_of(first) == (third, False), "nobody runs it any more"
         stage.ask(stage.take(third))
-        assert stage.ahead_of(first) == (third, False), "it waits for a person"
+        assert stage.ahead_of(first) == (third, True), "it waits for a person, whose answer has it run"
         stage.end(stage.take(third))
         assert stage.ahead_of(first) is None
         assert stage.ahead_of(second) == (first, False)

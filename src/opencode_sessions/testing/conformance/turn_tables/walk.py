@@ -57,7 +57,7 @@ class _Turn:
 
     @property
     def is_run(self) -> bool:
-        return self.status == "streaming" and self.lease == LIVE and not self.parked
+        return self.status == "streaming" and self.lease == LIVE
 
     @property
     def is_abandoned(self) -> bool:
