@@ -55,6 +55,7 @@ def test_an_answer_is_shown_with_what_it_cost(cli):
     assert done.stderr == ""
 
 
+@pytest.mark.full
 def test_the_answer_is_shown_while_it_comes(cli):
     with cli.start("chat", SLOW) as process:
         shown = read_until(process, "two")
@@ -259,7 +260,7 @@ def test_a_signal_in_the_middle_keeps_the_partial_answer(cli, rows, served, numb
     ("running", "choice", "its_end"),
     [
         pytest.param(SLOW, "wait", "completed", marks=pytest.mark.full),
-        (LONG, "cancel", "cancelled"),
+        pytest.param(LONG, "cancel", "cancelled", marks=pytest.mark.full),
     ],
 )
 def test_a_message_to_a_busy_conversation_waits_or_cancels(cli, running, choice, its_end):
@@ -321,10 +322,10 @@ def test_a_wrong_password_is_one_sentence(tmp_path, served):
     ("arguments", "says"),
     [
         (["--json"], "needs a message"),
-        (["  "], "empty"),
         *(
             pytest.param(arguments, says, marks=pytest.mark.full)
             for arguments, says in [
+                (["  "], "empty"),
                 (["x", "--offline", "--server", "http://127.0.0.1:1"], "one of the two"),
                 (["x", "--data", "somewhere"], "only the server of --offline"),
                 (["x", "--conversation", " "], "a conversation has a name"),
@@ -401,6 +402,7 @@ def interrupt_until_it_ends(process):
             return
 
 
+@pytest.mark.full
 def test_lines_from_a_pipe_are_prompts(cli, rows):
     done = cli.run("chat", stdin="first\n\nsecond\n")
     assert done.returncode == 0, done.stderr

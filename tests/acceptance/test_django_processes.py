@@ -95,6 +95,7 @@ def test_a_process_that_is_told_to_end_leaves_its_turns_to_the_next_at_once(chat
     assert chat_project.shell("[each.pk for each in Message.objects.abandoned()]") == [running, waiting]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
 def test_a_process_that_is_stopped_leaves_its_turns_to_the_next_at_once(chat_project, held):
     first = chat_project.serve()
@@ -155,6 +156,7 @@ print(os.waitstatus_to_exitcode(status))
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
 def test_a_forked_child_runs_its_own_turns_and_leaves_those_of_its_parent_alone(chat_project, held, tmp_path):
     threading.Thread(target=lambda: wait_until((tmp_path / "looked").exists, 170) and held.set()).start()

@@ -189,6 +189,7 @@ print(json.dumps(rows()))
     assert tenants.says(code) == EACH_ITS_OWN
 
 
+@pytest.mark.full
 def test_without_the_settings_nothing_is_enqueued_and_the_check_says_so(tenants):
     none = dict.fromkeys(("CURRENT_TENANT", "TENANT_CONTEXT", "ALL_TENANTS"))
     code = """

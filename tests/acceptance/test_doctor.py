@@ -8,6 +8,7 @@ import time
 import pytest
 from fix_cli import CommandLine, eventually, read_until
 from scripted_server import ScriptedServer, response
+from selection import sample
 
 from opencode_sessions import Client
 
@@ -96,7 +97,7 @@ def test_a_database_that_a_chat_could_not_use_is_broken(bare):
     assert "opencode_messages" not in outdated[1]  # of which the next chat makes the whole
 
 
-@pytest.mark.parametrize("command", ["doctor", "chat hello", "prune -t opencode_conversations"])
+@pytest.mark.parametrize("command", sample(["doctor", "chat hello", "prune -t opencode_conversations"]))
 def test_a_server_that_hangs_is_waited_for_with_a_word(cli, silent_port, command):
     if command.startswith("prune"):
         cli.run("chat", "hello")
@@ -118,9 +119,14 @@ def test_a_server_that_hangs_is_broken_and_named_soon(cli, silent_port):
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("http://nowhere.invalid", "the name nowhere.invalid does not resolve"),
-        ("https://localhost:{tls_server.port}", "self-signed certificate"),
         ("http://localhost:{tls_server.port}", "write https:// instead of http://"),
+        *(
+            pytest.param(place, said, marks=pytest.mark.full)
+            for place, said in [
+                ("https://localhost:{tls_server.port}", "self-signed certificate"),
+                ("http://nowhere.invalid", "the name nowhere.invalid does not resolve"),
+            ]
+        ),
     ],
 )
 def test_an_address_that_cannot_work_is_told_by_doctor_and_chat_alike(bare, tls_server, place, said):
@@ -134,6 +140,7 @@ def test_an_address_that_cannot_work_is_told_by_doctor_and_chat_alike(bare, tls_
     assert "serve --offline" not in done.stderr  # which would not mend it
 
 
+@pytest.mark.full
 def test_a_session_that_is_busy_without_a_turn_is_a_warning(cli):
     environ = cli.environ
     with Client(environ["OPENCODE_BASE_URL"], password=environ["OPENCODE_SERVER_PASSWORD"]) as client:

@@ -133,6 +133,7 @@ def test_on_a_terminal_it_shows_how_far_it_is(cli, host):
         assert process.wait(60) == 0
 
 
+@pytest.mark.full
 def test_a_table_that_is_not_there_is_bad_usage(host):
     done = host.prune("--table", "voyages")
     assert done.returncode == 2

@@ -58,6 +58,7 @@ def test_refused_with_a_reason_it_does_not_run_and_the_agent_hears_why(stage, ta
     assert "Bake it in the morning." in scene.heard[0]
 
 
+@pytest.mark.full
 def test_refused_without_a_word_it_does_not_run(stage, tab, begun):
     begun(run("touch plainly-refused.txt"))
     tab.button("Refuse").click()
@@ -109,6 +110,7 @@ def test_a_question_is_answered_in_own_words(tab, begun):
     assert "Spelt, please" in scene.heard[0]
 
 
+@pytest.mark.full
 def test_an_answer_that_says_nothing_is_sent_back_with_a_word(alice, tab, begun):
     begun(question())
     alice.expects("status of 400")

@@ -62,6 +62,7 @@ def test_a_failed_turn_says_why_and_can_be_tried_again(tab, failed):
     expect(tab.button("Try again")).to_have_count(0)
 
 
+@pytest.mark.full
 def test_tried_again_in_two_tabs_at_once_it_runs_once(alice, tab, failed):
     other = alice.open(tab.path)
     for each in (tab, other):
@@ -78,6 +79,7 @@ def test_tried_again_in_two_tabs_at_once_it_runs_once(alice, tab, failed):
     expect(tab.turns).to_have_count(2)
 
 
+@pytest.mark.full
 def test_a_stopped_turn_can_be_tried_again(tab, scenes):
     scene = scenes.add(ENDLESS)
     tab.begin(scene.prompt)
@@ -234,6 +236,7 @@ def test_a_conversation_is_deleted_once_that_is_confirmed(alice, tab):
     assert tab.page.goto(alice.stage.url + path).status == 404
 
 
+@pytest.mark.full
 def test_deleting_a_conversation_stops_what_runs_in_it_in_another_tab_too(alice, tab, scenes):
     tab.begin(scenes.add(ENDLESS).prompt)
     tab.shows("word3 ")

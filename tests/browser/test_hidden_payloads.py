@@ -45,7 +45,7 @@ def in_sight(form, text):
     return form.evaluate(IN_SIGHT, text)
 
 
-@pytest.fixture(params=[True, False], ids=["a script", "no script"])
+@pytest.fixture(params=sample([True, False]), ids=["a script", "no script"])
 def reader(request, visit):
     """A browser, and whether it runs scripts."""
     return visit("alice", java_script_enabled=request.param).open(), request.param

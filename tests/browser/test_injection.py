@@ -87,6 +87,7 @@ def test_what_the_model_says_and_thinks_stays_text(tab, scenes):
     unhacked(tab)
 
 
+@pytest.mark.full
 def test_links_and_markup_of_the_model_do_nothing(tab, scenes):
     tab.begin(scenes.add(Step(say=LINKS)).prompt)
     tab.ends()
@@ -161,6 +162,7 @@ def test_a_file_to_be_written_stays_text_in_its_ask_and_its_diff(stage, tab, sce
     unhacked(tab)
 
 
+@pytest.mark.full
 def test_a_question_and_its_options_stay_text_and_are_answered_as_they_are(tab, scenes):
     label = f'"{EVIL}"'
     asked = {

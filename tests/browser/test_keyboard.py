@@ -68,6 +68,7 @@ def test_escape_stops(tab, scenes, keys):
     tab.ends("cancelled")
 
 
+@pytest.mark.full
 def test_a_question_is_answered_with_keys(tab, scenes, keys, walk_to):
     asked = {
         "header": "Bread",

@@ -70,6 +70,7 @@ def test_what_is_queued_can_be_taken_back_and_the_next_goes_on(tab, queue, scene
     assert list(kept.requests[-1].prompts) == [scene.prompt, kept.prompt]
 
 
+@pytest.mark.full
 def test_escape_stops_what_runs_and_the_next_goes_on(tab, queue):
     queue("Second")
     tab.page.keyboard.press("Escape")

@@ -122,6 +122,7 @@ def test_who_has_not_logged_in_is_led_to_the_door(chromium, stage, secret, route
     context.close()
 
 
+@pytest.mark.full
 def test_a_link_to_log_in_holds_once(chromium, stage, alice):
     alice.open("/")
     context = chromium.new_context()

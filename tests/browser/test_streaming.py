@@ -124,6 +124,7 @@ def test_where_the_line_breaks_the_page_says_so_and_finds_back_by_itself(stage, 
     tab.shows(STORY)
 
 
+@pytest.mark.full
 def test_a_thought_is_folded_and_once_it_is_opened_it_stays_open(tab, scenes):
     scene = scenes.add(Step(reason="Let me think.", say="First.", calls=(LOOK,)), Step(say=STORY), held=1)
     tab.begin(scene.prompt)

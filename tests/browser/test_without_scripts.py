@@ -89,6 +89,7 @@ def test_an_answer_that_says_nothing_is_refused_on_the_page(tab, scenes):
     tab.reload_until(ended(tab, "failed"))
 
 
+@pytest.mark.full
 def test_a_turn_is_stopped_and_tried_again(tab, scenes):
     scene = scenes.add(ENDLESS)
     begin(tab, scene.prompt)

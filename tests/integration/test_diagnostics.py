@@ -28,6 +28,7 @@ def look(server):
     return look_at_project_config(lambda: Client(server.url, password=server.password))
 
 
+@pytest.mark.full
 def test_a_server_that_obeys_the_folder_of_an_agent_is_warned_of(own_server):
     finding = look(own_server(project_config=True))
     assert finding.state is State.WARNING

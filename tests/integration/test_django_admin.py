@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from fix_django_app import SETTINGS, wait_until
 from fix_stores import create_django_tables
+from selection import sample
 
 from opencode_sessions.django import client as shared_client
 from opencode_sessions.django import enqueue, session_for
@@ -264,7 +265,7 @@ def test_without_a_namespace_no_session_is_listed_or_deleted(pages, staff, web_s
         assert shared_client().get(left).id == left
 
 
-@pytest.mark.parametrize("using", ["default", "postgres"])
+@pytest.mark.parametrize("using", sample(["default", "postgres"], "postgres"))
 def test_actions_are_left_out_of_atomic_requests_in_every_database(pages, staff, monkeypatch, using):
     routers = ["web_project.policy.ToPostgres"] if using == "postgres" else []
     with override_settings(DATABASE_ROUTERS=routers):

@@ -67,6 +67,7 @@ def test_the_doctor_fails_where_something_is_broken(chat, opencode):
     assert re.search(r"^\S+ +opencode ", out.getvalue(), re.MULTILINE)
 
 
+@pytest.mark.full
 def test_the_doctor_says_that_it_waits_for_a_server_that_hangs(chat, opencode, silent_port):
     out, err = io.StringIO(), io.StringIO()
     address = f"http://127.0.0.1:{silent_port}"
@@ -244,7 +245,7 @@ def test_a_server_that_is_away_is_told(chat, opencode):
         run("opencode_prune")
 
 
-@pytest.mark.parametrize("using", ["default", "postgres"])
+@pytest.mark.parametrize("using", sample(["default", "postgres"], "postgres"))
 def test_what_was_left_behind_is_run_and_then_the_command_ends(chat, using):
     before = signal.getsignal(signal.SIGTERM)
     messages = [left_behind(chat, using) for _ in range(3)]

@@ -119,6 +119,7 @@ def test_no_more_threads_run_than_the_settings_say(chat, opencode, held):
         assert sum(thread.name.startswith("opencode-sessions turns") for thread in threading.enumerate()) >= 2
 
 
+@pytest.mark.full
 def test_a_conversation_in_which_another_process_runs_a_turn_is_waited_for_without_a_thread(
     chat, opencode, client, held
 ):
@@ -244,6 +245,7 @@ def test_a_turn_is_cancelled_while_it_waits_and_while_it_runs(chat, held):
     assert rows[0].content.startswith("one")
 
 
+@pytest.mark.full
 def test_a_turn_is_cancelled_from_a_coroutine_and_receivers_may_query(chat, held):
     told = []
 

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import pytest
-from fix_server import LEAN
 
-from opencode_sessions import READ_ONLY, Client, OpencodeServer, Session, Turn
+from opencode_sessions import READ_ONLY, Session, Turn
 from opencode_sessions.cli.rendering import summary
 from opencode_sessions.display import display
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
-from opencode_sessions.testing import Call, Rule, Script, ScriptedModel, Step
+from opencode_sessions.testing import Call, Rule, Script, Step
 
 TODO = Call("todowrite", {"todos": [{"content": "a", "status": "pending", "priority": "low"}]})
 
 MOST_ANSWERS = 6  # five, and one that may have begun before the agent was stopped
 
 
-@pytest.fixture(scope="module")
-def answered():
+@pytest.fixture
+def answered(client, scripted_model, monkeypatch):
     """Call it with steps of the model: the result of a turn."""
-    with (
-        ScriptedModel() as model,
-        OpencodeServer(config=model.config(), **LEAN) as server,
-        Client(server.url, password=server.password) as client,
-    ):
 
-        def answer(*steps):
-            model.rules = (Rule(when=lambda _: True, reply=Script(*steps)),)
-            session = Session(MemoryRecord("a"), permissions_for=READ_ONLY)
-            return Turn(MemoryMessage("hello"), session, client).run()
+    def answer(*steps):
+        monkeypatch.setattr(scripted_model, "rules", (Rule(when=lambda _: True, reply=Script(*steps)),))
+        session = Session(MemoryRecord("a"), permissions_for=READ_ONLY)
+        return Turn(MemoryMessage("hello"), session, client).run()
 
-        yield answer
+    return answer
 
 
 def test_an_answer_that_is_cut_off_says_so(answered):

@@ -311,18 +311,23 @@ def patch(*lines):
 
 @pytest.mark.parametrize(
     "lines",
-    [
-        ("*** Update File: a.txt", "*** Move to: .opencode/plugin/x.js", "@@", "-public", "+evil"),
+    sample(
+        [
+            ("*** Update File: a.txt", "*** Move to: .opencode/plugin/x.js", "@@", "-public", "+evil"),
+            ("*** Update File: a.txt", "*** Move to:link/new.txt", "@@", "-public", "+evil"),
+            ("*** Add File: .opencode/plugin/x.js", "+evil"),
+            ("*** Add File: link/new.txt", "+evil"),
+            ("*** Add File:link/new.txt", "+evil"),
+            ("*** Add File: x\u2028/../link/new.txt", "+evil"),
+            ("*** Add File: x\r/../link/new.txt", "+evil"),
+            ("*** Add File: .env.new", "+evil"),
+            ("*** Delete File: .env",),
+            ("*** Update File: link/a.txt", "@@", "-secret", "+evil"),
+        ],
         ("*** Update File: a.txt", "*** Move to:link/new.txt", "@@", "-public", "+evil"),
         ("*** Add File: .opencode/plugin/x.js", "+evil"),
-        ("*** Add File: link/new.txt", "+evil"),
-        ("*** Add File:link/new.txt", "+evil"),
-        ("*** Add File: x\u2028/../link/new.txt", "+evil"),
-        ("*** Add File: x\r/../link/new.txt", "+evil"),
-        ("*** Add File: .env.new", "+evil"),
         ("*** Delete File: .env",),
-        ("*** Update File: link/a.txt", "@@", "-secret", "+evil"),
-    ],
+    ),
 )
 def test_a_patch_writes_nothing_that_the_rules_close(called, place, lines):
     called(patch(*lines), model="scripted/gpt-5")

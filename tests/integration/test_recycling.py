@@ -76,6 +76,7 @@ def test_turns_in_flight_survive_a_restart_with_one_prompt_and_one_answer(own_se
             assert len(prompts_of(client, result)) == 1
 
 
+@pytest.mark.full
 def test_busy_sessions_get_the_grace_period_to_end(own_server, memory):
     server = own_server(recycle_at=2 * GIB, recycle_grace=600)
     pid, observer = server.pid, Begun()
@@ -90,6 +91,7 @@ def test_busy_sessions_get_the_grace_period_to_end(own_server, memory):
     assert server.running
 
 
+@pytest.mark.full
 def test_a_server_that_is_stopped_is_not_started_again(own_server, memory):
     server = own_server(recycle_at=2 * GIB, recycle_grace=0.1)
     pid = server.pid

@@ -259,6 +259,7 @@ def text(messages):
     return "".join(part["text"] for part in parts(messages, "text"))
 
 
+@pytest.mark.full
 def test_opencode_gets_the_echo_and_a_bill(scripted_model, ask_opencode):
     ask_opencode("first")
     (answer,) = ask_opencode("second")
@@ -270,6 +271,7 @@ def test_opencode_gets_the_echo_and_a_bill(scripted_model, ask_opencode):
     assert len({call.session for call in scripted_model.calls}) == 1
 
 
+@pytest.mark.full
 def test_opencode_runs_the_tools_of_several_steps(scripted_model, ask_opencode):
     messages = ask_opencode(
         "!reason I write it first\n"
@@ -287,6 +289,7 @@ def test_opencode_runs_the_tools_of_several_steps(scripted_model, ask_opencode):
     assert scripted_model.call_count == 3
 
 
+@pytest.mark.full
 def test_opencode_directs_a_sub_agent_by_the_prompt_of_its_task(scripted_model, ask_opencode):
     task = {"description": "sub", "subagent_type": "general", "prompt": "!say from below"}
     messages = ask_opencode(f"!tool task {json.dumps(task)}\n!say from above")
@@ -295,6 +298,7 @@ def test_opencode_directs_a_sub_agent_by_the_prompt_of_its_task(scripted_model, 
     assert len({call.session for call in scripted_model.calls}) == 2
 
 
+@pytest.mark.full
 def test_opencode_reports_a_final_provider_error_and_goes_on_in_the_next_turn(scripted_model, ask_opencode):
     (answer,) = ask_opencode("!error 400 no such thing")
     error = answer["info"]["error"]["data"]
@@ -303,6 +307,7 @@ def test_opencode_reports_a_final_provider_error_and_goes_on_in_the_next_turn(sc
     assert text(ask_opencode("hello")).startswith('You said: "hello".')
 
 
+@pytest.mark.full
 def test_opencode_waits_out_a_rate_limit(scripted_model, ask_opencode):
     start = time.monotonic()
     (answer,) = ask_opencode("!rate-limit 0.3 2\nhello")
@@ -311,6 +316,7 @@ def test_opencode_waits_out_a_rate_limit(scripted_model, ask_opencode):
     assert scripted_model.call_count == 3
 
 
+@pytest.mark.full
 def test_opencode_retries_a_server_error_and_a_cut_stream(scripted_model, ask_opencode):
     shaky = (Rule("error", Script(Step(say="well", trouble=Refusal(503, "busy", retry_after=0.1, times=1)))),)
     scripted_model.rules = (*shaky, Rule("", Script(Step(say="one two", trouble=Cut(times=1)))))
@@ -319,6 +325,7 @@ def test_opencode_retries_a_server_error_and_a_cut_stream(scripted_model, ask_op
     assert scripted_model.call_count == 4
 
 
+@pytest.mark.full
 def test_opencode_follows_the_rules_of_a_host(scripted_model, ask_opencode):
     listing = Step(
         reason="a look", calls=(Call("bash", {"command": "echo $((6 * 7))", "description": "sum"}),)
@@ -327,11 +334,13 @@ def test_opencode_follows_the_rules_of_a_host(scripted_model, ask_opencode):
     assert text(ask_opencode("the sum please")) == 'Done. bash: "42"'
 
 
+@pytest.mark.full
 def test_opencode_is_told_what_is_wrong_with_a_directive(ask_opencode):
     answer = text(ask_opencode("!tool write {oops"))
     assert answer.startswith('I cannot follow line 1, "!tool write {oops": its arguments are not JSON')
 
 
+@pytest.mark.full
 def test_opencode_asks_the_small_model_for_titles(scripted_model, server):
     scripted_model.reset()
     with httpx2.Client(

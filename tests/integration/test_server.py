@@ -200,10 +200,9 @@ def test_a_server_does_not_outlive_the_process_that_started_it(tmp_path, way):
     assert eventually(lambda: not lives(pid))
 
 
-def test_a_second_server_on_one_data_folder_is_refused(own_server, tmp_path):
-    server = own_server(data=tmp_path)
-    with pytest.raises(ServerStartError, match=f"process {os.getpid()} holds the data folder {tmp_path}"):
-        own_server(data=tmp_path)
+def test_a_second_server_on_one_data_folder_is_refused(server, own_server):
+    with pytest.raises(ServerStartError, match=f"process {os.getpid()} holds the data folder {server.data}"):
+        own_server(data=server.data)
     assert call(server, "GET", "/global/health").json()["healthy"] is True
 
 

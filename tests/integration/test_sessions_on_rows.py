@@ -5,11 +5,19 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import pytest
-from fix_stores import AsyncDjangoBench
+from fix_stores import DATABASES, AsyncDjangoBench
+from selection import sample
 
 from opencode_sessions import Client, Session, Turn, aio, allow, errors
 from opencode_sessions.sessions.lifecycle import Lifecycle
 from opencode_sessions.store.messages import TurnStatus
+
+two_benches = pytest.mark.parametrize(
+    "bench",
+    sample(["memory", *DATABASES], "sqlalchemy-postgres-async", "django-postgres-sync"),
+    indirect=True,
+)
+"""For what is the same code over all stores: one of each host and of each API."""
 
 
 def allow_all(_):
@@ -94,6 +102,7 @@ def test_many_workers_of_one_row_get_one_session(bench, wire, client, sessions_o
     assert session_id in [info.id for info in sessions_of(key)]
 
 
+@two_benches
 def test_concurrent_recreates_of_one_row_converge(bench, calls, wire, client):
     record = bench.record("Faro")
     stale = calls.ensure(calls.session(record))
@@ -122,6 +131,7 @@ def test_a_turn_is_stored_in_its_row(bench, calls):
     assert bench.idle()
 
 
+@two_benches
 def test_a_session_that_is_gone_moves_the_turn_to_a_fresh_one(bench, calls, client):
     record, message = bench.record("Evora"), bench.message("still there?")
     session = calls.session(record)

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 from host_models import Conversation, Owner
+from selection import sample
 from sqlalchemy import ForeignKey, String, create_engine, delete, event, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
@@ -40,7 +41,7 @@ class Ferry(Ship):
     id: Mapped[int] = mapped_column(ForeignKey(Ship.id), primary_key=True)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=sample(["sqlite", "postgres"]))
 def engine(request):
     if request.param == "sqlite":
         url = f"sqlite:///{request.getfixturevalue('sqlite_file')}"
@@ -83,6 +84,7 @@ def fleet(engine, bound):
     Base.metadata.drop_all(engine)
 
 
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
 def test_a_deleted_row_takes_its_session_with_it_when_that_is_committed(database, stored, upstream):
     kept, gone = stored(), stored()
     database.delete(gone)
@@ -154,6 +156,7 @@ def test_a_flush_that_fails_spares_what_it_deleted(database, stored, upstream):
     assert upstream.there(conversation.opencode_session_id)
 
 
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
 def test_no_connection_is_held_while_the_server_is_awaited(engine, bound, client, upstream):
     held = []
 

@@ -261,11 +261,13 @@ class Plan(pydantic.BaseModel):
 PLAN = {"since": "2026-07-01", "season": "summer", "tags": ["sea"], "stop": {"city": "Bari"}}
 
 
+@pytest.mark.full
 def test_types_that_json_does_not_have_are_made_of_those_that_it_has(client, session):
     result = Turn(MemoryMessage(answering(PLAN)), session, client, schema=Plan).run()
     assert result.value == Plan(since=date(2026, 7, 1), season=Season.SUMMER, tags={"sea"}, stop=Stop("Bari"))
 
 
+@pytest.mark.full
 def test_a_strict_model_takes_a_date_from_json(client, session):
     class StrictPlan(Plan, strict=True):
         pass

@@ -86,6 +86,7 @@ def test_with_nobody_to_answer_a_permission_is_refused_at_once_and_the_agent_goe
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.full
 def test_with_nobody_to_answer_a_question_the_agent_is_told_so_at_once_and_goes_on(place, record):
     result = turn_of(MemoryMessage(QUESTION), record, place).run()
     assert (result.status, result.content) == (TurnStatus.COMPLETED, "done")
@@ -125,6 +126,7 @@ def test_a_handler_answers_and_the_tool_runs(place, record, tmp_path):
     assert only.age < 60
 
 
+@pytest.mark.full
 def test_always_is_asked_once(place, record):
     asked = []
     two = BASH.replace(
@@ -154,6 +156,7 @@ def test_a_question_is_answered_with_a_choice(place, record):
     assert "Oslo" in result.tools[0]["output"]
 
 
+@pytest.mark.full
 def test_a_handler_of_the_async_face_is_awaited(server, record, tmp_path):
     async def handler(_):
         await asyncio.sleep(0.1)
@@ -309,6 +312,7 @@ def test_an_ask_is_stored_together_with_what_its_tool_is_given(place, record):
     thread.join(60)
 
 
+@pytest.mark.full
 def test_answered_twice_is_said(place, record):
     message = MemoryMessage(QUESTION)
     thread, _ = running(turn_of(message, record, place, on_ask=IN_THE_ROW))

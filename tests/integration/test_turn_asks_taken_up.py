@@ -8,6 +8,7 @@ import time
 
 import pytest
 from fix_cli import eventually
+from selection import sample
 
 from opencode_sessions import (
     IN_THE_ROW,
@@ -148,7 +149,7 @@ def test_the_next_runners_handler_is_asked_once_with_the_age_that_it_has(place, 
     assert told.asked_for == told.answered_for == [waiting["id"]]
 
 
-@pytest.mark.parametrize("prompt", [BASH, QUESTION], ids=["permission", "question"])
+@pytest.mark.parametrize("prompt", sample([BASH, QUESTION]), ids=["permission", "question"])
 def test_with_nobody_there_any_more_it_is_refused_and_the_agent_goes_on(place, record, die, prompt):
     message = MemoryMessage(prompt)
     die(message)

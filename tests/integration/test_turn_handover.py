@@ -58,6 +58,7 @@ def test_a_turn_that_system_exit_breaks_into_is_handed_over(client, record, held
     assert_handed_over(message, record, client, held)
 
 
+@pytest.mark.full
 def test_an_async_turn_that_system_exit_breaks_into_is_handed_over(server, client, record, held):
     message = MemoryMessage(HELD)
 
@@ -127,6 +128,7 @@ def test_a_turn_that_another_thread_releases_goes_on_with_the_next_runner(client
     assert_handed_over(message, record, client, held)
 
 
+@pytest.mark.full
 def test_an_async_turn_that_another_task_releases_goes_on_with_the_next_runner(server, client, record, held):
     message = MemoryMessage(HELD)
 

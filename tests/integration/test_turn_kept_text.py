@@ -97,6 +97,7 @@ def test_an_answer_that_another_runner_takes_up_only_grows(rows, server, runners
     assert_never_shorter(rows, message)
 
 
+@pytest.mark.full
 def test_an_answer_that_another_runner_takes_up_is_kept_when_the_server_dies(rows, own_server, runners, held):
     server = own_server()
     record, message = half_said(rows, server, runners)

@@ -223,6 +223,7 @@ def test_an_answer_that_cannot_be_delivered_leaves_the_turn_parked(place, record
     assert turn_of(message, record, place).run(park=True).content == "done"
 
 
+@pytest.mark.full
 def test_a_parked_turn_whose_server_died_goes_on_as_after_any_crash(own_server, record, tmp_path):
     server, message, queue = own_server(), MemoryMessage(BASH), Queue()
     with Client(server.url, password=server.password, directory=str(tmp_path)) as client:

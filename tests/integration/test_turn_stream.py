@@ -7,6 +7,7 @@ from contextlib import aclosing, closing
 
 import pytest
 from fix_cli import eventually
+from selection import sample
 
 from opencode_sessions import (
     READ_ONLY,
@@ -35,7 +36,7 @@ def record():
     return MemoryRecord("A streamed turn")
 
 
-@pytest.fixture(params=["sync", "async"])
+@pytest.fixture(params=sample(["sync", "async"]))
 def stream(request, server):
     """Call it for the events of a turn until `stop_after` returns True for one: `stream(message, record)`."""
 
@@ -79,6 +80,7 @@ def at_first_word(event):
     return isinstance(event, ReplyChanged) and event.change.delta.strip() == "one"
 
 
+@pytest.mark.parametrize("stream", ["sync", "async"], indirect=True)
 def test_the_events_of_a_turn_come_in_order_and_end_with_its_result(stream, record):
     message = MemoryMessage(STORY)
     told = stream(message, record)
@@ -110,6 +112,7 @@ def test_a_turn_that_has_ended_gives_its_result_alone(stream, record):
     assert finished.result.content == SAID
 
 
+@pytest.mark.parametrize("stream", ["sync", "async"], indirect=True)
 def test_a_turn_whose_iterator_is_closed_runs_on(stream, record, held):
     message = MemoryMessage(STORY)
 

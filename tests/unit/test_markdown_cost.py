@@ -16,7 +16,7 @@ from opencode_sessions.django import budget, markdown
 from opencode_sessions.django.markdown import render_markdown
 
 LINKS = [name for name in FAMILIES if ":" in name and "lines" not in name]
-SOME = list(FAMILIES)[::5]
+SOME = list(FAMILIES)[::8]
 """A few of each kind, as they are listed by kinds."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from selection import sample
 
 TESTS = """
     from fix_programs import find_program
@@ -28,7 +29,7 @@ def run(pytester, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("arguments", [("-p", "no:xdist"), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("arguments", sample([("-p", "no:xdist"), ("-n", "2")]), ids=["alone", "xdist"])
 def test_a_missing_program_skips_its_tests_and_is_named_once_at_the_end(run, arguments):
     ran = run("", *arguments)
     ran.assert_outcomes(passed=1, skipped=2)

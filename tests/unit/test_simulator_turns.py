@@ -18,7 +18,7 @@ from simulator.turns.scenarios import CROWD, TURNS
 
 FULL = os.environ.get("SIM") == "full"
 VAST = [name for name, scenario in TURNS.items() if scenario.vast]
-QUICK = ("one runs, one deletes", "two run one turn in a busy session", "two recover what was sent")
+QUICK = ("one runs, one deletes", "two run one turn in a busy session")
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from selection import sample
 
 TESTS = """
     import pytest
@@ -14,7 +15,7 @@ TESTS = """
 """
 
 
-@pytest.mark.parametrize("arguments", [("-p", "no:xdist"), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("arguments", sample([("-p", "no:xdist"), ("-n", "2")]), ids=["alone", "xdist"])
 def test_lines_that_tests_tell_are_sorted_at_the_end_of_the_run(pytester, arguments):
     pytester.makepyfile(TESTS)
     ran = pytester.runpytest("-q", "-p", "fix_summary", *arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from selection import sample
 
 TESTS = """
     import subprocess
@@ -27,7 +28,7 @@ TESTS = """
 """
 
 
-@pytest.mark.parametrize("arguments", [("-p", "no:xdist"), ("-n", "1")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("arguments", sample([("-p", "no:xdist"), ("-n", "1")]), ids=["alone", "xdist"])
 def test_the_time_of_tests_fixtures_and_programs_is_counted_where_it_was_spent(pytester, arguments):
     path = pytester.makepyfile(TESTS)
     ran = pytester.runpytest("-q", "-p", "fix_times", "--times=times.json", *arguments)
