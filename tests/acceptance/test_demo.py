@@ -28,17 +28,20 @@ def told(place):
     return done.stdout
 
 
+@pytest.mark.full
 def test_the_session_is_made_once_and_found_again(told):
     made, found = re.findall(r"session\.ensure\(client\) → (ses_\w+), just_created: (\w+)", told)
     assert made[0] == found[0]
     assert (made[1], found[1]) == ("yes", "no")
 
 
+@pytest.mark.full
 def test_the_second_turn_knows_the_first(told):
     [asked] = re.findall(r"^› (Please .*)$", told, re.MULTILINE)
     assert f'You asked me: "{asked}"' in told
 
 
+@pytest.mark.full
 def test_what_it_shows_of_the_rows_is_what_is_stored(place, told):
     connection = sqlite3.connect(place.folder / ".opencode-sessions" / "demo" / "demo.sqlite3")
     [(name, session_id)] = connection.execute("select name, opencode_session_id from opencode_conversations")
@@ -50,6 +53,7 @@ def test_what_it_shows_of_the_rows_is_what_is_stored(place, told):
     assert f"{sum(turn[1] + turn[2] for turn in turns):,} tokens, $" in told
 
 
+@pytest.mark.full
 def test_the_agent_wrote_the_file_that_it_shows(place, told):
     text = (place.folder / ".opencode-sessions" / "demo" / "work" / "demo-1.md").read_text()
     assert text.startswith("# Three days in Lisbon")

@@ -211,6 +211,7 @@ def test_the_first_prompt_edited_begins_anew(tab, scenes):
     assert list(scene.requests[-1].prompts) == [f"We bake cake. {scene.prompt}"]
 
 
+@pytest.mark.full
 def test_a_conversation_is_renamed(tab):
     tab.begin("What it was called at first")
     tab.ends()

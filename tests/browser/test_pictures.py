@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from pictures import png
 
 LOADED = "each => each.complete && each.naturalWidth"
 
 
+@pytest.mark.full
 def test_pictures_of_a_tool_are_seen_while_the_turn_runs_and_after_a_reload(tab, stage):
     calls = ""
     for name, size in (("small.png", 20), ("large.png", 200)):

@@ -10,6 +10,7 @@ LOOK = Call("read", {"filePath": "flour.txt"})
 COUNTED = "!say one two three four five six."
 
 
+@pytest.mark.full
 def test_words_are_seen_before_the_turn_is_over(tab, held):
     tab.begin(COUNTED)
     tab.shows("one two three four")

@@ -50,6 +50,7 @@ def test_what_runs_says_that_a_reload_shows_more_and_no_button_is_dead(tab, scen
         expect(tab.page.get_by_label(label)).to_be_hidden()
 
 
+@pytest.mark.full
 def test_an_ask_is_answered(stage, tab, scenes):
     call = Call("bash", {"command": "touch unscripted.txt", "description": "Once"})
     begin(tab, scenes.add(Step(calls=(call,)), Step(say="Done.")).prompt)

@@ -291,7 +291,8 @@ def test_a_sub_agent_does_not_ask_what_the_session_asks(guarded, attempt):
     assert not asked
 
 
-@pytest.mark.parametrize("depth", sample([0, 1, 2], 2))
+@pytest.mark.full
+@pytest.mark.parametrize("depth", [0, 1, 2])
 def test_in_the_configuration_of_a_server_the_rules_hold_for_every_agent(
     own_server, model, attempt, place, depth
 ):

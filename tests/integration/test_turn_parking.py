@@ -156,6 +156,7 @@ def test_a_turn_that_nobody_parks_waits_and_so_does_one_whose_handler_thinks(pla
     assert results == ["done"]
 
 
+@pytest.mark.full
 def test_a_person_who_does_not_answer_in_time_is_not_waited_for_any_longer(place, record):
     message, limits = MemoryMessage(BASH), Deadlines(person=6.0)
     parked(message, record, place, deadlines=limits)
