@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from reply_events import SESSION, assistant, delta, fold, part
@@ -213,6 +217,40 @@ def test_a_hub_serves_the_next_event_loop_too():
         assert told, number
         gc.collect()  # the generator that was left
         assert not place.hub._channels
+
+
+FORKING = """
+import os, sys
+from test_live_hub import InThreads, request
+place = InThreads()
+viewer = place.hub.watch(request(), lambda: None)
+place.hub._lock.acquire()  # as another thread might hold it at the fork
+child = os.fork()
+if child == 0:
+    place.rows.write(status="completed")
+    said = []
+    from opencode_sessions.live import stream
+    for each in stream(place.hub, request()):
+        said.append(each)
+    sys.exit(0 if b"completed" in said[-1] else 1)
+_, status = os.waitpid(child, 0)
+place.hub._lock.release()
+place.hub.leave(viewer)
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_forked_child_has_a_hub_that_is_as_new():
+    paths = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1] / "fixtures")))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 def test_a_turn_that_has_ended_is_told_without_a_hub():
