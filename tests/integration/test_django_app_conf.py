@@ -22,7 +22,7 @@ def with_setting(**said):
 def test_without_a_setting_there_are_defaults():
     assert settings() == OpencodeSettings()
     assert settings().server is None
-    assert (settings().runner, settings().threads, settings().recover_at_start) == ("threads", 8, True)
+    assert (settings().runner, settings().turns, settings().recover) == ("threads", 8, True)
     assert settings().on_ask is IN_THE_ROW
     assert settings().allow_always is False
 

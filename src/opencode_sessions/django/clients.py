@@ -48,7 +48,7 @@ def client() -> Client:
         ImproperlyConfigured: The settings cannot work.
         ConfigurationError: The URL is not a server's.
     """
-    arguments = _arguments()
+    arguments = settings().client_options()
     with _shared.lock:
         if _shared.client is None or _shared.arguments != arguments:
             outdated, _shared.client = _shared.client, Client(**arguments)
@@ -66,7 +66,7 @@ def async_client() -> AsyncClient:
         ImproperlyConfigured, ConfigurationError: See `client`.
     """
     loop = asyncio.get_running_loop()
-    arguments = _arguments()
+    arguments = settings().client_options()
     held = _shared.of_loops.get(loop)
     if held is None or held.arguments != arguments:
         if held is not None:
@@ -99,18 +99,7 @@ def _forget_closed_loops() -> None:
 
 def new_client() -> Client:
     """A client of the settings' server that the caller closes."""
-    return Client(**_arguments())
-
-
-def _arguments() -> dict[str, Any]:
-    now = settings()
-    return {
-        "base_url": now.server,
-        "password": now.password,
-        "username": now.username,
-        "directory": now.directory,
-        "timeouts": now.timeouts,
-    }
+    return Client(**settings().client_options())
 
 
 def leave_open() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, cast
 
@@ -14,10 +14,9 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from opencode_sessions.errors import ConfigurationError, InvalidRulesError
-from opencode_sessions.host.settings import TurnOptionsFor
+from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.protocol.permissions import check_rules
 from opencode_sessions.protocol.places import directory_of
-from opencode_sessions.reporting import OnError
 from opencode_sessions.sessions.spec import PermissionsFor
 from opencode_sessions.turns.asks import IN_THE_ROW, InTheRow
 from opencode_sessions.validation import is_coroutine_function, meant_among
@@ -31,6 +30,7 @@ _MINUTE = 60.0
 """A stream that lasts longer would show too much to a user who has lost the right to see it."""
 _MAY_HOLD_A_PASSWORD = ("SERVER", "USERNAME", "PASSWORD")
 
+_ATTRIBUTES = {"THREADS": "turns", "RECOVER_AT_START": "recover"}
 _ASKS: dict[str, InTheRow | None] = {"row": IN_THE_ROW, "refuse": None}
 
 
@@ -41,58 +41,28 @@ def _nobody(_request: Any, _message: Any) -> bool:
     return False
 
 
-def _nothing(_message: Any) -> Mapping[str, Any]:
-    return {}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpencodeSettings:
-    """What `OPENCODE` says; each attribute is the key of the same name in capitals.
+class OpencodeSettings(HostSettings):
+    """What `OPENCODE` says: what a host of any framework does, and this. Each attribute is the key in capitals.
+
+    Only `turns` is `THREADS` there, and `recover` is `RECOVER_AT_START`. Functions can be named by their dotted paths;
+    `timeouts` is a dict with fields of `Timeouts`; `on_ask` is `row` or `refuse`. In the default namespace nothing is
+    pruned.
 
     Attributes:
-        server: The URL of the OpenCode server; None: `OPENCODE_BASE_URL`, else http://127.0.0.1:4096.
-        username: Else `OPENCODE_SERVER_USERNAME`, else "opencode".
-        password: Else `OPENCODE_SERVER_PASSWORD`.
-        directory: Where new sessions work, on the server's machine; None: where the server does.
-        namespace: In which sessions are made; one for each database that shares a server. None: the default one,
-            in which nothing is pruned.
-        timeouts: Of requests, in seconds: a dict with fields of `Timeouts`.
-        permissions_for: The rules of a session, or a function of its record, see `Session`.
-        on_error: What is told of what must not be raised, see `Session`.
-        turn_options: Of a message, keyword arguments for `Turn`.
         may_see: Of a request and a message, whether this user may see and steer its turn; by default nobody may.
         runner: Who runs turns that are enqueued: `threads`, `tasks`, `inline`, or the dotted path of a class.
-        threads: How many turns run at once in a process, with the runner `threads`.
-        recover_at_start: Whether that runner takes up the turns that others left behind: at its start, and then
-            every few seconds.
-        retry: Of a message that failed or was cancelled, a new one with its prompt; by default a copy.
         stream_seconds: How long a stream of events lasts before the browser connects again, and is asked for its
             rights again.
-        on_ask: `row`: what the agent asks waits in the message for a person; `refuse`: nobody is there.
-        allow_always: Whether a person may answer a permission with “Always allow”, which holds for everybody whose
-            agent works in the same folder, until the server restarts (1.18.33): also for what their rules deny.
         current_tenant: Gives the tenant whose rows are in force, as text; see `tenants`.
         tenant_context: Of a tenant, the context manager that puts its rows in force.
         all_tenants: Gives all tenants.
     """
 
-    server: str | None = None
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    directory: str | None = None
-    namespace: str | None = None
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    permissions_for: PermissionsFor | None = None
-    on_error: OnError | None = None
-    turn_options: TurnOptionsFor = _nothing
+    turns: int = 8
     may_see: MaySee = _nobody
     runner: Any = "threads"
-    threads: int = 8
-    recover_at_start: bool = True
-    retry: Callable[[Any], Any] | None = None
     stream_seconds: float = _MINUTE
-    on_ask: InTheRow | None = IN_THE_ROW
-    allow_always: bool = False
     current_tenant: Callable[[], str] | None = None
     tenant_context: Callable[[str], AbstractContextManager[Any]] | None = None
     all_tenants: Callable[[], Iterable[str]] | None = None
@@ -108,7 +78,7 @@ class OpencodeSettings:
             raise ImproperlyConfigured(
                 f'OPENCODE must be a dict such as {{"SERVER": "http://…"}}, not of type {type(given).__name__}'
             )
-        read = {_known(key).lower(): _READERS[key](key, value) for key, value in given.items() if _known(key)}
+        read = {_attribute(key): _READERS[key](key, value) for key, value in given.items()}
         missing = [key for key in _OF_TENANTS if read.get(key.lower()) is None]
         if 0 < len(missing) < len(_OF_TENANTS):
             raise ImproperlyConfigured(
@@ -139,9 +109,9 @@ def _forget(*, setting: str, **_: Any) -> None:
 setting_changed.connect(_forget, dispatch_uid="opencode_sessions.conf")
 
 
-def _known(key: Any) -> str:
+def _attribute(key: Any) -> str:
     if key in _READERS:
-        return str(key)
+        return _ATTRIBUTES.get(key, str(key).lower())
     meant = meant_among(_READERS, str(key).upper())
     raise ImproperlyConfigured(f'OPENCODE["{key}"] is no setting of opencode_sessions. {meant}')
 

@@ -155,7 +155,7 @@ def start_with_requests(**_: Any) -> None:
         return
     _held.serving = True
     try:
-        if settings().recover_at_start:
+        if settings().recover:
             start()
     except ImproperlyConfigured as error:
         _log.error("turns that were left behind are not taken up: %s", error)
@@ -233,7 +233,7 @@ def thread_pool(threads: int, **options: Any) -> ThreadPool:
 def _make(now: OpencodeSettings) -> Dispatcher:
     match now.runner:
         case "threads":
-            return thread_pool(now.threads, recover=now.recover_at_start and not hasattr(mail, "outbox"))
+            return thread_pool(now.turns, recover=now.recover and not hasattr(mail, "outbox"))
         case "tasks":
             return TasksDispatcher()
         case "inline":

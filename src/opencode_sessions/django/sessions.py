@@ -15,7 +15,6 @@ from opencode_sessions.django.registry import record_of
 from opencode_sessions.django.signals import Announcing
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.host.turn_options import turn_options
-from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
 from opencode_sessions.sessions.session import AsyncSession, Session
 from opencode_sessions.turns.observers import Observers, listeners_of
 from opencode_sessions.turns.turn import AsyncTurn, Turn
@@ -30,12 +29,12 @@ def session_for(record: models.Model) -> Session:
 
         session_for(conversation).ensure(client())
     """
-    return Session(record, **_session_options())
+    return Session(record, **settings().session_options())
 
 
 async def asession_for(record: models.Model) -> AsyncSession:
     """The same for asyncio; use it with `async_client()`."""
-    return AsyncSession(record, **_session_options())
+    return AsyncSession(record, **settings().session_options())
 
 
 def turn_for(message: models.Model, *, observer: Observers = None, **options: Any) -> Turn:
@@ -92,12 +91,6 @@ async def aprepared_turn(
     record, (announcing, found) = await sync_to_async(prepare)()
     turn = AsyncTurn(message, await asession_for(record), async_client(), **found)
     return turn, announcing
-
-
-def _session_options() -> dict[str, Any]:
-    now = settings()
-    namespace = now.namespace or DEFAULT_NAMESPACE
-    return {"permissions_for": now.permissions_for, "namespace": namespace, "on_error": now.on_error}
 
 
 def _turn_options(

@@ -113,13 +113,7 @@ class _HostCore(ABC, Generic[C]):
         """
 
     def _session_options(self, message: Any) -> dict[str, Any]:
-        now = self.settings
-        return {
-            "permissions_for": now.permissions_for,
-            "on_error": now.on_error,
-            "namespace": now.namespace,
-            "store": self.table.of(message).record_store(message),
-        }
+        return {**self.settings.session_options(), "store": self.table.of(message).record_store(message)}
 
     def _turn_options(self, message: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         job = self.table.job_of(message)
@@ -198,16 +192,6 @@ class _HostCore(ABC, Generic[C]):
             self.dispatch(table.job_of(again))
         return again
 
-    def _client_options(self) -> dict[str, Any]:
-        now = self.settings
-        return {
-            "base_url": now.server,
-            "password": now.password,
-            "username": now.username,
-            "directory": now.directory,
-            "timeouts": now.timeouts,
-        }
-
 
 class AsyncHost(_HostCore[AsyncClient]):
     """What a process needs to run turns beside its requests and to show them, for asyncio.
@@ -239,7 +223,7 @@ class AsyncHost(_HostCore[AsyncClient]):
 
     async def __aenter__(self) -> Self:
         if self._client is None:
-            self._client = AsyncClient(**self._client_options())
+            self._client = AsyncClient(**self.settings.client_options())
             if self._given is None:
                 self._pool = TaskPool(self, self.settings.turns or 100, recover=self.settings.recover)
                 self._pool.start()
@@ -332,7 +316,7 @@ class Host(_HostCore[Client]):
 
     def __enter__(self) -> Self:
         if self._client is None:
-            self._client = Client(**self._client_options())
+            self._client = Client(**self.settings.client_options())
             if self._given is None:
                 self._pool = ThreadPool(self, self.settings.turns or 8, recover=self.settings.recover)
                 self._pool.start()

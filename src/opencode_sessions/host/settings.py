@@ -31,7 +31,7 @@ class HostSettings:
         username: Else `OPENCODE_SERVER_USERNAME`, else "opencode".
         password: Else `OPENCODE_SERVER_PASSWORD`.
         directory: Where new sessions work, on the server's machine; None: where the server does.
-        namespace: In which sessions are made; one for each database that shares a server.
+        namespace: In which sessions are made; one for each database that shares a server. None: the default one.
         timeouts: Of requests.
         permissions_for: The rules of a session, or a function of its record, see `Session`.
         on_error: What is told of what must not be raised, see `Session`.
@@ -53,7 +53,7 @@ class HostSettings:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     directory: str | None = None
-    namespace: str = DEFAULT_NAMESPACE
+    namespace: str | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     permissions_for: PermissionsFor | None = None
     on_error: OnError | None = None
@@ -74,3 +74,21 @@ class HostSettings:
             self.retry is None or callable(self.retry), "retry must be a function of a message", self.retry
         )
         require(self.turns is None or self.turns > 0, "turns must be a positive number", self.turns)
+
+    def session_options(self) -> dict[str, Any]:
+        """The keyword arguments of `Session` that they say."""
+        return {
+            "permissions_for": self.permissions_for,
+            "on_error": self.on_error,
+            "namespace": self.namespace or DEFAULT_NAMESPACE,
+        }
+
+    def client_options(self) -> dict[str, Any]:
+        """The keyword arguments of `Client` that they say."""
+        return {
+            "base_url": self.server,
+            "password": self.password,
+            "username": self.username,
+            "directory": self.directory,
+            "timeouts": self.timeouts,
+        }

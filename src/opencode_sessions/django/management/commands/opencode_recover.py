@@ -38,7 +38,7 @@ class Command(BaseCommand):
         stopped = threading.Event()
         before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
         pool = thread_pool(
-            settings().threads, recover=watch is not None, every=watch or _RENEW, ended=self._tell
+            settings().turns, recover=watch is not None, every=watch or _RENEW, ended=self._tell
         )
         use(pool)  # what waits behind a turn that ends here is run here
         try:
