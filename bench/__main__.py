@@ -80,8 +80,8 @@ GROUPS: dict[str, tuple[str, Callable[[Stage], Rows]]] = {
         lambda stage: latency.measure(stage.server),
     ),
     "browsers": (
-        "One ASGI process that shows the 20 turns it runs; in brackets beside one browser for each",
-        lambda stage: browsers.measure(stage.server, stage.database()),
+        "One ASGI process that shows the 20 turns it runs; in brackets beside one browser for each, Django, SQLite",
+        lambda stage: browsers.measure(stage.server, stage.database),
     ),
     "growing": ("The server's memory, with an empty catalogue of models", lambda _: growing.measure()),
     "rendering": ("200,000 characters of Markdown", lambda _: rendering.measure()),

@@ -1,4 +1,4 @@
-"""What it costs one ASGI process to show the 20 turns that it runs to 100 browsers, beside one browser for each.
+"""What it costs one ASGI process to show the 20 turns that it runs to 100 browsers, with Django and with FastAPI.
 
 A delay is from the server's write of a delta to the arrival of the event that shows it in a browser. It contains what
 the view waits on purpose: a part of an answer is sent at most every tenth of a second, with all that came meanwhile.
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from bench.hosting import Host, hosting
+from bench.hosting import Host, django_host, fastapi_host
 from bench.recording import Recording, record
 from bench.replay import replaying
 from bench.watching import Watched, watching
@@ -51,12 +51,12 @@ class Load:
     watched: Watched = field(default_factory=Watched)
 
 
-def measure(server: OpencodeServer, url: str) -> list[tuple[str, ...]]:
-    """Four processes, each with a load of its own.
+def measure(server: OpencodeServer, new_database: Callable[[], str]) -> list[tuple[str, ...]]:
+    """Six processes, each with a load of its own.
 
     Args:
         server: The real one, for what is replayed.
-        url: Of an empty PostgreSQL database.
+        new_database: Makes an empty PostgreSQL database, and gives its URL.
     """
     recording = record(server, stamped=True)
     with (
@@ -64,19 +64,28 @@ def measure(server: OpencodeServer, url: str) -> list[tuple[str, ...]]:
         replaying(recording, seconds=_SECONDS) as upstream,
         ExitStack() as stack,
     ):
-        cases = [
-            (browsers, _Sqlite(Path(folder) / f"{browsers}.sqlite3")) for browsers in (0, _TURNS, _BROWSERS)
+        cases: list[tuple[int, str, _Sqlite | _Postgres]] = [
+            (browsers, "Django", _Sqlite(Path(folder) / f"{browsers}.sqlite3"))
+            for browsers in (0, _TURNS, _BROWSERS)
         ]
-        cases.append((_BROWSERS, _Postgres(url)))
-        hosts = [stack.enter_context(hosting(upstream, database.settings, _TURNS)) for _, database in cases]
+        cases += [(_BROWSERS, framework, _Postgres(new_database())) for framework in ("Django", "FastAPI")]
+        cases.append((_TURNS, "FastAPI", _Sqlite(Path(folder) / "fastapi.sqlite3")))
+        hosts = [
+            stack.enter_context(
+                django_host(upstream, database.settings, _TURNS)
+                if framework == "Django"
+                else fastapi_host(upstream, database.url, _TURNS)
+            )
+            for _, framework, database in cases
+        ]
         _warm_up(hosts)
         loads = [
             _loaded(host, browsers, database, recording)
-            for host, (browsers, database) in zip(hosts, cases, strict=True)
+            for host, (browsers, _, database) in zip(hosts, cases, strict=True)
         ]
     return [
-        ("browsers", *(f"{browsers}, {database.name}" for browsers, database in cases)),
-        *_rows([browsers for browsers, _ in cases], loads, recording.deltas),
+        ("browsers", *(f"{count}, {framework}, {database.name}" for count, framework, database in cases)),
+        *_rows([browsers for browsers, _, _ in cases], loads, recording.deltas),
     ]
 
 
@@ -85,7 +94,7 @@ def _warm_up(hosts: list[Host]) -> None:
     keys = [host.ask("make", "1 of 1", 1) for host in hosts]
     with ExitStack() as stack:
         for host, made in zip(hosts, keys, strict=True):
-            stack.enter_context(watching(host.url, _paths(made)))
+            stack.enter_context(watching(host.url, _paths(host, made)))
             host.ask("run", made)
         for host in hosts:
             host.ask("wait")
@@ -94,7 +103,7 @@ def _warm_up(hosts: list[Host]) -> None:
 def _loaded(host: Host, browsers: int, database: Any, recording: Recording) -> Load:
     load = Load()
     keys = host.ask("make", f"{_TURNS} of {_TURNS}", _TURNS)
-    paths = _paths(keys) * (browsers // _TURNS)
+    paths = _paths(host, keys) * (browsers // _TURNS)
     before = _kib(host.pid)
     with ExitStack() as stack:
         watched = stack.enter_context(watching(host.url, paths)) if paths else None
@@ -121,8 +130,8 @@ def _loaded(host: Host, browsers: int, database: Any, recording: Recording) -> L
     return load
 
 
-def _paths(keys: list[int]) -> list[str]:
-    return [f"/opencode/turns/chat.message/{key}/events" for key in keys]
+def _paths(host: Host, keys: list[int]) -> list[str]:
+    return [host.path.format(key) for key in keys]
 
 
 def _rows(browsers: list[int], loads: list[Load], deltas: int) -> list[tuple[str, ...]]:
@@ -164,6 +173,7 @@ class _Sqlite:
             "init_command": "PRAGMA journal_mode = WAL",
             "transaction_mode": "IMMEDIATE",
         }
+        self.url = f"sqlite+aiosqlite:///{path}"
         self.settings = {"ENGINE": "django.db.backends.sqlite3", "NAME": self._path, "OPTIONS": options}
 
     @contextmanager
@@ -180,6 +190,7 @@ class _Postgres:
     def __init__(self, url: str) -> None:
         at = urlsplit(url)
         self._url = url.replace("+psycopg", "")
+        self.url = url.replace("+psycopg", "+asyncpg")
         self.settings = {
             "ENGINE": "django.db.backends.postgresql",
             "NAME": at.path[1:],

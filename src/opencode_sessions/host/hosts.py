@@ -89,6 +89,11 @@ class _HostCore(ABC, Generic[C]):
         return self._client
 
     @property
+    def idle(self) -> bool:
+        """Does this process run no turn, and is none waiting here to be run?"""
+        return self._pool is None or self._pool.idle
+
+    @property
     def pending_lease(self) -> float:
         """See `Dispatcher.pending_lease`."""
         return self._dispatcher.pending_lease
