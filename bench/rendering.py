@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hostile_texts import FAMILIES
 
-from opencode_sessions.django.markdown import render_markdown
+from opencode_sessions.display.markdown import render_markdown
 
 _SIZE = 200_000
 _DOCUMENT = (Path(__file__).parent.parent / "docs/turns.md").read_text()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from selection import sample
 
-from opencode_sessions.django.markdown import render_markdown
+from opencode_sessions.display.markdown import render_markdown
 
 ATTACKS = [
     "<script>alert(1)</script>",
@@ -225,11 +225,11 @@ def test_text_that_is_hard_to_read_takes_no_long_time(text):
 def test_a_missing_package_is_named_with_the_extra_that_has_it(package):
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        "from opencode_sessions.django.markdown import render_markdown\n"
+        "from opencode_sessions.display.markdown import render_markdown\n"
         "from opencode_sessions.errors import ConfigurationError\n"
         "try:\n    render_markdown('x')\nexcept ConfigurationError as error:\n    print(error)\n"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told.startswith("Markdown is rendered by markdown-it-py, linkify-it-py and nh3, and there is no ")
     assert f"no {package}: " in told
-    assert "pip install 'opencode-sessions[django]'" in told
+    assert "pip install 'opencode-sessions[markdown]'" in told

@@ -12,8 +12,9 @@ from hostile_texts import FAMILIES, SHAPED, counted_calls
 from linkify_it import main as linkify
 from selection import sample
 
-from opencode_sessions.django import budget, markdown
-from opencode_sessions.django.markdown import render_markdown
+from opencode_sessions.display import markdown
+from opencode_sessions.display import markdown_budget as budget
+from opencode_sessions.display.markdown import render_markdown
 
 LINKS = [name for name in FAMILIES if ":" in name and "lines" not in name]
 SOME = list(FAMILIES)[::8]

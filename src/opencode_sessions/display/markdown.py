@@ -12,12 +12,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, MutableMapping, Sequence
 from functools import cache
+from html import escape
 from typing import TYPE_CHECKING, Any
 
-from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
-
-from opencode_sessions.django.budget import (
+from opencode_sessions.display.markdown_budget import (
     LONGEST_LINK,
     MOST_CHARACTERS,
     Budget,
@@ -82,11 +80,11 @@ class _Kept:
 _kept = _Kept(8_000_000)
 
 
-def render_markdown(text: str, *, images: bool = False, growing: bool = False) -> SafeString:
+def render_markdown(text: str, *, images: bool = False, growing: bool = False) -> str:
     """HTML of a text in Markdown (CommonMark, with tables, strikethrough, bare links), safe to be put into a page.
 
     The HTML of what was rendered last is kept in memory, up to 8 million characters. A text that costs too much to
-    render is shown as it was written: see `opencode_sessions.django.budget`.
+    render is shown as it was written: see `markdown_budget`.
 
     Args:
         text: By whomever.
@@ -94,14 +92,14 @@ def render_markdown(text: str, *, images: bool = False, growing: bool = False) -
         growing: More of it is to come, so its HTML is not worth keeping.
 
     Raises:
-        ConfigurationError: The packages of the extra `django` are not installed.
+        ConfigurationError: The packages of the extra `markdown` are not installed.
     """
     html = _kept.get(text, images)
     if html is None:
         html = _render(text, images)
         if not growing:
             _kept.put(text, images, html)
-    return mark_safe(html)  # noqa: S308 - sanitised or escaped
+    return html
 
 
 def _render(text: str, images: bool) -> str:  # noqa: FBT001 - a key
@@ -111,7 +109,7 @@ def _render(text: str, images: bool) -> str:  # noqa: FBT001 - a key
             return sanitise(render(text, {"budget": Budget()}))
     except OverBudget:
         pass
-    return format_html('<p class="oc-plain">{}</p>\n', text)
+    return f'<p class="oc-plain">{escape(text)}</p>\n'
 
 
 @cache
@@ -124,7 +122,7 @@ def _tools(images: bool) -> tuple[Callable[..., str], Callable[[str], str]]:  # 
     except ImportError as error:
         raise ConfigurationError(
             f"Markdown is rendered by markdown-it-py, linkify-it-py and nh3, and there is no {error.name}: "
-            "pip install 'opencode-sessions[django]'"
+            "pip install 'opencode-sessions[markdown]'"
         ) from error
 
     class Links(LinkifyIt):  # type: ignore[misc]
