@@ -6,9 +6,11 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
+from fix_django_app import held_words
 from host_models import Base, Conversation, Prompt
 from json_client import JsonClient
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from watched_rows import until
 
 from opencode_sessions import READ_ONLY, aio
 from opencode_sessions.frontends.display_json import JSON
@@ -30,7 +32,7 @@ async def saved(path):
     async with AsyncSession(engine, expire_on_commit=False) as database:
         database.add(record := Conversation(title="watched"))
         await database.flush()
-        database.add(message := Prompt(prompt=f"!slow 0.1\n!say {SAID}", conversation_id=record.id))
+        database.add(message := Prompt(prompt=f"!say {SAID}", conversation_id=record.id))
         await database.commit()
         yield SQLAlchemyTurnTable(Prompt, engine), record, message
     await engine.dispose()
@@ -42,8 +44,27 @@ async def read(hub, key, row, client):
         client.take(said)
 
 
+@pytest.fixture
+def words():
+    """The model says none before it may."""
+    with held_words() as words:
+        yield words
+
+
+async def let_them_see(words, clients):
+    """The first words one by one, as soon as all who watch show the one before; then the rest."""
+    for number, word in enumerate(SAID.split()[:4], 1):
+        words.up_to(number)
+        await until(lambda word=word: all(word in shown(client) for client in clients))
+    words.all()
+
+
+def shown(client):
+    return "".join(part["markdown"] for part in client.state["parts"]) if client.state else ""
+
+
 @pytest.mark.parametrize("here", [True, False], ids=["as it grows", "from its row"])
-def test_all_who_watch_a_turn_see_it_grow_and_end_as_its_row_has_it(server, tmp_path, here):
+def test_all_who_watch_a_turn_see_it_grow_and_end_as_its_row_has_it(server, tmp_path, words, here):
     clients = [JsonClient() for _ in range(READERS)]
 
     async def main():
@@ -60,6 +81,7 @@ def test_all_who_watch_a_turn_see_it_grow_and_end_as_its_row_has_it(server, tmp_
                 for each in clients:
                     tasks.create_task(read(hub, key, row, each))
                 tasks.create_task(turn.run())
+                tasks.create_task(let_them_see(words, clients))
             return await table.row(key)
 
     row = asyncio.run(main())
@@ -67,5 +89,5 @@ def test_all_who_watch_a_turn_see_it_grow_and_end_as_its_row_has_it(server, tmp_
         assert client.end == "completed"
         assert client.last_id == row.revision
         assert [part["markdown"] for part in client.state["parts"]] == [SAID] == [row.content]
-        assert client.events.count("text") >= 2, "it did not grow"
+        assert client.events.count("text") >= 3, "it did not grow"
         assert client.events.count("part") <= 2, "it was sent again and again"

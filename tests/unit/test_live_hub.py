@@ -8,12 +8,11 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from reply_events import SESSION, assistant, delta, fold, part
-from watched_rows import KEY, ROW, WatchedRows, text
+from watched_rows import KEY, ROW, WatchedRows, text, until
 
 from opencode_sessions.frontends.html import HtmlEncoder
 from opencode_sessions.live import LiveHub, LiveObserver, RenderContext, WatchRequest, astream, ended, stream
@@ -71,13 +70,6 @@ class InTasks(InThreads):
 @pytest.fixture(params=[InThreads, InTasks])
 def place(request):
     return request.param()
-
-
-async def until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 def test_a_turn_is_shown_from_its_row_to_its_end(place):
