@@ -25,6 +25,7 @@ from opencode_sessions import (
 from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.turns import parking
+from opencode_sessions.turns.follower import EventFollower
 
 BASH = '!tool bash {"command": "touch ran", "description": "run"}\n!say done'
 
@@ -91,6 +92,28 @@ def test_nothing_runs_while_a_person_is_waited_for_and_the_answer_brings_the_tur
     assert (result.status, result.content) == (TurnStatus.COMPLETED, "done")
     assert (tmp_path / "ran").exists()
     assert (len(prompts(record, place)), queue.told) == (1, ["this", "next"])
+
+
+def test_an_ask_that_a_look_has_found_is_parked_with_all_that_came_before_it(
+    place, record, held, monkeypatch
+):
+    said, busy, looks = "one two three four five six", EventFollower._busy, []
+
+    async def go_on_meanwhile(follower):
+        if "four" in follower.reply.text and not looks:
+            looks.append("the messages are read, and what is asked is not")
+            held.set()
+            while not await follower._wire.pending_asks(follower.reply.session_id):
+                time.sleep(0.05)  # noqa: ASYNC251 - the turn blocks
+            time.sleep(0.5)  # noqa: ASYNC251 - until its events are here, too
+        return await busy(follower)
+
+    monkeypatch.setattr(EventFollower, "_busy", go_on_meanwhile)
+    message = MemoryMessage(f"!say {said}\n{BASH}")
+    parked(message, record, place, deadlines=Deadlines(look=0.5))
+    assert looks
+    assert message.state.content.strip() == said
+    assert [part["type"] for part in message.state.parts] == ["text", "tool"]
 
 
 def test_the_same_for_asyncio(server, record, tmp_path):

@@ -151,7 +151,8 @@ class EventFollower:
                 self._tell(self.reply.absorb(messages))
                 if busy:
                     self._watch.check_steps(self.reply.endless)
-                    self._unstored |= await self.asking.refresh()
+                    if await self.asking.refresh():
+                        self._asks_changed()
                     return None
                 if self._only_just_sent(stored):
                     return None
@@ -211,8 +212,7 @@ class EventFollower:
             if over is not None or not self.reply.asks(event):
                 return over
         if await self.asking.take(event):
-            # What the tool is given may be told just after its ask (1.18.33): they are stored, and shown, together.
-            self._unstored, self._stored = True, self._clock.monotonic()
+            self._asks_changed()
         self._tell(self.reply.apply(event))
         if isinstance(event, MessageChanged):
             self._watch.check_steps(self.reply.endless)
@@ -222,6 +222,15 @@ class EventFollower:
         if isinstance(event, SessionStatus):
             self._listeners.tell(StatusChanged(event))
         return await self.look() if isinstance(event, SessionIdle | SessionFailed) else None
+
+    def _asks_changed(self) -> None:
+        """Wait a moment for more, before that is stored, or the turn is parked.
+
+        What the tool is given may be told just after its ask (1.18.33): they are stored, and shown, together. And what
+        a look has found may have come with events that were not read yet.
+        """
+        self._unstored, self._stored = True, self._clock.monotonic()
+        self._quiet_since = self._stored
 
     def _tell(self, changes: list[Change]) -> None:
         if changes:
