@@ -148,8 +148,8 @@ def test_a_grace_period_goes_by_the_servers_clock(client, pruner, made):
     with clock_off(300):
         assert list(pruner(grace=timedelta(minutes=4)).find(client)) == []
     with clock_off(-300):
-        time.sleep(1)  # the server says its time in whole seconds
-        assert ids(pruner().find(client)) == {session_id}
+        # The server says its time in whole seconds, and a busy one says it late.
+        eventually(lambda: ids(pruner().find(client)) == {session_id})
 
 
 def test_what_is_not_ours_by_every_sign_is_left_alone(client, namespace, pruner, made):
