@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import signal
 
 from hypothesis import HealthCheck, settings
@@ -16,6 +17,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("any machine")
+
+
+def pytest_collection_finish():
+    """Objects that live until the end are left out of garbage collection, which would visit them again and again."""
+    gc.collect()
+    gc.freeze()
+
 
 # One concern a file, in tests/fixtures.
 pytest_plugins = [

@@ -7,7 +7,6 @@ import time
 import pytest
 from event_reader import EventReader
 from fix_django_app import wait_until
-from selection import sample
 
 LONG = "!say one two three four five six seven eight nine ten"
 SCRIPT = """
@@ -31,8 +30,9 @@ CUT = {"hypercorn"}  # its worker gets no signal, and cuts what is open after 3 
 LONGEST = 30.0  # seconds, on a busy machine; a stream would last for 45 at least
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("server_name", sample(SERVERS, "gunicorn with threads"))
+@pytest.mark.parametrize("server_name", SERVERS)
 def test_a_process_that_is_told_to_end_ends_its_streams_first(chat_project, server_name, held):
     chat_project.environ["DJANGO_SETTINGS_MODULE"] = "web_project.settings"
     site = chat_project.serve(*SERVERS[server_name])

@@ -74,11 +74,12 @@ def test_serve_takes_the_password_of_the_environment_and_stops_all_that_it_start
             client.health()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("size", "code", "said"),
     [
         ("lots", 2, "write it like 500M or 2G, not lots"),
-        pytest.param("50M", 1, "recycle_at is 52 MB, and opencode takes", marks=pytest.mark.full),
+        ("50M", 1, "recycle_at is 52 MB, and opencode takes"),
     ],
 )
 def test_a_limit_of_memory_that_cannot_work_is_refused(bare, size, code, said):

@@ -130,6 +130,7 @@ Message.objects.filter(pk=message.pk).update(asks=asks)
 """
 
 
+@pytest.mark.full
 def test_an_ask_that_has_changed_is_not_allowed_and_shown_anew(stage, tab, scenes):
     asks((tab, True), scenes.add(Step(calls=(run("touch as-shown"),)), Step(say="Done.")))
     stage.python("-c", CHANGE.format(pk=tab.turn.get_attribute("data-pk")))

@@ -61,6 +61,7 @@ def test_a_whole_conversation_goes_without_a_mouse(stage, tab, scenes, keys, wal
     tab.page.get_by_role("heading", name="What shall we do?").wait_for()
 
 
+@pytest.mark.full
 def test_escape_stops(tab, scenes, keys):
     tab.begin(scenes.add(ENDLESS).prompt)
     tab.shows("word3 ")

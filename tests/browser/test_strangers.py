@@ -100,6 +100,7 @@ def test_another_user_finds_nothing_whatever_they_ask_for(stage, visit, tab, sec
     assert not (stage.work / "secret.txt").exists()
 
 
+@pytest.mark.full
 def test_what_is_everybodys_shows_each_their_own(visit, tab, secret, routes):
     bob = visit("bob")
     assert set(routes) >= OWN

@@ -174,6 +174,7 @@ def test_an_ask_whose_metadata_has_a_hole_makes_the_server_refuse_the_whole_list
         wait_for(events, SessionIdle)
 
 
+@pytest.mark.full
 def test_a_rejection_tells_the_agent_why(client, session_id):
     client.update(session_id, rules=[ask("glob")])
     with client.subscribe(session_id) as events:
@@ -203,6 +204,7 @@ def test_a_question_is_asked_and_answered(client, session_id):
     assert "Blue" in tools[0]["state"]["output"]
 
 
+@pytest.mark.full
 def test_a_question_can_be_rejected(client, session_id):
     with client.subscribe(session_id) as events:
         client.prompt(session_id, QUESTION)
@@ -227,6 +229,7 @@ def test_a_fork_has_the_messages_but_not_the_rules(client, session_id):
     assert [m.parts[0]["text"] for m in client.messages(fork.id) if m.info.role == "user"] == ["one"]
 
 
+@pytest.mark.full
 def test_a_revert_can_be_taken_back(client, session_id):
     message_id = run_turn(client, session_id, "one")
     assert client.revert(session_id, message_id).id == session_id

@@ -88,6 +88,7 @@ def test_when_people_have_answered_no_more_turns_run_at_once_than_before(chat, m
     assert len(runner.threads) == 1
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("asking")
 def test_a_thread_that_is_one_too_many_leaves_its_work_to_another(chat, make_runner):
     runner = make_runner(2)

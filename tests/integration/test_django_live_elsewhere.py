@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from django.db.models import F
 from django.utils import timezone
 from fix_django_app import wait_until, wait_until_collected
@@ -37,6 +38,7 @@ def test_a_turn_of_another_process_is_shown_from_the_row(pages, asgi, watch, els
     assert browser.last_id() == pages.row(message).revision
 
 
+@pytest.mark.full
 def test_the_revision_that_a_browser_has_is_told_with_each_part(pages, asgi, watch, elsewhere, words):
     message = pages.message(STORY)
     with watch(asgi, message) as browser:
@@ -82,6 +84,7 @@ def test_a_turn_whose_worker_dies_goes_on_here(pages, asgi, watch, elsewhere, wo
     assert all("one" in html for html in pages_shown[first:]), "the page lost what it had shown"
 
 
+@pytest.mark.full
 def test_a_turn_that_is_taken_from_this_process_goes_on_from_the_row(pages, asgi, watch, elsewhere, words):
     message = pages.message(STORY)
     lost = threading.Event()

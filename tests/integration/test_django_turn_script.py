@@ -222,6 +222,7 @@ def test_a_form_that_is_being_sent_is_not_sent_again(pages, tab):
     assert tab.problems == []
 
 
+@pytest.mark.full
 def test_stop_and_try_again(pages, tab):
     message = pages.message("!slow 0.2\n!say one two three four five six seven eight nine ten eleven twelve")
     enqueue(message)
@@ -327,6 +328,7 @@ def test_that_the_server_cannot_be_reached_is_said_until_it_can(pages, tab):
     pages.cancel(message)
 
 
+@pytest.mark.full
 def test_a_turn_that_is_deleted_goes_on_no_more_and_asks_nothing(pages, tab):
     message = pages.message(QUESTION, lease=6.0)  # its runner misses the row when it renews the lease
     enqueue(message)

@@ -144,6 +144,7 @@ def test_words_instead_of_data_fail_the_turn_and_are_kept(client, session):
     assert (result.structured, result.value) == (None, None)
 
 
+@pytest.mark.full
 def test_a_turn_that_has_ended_gives_the_same_value_from_its_row(client, session, carried, make_bench):
     bench = make_bench("sqlalchemy-sqlite-sync")
     message = bench.message(answering(TRIP))

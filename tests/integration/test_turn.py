@@ -296,6 +296,7 @@ def test_a_deadline_fails_the_turn_stops_the_model_and_keeps_what_came(client, s
     assert result.session_id not in client.status()
 
 
+@pytest.mark.full
 def test_a_turn_over_which_the_server_died_is_resumed_when_it_is_back(own_server):
     server = own_server()
     with Client(server.url, password=server.password) as client:

@@ -142,6 +142,7 @@ def test_always_is_asked_once(place, record):
     assert len(asked) == 1
 
 
+@pytest.mark.full
 def test_a_rejection_with_a_word_goes_on_and_one_without_stops(place, record):
     with_word = turn_of(MemoryMessage(BASH), record, place, on_ask=lambda _: Answer.reject("not today")).run()
     assert (with_word.status, with_word.content) == (TurnStatus.COMPLETED, "done")
