@@ -100,10 +100,15 @@ class _HostCore(ABC, Generic[C]):
 
     @property
     def _dispatcher(self) -> Dispatcher:
+        # After the end it is the pool that has stopped: turns that end only then release what comes after them.
         found = self._given or self._pool
         if found is None:
             _ = self.client
         return found  # type: ignore[return-value]  # a host that is started has a pool
+
+    def _check_started(self) -> None:
+        if self._given is None:
+            _ = self.client
 
     @abstractmethod
     def turn_for(self, message: Any, **options: Any) -> Turn | AsyncTurn:
@@ -161,8 +166,8 @@ class _HostCore(ABC, Generic[C]):
         """Let others run it."""
 
     async def _enqueue(self, message: Any) -> None:
-        seconds = self.pending_lease  # refuses a host that is not started
-        await self.table.reserve(message, seconds)
+        self._check_started()
+        await self.table.reserve(message, self.pending_lease)
         self.table.after_commit(message, partial(self.dispatch, self.table.job_of(message)))
 
     async def _cancel(self, message: Any, by: str) -> bool:
@@ -187,6 +192,7 @@ class _HostCore(ABC, Generic[C]):
         raise AskAnsweredError(f"{job} waits for no answer to {ask_id}", ask_id=ask_id)
 
     async def _retry(self, message: Any) -> Any:
+        self._check_started()
         table = self.table.of(message)
         found = await table.retry(message, self.settings.retry, self.pending_lease)
         if found is None:
@@ -239,11 +245,12 @@ class AsyncHost(_HostCore[AsyncClient]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._forget_signals()
-        pool, client, self._pool, self._client = self._pool, self._client, None, None
+        client = self._client
         try:
-            if pool is not None:
-                await pool.stop()
+            if client is not None and self._pool is not None:
+                await self._pool.stop()
         finally:
+            self._client = None
             if client is not None:
                 await client.close()
 
@@ -332,11 +339,12 @@ class Host(_HostCore[Client]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._forget_signals()
-        pool, client, self._pool, self._client = self._pool, self._client, None, None
+        client = self._client
         try:
-            if pool is not None:
-                pool.stop()
+            if client is not None and self._pool is not None:
+                self._pool.stop()
         finally:
+            self._client = None
             if client is not None:
                 client.close()
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.jobs.attempts import TurnAttempts
@@ -79,16 +80,17 @@ class TaskPool:
             self.dispatch(job)
 
     def dispatch(self, job: TurnJob) -> None:
-        """See `Dispatcher.dispatch`. It may be called in any thread.
+        """See `Dispatcher.dispatch`. It may be called in any thread. A pool that has stopped releases the turn.
 
         Raises:
-            ConfigurationError: The pool was not started, or has stopped: the turn is not known here then.
+            ConfigurationError: The pool was not started: the turn is not known here then.
+            RuntimeError: The event loop is closed; likewise.
         """
-        loop = self._loop
-        if loop is None or self._stopping:
-            why = "has stopped" if self._stopping else "was not started"
-            raise ConfigurationError(f"the turn of {job} is left to others: the pool of this process {why}")
-        loop.call_soon_threadsafe(self._add, job)
+        if self._loop is None:
+            raise ConfigurationError(
+                f"the turn of {job} is left to others: the pool of this process was not started"
+            )
+        self._loop.call_soon_threadsafe(self._add, job)
 
     async def stop(self) -> None:
         """Begin nothing more, and release what runs or waits to others; what runs is waited for, for 5 s at most."""
@@ -98,17 +100,32 @@ class TaskPool:
         for task in self._own:
             task.cancel()
         for attempts in self._schedule.all():
-            try:
-                await attempts.release()
-                await self._host.table.release([attempts.job])
-            except Exception as error:  # noqa: BLE001 - the lease then runs out by itself
-                _log.warning("%s could not be released to others at once: %s", attempts.job, error)
-        if tasks := [*self._own, *self._turns]:
-            await asyncio.wait(tasks, timeout=SHUTDOWN_TIMEOUT)
+            await self._release(attempts.job, attempts)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SHUTDOWN_TIMEOUT):
+                # A turn that ends may hand on the next one, which is another task.
+                while tasks := [task for task in (*self._own, *self._turns) if not task.done()]:
+                    await asyncio.wait(tasks)
 
     def _add(self, job: TurnJob) -> None:
+        if self._stopping:  # and requests are still being served, or a turn that ends hands on the next one
+            self._keep_task(self._release(job), f"opencode-sessions release {job}")
+            return
         self._schedule.add(job, time.monotonic())
         self._wake.set()
+
+    async def _release(self, job: TurnJob, attempts: TurnAttempts | None = None) -> None:
+        try:
+            if attempts is not None:
+                await attempts.release()
+            await self._host.table.release([job])
+        except Exception as error:  # noqa: BLE001 - the lease then runs out by itself
+            _log.warning("%s could not be released to others at once: %s", job, error)
+
+    def _keep_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._turns.add(task)
+        task.add_done_callback(self._turns.discard)
 
     def _attempts(self, job: TurnJob) -> TurnAttempts:
         return TurnAttempts(self._host, job, when_busy="reject", waits_changed=self._waits_changed)
@@ -125,9 +142,7 @@ class TaskPool:
                 attempts = self._schedule.next(now)
                 if attempts is None:
                     break
-                task = asyncio.create_task(self._attempt(attempts), name=f"opencode-sessions {attempts.job}")
-                self._turns.add(task)
-                task.add_done_callback(self._turns.discard)
+                self._keep_task(self._attempt(attempts), f"opencode-sessions {attempts.job}")
             due = self._schedule.next_at() if len(self._turns) - self._waiting < self._most else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if due is None else max(due - now, 0.0)):
