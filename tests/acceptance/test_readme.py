@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
+from json_client import JsonClient
 
 README = Path(__file__).parents[2] / "README.md"
 DJANGO_SETTINGS = """
@@ -69,15 +72,24 @@ def test_the_django_example(run, tmp_path):
     assert_answered(run(DJANGO_SET_UP + example("django-use"), DJANGO_SETTINGS_MODULE="settings"))
 
 
-def test_the_testing_example(run):
-    done = run(example("testing"))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("1.18.")
+def test_the_fastapi_example(serve, tmp_path):
+    code = example("fastapi")
+    assert sum(bool(line.strip()) for line in code.splitlines()) < 30  # it is to be a quick start
+    (tmp_path / "app.py").write_text(code)
+    served, client = serve("app:app", tmp_path), JsonClient()
+    with httpx2.Client(base_url=served.url, timeout=100) as http:
+        asked = http.post("/ask", params={"prompt": "Where shall we eat?"}).json()
+        with http.stream("GET", f"/turns/messages/{asked['pk']}/events") as events:
+            client.take(events.read())
+    assert (client.events[0], client.end) == ("begin", "completed")
+    assert client.state["parts"][-1]["markdown"] == 'You said: "Where shall we eat?".'
+    assert served.terminate() in (0, -signal.SIGTERM)
+    assert served.log.read_text() == ""
 
 
 def test_every_example_is_run():
     named = set(re.findall(r"^```python (\S+)$", README.read_text(), re.MULTILINE))
-    assert named == {"sqlalchemy", "django-models", "django-use", "testing"}
+    assert named == {"sqlalchemy", "fastapi", "django-models", "django-use"}
 
 
 def test_every_file_that_it_points_to_is_there():
