@@ -110,6 +110,7 @@ def test_a_process_that_is_stopped_leaves_its_turns_to_the_next_at_once(chat_pro
     assert ended(second, waiting)["status"] == "completed"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
 def test_the_command_takes_up_what_was_left_behind_until_it_is_told_to_stop(chat_project, held):
     watching = chat_project.start("opencode_recover", "--watch", "0.5")

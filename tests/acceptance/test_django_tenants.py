@@ -62,6 +62,7 @@ for tenant in TENANTS:
 """
 
 
+@pytest.mark.full
 def test_turns_of_equal_keys_are_run_in_the_schemas_that_enqueued_them(tenants):
     code = """
 wait_until(lambda: all(status == "completed" for status, _ in rows().values()))

@@ -116,6 +116,7 @@ def test_a_server_that_hangs_is_broken_and_named_soon(cli, silent_port):
     assert "The server accepts connections, but it is overloaded or hangs" in said
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("place", "said"),
     [

@@ -12,6 +12,7 @@ LONG = "!slow 0.05\n!say one two three four five six"
 DATABASES = pytest.mark.parametrize("database", sample(["postgres", "sqlite"], "postgres"))
 
 
+@pytest.mark.full
 @DATABASES
 def test_a_browser_at_another_process_sees_the_turn_and_steers_it(
     start_fastapi, fastapi_database, held, database
@@ -29,6 +30,7 @@ def test_a_browser_at_another_process_sees_the_turn_and_steers_it(
     assert (state["status"], watched.text) == ("cancelled", "one two three four")
 
 
+@pytest.mark.full
 @DATABASES
 def test_an_ask_is_answered_at_another_process_though_the_first_one_was_killed(
     start_fastapi, fastapi_database, database

@@ -39,6 +39,7 @@ def test_the_text_is_shown_before_the_end_and_comes_in_pieces(ada, held):
         assert "text" in watched.events
 
 
+@pytest.mark.full
 def test_two_watch_one_goes_and_comes_back_to_where_it_was(ada, held):
     message = ada.send(LONG)
     with ada.watch(message) as first, ada.watch(message) as second:
@@ -74,6 +75,7 @@ def test_what_the_agent_asks_is_answered(ada, reply):
     assert (late.status_code, "any more" in late.json()["detail"]) == (409, True)
 
 
+@pytest.mark.full
 def test_answers_that_cannot_be_are_refused_and_the_turn_waits_on(ada):
     message = ada.send(RUN)
     with ada.watch(message) as watched:
@@ -93,6 +95,7 @@ def test_answers_that_cannot_be_are_refused_and_the_turn_waits_on(ada):
         assert watched.ended()["status"] == "cancelled"
 
 
+@pytest.mark.full
 def test_a_question_is_answered_with_what_was_chosen(ada):
     asks = '!tool question {"questions": [{"question": "Which?", "header": "Fruit", "options": '
     asks += '[{"label": "Apple", "description": ""}, {"label": "Pear", "description": ""}]}]}'
@@ -123,6 +126,7 @@ def test_a_turn_is_stopped_and_tried_again_once_however_often_that_is_asked(ada,
         assert ada.act(first["pk"], what).status_code == 409
 
 
+@pytest.mark.full
 def test_turns_of_one_chat_are_answered_in_the_order_in_which_they_were_sent(ada, held):
     first = ada.send(LONG)
     second = ada.send("hello")

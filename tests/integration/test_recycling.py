@@ -105,6 +105,7 @@ def test_a_server_that_is_stopped_is_not_started_again(own_server, memory):
     assert not server.running
 
 
+@pytest.mark.full
 def test_a_limit_that_the_server_exceeds_from_the_start_is_refused(own_server):
     with pytest.raises(
         errors.ServerStartError, match=r"recycle_at is 50 MB, and opencode takes \d+ MB when it has"

@@ -68,6 +68,7 @@ def user_parts(body):
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
+@pytest.mark.full
 def test_without_options_the_server_chooses(asked):
     body, _ = asked()
     assert body["model"] == "main"

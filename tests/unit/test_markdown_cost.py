@@ -150,6 +150,7 @@ def test_an_address_is_a_link_up_to_a_length():
     assert "<a" not in render_markdown(f"See {long}{long}")
 
 
+@pytest.mark.full
 def test_what_was_rendered_is_kept_within_bounds(monkeypatch):
     kept = markdown._Kept(1_000)
     monkeypatch.setattr(markdown, "_kept", kept)

@@ -76,6 +76,7 @@ def test_the_simulator_catches_a_turn_that(mutant):
     assert explored(scenario, faults).violation is None
 
 
+@pytest.mark.full
 def test_the_schedule_that_breaks_a_promise_of_a_turn_can_be_read():
     subject, scenario, faults, _ = MUTANTS["cancels the row alone"]
     found = TurnExploration(TURNS[scenario], subject, faults=faults).run()
