@@ -8,7 +8,6 @@ from opencode_sessions.display import QuestionAsk, ShownAsk, display_error
 from opencode_sessions.errors import (
     AskAnsweredError,
     AskChangedError,
-    ConfigurationError,
     OpencodeError,
     RecordGoneError,
     WireError,
@@ -39,10 +38,12 @@ def check_answer(reply: str, labels: Sequence[Sequence[str]], shown: ShownAsk, *
         allow_always: See `HostSettings`.
 
     Raises:
-        Refused: It says `always` where that is not allowed, or leaves a question open.
+        Refused: It says `always` where that is not allowed, leaves a question open, or chooses where nothing is asked.
     """
     if reply == "always" and not allow_always:
         raise Refused(403, "Nothing can be allowed for always here. Allow it once, or refuse it.")
+    if labels and not isinstance(shown, QuestionAsk):
+        raise Refused(400, "This is no question, and has nothing to choose: leave `labels` out.")
     if reply == "reject" or not isinstance(shown, QuestionAsk):
         return
     if len(labels) != len(shown.questions):
@@ -64,6 +65,4 @@ def refusal_of(error: OpencodeError) -> Refused | None:
         case WireError():
             shown = display_error({"name": type(error).__name__})  # without an address of the host's network
             return Refused(503, f"{shown.title}. {shown.advice}".strip() if shown is not None else "")
-        case ConfigurationError():
-            return Refused(400, str(error))
     return None

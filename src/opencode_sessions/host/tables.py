@@ -32,6 +32,10 @@ class HostTable(TurnTable, TurnRows, Protocol):
     def suspends(self) -> bool:
         """Do its calls suspend? Else they block."""
 
+    @property
+    def place(self) -> object:
+        """What is equal for two tables if they have the same rows."""
+
     async def load(self, pk: str) -> Any | None:
         """The message with this primary key, as text, fresh from its row; None if there is none."""
 
@@ -79,6 +83,11 @@ class HostTables:
                 how = "an AsyncEngine or async_sessionmaker" if suspend else "an Engine or sessionmaker"
                 kind = "AsyncHost" if suspend else "Host"
                 raise ConfigurationError(f"the table {table.name} of {kind} must be made with {how}")
+
+    @property
+    def places(self) -> list[object]:
+        """Where the rows are; see `HostTable.place`."""
+        return [table.place for table in self._tables.values()]
 
     def named(self, name: str) -> HostTable:
         """The table of this name.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -80,11 +80,10 @@ class TaskPool:
             self.dispatch(job)
 
     def dispatch(self, job: TurnJob) -> None:
-        """See `Dispatcher.dispatch`. It may be called in any thread. A pool that has stopped releases the turn.
+        """See `Dispatcher.dispatch`. It may be called in any thread.
 
         Raises:
             ConfigurationError: The pool was not started: the turn is not known here then.
-            RuntimeError: The event loop is closed; likewise.
         """
         if self._loop is None:
             raise ConfigurationError(
@@ -99,31 +98,33 @@ class TaskPool:
         self._stopping = True
         for task in self._own:
             task.cancel()
-        for attempts in self._schedule.all():
-            await self._release(attempts.job, attempts)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SHUTDOWN_TIMEOUT):
-                # A turn that ends may hand on the next one, which is another task.
-                while tasks := [task for task in (*self._own, *self._turns) if not task.done()]:
-                    await asyncio.wait(tasks)
+        known = self._schedule.all()
+        self._do(self._leave([attempts.job for attempts in known], known))
+        deadline = time.monotonic() + SHUTDOWN_TIMEOUT
+        while (tasks := {*self._own, *self._turns}) and (left := deadline - time.monotonic()) > 0:
+            ended, _ = await asyncio.wait(tasks, timeout=left)
+            self._own = [task for task in self._own if task not in ended]
+            self._turns -= ended
+
+    async def _leave(self, jobs: list[TurnJob], attempts: Collection[TurnAttempts] = ()) -> None:
+        """Release them to others, at once: each may wait for a write that is on its way."""
+        done = await asyncio.gather(*(each.release() for each in attempts), return_exceptions=True)
+        try:
+            await self._host.table.release(jobs)
+        except Exception as error:  # noqa: BLE001 - the leases then run out by themselves
+            done.append(error)
+        for failed in filter(None, done):
+            _log.warning("turns could not be released to others at once: %s", failed)
 
     def _add(self, job: TurnJob) -> None:
-        if self._stopping:  # and requests are still being served, or a turn that ends hands on the next one
-            self._keep_task(self._release(job), f"opencode-sessions release {job}")
-            return
-        self._schedule.add(job, time.monotonic())
-        self._wake.set()
+        if self._stopping:  # and requests are still being served
+            self._do(self._leave([job]))
+        else:
+            self._schedule.add(job, time.monotonic())
+            self._wake.set()
 
-    async def _release(self, job: TurnJob, attempts: TurnAttempts | None = None) -> None:
-        try:
-            if attempts is not None:
-                await attempts.release()
-            await self._host.table.release([job])
-        except Exception as error:  # noqa: BLE001 - the lease then runs out by itself
-            _log.warning("%s could not be released to others at once: %s", job, error)
-
-    def _keep_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
+    def _do(self, coroutine: Coroutine[Any, Any, None], name: str | None = None) -> None:
+        task = asyncio.create_task(coroutine, name=name)
         self._turns.add(task)
         task.add_done_callback(self._turns.discard)
 
@@ -142,7 +143,7 @@ class TaskPool:
                 attempts = self._schedule.next(now)
                 if attempts is None:
                     break
-                self._keep_task(self._attempt(attempts), f"opencode-sessions {attempts.job}")
+                self._do(self._attempt(attempts), f"opencode-sessions {attempts.job}")
             due = self._schedule.next_at() if len(self._turns) - self._waiting < self._most else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if due is None else max(due - now, 0.0)):
@@ -158,6 +159,8 @@ class TaskPool:
             _log.exception("the turn of %s cannot be run", attempts.job)
         finally:
             self._schedule.over(attempts, pause, time.monotonic())
+            if (task := asyncio.current_task()) is not None:
+                self._turns.discard(task)  # before the next one looks whether there is room for it
             self._wake.set()
 
     async def _keep(self) -> None:

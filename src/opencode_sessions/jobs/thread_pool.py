@@ -127,6 +127,14 @@ class ThreadPool:
         else:
             self._stopped.wait(SHUTDOWN_TIMEOUT)
 
+    def join(self, timeout: float) -> None:
+        """After `stop`: wait until its threads have ended, for so many seconds at most."""
+        deadline = time.monotonic() + timeout
+        with self._wake:
+            threads = [thread for thread in (self._keeper, *self.threads) if thread is not None]
+        for thread in threads:
+            thread.join(max(deadline - time.monotonic(), 0.0))
+
     def _release(self, known: list[TurnAttempts]) -> None:
         if known:
             self._on_stop()

@@ -61,6 +61,7 @@ class LiveHub:
         self._ended = float("-inf")
         self._bell: Bell | None = None  # of the loop, while it runs
         self._waits_until = float("-inf")
+        self._closes = False
 
     def watch(self, request: WatchRequest, wake: Callable[[], None]) -> Viewer:
         """Watch a turn, until `leave`.
@@ -120,6 +121,21 @@ class LiveHub:
             self._ended = now = time.monotonic()
             self._end_streams(now, lambda _: True)
 
+    async def close(self, timeout: float) -> None:
+        """End all streams, and the loop, which is waited for; as new for whoever watches after that.
+
+        Args:
+            timeout: For how many seconds it is waited for, at most.
+        """
+        with self._lock:
+            self._closes = True
+            self._end_streams(time.monotonic(), lambda _: True)
+            if self._bell is not None:
+                self._bell.ring()
+        await self._runtime.join(timeout)
+        with self._lock:
+            self._closes, self._ended = False, float("-inf")
+
     def _end_streams(self, now: float, ends: Callable[[Viewer], bool]) -> None:
         for viewer in [viewer for channel in self._channels.values() for viewer in channel.viewers]:
             if ends(viewer):
@@ -173,7 +189,7 @@ class LiveHub:
         if self._bell is None:
             bell, pool = self._runtime.bell(), RenderPool()
             try:
-                self._runtime.spawn(lambda: self._run(bell, pool), "opencode-sessions live")
+                self._runtime.spawn(lambda: self._run(bell, pool), "opencode-sessions live", joined=True)
             except RuntimeError:  # there can be no more threads: the next browser tries it again
                 pool.stop()
                 raise
@@ -198,7 +214,9 @@ class LiveHub:
                 now = time.monotonic()
                 channels = self._channels.values()
                 ready = [channel for channel in channels if channel.due <= now]
-                if ready or not (rung or channels):
+                if self._closes:
+                    ready = []
+                if ready or self._closes or not (rung or channels):
                     self._waits_until = float("-inf")
                     if not ready:
                         self._bell = None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, inspect, update
-from sqlalchemy import exc as errors
 from sqlalchemy.ext.asyncio import async_object_session
 from sqlalchemy.orm import Session, object_session
 
@@ -22,6 +20,7 @@ from opencode_sessions.sqlalchemy.retrying import RETRIED_AS, new_message
 from opencode_sessions.sqlalchemy.rows import Info, Source, engine_of, info_of, preparation
 from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
 from opencode_sessions.sqlalchemy.transactions import Transactions, transactions_over
+from opencode_sessions.sqlalchemy.transient import is_transient
 from opencode_sessions.sqlalchemy.turn_statements import Found, TurnStatements
 from opencode_sessions.sqlalchemy.uids import carried
 from opencode_sessions.store import claims
@@ -30,12 +29,6 @@ from opencode_sessions.store.record_columns import NOW, UID
 from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnJob, TurnRow
 
 __all__ = ["SQLAlchemyTurnTable"]
-
-_OURS = (errors.IntegrityError, errors.ProgrammingError, errors.DataError, errors.NotSupportedError)
-"""What the database says of a statement that it will not take at the next try, either."""
-
-_AWAY = (ConnectionError, TimeoutError, socket.gaierror, errors.TimeoutError, errors.DisconnectionError)
-"""What else says that there is no connection: asyncio's drivers raise the system's own errors while they connect."""
 
 
 class SQLAlchemyTurnTable:
@@ -78,10 +71,15 @@ class SQLAlchemyTurnTable:
         """Do its calls suspend? Else they block."""
         return bool(self._engine.dialect.is_async)
 
+    @property
+    def place(self) -> object:
+        """What is equal for two tables of the same rows: the name, the engine, and the `info` that says whose."""
+        return self.name, self._engine, self._info
+
     def job_of(self, message: Any) -> TurnJob:
         """See `TurnTable.job_of`. It may load the foreign key to the record, though not of an `AsyncSession`'s."""
         identity = self._identity(message)
-        record = self._record(message, self._table.key(identity))
+        record = self._require_record(self._link.identity(message), identity)
         return self._job(Found(identity, record, carried(message).get(UID), ""))
 
     def inside(self, tenant: str) -> AbstractContextManager[None]:  # noqa: ARG002 - the port's
@@ -140,7 +138,7 @@ class SQLAlchemyTurnTable:
                 session.add(again := new_message(old, make))
                 session.flush()
                 made = self._identity(again)
-                record = self._record(again, self._table.key(made))
+                record = self._require_record(self._link.load(again), made)
                 self._statements.reserve(connection, made, record, seconds)
                 self._statements.set_error(
                     connection, identity, {**error, RETRIED_AS: self._table.text(made)}
@@ -169,9 +167,8 @@ class SQLAlchemyTurnTable:
 
         def work(session: Session) -> None:
             session.flush()
-            self._link.load(message)
             identity = self._identity(message)
-            record = self._record(message, self._table.key(identity))
+            record = self._require_record(self._link.load(message), identity)
             where = {"mapper": self._table.mapper, "clause": update(self._table.table)}
             connection = session.connection(bind_arguments=where)
             self._statements.reserve(connection, identity, record, seconds)
@@ -291,9 +288,7 @@ class SQLAlchemyTurnTable:
 
     def is_transient(self, error: Exception) -> bool:
         """See `TurnTable.is_transient`."""
-        if isinstance(error, errors.DBAPIError):
-            return error.connection_invalidated or not isinstance(error, _OURS)
-        return isinstance(error, _AWAY)
+        return is_transient(error)
 
     def give_back(self) -> None:
         """See `TurnTable.give_back`. Each call gives its connection back by itself."""
@@ -347,9 +342,9 @@ class SQLAlchemyTurnTable:
             )
         return identity
 
-    def _record(self, message: Any, key: str) -> Identity:
-        record = self._link.identity(message)
-        if record is None:
+    def _require_record(self, record: Identity | None, identity: Identity) -> Identity:
+        if record is None or None in record:
+            key = self._table.key(identity)
             raise ConfigurationError(
                 f"{key} belongs to no record: its {self._link.name} is null. Set it before the turn is enqueued"
             )

@@ -103,7 +103,7 @@ class TurnOptions:
                     f"the server fetches no file from {file.url!r}: File.of(…) has the content itself, and "
                     "file:///… names one on the server's machine"
                 )
-        if self.model is not None and not all(self.model.partition("/")):
+        if self.model is not None and not (isinstance(self.model, str) and all(self.model.partition("/"))):
             raise ConfigurationError(f"model must be as in 'anthropic/claude-sonnet-4-5', not {self.model!r}")
 
 

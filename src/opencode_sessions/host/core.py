@@ -1,0 +1,205 @@
+"""`HostCore`: what `AsyncHost` and `Host` have in common."""
+
+from __future__ import annotations
+
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from opencode_sessions.display import ShownAsk, display_ask
+from opencode_sessions.errors import AskAnsweredError, ConfigurationError
+from opencode_sessions.host.settings import HostSettings
+from opencode_sessions.host.started import started
+from opencode_sessions.host.steering import Refused, check_answer
+from opencode_sessions.host.tables import HostTables
+from opencode_sessions.host.turn_options import turn_options
+from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn
+from opencode_sessions.jobs.queue import RecordQueue
+from opencode_sessions.jobs.task_pool import TaskPool
+from opencode_sessions.jobs.thread_pool import ThreadPool
+from opencode_sessions.live import LiveHub
+from opencode_sessions.live.observer import LiveObserver
+from opencode_sessions.reporting import ErrorContext, ErrorReporter
+from opencode_sessions.runtime.shutdown import on_signal
+from opencode_sessions.runtime.stepping import result_of
+from opencode_sessions.store.messages import MessageStore
+from opencode_sessions.store.turn_table import TurnJob
+from opencode_sessions.turns.asks import Answer
+from opencode_sessions.turns.claim import WhenBusy
+from opencode_sessions.turns.deadlines import Deadlines
+from opencode_sessions.turns.observers import listeners_of
+from opencode_sessions.turns.results import TurnResult
+from opencode_sessions.turns.turn import AsyncTurn, Turn
+from opencode_sessions.wire.clients import AsyncClient, Client
+
+__all__ = ["HostCore"]
+
+C = TypeVar("C", Client, AsyncClient)
+
+
+class HostCore(ABC, Generic[C]):
+    """What the sync and the async class have in common: a `JobHost` and a `Dispatcher`.
+
+    Attributes:
+        settings: What was given.
+        table: All tables.
+        live: Who watches turns in this process.
+    """
+
+    def __init__(
+        self, settings: HostSettings, tables: HostTables, live: LiveHub, dispatcher: Dispatcher | None
+    ) -> None:
+        self.settings = settings
+        self.table = tables
+        self.live = live
+        self._given = dispatcher
+        self._pool: ThreadPool | TaskPool | None = None
+        self._begun = ExitStack()
+        self._client: C | None = None
+
+    def _begin(self) -> None:
+        """Refuse what cannot be started; else know when the process is told to end, until `self._begun` is closed.
+
+        Raises:
+            ConfigurationError: It is started already, or another one with other settings is, for the same rows.
+        """
+        if self._client is not None:
+            raise ConfigurationError(
+                "this host is started already: enter it once in a process, where the app begins, and use it everywhere"
+            )
+        self._begun.enter_context(started(self.settings, self.table.places))
+        # Streams end at once: servers wait for them before they end the app.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._begun.callback(on_signal(number, self.live.end))
+
+    @property
+    def client(self) -> C:
+        """The client of this process.
+
+        Raises:
+            ConfigurationError: The host is not started, or stopped.
+        """
+        if self._client is None:
+            raise ConfigurationError(
+                "this host is not started: enter it (`with opencode:`, `async with opencode:`), or give its lifespan "
+                "to the app"
+            )
+        return self._client
+
+    @property
+    def idle(self) -> bool:
+        """Does this process run no turn, and is none waiting here to be run?"""
+        return self._pool is None or self._pool.idle
+
+    @property
+    def pending_lease(self) -> float:
+        """See `Dispatcher.pending_lease`."""
+        return self._dispatcher.pending_lease
+
+    @property
+    def _dispatcher(self) -> Dispatcher:
+        found = self._given or self._pool
+        if found is None:
+            _ = self.client
+        return found  # type: ignore[return-value]  # a host that is started has a pool
+
+    @abstractmethod
+    def turn_for(self, message: Any, **options: Any) -> Turn | AsyncTurn:
+        """The turn of a message, with all that the settings say.
+
+        Args:
+            message: Of one of the tables, with a row.
+            options: Of `Turn`; they come before those of `turn_options`.
+
+        Raises:
+            ConfigurationError: It is of no table of this host's, belongs to no record, or the options cannot work.
+        """
+
+    def _session_options(self, message: Any) -> dict[str, Any]:
+        return {**self.settings.session_options(), "store": self.table.of(message).record_store(message)}
+
+    def _turn_options(self, message: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+        job = self.table.job_of(message)
+        given = turn_options("turn_options", self.settings.turn_options, message)
+        watched = LiveObserver(self.live, self.table.key_of(message))
+        defaults = {
+            "on_ask": self.settings.on_ask,
+            "store": self.table.store(job, message),
+            "queue": RecordQueue(self.table, message, self),
+        }
+        found: dict[str, Any] = {**defaults, **given, **options}
+        return {**found, "observer": (watched, *listeners_of(found.get("observer")))}
+
+    async def prepare(self, message: Any, *, store: MessageStore, when_busy: WhenBusy) -> PreparedTurn:
+        """See `JobHost.prepare`."""
+        given = turn_options("turn_options", self.settings.turn_options, message)
+        busy = given.get("when_busy", when_busy)
+        turn = self.turn_for(message, store=store, when_busy=busy)
+        deadlines = given.get("deadlines") or Deadlines()
+        return PreparedTurn(turn, busy, deadlines, partial(self.announce, message))
+
+    def announce(self, message: Any, result: TurnResult) -> None:  # noqa: ARG002 - the port's
+        """See `JobHost.announce`."""
+        self.live.finished(self.table.key_of(message))
+
+    def report(self, error: Exception, action: str, key: str) -> None:
+        """See `JobHost.report`."""
+        ErrorReporter(self.settings.on_error)(error, ErrorContext(action, key))
+
+    def dispatch(self, job: TurnJob) -> None:
+        """See `Dispatcher.dispatch`. An error is reported, and the turn released to others."""
+        try:
+            self._dispatcher.dispatch(job)
+        except Exception as error:  # noqa: BLE001 - it is committed: the row is there for whoever looks
+            self.report(error, "enqueue", str(job))
+            self._release(job)
+
+    @abstractmethod
+    def _release(self, job: TurnJob) -> None:
+        """Let others run it."""
+
+    async def _leave(self, job: TurnJob) -> None:
+        try:
+            await self.table.release([job])
+        except Exception as error:  # noqa: BLE001 - its lease then runs out by itself
+            self.report(error, "release", str(job))
+
+    async def _enqueue(self, message: Any) -> None:
+        seconds = self.pending_lease  # refuses a host that is not started
+        await self.table.reserve(message, seconds)
+        self.table.after_commit(message, partial(self.dispatch, self.table.job_of(message)))
+
+    async def _cancel(self, message: Any, by: str) -> bool:
+        cancelled: bool = await result_of(self.turn_for(message).cancel(by=by))
+        if cancelled:
+            self.live.finished(self.table.key_of(message))
+        return cancelled
+
+    async def _answer(self, message: Any, answer: Answer, ask_id: str) -> None:
+        shown = await self._shown(message, ask_id)
+        check_answer(answer.reply, answer.labels, shown, allow_always=self.settings.allow_always)
+        answered: Awaitable[None] | None = self.turn_for(message).answer(ask_id, answer)
+        await result_of(answered)
+        self.live.row_changed(self.table.key_of(message), eagerly=True)
+
+    async def _shown(self, message: Any, ask_id: str) -> ShownAsk:
+        job = self.table.job_of(message)
+        row = await self.table.store(job, message).load()
+        for ask in row.asks:
+            if ask.get("id") == ask_id:
+                return display_ask(ask, row.parts)
+        raise AskAnsweredError(f"{job} waits for no answer to {ask_id}", ask_id=ask_id)
+
+    async def _retry(self, message: Any) -> Any:
+        table = self.table.of(message)
+        found = await table.retry(message, self.settings.retry, self.pending_lease)
+        if found is None:
+            state = await self.table.store(table.job_of(message), message).load()
+            raise Refused(409, f"There is nothing to be tried again: it is {state.status}.")
+        again, made = found
+        if made:
+            self.dispatch(table.job_of(again))
+        return again

@@ -1,0 +1,46 @@
+"""Which hosts are started in this process: two with different settings for the same rows would undo each other's.
+
+The rules, say, of a turn that one enqueues would be those of whichever looks first for what was left behind.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.host.settings import HostSettings
+
+__all__ = ["started"]
+
+_lock = threading.Lock()
+_started: list[tuple[HostSettings, Sequence[object]]] = []
+
+
+@contextmanager
+def started(settings: HostSettings, places: Sequence[object]) -> Iterator[None]:
+    """Inside, no host with other settings starts for one of these places.
+
+    Args:
+        settings: The host's.
+        places: Of its tables, see `HostTable.place`.
+
+    Raises:
+        ConfigurationError: One is started.
+    """
+    own = (settings, places)
+    with _lock:
+        for other, theirs in _started:
+            if other != settings and (both := [place for place in places if place in theirs]):
+                raise ConfigurationError(
+                    f"another host with other settings is started in this process for {both[0]}: give the two the "
+                    "same HostSettings, or say in turn_options what differs between messages"
+                )
+        _started.append(own)
+    try:
+        yield
+    finally:
+        with _lock:
+            # Not `remove`, which would take out an equal one's.
+            _started[:] = [each for each in _started if each is not own]
