@@ -11,14 +11,14 @@
 # No annotations from the future: FastAPI would look for the names that are local here in the module.
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from opencode_sessions.host import AsyncHost, HostSettings, Refused
-from opencode_sessions.starlette.turns import AnswerGiven, MaySee, Turns
+from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, MaySee, Turns
 
 __all__ = ["AsyncHost", "HostSettings", "Refused", "turn_router"]
 
@@ -70,7 +70,7 @@ def turn_router(
     who: Callable[[Any], str] = lambda _: "visitor",
     seconds: float = 60.0,
 ) -> APIRouter:
-    """A router with `/{table}/{pk}/events`, `answer`, `cancel` and `retry`.
+    """A router with `/{table}/{pk}/events`, `asks/{ask}`, `answer`, `cancel` and `retry`.
 
     Args:
         host: Whose turns.
@@ -105,6 +105,12 @@ def turn_router(
         """Tell a turn from what is shown already until its end, as server-sent events of JSON."""
         del last_event_id  # it is among the request's headers
         return turns.events(message, request.headers, after)
+
+    @router.get("/{table}/{pk}/asks/{ask}", responses={**_UNSEEN, **_responses(_409=_LATE)})
+    async def asked(message: Message, ask: str, response: Response) -> dict[str, Any]:
+        """Show an ask with nothing left out: the events shorten a long one, and say so in its `left_out`."""
+        response.headers.update(NOT_STORED)
+        return cast("dict[str, Any]", await _doing(turns.asked(message, ask)))
 
     @router.post(
         "/{table}/{pk}/answer",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from selection import sample
 
@@ -72,6 +74,27 @@ def test_what_the_agent_asks_is_answered(ada, reply):
     (tool,) = (part for part in state["parts"] if part["type"] == "tool")
     assert tool["state"] == ("done" if reply == "once" else "refused")
     late = ada.act(message, "answer", ask=ask["id"], reply="once", shown=ask["shown"])
+    assert (late.status_code, "any more" in late.json()["detail"]) == (409, True)
+
+
+@pytest.mark.full
+def test_a_long_ask_is_shown_whole_where_it_is_asked_for_and_then_answered(ada):
+    lines = [f"echo line {number}" for number in range(700)]
+    message = ada.send(f"!tool bash {json.dumps({'command': chr(10).join(lines), 'description': 'x'})}")
+    with ada.watch(message) as watched:
+        ask = watched.ask()
+        assert ask["left_out"] > 0
+        assert lines[-1] not in json.dumps(ask)
+        response = ada.http.get(f"/turns/messages/{message}/asks/{ask['id']}")
+        whole = response.json()
+        assert response.headers["Cache-Control"] == "no-store"
+        assert (whole["left_out"], whole["shown"], {*whole}) == (0, ask["shown"], {*ask})
+        assert whole["detail"]["command"].split("\n") == lines
+        assert (
+            ada.act(message, "answer", ask=ask["id"], reply="reject", shown=whole["shown"]).status_code == 204
+        )
+        watched.ended()
+    late = ada.http.get(f"/turns/messages/{message}/asks/{ask['id']}")
     assert (late.status_code, "any more" in late.json()["detail"]) == (409, True)
 
 
@@ -149,6 +172,7 @@ def test_others_see_nothing_and_can_do_nothing(ada, fastapi_chat):
         "/turns/messages/x",
     ):
         assert other.http.get(f"{url}/events").status_code == 404
+        assert other.http.get(f"{url}/asks/per_1").status_code == 404
         for what in ("cancel", "retry"):
             assert other.http.post(f"{url}/{what}").status_code == 404
         body = {"ask": "per_1", "reply": "reject"}

@@ -179,18 +179,18 @@ class HostCore(ABC, Generic[C]):
         return cancelled
 
     async def _answer(self, message: Any, answer: Answer, ask_id: str) -> None:
-        shown = await self._shown(message, ask_id)
+        shown = await self._asked(message, ask_id)
         check_answer(answer.reply, answer.labels, shown, allow_always=self.settings.allow_always)
         answered: Awaitable[None] | None = self.turn_for(message).answer(ask_id, answer)
         await result_of(answered)
         self.live.row_changed(self.table.key_of(message), eagerly=True)
 
-    async def _shown(self, message: Any, ask_id: str) -> ShownAsk:
+    async def _asked(self, message: Any, ask_id: str) -> ShownAsk:
         job = self.table.job_of(message)
         row = await self.table.store(job, message).load()
         for ask in row.asks:
             if ask.get("id") == ask_id:
-                return display_ask(ask, row.parts)
+                return display_ask(ask, row.parts, whole=True)
         raise AskAnsweredError(f"{job} waits for no answer to {ask_id}", ask_id=ask_id)
 
     async def _retry(self, message: Any) -> Any:

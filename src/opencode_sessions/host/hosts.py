@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
+from opencode_sessions.display import ShownAsk
 from opencode_sessions.host.core import HostCore
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.host.tables import HostTable, HostTables
@@ -127,6 +128,14 @@ class AsyncHost(HostCore[AsyncClient]):
         """End a message's turn, wherever it runs; see `Turn.cancel`."""
         return await self._cancel(message, by)
 
+    async def asked(self, message: Any, ask_id: str) -> ShownAsk:
+        """An ask with nothing left out, for a person to decide. The events of a turn shorten a long one.
+
+        Raises:
+            AskAnsweredError: The ask does not wait for an answer any more.
+        """
+        return await self._asked(message, ask_id)
+
     async def answer(self, message: Any, ask_id: str, answer: Answer) -> None:
         """Answer what the agent asks; see `Turn.answer`.
 
@@ -226,6 +235,10 @@ class Host(HostCore[Client]):
     def cancel(self, message: Any, *, by: str) -> bool:
         """See `AsyncHost.cancel`."""
         return run_sync(self._cancel(message, by))
+
+    def asked(self, message: Any, ask_id: str) -> ShownAsk:
+        """See `AsyncHost.asked`."""
+        return run_sync(self._asked(message, ask_id))
 
     def answer(self, message: Any, ask_id: str, answer: Answer) -> None:
         """See `AsyncHost.answer`."""

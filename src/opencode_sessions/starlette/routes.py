@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from opencode_sessions.host import AsyncHost, Refused
-from opencode_sessions.starlette.turns import MaySee, Turns, read_answer
+from opencode_sessions.starlette.turns import NOT_STORED, MaySee, Turns, read_answer
 
 __all__ = ["turn_routes"]
 
@@ -27,7 +27,9 @@ def turn_routes(
     who: Callable[[Request], str] = lambda _: "visitor",
     seconds: float = 60.0,
 ) -> list[Route]:
-    """Routes for `Mount("/turns", routes=turn_routes(…))`: `{table}/{pk}/events`, `answer`, `cancel` and `retry`.
+    """Routes for `Mount("/turns", routes=turn_routes(…))`.
+
+    They are `{table}/{pk}/events`, `asks/{ask}`, `answer`, `cancel` and `retry`.
 
     Args:
         host: Whose turns.
@@ -44,6 +46,11 @@ def turn_routes(
     async def events(request: Request) -> Response:
         return turns.events(await message(request), request.headers, request.query_params.get("after", ""))
 
+    async def asked(request: Request) -> Response:
+        return JSONResponse(
+            await turns.asked(await message(request), request.path_params["ask"]), headers=NOT_STORED
+        )
+
     async def answer(request: Request) -> Response:
         found = await message(request)
         await turns.answer(found, read_answer(await request.body()))
@@ -59,6 +66,7 @@ def turn_routes(
 
     return [
         Route("/{table}/{pk}/events", _refusing(events), name="opencode:events"),
+        Route("/{table}/{pk}/asks/{ask}", _refusing(asked), name="opencode:asked"),
         *(
             Route(
                 f"/{{table}}/{{pk}}/{act.__name__}",

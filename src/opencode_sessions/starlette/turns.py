@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from starlette.responses import StreamingResponse
 
 from opencode_sessions.errors import ConfigurationError, OpencodeError
-from opencode_sessions.frontends.display_json import JSON
+from opencode_sessions.frontends.display_json import JSON, plain
 from opencode_sessions.host import AsyncHost, Refused
 from opencode_sessions.host.steering import refusal_of
 from opencode_sessions.live.channel import WatchRequest
@@ -21,13 +21,15 @@ from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import TurnRow
 from opencode_sessions.turns.asks import Answer
 
-__all__ = ["AnswerGiven", "MaySee", "Turns", "read_answer"]
+__all__ = ["NOT_STORED", "AnswerGiven", "MaySee", "Turns", "read_answer"]
 
 MaySee = Callable[[Any, Any], bool | Awaitable[bool]]
 """Of the user and a message: may this user see its turn, and steer it?"""
 
+NOT_STORED = {"Cache-Control": "no-store"}
+
 _HEADERS = {
-    "Cache-Control": "no-store",
+    **NOT_STORED,
     "X-Accel-Buffering": "no",  # nginx would keep the events until it has some kilobytes of them
     "Content-Encoding": "identity",  # so would what compresses: GZipMiddleware leaves this alone
 }
@@ -129,6 +131,15 @@ class Turns:
         over = TurnStatus(row.status).terminal
         content = _each(ended(request)) if over else astream(self._host.live, request)
         return StreamingResponse(content, media_type=JSON.content_type, headers=_HEADERS)
+
+    async def asked(self, message: Any, ask_id: str) -> dict[str, Any]:
+        """An ask as the events have it, but with nothing left out.
+
+        Raises:
+            Refused: It does not wait for an answer any more.
+        """
+        shown: dict[str, Any] = plain(await _refusing(self._host.asked(message, ask_id)))
+        return shown
 
     async def answer(self, message: Any, given: AnswerGiven) -> None:
         """Answer what the agent asks.
