@@ -71,7 +71,7 @@ async def owns(visitor: str, message: Message) -> bool:
 
 
 app = FastAPI(title="Chat", lifespan=lifespan)
-app.include_router(turn_router(opencode, user=visitor, may_see=owns), prefix="/turns")
+app.include_router(turn_router(opencode, user=visitor, may_see=owns, who=lambda _: "you"), prefix="/turns")
 
 
 async def _conversation(db: AsyncSession, pk: int, visitor: str) -> Conversation:
@@ -111,9 +111,15 @@ async def show(pk: int, db: Database, visitor: Visitor) -> HTMLResponse:
     """The page of a chat."""
     conversation = await _conversation(db, pk, visitor)
     messages = select(Message).where(Message.conversation_id == pk).order_by(Message.id)
-    said = [{"pk": each.id, "prompt": each.prompt} for each in await db.scalars(messages)]
-    told = json.dumps({"chat": pk, "title": conversation.title, "messages": said}).replace("<", "\\u003c")
-    return HTMLResponse(PAGE.replace("{}/* the chat */", told))
+    chats = select(Conversation).where(Conversation.owner == visitor).order_by(Conversation.id.desc())
+    told = {
+        "pk": pk,
+        "title": conversation.title,
+        "messages": [{"pk": each.id, "prompt": each.prompt} for each in await db.scalars(messages)],
+        "chats": [{"pk": each.id, "title": each.title} for each in await db.scalars(chats)],
+    }
+    # In a script, a "<" could begin the tag that ends it.
+    return HTMLResponse(PAGE.replace("{}/* the chat */", json.dumps(told).replace("<", "\\u003c")))
 
 
 @app.post("/chats/{pk}/messages")
