@@ -17,6 +17,7 @@ from typing import Annotated
 from fastapi import Body, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from models import Base, Conversation, Message
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
@@ -24,6 +25,9 @@ from opencode_sessions import READ_WRITE, allow, ask, deny
 from opencode_sessions.fastapi import AsyncHost, HostSettings, turn_router
 from opencode_sessions.sqlalchemy import SQLAlchemyTurnTable
 
+STRANGER = {"description": "Open / first: it gives you a name, in a cookie."}
+NO_CHAT = {"description": "There is no such chat, or not for you."}
+BAD = {"description": "The body is no JSON."}
 PAGE = (Path(__file__).parent / "page.html").read_text()
 VISITOR = "visitor"
 
@@ -61,6 +65,9 @@ def visitor(request: Request) -> str:
 
 Database = Annotated[AsyncSession, Depends(database)]
 Visitor = Annotated[str, Depends(visitor)]
+Key = Annotated[
+    int, Field(le=2**31 - 1)
+]  # more than a column of integers takes is an error of the database's
 
 
 async def owns(visitor: str, message: Message) -> bool:
@@ -71,7 +78,11 @@ async def owns(visitor: str, message: Message) -> bool:
 
 
 app = FastAPI(title="Chat", lifespan=lifespan)
-app.include_router(turn_router(opencode, user=visitor, may_see=owns, who=lambda _: "you"), prefix="/turns")
+app.include_router(
+    turn_router(opencode, user=visitor, may_see=owns, who=lambda _: "you"),
+    prefix="/turns",
+    responses={401: STRANGER},
+)
 
 
 async def _conversation(db: AsyncSession, pk: int, visitor: str) -> Conversation:
@@ -107,7 +118,7 @@ async def _new(db: AsyncSession, owner: str) -> int:
 
 
 @app.get("/chats/{pk}", include_in_schema=False)
-async def show(pk: int, db: Database, visitor: Visitor) -> HTMLResponse:
+async def show(pk: Key, db: Database, visitor: Visitor) -> HTMLResponse:
     """The page of a chat."""
     conversation = await _conversation(db, pk, visitor)
     messages = select(Message).where(Message.conversation_id == pk).order_by(Message.id)
@@ -122,9 +133,9 @@ async def show(pk: int, db: Database, visitor: Visitor) -> HTMLResponse:
     return HTMLResponse(PAGE.replace("{}/* the chat */", json.dumps(told).replace("<", "\\u003c")))
 
 
-@app.post("/chats/{pk}/messages")
+@app.post("/chats/{pk}/messages", responses={400: BAD, 401: STRANGER, 404: NO_CHAT})
 async def send(
-    pk: int, prompt: Annotated[str, Body(embed=True, min_length=1)], db: Database, visitor: Visitor
+    pk: Key, prompt: Annotated[str, Body(embed=True, min_length=1)], db: Database, visitor: Visitor
 ) -> dict[str, int]:
     """Store a prompt, and have it answered once it is committed."""
     conversation = await _conversation(db, pk, visitor)

@@ -10,15 +10,16 @@
 # ruff: noqa: FAST003 - the dependency takes what the path names
 # No annotations from the future: FastAPI would look for the names that are local here in the module.
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from opencode_sessions.host import AsyncHost, HostSettings, Refused
-from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, MaySee, Turns
+from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, MaySee, Turns, read_body
 
 __all__ = ["AsyncHost", "HostSettings", "Refused", "turn_router"]
 
@@ -53,11 +54,37 @@ def _request(request: Request) -> Request:
     return request
 
 
+class _ShortRequest(Request):
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            self._body = await _doing(read_body(self.stream()))
+        return self._body
+
+
+class _ShortRoute(APIRoute):
+    """Takes no long bodies: FastAPI reads all of one before it asks who sent it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_short(request: Request) -> Response:
+            return await handle(_ShortRequest(request.scope, request.receive))
+
+        return handle_short
+
+
 def _responses(**said: str) -> dict[int | str, dict[str, Any]]:
     return {int(status[1:]): {"description": words, "model": Refusal} for status, words in said.items()}
 
 
 _UNSEEN = _responses(_404="There is no such turn, or not for this user.")
+_EVENT = {
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "id": {"type": "string"}, "data": {"type": "string"}},
+}
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Its events.", "content": {"text/event-stream": {"itemSchema": _EVENT}}}
+}
 _LATE = "It is too late: the turn has ended, or the ask was answered or has changed."
 _AWAY = "The OpenCode server cannot be reached now."
 
@@ -80,7 +107,7 @@ def turn_router(
         who: Of the user, who cancels, for the row's `error`.
         seconds: How long a stream lasts before the browser connects again, and `user` and `may_see` are asked again.
     """
-    turns, router = Turns(host, may_see, seconds), APIRouter(tags=["turns"])
+    turns, router = Turns(host, may_see, seconds), APIRouter(tags=["turns"], route_class=_ShortRoute)
     User = Annotated[Any, Depends(user)]  # noqa: N806 - a type
 
     async def message(table: str, pk: str, user: User) -> Any:
@@ -94,7 +121,7 @@ def turn_router(
     @router.get(
         "/{table}/{pk}/events",
         response_class=Response,
-        responses={200: {"content": {"text/event-stream": {}}, "description": "Its events."}, **_UNSEEN},
+        responses={**_EVENTS, **_UNSEEN},
     )
     async def events(
         request: Request,
@@ -121,6 +148,7 @@ def turn_router(
                 _400="It is no answer to what is asked.",
                 _403="Nothing is allowed for always here.",
                 _409=_LATE,
+                _413="The body is too long.",
                 _503=_AWAY,
             ),
         },

@@ -6,10 +6,11 @@ the old one's `error` says which, as `retried_as`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Column, Date, DateTime, UniqueConstraint, inspect
+from sqlalchemy import Column, Date, DateTime, TypeDecorator, UniqueConstraint, inspect
 from sqlalchemy.orm import Mapper
 
 from opencode_sessions.errors import ConfigurationError
@@ -48,20 +49,37 @@ def copy_of(message: Any) -> Any:
     """
     mapper: Mapper[Any] = inspect(message).mapper
     made = mapper.class_manager.new_instance()  # whatever arguments the model's __init__ takes
+    factories = _factories(mapper.class_)
     for attribute in mapper.column_attrs:
-        column = attribute.columns[0]
-        if isinstance(column, Column) and (attribute.key == "prompt" or _is_copied(attribute.key, column)):
-            setattr(made, attribute.key, getattr(message, attribute.key))
+        name, column = attribute.key, attribute.columns[0]
+        if not isinstance(column, Column):
+            continue
+        if name == "prompt" or _is_copied(name, column, has_factory=name in factories):
+            setattr(made, name, getattr(message, name))
+        elif name in factories:
+            setattr(made, name, factories[name]())
     return made
 
 
-def _is_copied(name: str, column: Column[Any]) -> bool:
+def _factories(model: type[Any]) -> dict[str, Callable[[], Any]]:
+    """The defaults that only the __init__ of a dataclass sets, by name."""
+    fields = dataclasses.fields(model) if dataclasses.is_dataclass(model) else ()
+    return {
+        each.name: each.default_factory for each in fields if each.default_factory is not dataclasses.MISSING
+    }
+
+
+def _is_copied(name: str, column: Column[Any], *, has_factory: bool) -> bool:
     if name in SQLAlchemyMessageStore.columns or column.primary_key or _is_unique(column):
         return False
     has_default = (
-        column.default is not None or column.server_default is not None or column.onupdate is not None
+        has_factory
+        or column.default is not None
+        or column.server_default is not None
+        or column.onupdate is not None
     )
-    return not (isinstance(column.type, Date | DateTime) and has_default)
+    kind = column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
+    return not (isinstance(kind, Date | DateTime) and has_default)
 
 
 def _is_unique(column: Column[Any]) -> bool:

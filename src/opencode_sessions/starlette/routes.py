@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from opencode_sessions.host import AsyncHost, Refused
-from opencode_sessions.starlette.turns import NOT_STORED, MaySee, Turns, read_answer
+from opencode_sessions.starlette.turns import NOT_STORED, MaySee, Turns, read_answer, read_body
 
 __all__ = ["turn_routes"]
 
@@ -53,7 +53,7 @@ def turn_routes(
 
     async def answer(request: Request) -> Response:
         found = await message(request)
-        await turns.answer(found, read_answer(await request.body()))
+        await turns.answer(found, read_answer(await read_body(request.stream())))
         return Response(status_code=204)
 
     async def cancel(request: Request) -> Response:
@@ -64,8 +64,10 @@ def turn_routes(
         table, pk = await turns.retry(await message(request))
         return JSONResponse({"table": table, "pk": pk})
 
+    shown = Route("/{table}/{pk}/events", _refusing(events), name="opencode:events")
+    shown.methods = {"GET"}  # Starlette adds HEAD, which would watch the turn to its end
     return [
-        Route("/{table}/{pk}/events", _refusing(events), name="opencode:events"),
+        shown,
         Route("/{table}/{pk}/asks/{ask}", _refusing(asked), name="opencode:asked"),
         *(
             Route(

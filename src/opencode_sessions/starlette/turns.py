@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, get_args, get_type_hints
 
 from starlette.responses import StreamingResponse
@@ -21,7 +22,7 @@ from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import TurnRow
 from opencode_sessions.turns.asks import Answer
 
-__all__ = ["NOT_STORED", "AnswerGiven", "MaySee", "Turns", "read_answer"]
+__all__ = ["NOT_STORED", "AnswerGiven", "MaySee", "Turns", "read_answer", "read_body"]
 
 MaySee = Callable[[Any, Any], bool | Awaitable[bool]]
 """Of the user and a message: may this user see its turn, and steer it?"""
@@ -33,6 +34,9 @@ _HEADERS = {
     "X-Accel-Buffering": "no",  # nginx would keep the events until it has some kilobytes of them
     "Content-Encoding": "identity",  # so would what compresses: GZipMiddleware leaves this alone
 }
+
+MOST_BYTES = 64 * 1024
+"""Of the body of a request: an answer is short."""
 
 _NOT_FOUND = "There is no such turn, or not for you."
 _LONGEST_REVISION = 20
@@ -57,6 +61,20 @@ class AnswerGiven:
     shown: str = ""
 
 
+async def read_body(chunks: AsyncIterator[bytes]) -> bytes:
+    """The body of a request.
+
+    Raises:
+        Refused: It is longer than any answer.
+    """
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise Refused(413, f"The body may have {MOST_BYTES // 1024} KiB at most.")
+    return bytes(body)
+
+
 def read_answer(body: bytes) -> AnswerGiven:
     """What a request's JSON says.
 
@@ -65,11 +83,15 @@ def read_answer(body: bytes) -> AnswerGiven:
     """
     try:
         given = json.loads(body)
-    except ValueError as error:
-        raise Refused(400, f"The body must be JSON: {error}") from error
+        json.dumps(
+            given, ensure_ascii=False
+        ).encode()  # half a character is none that could be stored or sent
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, "The body must be JSON.") from error
     fields = given if isinstance(given, dict) else {}
     labels, replies = fields.get("labels", []), get_args(get_type_hints(AnswerGiven)["reply"])
-    texts = (fields.get("ask"), fields.get("shown", ""), fields.get("message") or "")
+    message = fields.get("message")
+    texts = (fields.get("ask"), fields.get("shown", ""), "" if message is None else message)
     fits = (
         fields.get("reply") in replies
         and all(isinstance(text, str) for text in texts)
@@ -83,7 +105,7 @@ def read_answer(body: bytes) -> AnswerGiven:
             'The body must be like {"ask": "per_…", "reply": "once", "shown": "…"}, with one of '
             f"{', '.join(replies)} as reply, and with labels, a list of texts for each question, if it answers one.",
         )
-    return AnswerGiven(fields["ask"], fields["reply"], labels, fields.get("message"), fields.get("shown", ""))
+    return AnswerGiven(fields["ask"], fields["reply"], labels, message, fields.get("shown", ""))
 
 
 class Turns:
@@ -152,6 +174,12 @@ class Turns:
                 400, "Say in `shown` what was shown (`shown` of the ask): nobody can agree to what is not."
             )
         labels = tuple(tuple(chosen) for chosen in given.labels)
+        try:
+            "".join([given.message or "", *chain(*labels)]).encode()
+        except (
+            UnicodeEncodeError
+        ) as error:  # JSON can say half of a character, which nobody can store or send
+            raise Refused(400, "The message, or a label, has half a character.") from error
         answer = Answer(given.reply, labels, given.message, shown=given.shown)
         await _refusing(self._host.answer(message, given.ask, answer))
 
