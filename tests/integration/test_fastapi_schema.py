@@ -12,6 +12,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance  # an ans
 
 OPERATIONS = {
     "GET /turns/{table}/{pk}/events",
+    "GET /turns/{table}/{pk}/asks/{ask}",
     "POST /turns/{table}/{pk}/answer",
     "POST /turns/{table}/{pk}/cancel",
     "POST /turns/{table}/{pk}/retry",

@@ -207,7 +207,7 @@ def test_answers_go_through_and_labels_for_a_permission_are_refused(run, app_of)
     async def main(rows, host, http):
         message = await rows.send(host, BASH)
         row = await rows.until(message, lambda row: row.opencode_turn_parked)
-        shown = await host._shown(row, row.asks[0]["id"])
+        shown = await host.asked(row, row.asks[0]["id"])
         url, known = f"/turns/prompts/{message.id}", {"ask": shown.id, "shown": shown.shown}
         for body, status, said in (
             ({**known, "reply": "once", "labels": [["a"]]}, 400, "nothing to choose"),
