@@ -6,18 +6,22 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import astuple
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 from host_models import Answer, Conversation, Prompt
 from host_rows import PATIENCE, RULES, AsyncRows, Rows, open_connections, own_tasks, own_threads, urls_of
 from selection import sample
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from opencode_sessions import ConfigurationError, TurnTakenError, allow
 from opencode_sessions.aio import Answer as AskAnswer
 from opencode_sessions.aio import Client, Session, Turn
 from opencode_sessions.host import AsyncHost
 from opencode_sessions.jobs.dispatch import arun_job
+from opencode_sessions.jobs.task_pool import TaskPool
 from opencode_sessions.store.turn_table import TurnJob
 
 BASH = '!tool bash {"command": "echo hello", "description": "greets"}'
@@ -115,6 +119,11 @@ def test_tables_that_do_not_go_with_a_host_are_refused(run, server):
         settings = rows.settings()
         with pytest.raises(ConfigurationError, match="given are: none"):
             AsyncHost(settings, [])
+        with pytest.raises(ConfigurationError, match=r"given are: .*Prompt"):
+            AsyncHost(settings, [Prompt])
+        for turns in (0, -1, "8", 1.5):
+            with pytest.raises(ConfigurationError, match="turns must be a whole number"):
+                rows.settings(turns=turns)
         with pytest.raises(ConfigurationError, match="each once; given are: prompts, prompts"):
             AsyncHost(settings, [rows.table(), rows.table()])
         with Rows(server, "sqlite://") as sync_rows:
@@ -301,10 +310,7 @@ def test_turns_that_wait_for_a_person_do_not_count_and_hold_nothing(run):
             assert (await rows.ended(other)).status == "completed"
             parked = [await rows.until(message, lambda row: row.opencode_turn_parked) for message in waiting]
             await rows.until(behind, lambda row: row.opencode_turn_lease is None)
-            deadline = time.monotonic() + PATIENCE
-            while not host._pool.idle:
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.05)
+            await until(lambda: host._pool.idle)
             assert open_connections(rows.engine) == 0
             for row in parked:
                 await host.answer(row, row.asks[0]["id"], AskAnswer.once())
@@ -358,7 +364,7 @@ def test_turns_that_were_abandoned_are_taken_up(run, held, server):
         async with Client(server.url, password=server.password) as client:
             dies = asyncio.create_task(turn_of(rows, streaming, client).run())
             await rows.until(streaming, lambda row: "four" in row.content)
-            await rows.write(streaming, opencode_turn_lease=datetime(2020, 1, 1))  # noqa: DTZ001 - as it is stored
+            await rows.write(streaming, opencode_turn_lease=datetime(2020, 1, 1, tzinfo=UTC))
             async with rows.host():
                 assert (await rows.ended(pending)).status == "completed"
                 await rows.until(streaming, lambda row: row.opencode_turn_epoch == 2)
@@ -374,6 +380,76 @@ def turn_of(rows, message, client):
     table = rows.table()
     session = Session(message, permissions_for=RULES, store=table.record_store(message))
     return Turn(message, session, client, store=table.store(table.job_of(message), message))
+
+
+@pytest.mark.parametrize("database", ["postgres"])
+def test_a_database_that_is_away_for_a_while_costs_no_turn(run, database, postgres, caplog):
+    async def main(rows):
+        admin = create_async_engine(postgres.url("asyncpg"), isolation_level="AUTOCOMMIT")
+        async with rows.host(recover=False) as host:
+            waits = await rows.add("hello")
+            pool = TaskPool(host, every=0.1)
+            pool.start()
+            await shut(admin, rows, True)
+            await until(lambda: "cannot be looked for now" in caplog.text)
+            with pytest.raises(DBAPIError):
+                await rows.send(host, "not stored", 1)
+            await shut(admin, rows, False)
+            sent = await rows.send(host, "hello")
+            async with rows.sessions() as db:
+                db.add(waits)
+                await rows.table().reserve(waits, -1.0)
+                await db.commit()
+            for message in (waits, sent):
+                assert (await rows.ended(message)).status == "completed"
+            await pool.stop()
+        await admin.dispose()
+        assert rows.told == []
+        assert "Traceback" not in caplog.text
+
+    run(main)
+
+
+@pytest.mark.parametrize("database", ["postgres"])
+def test_a_host_that_ends_while_the_database_is_away_ends_all_the_same(run, held, database, postgres, caplog):
+    async def main(rows):
+        admin = create_async_engine(postgres.url("asyncpg"), isolation_level="AUTOCOMMIT")
+        async with rows.host() as host:
+            messages = [await rows.send(host, LONG) for _ in range(3)]
+            for message in messages:
+                await rows.until(message, lambda row: "four" in row.content)
+            await shut(admin, rows, True)
+            began = time.monotonic()
+        assert time.monotonic() - began < 20
+        await shut(admin, rows, False)
+        await admin.dispose()
+        held.set()
+        for message in messages:
+            assert (await rows.row(message)).status == "streaming"
+            await rows.write(message, opencode_turn_lease=datetime(2020, 1, 1, tzinfo=UTC))
+        async with rows.host():
+            for message in messages:
+                assert (await rows.ended(message)).content.strip() == "one two three four five six"
+
+    run(main)
+
+
+async def shut(admin, rows, away):
+    """Whether the database takes connections; those that it has are lost."""
+    name = rows.engine.url.database
+    async with admin.connect() as connection:
+        await connection.exec_driver_sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {not away}')
+        await connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
+            {"name": name},
+        )
+
+
+async def until(found):
+    deadline = time.monotonic() + PATIENCE
+    while not found():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
 
 
 def test_hosts_with_other_settings_for_the_same_rows_are_refused_when_they_start(run):

@@ -164,6 +164,8 @@ class Queue:
 
 def test_a_dispatcher_of_the_hosts_own_carries_jobs_to_its_worker(rows):
     queue = Queue()
+    with pytest.raises(ConfigurationError, match="not started"):
+        rows.send(rows.host(dispatcher=queue), "hello")
     with rows.host(dispatcher=queue) as host:
         asks = rows.send(host, BASH)
         assert run_job(host, queue.jobs.pop()) is None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import httpx2
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from host_rows import AsyncRows, own_tasks, urls_of
 from selection import sample
@@ -232,3 +234,38 @@ def test_what_is_wrong_with_the_host_is_told_to_nobody_but_the_host(run, app_of)
             await http.post(f"/turns/prompts/{message.id}/retry")
 
     run(main, app_of, retry=lambda message: "secret")
+
+
+@APPS
+def test_a_browser_that_goes_is_forgotten_at_once_though_nothing_happens(run, app_of):
+    async def main(rows, host, http):
+        waits = await rows.add("hello")
+        config = uvicorn.Config(app_of(host, everybody), port=0, log_level="warning", lifespan="off")
+        served = uvicorn.Server(config)
+        serving = asyncio.create_task(served.serve())
+        await until(lambda: served.started)
+        port = served.servers[0].sockets[0].getsockname()[1]
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"GET /turns/prompts/{waits.id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await reader.readuntil(b"event: state")
+            await until(lambda: len(viewers(host)) == 1)
+            writer.close()
+            began = time.monotonic()
+            await until(lambda: not viewers(host))
+            assert time.monotonic() - began < 5
+        served.should_exit = True
+        await serving
+
+    run(main, app_of)
+
+
+def viewers(host):
+    return [viewer for channel in host.live._channels.values() for viewer in channel.viewers]
+
+
+async def until(found):
+    deadline = time.monotonic() + 60
+    while not found():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)

@@ -168,8 +168,8 @@ class HostCore(ABC, Generic[C]):
             self.report(error, "release", str(job))
 
     async def _enqueue(self, message: Any) -> None:
-        seconds = self.pending_lease  # refuses a host that is not started
-        await self.table.reserve(message, seconds)
+        _ = self.client  # refuses a host that is not started, before anything is stored
+        await self.table.reserve(message, self.pending_lease)
         self.table.after_commit(message, partial(self.dispatch, self.table.job_of(message)))
 
     async def _cancel(self, message: Any, by: str) -> bool:

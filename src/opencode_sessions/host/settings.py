@@ -73,7 +73,12 @@ class HostSettings:
         require(
             self.retry is None or callable(self.retry), "retry must be a function of a message", self.retry
         )
-        require(self.turns is None or self.turns > 0, "turns must be a positive number", self.turns)
+        turns = self.turns
+        require(
+            turns is None or (isinstance(turns, int) and turns > 0),
+            "turns must be a whole number above 0",
+            turns,
+        )
 
     def session_options(self) -> dict[str, Any]:
         """The keyword arguments of `Session` that they say."""

@@ -69,15 +69,20 @@ class HostTables:
         tables: Those of the host.
 
     Raises:
-        ConfigurationError: There is none, two have one name, or one blocks where the others suspend.
+        ConfigurationError: There is none, one is something else, two have one name, or one blocks where the others
+            suspend.
     """
 
     def __init__(self, tables: Iterable[HostTable], *, suspend: bool) -> None:
         given = list(tables)
-        self._tables = {table.name: table for table in given}
+        fit = all(hasattr(table, "suspends") for table in given)  # a model, say, does not
+        self._tables = {table.name: table for table in given} if fit else {}
         if not given or len(self._tables) != len(given):
-            names = ", ".join(table.name for table in given) or "none"
-            raise ConfigurationError(f"tables must be tables of turns, each once; given are: {names}")
+            names = ", ".join(str(getattr(table, "name", table)) for table in given) or "none"
+            raise ConfigurationError(
+                "tables must be tables of turns, such as SQLAlchemyTurnTable(Message, engine), each once; given are: "
+                f"{names}"
+            )
         for table in given:
             if table.suspends != suspend:
                 how = "an AsyncEngine or async_sessionmaker" if suspend else "an Engine or sessionmaker"

@@ -176,9 +176,7 @@ class Turns:
         labels = tuple(tuple(chosen) for chosen in given.labels)
         try:
             "".join([given.message or "", *chain(*labels)]).encode()
-        except (
-            UnicodeEncodeError
-        ) as error:  # JSON can say half of a character, which nobody can store or send
+        except UnicodeEncodeError as error:  # JSON can say half of one, which nobody can store or send
             raise Refused(400, "The message, or a label, has half a character.") from error
         answer = Answer(given.reply, labels, given.message, shown=given.shown)
         await _refusing(self._host.answer(message, given.ask, answer))
