@@ -13,6 +13,8 @@ from fix_browser import PATIENCE
 from playwright.sync_api import expect
 from selection import sample
 
+from opencode_sessions.testing import FaultProxy
+
 LONG = "!slow 0.05\n!say one two three four five six"
 WHOLE = "one two three four five six"
 ENDED = re.compile("completed|cancelled|failed")
@@ -328,6 +330,23 @@ def test_the_page_goes_on_though_the_web_process_is_told_to_end_and_a_gateway_an
 
 
 @pytest.mark.full
+def test_the_page_connects_again_when_the_network_says_nothing_any_more(come, fastapi_chat, held):
+    with FaultProxy(fastapi_chat.url) as network:
+        tab = come(network).open()
+        tab.page.clock.install()
+        tab.page.reload()
+        tab.say(LONG)
+        expect(tab.answer).to_have_text("one two three four")
+        network.stall()
+        held.set()
+        with tab.page.expect_request(re.compile("/events$")):
+            tab.page.clock.fast_forward(41_000)
+        network.resume()
+        tab.ends()
+        expect(tab.answer).to_have_text(WHOLE)
+
+
+@pytest.mark.full
 def test_when_the_opencode_server_dies_the_turn_fails_with_words_and_the_next_one_works(
     come, start_fastapi, fastapi_database, own_server, held
 ):
@@ -416,6 +435,19 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_a_phone(tab, state):
     if tab.stop.count():
         tab.stop.click()
         tab.ends("Stopped by you.")
+
+
+@pytest.mark.full
+def test_on_a_touch_screen_enter_makes_a_line_and_no_keyboard_comes_by_itself(come, fastapi_chat):
+    tab = come(fastapi_chat, viewport=PHONE, has_touch=True, is_mobile=True).open()
+    expect(tab.prompt).not_to_be_focused()
+    tab.prompt.tap()
+    tab.page.keyboard.type("One")
+    tab.page.keyboard.press("Enter")
+    tab.page.keyboard.type("Two")
+    expect(tab.prompt).to_have_value("One\nTwo")
+    tab.button("Send").tap()
+    tab.ends("One Two")
 
 
 @pytest.mark.full
