@@ -321,6 +321,51 @@ def test_turns_that_wait_for_a_person_do_not_count_and_hold_nothing(run):
     run(main)
 
 
+def test_turns_whose_function_waits_for_a_person_here_do_not_count_either(run):
+    async def main(rows):
+        asked, answers = asyncio.Semaphore(0), asyncio.Event()
+
+        async def on_ask(ask):
+            asked.release()
+            await answers.wait()
+            return AskAnswer.once()
+
+        async with rows.host(turns=1, on_ask=on_ask) as host:
+            waiting = [await rows.send(host, BASH) for _ in range(3)]
+            for _ in waiting:
+                await asyncio.wait_for(asked.acquire(), PATIENCE)
+            assert (await rows.ended(await rows.send(host, "hello"))).status == "completed"
+            await until(lambda: open_connections(rows.engine) == 0)  # but for the moments of a write
+            answers.set()
+            for message in waiting:
+                assert (await rows.ended(message)).status == "completed"
+            after = [await rows.send(host, f"hello {number}") for number in range(3)]
+            for message in after:
+                assert (await rows.ended(message)).status == "completed"
+        assert rows.told == []
+
+    run(main)
+
+
+def test_a_host_that_ends_while_a_function_waits_for_a_person_leaves_that_to_another(run):
+    async def main(rows):
+        asked = asyncio.Event()
+
+        async def on_ask(ask):
+            asked.set()
+            await asyncio.sleep(3600)
+
+        async with rows.host(on_ask=on_ask) as host:
+            message = await rows.send(host, BASH)
+            await asyncio.wait_for(asked.wait(), PATIENCE)
+            began = time.monotonic()
+        assert time.monotonic() - began < 10
+        async with rows.host(on_ask=lambda ask: AskAnswer.once()):
+            assert (await rows.ended(message)).status == "completed"
+
+    run(main)
+
+
 @DATABASES
 def test_turns_of_a_record_run_in_the_order_in_which_they_were_enqueued(run, held, database):
     async def main(rows):
