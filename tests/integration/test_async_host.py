@@ -149,6 +149,7 @@ class Queue:
             await arun_job(host, TurnJob(*await self.jobs.get()))
 
 
+@pytest.mark.full  # as with threads
 def test_a_dispatcher_of_the_hosts_own_carries_jobs_to_its_worker(run):
     async def main(rows):
         queue = Queue()
@@ -229,11 +230,11 @@ def test_a_host_that_ends_leaves_its_turns_to_another_at_once(run, held, databas
 def test_turns_that_are_about_to_begin_when_the_host_ends_do_not_fail(run):
     async def main(rows):
         sent = []
-        for _ in range(10):
+        for _ in range(4):
             async with rows.host() as host:
-                sent += [await rows.send(host, f"hello {number}") for number in range(3)]
+                sent += [await rows.send(host, f"hello {number}") for number in range(2)]
         async with rows.host():
-            assert [(await rows.ended(message)).status for message in sent] == ["completed"] * 30
+            assert [(await rows.ended(message)).status for message in sent] == ["completed"] * 8
         assert rows.told == []
 
     run(main)
@@ -366,6 +367,7 @@ def test_a_host_that_ends_while_a_function_waits_for_a_person_leaves_that_to_ano
     run(main)
 
 
+@pytest.mark.full
 @DATABASES
 def test_turns_of_a_record_run_in_the_order_in_which_they_were_enqueued(run, held, database):
     async def main(rows):
