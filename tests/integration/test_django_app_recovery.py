@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from django.core import mail
 from django.core.signals import request_started
+from django.db import OperationalError, connections
 from django.utils import timezone
 from fix_django_app import wait_until
 
@@ -158,3 +160,28 @@ def test_a_turn_that_runs_here_is_not_found_by_another(chat, held):
     assert chat.row(message).status == "streaming"
     held.set()
     chat.ended(message)
+
+
+@contextmanager
+def unreachable(using):
+    def refuse(*_):
+        raise OperationalError("the database is away")
+
+    with connections[using].execute_wrapper(refuse):
+        yield
+
+
+def test_a_database_that_is_away_keeps_no_other_ones_turns_from_being_found_and_reserved(chat, caplog):
+    lost, waiting = chat.message("hello", using="postgres"), chat.message("hello", using="postgres")
+    type(lost).objects.using("postgres").filter(pk=lost.pk).update(
+        opencode_turn_lease=timezone.now() - timedelta(seconds=1)
+    )
+    run_sync(table.reserve(waiting, 5))
+    elsewhere = chat.message("hello")
+    run_sync(table.reserve(elsewhere, 5))
+    with unreachable("default"):
+        assert [job.pk for job in left_behind()] == [str(lost.pk)]
+        run_sync(table.renew([table.job_of(elsewhere), table.job_of(waiting)], 600))
+    assert chat.row(waiting).opencode_turn_lease > timezone.now() + timedelta(seconds=300)
+    assert chat.row(elsewhere).opencode_turn_lease < timezone.now() + timedelta(seconds=300)
+    assert caplog.text.count("in the database default") == 2

@@ -141,3 +141,12 @@ def test_a_change_of_settings_stops_the_old_runner(chat, opencode):
         assert host.dispatcher() is not before
         before.dispatch(table.job_of(message))
         assert before.idle
+
+
+def test_a_job_that_names_nothing_here_is_reported_and_left(chat, opencode):
+    told = []
+    with chat.configured(
+        opencode, ON_ERROR=lambda error, context: told.append((type(error), context.action))
+    ):
+        assert run_job(TurnJob("chat.OfANewerRelease", "1", "default", "any")) is None
+    assert told == [(LookupError, "run")]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
+from contextlib import suppress
 
 import pytest
 from fix_cli import eventually
@@ -114,6 +117,41 @@ def test_an_ask_that_a_look_has_found_is_parked_with_all_that_came_before_it(
     assert looks
     assert message.state.content.strip() == said
     assert [part["type"] for part in message.state.parts] == ["text", "tool"]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_nothing_is_left_of_a_parked_turn_before_garbage_is_collected(
+    server, place, record, tmp_path, asynchronous
+):
+    """Whoever watches it here would otherwise be shown this runner's answer, while another one goes on with it."""
+    replies, message = [], MemoryMessage(BASH)
+
+    class Watching(Observer):
+        def changed(self, change, reply):
+            replies.append(weakref.ref(reply))
+
+    async def main():
+        async with aio.Client(server.url, password=server.password, directory=str(tmp_path)) as client:
+            session = aio.Session(record, permissions_for=rules)
+            turn = aio.Turn(message, session, client, on_ask=IN_THE_ROW, observer=Watching())
+            with suppress(errors.TurnParkedError):
+                await turn.run(park=True)
+            del turn
+            return {reply() for reply in replies}
+
+    gc.collect()
+    gc.disable()
+    try:
+        if asynchronous:
+            left = asyncio.run(main())
+        else:
+            with suppress(errors.TurnParkedError):
+                turn_of(message, record, place, observer=Watching()).run(park=True)
+            left = {reply() for reply in replies}
+    finally:
+        gc.enable()
+    assert message.state.parked
+    assert (len(replies) > 0, left) == (True, {None})
 
 
 def test_the_same_for_asyncio(server, record, tmp_path):

@@ -13,6 +13,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseError
 from django.db import connections, models
 
 from opencode_sessions.django.clients import leave_open
@@ -195,8 +196,11 @@ class _Host:
         try:
             dispatcher().dispatch(job)
         except Exception as error:  # noqa: BLE001 - it is committed: the row is there for whoever looks
-            run_sync(table.release([job]))
             self.report(error, "enqueue", str(job))
+            try:
+                run_sync(table.release([job]))
+            except DatabaseError as second:  # its reservation then runs out by itself
+                self.report(second, "release", str(job))
 
     async def prepare(
         self, message: models.Model, *, store: MessageStore, when_busy: WhenBusy

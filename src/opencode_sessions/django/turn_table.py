@@ -109,8 +109,11 @@ class DjangoTurnTable:
         for job in jobs:
             by_table[job.table, job.database, job.tenant].append(job.pk)
         for (label, using, tenant), keys in by_table.items():
-            with inside(tenant):
-                _renew(label, using, keys, seconds)
+            try:
+                with inside(tenant):
+                    _renew(label, using, keys, seconds)
+            except DatabaseError as error:  # of this one: the others are not to wait for it
+                _log.warning("turns in the database %s cannot be reserved now: %s", using, error)
 
     async def release(self, jobs: Collection[TurnJob]) -> None:
         """See `TurnTable.release`."""
@@ -135,10 +138,15 @@ class DjangoTurnTable:
         for using in databases_of(model):
             try:
                 yield from self._abandoned_in(model, using, seconds)
-            except DatabaseError:
-                if has_table(model, using):
-                    raise
-                _log.debug("the database %s has no table of %s", using, model.__name__)
+            except DatabaseError as error:  # of this one: the others are not to wait for it
+                if _lacks_table(model, using):
+                    _log.debug("the database %s has no table of %s", using, model.__name__)
+                else:
+                    _log.warning(
+                        "turns that were left behind in the database %s cannot be looked for now: %s",
+                        using,
+                        error,
+                    )
 
     def _abandoned_in(self, model: type[models.Model], using: str, seconds: float) -> Iterator[TurnJob]:
         found = all_rows(model, using).filter(abandoned()).order_by("pk")
@@ -210,6 +218,13 @@ table = DjangoTurnTable()
 def _row(job: TurnJob) -> models.QuerySet[Any]:
     model = apps.get_model(job.table)
     return all_rows(model, job.database).filter(pk=model._meta.pk.to_python(job.pk))
+
+
+def _lacks_table(model: type[models.Model], using: str) -> bool:
+    try:
+        return not has_table(model, using)
+    except DatabaseError:
+        return False
 
 
 def _reserve(job: TurnJob, where: Q, seconds: float) -> bool:

@@ -121,9 +121,17 @@ class HostCore(ABC, Generic[C]):
     def _session_options(self, message: Any) -> dict[str, Any]:
         return {**self.settings.session_options(), "store": self.table.of(message).record_store(message)}
 
-    def _turn_options(self, message: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    @abstractmethod
+    def _make_turn(self, message: Any, options: Mapping[str, Any]) -> Turn | AsyncTurn:
+        """The turn of a message, with these options."""
+
+    def _given_options(self, message: Any) -> Mapping[str, Any]:
+        return turn_options("turn_options", self.settings.turn_options, message)
+
+    def _turn_options(
+        self, message: Any, given: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> dict[str, Any]:
         job = self.table.job_of(message)
-        given = turn_options("turn_options", self.settings.turn_options, message)
         watched = LiveObserver(self.live, self.table.key_of(message))
         defaults = {
             "on_ask": self.settings.on_ask,
@@ -135,9 +143,11 @@ class HostCore(ABC, Generic[C]):
 
     async def prepare(self, message: Any, *, store: MessageStore, when_busy: WhenBusy) -> PreparedTurn:
         """See `JobHost.prepare`."""
-        given = turn_options("turn_options", self.settings.turn_options, message)
+        given = self._given_options(message)
         busy = given.get("when_busy", when_busy)
-        turn = self.turn_for(message, store=store, when_busy=busy)
+        turn = self._make_turn(
+            message, self._turn_options(message, given, {"store": store, "when_busy": busy})
+        )
         deadlines = given.get("deadlines") or Deadlines()
         return PreparedTurn(turn, busy, deadlines, partial(self.announce, message))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -106,8 +106,11 @@ class AsyncHost(HostCore[AsyncClient]):
 
     def turn_for(self, message: Any, **options: Any) -> AsyncTurn:
         """See `HostCore.turn_for`."""
-        found = self._turn_options(message, options)
-        return AsyncTurn(message, self.session_for(message), self.client, **found)
+        found = self._turn_options(message, self._given_options(message), options)
+        return self._make_turn(message, found)
+
+    def _make_turn(self, message: Any, options: Mapping[str, Any]) -> AsyncTurn:
+        return AsyncTurn(message, self.session_for(message), self.client, **options)
 
     async def enqueue(self, message: Any) -> None:
         """Have a message's turn run when the transaction that it is in has committed.
@@ -225,8 +228,11 @@ class Host(HostCore[Client]):
 
     def turn_for(self, message: Any, **options: Any) -> Turn:
         """See `HostCore.turn_for`."""
-        found = self._turn_options(message, options)
-        return Turn(message, self.session_for(message), self.client, **found)
+        found = self._turn_options(message, self._given_options(message), options)
+        return self._make_turn(message, found)
+
+    def _make_turn(self, message: Any, options: Mapping[str, Any]) -> Turn:
+        return Turn(message, self.session_for(message), self.client, **options)
 
     def enqueue(self, message: Any) -> None:
         """See `AsyncHost.enqueue`."""

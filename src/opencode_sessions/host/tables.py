@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,6 +14,8 @@ from opencode_sessions.store.records import RecordStore
 from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnJob, TurnRow, TurnRows, TurnTable
 
 __all__ = ["HostTable", "HostTables"]
+
+_log = logging.getLogger("opencode_sessions.host")
 
 K = TypeVar("K", TurnJob, RowKey)
 
@@ -155,9 +158,18 @@ class HostTables:
 
     async def abandoned(self, *, reserve_for: float) -> Sequence[TurnJob]:
         """See `TurnTable.abandoned`."""
-        return [
-            job for table in self._tables.values() for job in await table.abandoned(reserve_for=reserve_for)
-        ]
+        found: list[TurnJob] = []
+        for table in self._tables.values():
+            try:
+                found += await table.abandoned(reserve_for=reserve_for)
+            except Exception as error:
+                if not table.is_transient(error):
+                    raise
+                # The others are not to wait for this one.
+                _log.warning(
+                    "turns of %s that were left behind cannot be looked for now: %s", table.name, error
+                )
+        return found
 
     async def ahead_of(self, job: TurnJob, message: Any) -> Ahead | None:
         """See `TurnTable.ahead_of`."""

@@ -198,7 +198,7 @@ class TurnAttempts:
 
     async def _after(self, error: Exception, message: Any | None) -> float | None:
         if message is None:
-            return self._again(_AWAY, error)  # it could not be read
+            return self._unread(error)
         try:
             row = await self._table.store(self.job, message).load()
             if row.status.terminal:
@@ -214,6 +214,13 @@ class TurnAttempts:
                 raise
             return self._again(_AWAY, second)
         return None if over else self._again(_BUSY, error)
+
+    def _unread(self, error: Exception) -> float | None:
+        """The row could not be read. If its job is of a newer release, another process knows what it names."""
+        if self._table.is_transient(error):
+            return self._again(_AWAY, error)
+        self._report(error)
+        return None
 
     async def _park(self, message: Any) -> bool:
         """Let it wait for another turn without anything here, if that is possible."""

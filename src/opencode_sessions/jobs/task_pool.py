@@ -165,15 +165,21 @@ class TaskPool:
 
     async def _keep(self) -> None:
         """Keep what waits from being taken for abandoned, and look for what is."""
-        table = self._host.table
         while True:
-            try:
-                await table.renew(self._schedule.jobs, self.pending_lease)
-                if self._recover:
-                    await self.look()
-            except Exception as error:  # noqa: BLE001 - the next look may do better
-                if table.is_transient(error):
-                    _log.warning("turns that were left behind cannot be looked for now: %s", error)
-                else:
-                    _log.exception("turns that were left behind cannot be looked for")
+            await self._try(self._renew(), "turns that wait here cannot be reserved")
+            if self._recover:
+                await self._try(self.look(), "turns that were left behind cannot be looked for")
             await asyncio.sleep(self._every)
+
+    async def _renew(self) -> None:
+        await self._host.table.renew(self._schedule.jobs, self.pending_lease)
+
+    async def _try(self, work: Coroutine[Any, Any, None], problem: str) -> None:
+        """What it raises is logged: the next time may do better."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - the keeper keeps all turns of this process
+            if self._host.table.is_transient(error):
+                _log.warning("%s now: %s", problem, error)
+            else:
+                _log.exception("%s", problem)

@@ -213,20 +213,22 @@ class ThreadPool:
 
     def _keep(self) -> None:
         """Keep what waits from being taken for abandoned, and look for what is."""
-        table = self._host.table
         while not self._stopping.is_set():
-            try:
-                self._renew()
-                if self._recover:
-                    self.look()
-            except Exception as error:  # noqa: BLE001 - the next look may do better
-                if table.is_transient(error):
-                    _log.warning("turns that were left behind cannot be looked for now: %s", error)
-                else:
-                    _log.exception("turns that were left behind cannot be looked for")
-            finally:
-                table.give_back()
+            self._try(self._renew, "turns that wait here cannot be reserved")
+            if self._recover:
+                self._try(self.look, "turns that were left behind cannot be looked for")
+            self._host.table.give_back()
             self._stopping.wait(self._every)
+
+    def _try(self, work: Callable[[], None], problem: str) -> None:
+        """What it raises is logged: the next time may do better."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - the keeper keeps all turns of this process
+            if self._host.table.is_transient(error):
+                _log.warning("%s now: %s", problem, error)
+            else:
+                _log.exception("%s", problem)
 
     def _renew(self) -> None:
         with self._wake:

@@ -183,7 +183,12 @@ async def guarded(main: Coroutine[Any, Any, T], *, cancels: bool) -> T:
         with suppress(RuntimeError):  # the loop is closed
             task.cancel()
         raise
-    return task.result()
+    try:
+        return task.result()
+    finally:
+        del (
+            task
+        )  # what it raises leads to this frame: the two would keep each other, and a turn's reply, alive
 
 
 _guarded: set[asyncio.Task[Any]] = set()
