@@ -20,7 +20,7 @@ def walk_to(tab, keys):
     """Call it to press Tab until an element has the focus; every stop on the way must be seen."""
 
     def walk(element, key="Tab"):
-        for _ in range(80):
+        for _ in range(400):  # the list of conversations is as long as other tests have made it
             keys.press(key)
             assert tab.page.evaluate("document.activeElement.checkVisibility()")
             if element.evaluate("element => element === document.activeElement"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from contextlib import suppress
 from dataclasses import astuple
@@ -41,6 +42,8 @@ def run(server, url):
     """Call a test's coroutine function with its rows, in an event loop; nothing of ours is left after it."""
 
     def run(main):
+        before = threading.enumerate()
+
         async def all_of_it():
             async with AsyncRows(server, url) as rows:
                 await asyncio.wait_for(main(rows), 200)
@@ -49,9 +52,9 @@ def run(server, url):
 
         asyncio.run(all_of_it())
         deadline = time.monotonic() + 10
-        while own_threads() and time.monotonic() < deadline:
+        while own_threads(before) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert own_threads() == []
+        assert own_threads(before) == []
 
     return run
 

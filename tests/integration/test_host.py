@@ -34,13 +34,15 @@ def urls(request, tmp_path):
 @pytest.fixture
 def rows(server, urls):
     """Nothing of ours is left at the end, neither threads nor connections."""
+    before = threading.enumerate()
     with Rows(server, urls[0]) as rows:
+        rows.threads_before = before
         yield rows
         assert open_connections(rows.engine) == 0
     deadline = time.monotonic() + 10
-    while own_threads() and time.monotonic() < deadline:
+    while own_threads(before) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert own_threads() == []
+    assert own_threads(before) == []
 
 
 @DATABASES
@@ -88,7 +90,7 @@ def test_turns_that_run_or_begin_when_the_host_ends_are_left_to_another(rows, he
         rows.until(running, lambda row: "four" in row.content)
         began = time.monotonic()
     assert time.monotonic() - began < 10
-    assert own_threads() == []
+    assert own_threads(rows.threads_before) == []
     sent = []
     for _ in range(3):
         with rows.host(recover=False) as host:

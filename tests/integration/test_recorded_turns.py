@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def bash(command, verb="tool"):
 
 @dataclass(frozen=True)
 class Scenario:
-    """A turn: what is asked, and the parts that it ends in, as `kind` or `tool status`."""
+    """A turn: what is asked, and a pattern of the parts that it ends in, as `kind` or `tool status`."""
 
     prompt: str
     parts: str
@@ -128,7 +129,8 @@ SCENARIOS = {
     "a provider's error": Scenario("!error 400 on holiday", ""),
     "a rate limit that is waited out": Scenario("!rate-limit 1\n!say at last", "text"),
     "a stream that is cut and asked for again": Scenario(
-        "!reason hm\n!slow 0.15\n!cut 1\n!say " + "word " * 8, "reasoning, text, reasoning, text"
+        "!reason hm\n!slow 0.15\n!cut 1\n!say " + "word " * 8,
+        "reasoning, (text, )?reasoning, text",  # a busy server may not have stored the one word that came
     ),
     "a question that is answered": Scenario(
         tool("question", questions=[QUESTION]) + "!say ok", "question completed, text"
@@ -303,7 +305,7 @@ def name(request):
 
 def test_the_events_and_the_store_give_the_same_reply(recordings, name):
     recording = recordings[name]
-    assert outline(recording.read()) == SCENARIOS[name].parts
+    assert re.fullmatch(SCENARIOS[name].parts, outline(recording.read()))
     assert facts(recording.live()) == facts(recording.read())
 
 

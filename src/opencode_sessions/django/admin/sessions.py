@@ -22,7 +22,7 @@ from opencode_sessions.django.admin.last_turns import LastTurn, last_turns, with
 from opencode_sessions.django.admin.turns import TurnAdmin, error_line
 from opencode_sessions.django.clients import client
 from opencode_sessions.django.conf import settings
-from opencode_sessions.django.databases import databases_of
+from opencode_sessions.django.databases import databases_with_table
 from opencode_sessions.django.index import DjangoIndex
 from opencode_sessions.django.records import DjangoRecordStore
 from opencode_sessions.django.registry import message_models, record_field
@@ -185,7 +185,7 @@ class SessionAdmin(_ModelAdmin):
             messages.error(request, failure)
 
     def _pruner(self) -> Pruner:
-        indexes = [DjangoIndex(self.model, using=alias) for alias in databases_of(self.model)]
+        indexes = [DjangoIndex(self.model, using=alias) for alias in databases_with_table(self.model)]
         return Pruner(*indexes, namespace=settings().namespace, grace=_GRACE, on_error=settings().on_error)
 
     def _links(self, said: Iterable[tuple[LastTurn, str]]) -> str:
