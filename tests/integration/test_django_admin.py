@@ -19,6 +19,7 @@ from selection import sample
 
 from opencode_sessions.django import client as shared_client
 from opencode_sessions.django import enqueue, session_for
+from opencode_sessions.django.host import dispatcher
 
 APPS = [
     "django.contrib.admin",
@@ -132,6 +133,7 @@ def test_the_page_of_a_turn_changes_nothing_that_the_turn_writes(pages, staff):
     message = pages.message("hello")
     enqueue(message)
     row = pages.ended(message)
+    wait_until(lambda: dispatcher().idle)  # its last write would refuse the view's transaction, on SQLite
     response = staff().post(
         f"{TURNS}{message.pk}/change/",
         {
