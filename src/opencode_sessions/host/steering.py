@@ -53,8 +53,12 @@ def check_answer(reply: str, labels: Sequence[Sequence[str]], shown: ShownAsk, *
             raise Refused(400, f"Choose an answer to “{question.header or question.text}”, or dismiss it.")
 
 
-def refusal_of(error: OpencodeError) -> Refused | None:
-    """What whoever steers a turn is told of an error; None if it is a fault of the host's."""
+def refusal_of(error: OpencodeError) -> Refused:
+    """What whoever steers a turn is told of an error.
+
+    Raises:
+        OpencodeError: The error itself, if it is a fault of the host's.
+    """
     match error:
         case AskChangedError():
             return Refused(409, "What the agent asks has changed since it was shown here. Look at it again.")
@@ -65,4 +69,4 @@ def refusal_of(error: OpencodeError) -> Refused | None:
         case WireError():
             shown = display_error({"name": type(error).__name__})  # without an address of the host's network
             return Refused(503, f"{shown.title}. {shown.advice}".strip() if shown is not None else "")
-    return None
+    raise error

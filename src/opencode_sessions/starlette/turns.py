@@ -209,10 +209,7 @@ async def _refusing(doing: Awaitable[Any]) -> Any:
     try:
         return await doing
     except OpencodeError as error:
-        refused = refusal_of(error)
-        if refused is None:
-            raise
-        raise refused from error
+        raise refusal_of(error) from error
 
 
 async def _each(frames: list[bytes]) -> AsyncGenerator[bytes, None]:

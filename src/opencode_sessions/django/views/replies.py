@@ -15,21 +15,20 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_POST
 
-from opencode_sessions.display import display_error
 from opencode_sessions.django.views.access import outside_transactions, seen
 from opencode_sessions.errors import AskAnsweredError, RecordGoneError, WireError
+from opencode_sessions.host import steering
 
 __all__ = ["Refused", "steers"]
 
 _log = logging.getLogger("opencode_sessions.django")
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
+class Refused(steering.Refused):
     """It cannot be done; `status`, the words and what else a script is told are the answer."""
 
     def __init__(self, status: int, said: str, **told: str) -> None:
-        super().__init__(said)
-        self.status = status
+        super().__init__(status, said)
         self.told = told
 
 
@@ -46,19 +45,16 @@ def steers(
         message = seen(request, label, pk)
         try:
             told = act(request, message)
-        except Refused as error:
-            return _refusal(request, error.status, str(error), **error.told)
+        except steering.Refused as error:
+            told = error.told if isinstance(error, Refused) else {}
+            return _refusal(request, error.status, str(error), **told)
         except (RecordGoneError, ObjectDoesNotExist) as error:  # it was deleted in this instant
             raise Http404(str(error)) from error
-        except AskAnsweredError:
-            return _refusal(
-                request, 409, "It waits for no answer any more: one was given, or the turn has ended."
-            )
-        except WireError as error:
-            _log.warning("%s of %s: %s", act.__name__, message, error)
-            shown = display_error({"name": type(error).__name__})  # without an address of the host's network
-            said = f"{shown.title}. {shown.advice}".strip() if shown is not None else ""
-            return _refusal(request, 503, said)
+        except (AskAnsweredError, WireError) as error:
+            if isinstance(error, WireError):
+                _log.warning("%s of %s: %s", act.__name__, message, error)
+            refused = steering.refusal_of(error)
+            return _refusal(request, refused.status, str(refused))
         if (back := _back(request)) is not None:
             return _see_other(back)
         return HttpResponse(status=204) if told is None else JsonResponse(told)

@@ -8,8 +8,8 @@ from django.db import models
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from opencode_sessions.display import QuestionAsk, ShownAsk, read_answer
-from opencode_sessions.display.forms import ASK, Given
+from opencode_sessions.display import read_answer
+from opencode_sessions.display.forms import ASK
 from opencode_sessions.django import host
 from opencode_sessions.django.addresses import address, named
 from opencode_sessions.django.conf import settings
@@ -19,6 +19,7 @@ from opencode_sessions.django.views.asking import asked, card, whole
 from opencode_sessions.django.views.replies import Refused, steers
 from opencode_sessions.django.views.retrying import retry_of
 from opencode_sessions.errors import AskChangedError, ConfigurationError
+from opencode_sessions.host.steering import check_answer, refusal_of
 from opencode_sessions.turns.asks import Answer
 
 __all__ = ["answer", "cancel", "retry"]
@@ -41,12 +42,11 @@ def _answer(request: HttpRequest, message: models.Model) -> None:
     shown = asked(message, wanted)
     try:
         given = read_answer(dict(request.POST.lists()), shown)
-        _refuse_empty(given, shown)
-        _refuse_always(given)
+        check_answer(given.reply, given.labels, shown, allow_always=settings().allow_always)
         turn.answer(given.ask, Answer(given.reply, given.labels, given.message, shown=given.shown))
     except AskChangedError as error:
-        said = "What the agent asks has changed since it was shown here. Look at it again."
-        raise Refused(409, said, html=card(message, wanted)) from error
+        refused = refusal_of(error)
+        raise Refused(refused.status, str(refused), html=card(message, wanted)) from error
     except ConfigurationError as error:
         raise Refused(400, str(error)) from error
 
@@ -72,19 +72,6 @@ def retry(_request: HttpRequest, message: models.Model) -> dict[str, Any]:
         raise Refused(409, f"There is nothing to be tried again: it is {status}.")
     label, pk = named(again)
     return {"label": label, "pk": str(pk), "events": address("events", again)}
-
-
-def _refuse_empty(given: Given, shown: ShownAsk) -> None:
-    if given.reply == "reject" or not isinstance(shown, QuestionAsk):
-        return
-    for question, labels in zip(shown.questions, given.labels, strict=True):
-        if not labels and not question.multiple:
-            raise Refused(400, f"Choose an answer to “{question.header or question.text}”, or dismiss it.")
-
-
-def _refuse_always(given: Given) -> None:
-    if given.reply == "always" and not settings().allow_always:
-        raise Refused(403, "Nothing can be allowed for always here. Allow it once, or refuse it.")
 
 
 def _who(request: HttpRequest) -> str:
