@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from fix_stores import run, walk
 from host_benches import SQLAlchemyBench
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from opencode_sessions.protocol.ids import new_session_id
+from opencode_sessions.sqlalchemy import SQLAlchemyRecordStore
 from opencode_sessions.store.records import RecordState
 
 
@@ -76,3 +79,27 @@ def test_a_reader_does_not_keep_others_from_writing_where_there_is_a_write_ahead
         assert bench.idle()
         assert run(store.load()) == RecordState()
     theirs.execute("ROLLBACK")
+
+
+def test_cancelled_tasks_leave_no_lock(make, path):
+    record = make(timeout=5).record()
+
+    async def main():
+        engine = create_async_engine(f"sqlite+aiosqlite:///{path}", connect_args={"timeout": 0.5})
+        store = SQLAlchemyRecordStore(type(record), record.id, engine)
+
+        async def read():
+            while True:
+                await store.load()
+
+        state = RecordState()
+        for steps in range(40):
+            reading = asyncio.create_task(read())
+            await asyncio.sleep(steps * 0.0003)
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+            state = await store.reserve(state.session_id, new_session_id())
+        await engine.dispose()
+
+    asyncio.run(main())

@@ -202,6 +202,6 @@ async def _ended(task: asyncio.Task[Any]) -> None:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({task}, timeout=left)
     if not task.done():
-        _log.warning("a turn that was cancelled still tidies up after %g s: it goes on alone", _PATIENCE)
+        _log.warning("a cancelled task has waited %g s for what it began, which goes on alone", _PATIENCE)
     elif not task.cancelled():
         task.exception()  # the caller's cancellation is raised instead

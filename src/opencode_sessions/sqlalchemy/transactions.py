@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from opencode_sessions.runtime.tasks import guarded
 from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
 
 __all__ = ["Prepare", "Transactions", "transactions_over"]
@@ -85,12 +86,19 @@ class _BlockingTransactions(Transactions):
 
 
 class _SuspendingTransactions(Transactions):
-    """Suspends wherever the database is waited for."""
+    """Suspends wherever the database is waited for.
+
+    A transaction ends before its caller's cancellation goes on: one that is cancelled under aiosqlite keeps SQLite's
+    lock until the garbage collector finds its cursor, and asyncpg must close its connection.
+    """
 
     def __init__(self, engine: AsyncEngine, prepare: Prepare | None) -> None:
         self._engine = engine
         self._prepare = prepare
 
     async def _once(self, work: Callable[[Connection], T], *, commit: bool) -> T:
+        return await guarded(self._transaction(work, commit=commit), cancels=False)
+
+    async def _transaction(self, work: Callable[[Connection], T], *, commit: bool) -> T:
         async with self._engine.begin() if commit else self._engine.connect() as connection:
             return await connection.run_sync(_prepared(self._prepare, work))
