@@ -19,8 +19,8 @@ class ErrorContext:
 
     Attributes:
         action: `abort`, `list_asks`, `reject_asks`, `delete_replaced`, `delete_unconfirmed`, `delete_with_row`,
-            `prune`, `observe`, `ask`, `fallback`, `snapshot`, `finish`, `amend`, `put_back`, `claim`, `release`,
-            `park`, `enqueue`, `stream`, `recover`, `run`.
+            `prune`, `observe`, `ask`, `fallback`, `snapshot`, `finish`, `update_after_cancel`,
+            `reset_to_pending`, `claim`, `release`, `park`, `enqueue`, `stream`, `recover`, `run`.
         record: What names the row.
         session_id: The session that it concerns.
     """

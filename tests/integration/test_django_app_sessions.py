@@ -44,10 +44,10 @@ def test_a_turn_is_run_with_the_options_of_the_settings_and_then_those_given(cha
     said = {"deadlines": Deadlines(total=7.0), "agent": "plan", "when_busy": "wait"}
     with chat.configured(opencode, TURN_OPTIONS=lambda message: {**said, "fallback": message.prompt}):
         core = turn_for(chat.message("hello"), agent="build")._core
-    assert core._plan.deadlines.total == 7.0
-    assert core._plan.options.agent == "build"
-    assert core._plan.fallback == "hello"
-    assert core._plan.on_ask is IN_THE_ROW
+    assert core._spec.deadlines.total == 7.0
+    assert core._spec.options.agent == "build"
+    assert core._spec.fallback == "hello"
+    assert core._spec.on_ask is IN_THE_ROW
     assert core._when_busy == "wait"
 
 

@@ -131,4 +131,4 @@ def test_rows_with_one_key_in_two_databases_are_two(chat):
     rows = [chat.ended(message) for message in messages]
     assert [row.content for row in rows] == ['You said: "in default".', 'You said: "in postgres".']
     assert len({row.opencode_prompt_session_id for row in rows}) == 2
-    assert turn_for(rows[1])._core._plan.store._row.using == "postgres"
+    assert turn_for(rows[1])._core._spec.store._row.using == "postgres"

@@ -76,7 +76,7 @@ def test_the_row_says_when_the_turn_was_first_started_and_when_it_ended(database
 def test_a_turn_that_was_put_back_has_not_been_started(database_bench):
     message = database_bench.message("?")
     store = database_bench.store(message)
-    assert database_bench.run(store.put_back(taken(database_bench, store)))
+    assert database_bench.run(store.reset_to_pending(taken(database_bench, store)))
     row = database_bench.row(message)
     assert (row["started_at"], row["opencode_turn_lease"]) == (None, None)
 

@@ -113,7 +113,7 @@ def test_it_is_deleted_if_that_is_asked_for_and_then_nothing_is_left(client, pru
 def test_what_a_row_names_is_left_whether_reserved_ready_or_deleting(client, pruner, ensured):
     reserved, ready, deleting = ensured(), ensured(), ensured()
     reserved.state = RecordState(reserved.opencode_session_id)
-    run_sync(MemoryRecordStore(deleting).retire(deleting.opencode_session_id))
+    run_sync(MemoryRecordStore(deleting).mark_deleting(deleting.opencode_session_id))
     assert (ready.state.ready, deleting.state.deleting) == (True, True)
     assert list(pruner(reserved, ready, deleting).find(client)) == []
 

@@ -73,9 +73,9 @@ def test_the_callers_copy_shows_the_sessions_columns_as_they_are_stored(database
     for call in (
         lambda: store.reserve(None, mine),
         lambda: store.confirm(mine, DIGEST),
-        lambda: store.renew(mine, DIGEST, DIGEST[::-1]),
-        lambda: store.retire(mine),
-        lambda: store.clear(mine),
+        lambda: store.set_digest(mine, DIGEST, DIGEST[::-1]),
+        lambda: store.mark_deleting(mine),
+        lambda: store.clear_deleted(mine),
     ):
         database_bench.run(call())
         store.remember(database_bench.run(store.load()))
@@ -94,8 +94,8 @@ def test_a_row_that_was_ready_before_there_were_digests_is_renewed_from_none(dat
     database_bench.run(store.confirm(mine, DIGEST))
     database_bench.write(record, opencode_session_digest=None)
     assert database_bench.run(store.load()) == RecordState(mine, ready=True)
-    assert database_bench.run(store.renew(mine, DIGEST, DIGEST)) is False
-    assert database_bench.run(store.renew(mine, None, DIGEST)) is True
+    assert database_bench.run(store.set_digest(mine, DIGEST, DIGEST)) is False
+    assert database_bench.run(store.set_digest(mine, None, DIGEST)) is True
     assert database_bench.run(store.load()) == RecordState(mine, ready=True, digest=DIGEST)
 
 

@@ -240,13 +240,13 @@ def test_a_row_that_comes_to_what_a_reservation_expected_while_it_looks_is_reser
     record, theirs, mine = bench.record(), new_session_id(), new_session_id()
     store, other = bench.store(record), bench.store(bench.another(record))
     run(other.reserve(None, theirs))
-    run(other.retire(theirs))
+    run(other.mark_deleting(theirs))
     cleared = []
 
     def between_update_and_select(*args):
         if not cleared and args[2].startswith("UPDATE"):
             cleared.append(theirs)
-            assert run(other.clear(theirs))
+            assert run(other.clear_deleted(theirs))
 
     event.listen(bench.engine, "after_cursor_execute", between_update_and_select)
     assert run(store.reserve(None, mine)) == RecordState(mine)

@@ -180,7 +180,7 @@ def test_no_write_hits_another_row_even_if_the_connection_is_switched_meanwhile(
     run(store.load())
     with pytest.raises(errors.WrongRowError):
         run(store.reserve(None, new_session_id()))  # writes, and then reads why it could not
-    assert not run(store.retire("ses_1"))
+    assert not run(store.mark_deleting("ses_1"))
     assert run(store.load()).session_id is None
     store = SQLAlchemyMessageStore(messages, 1, engine)
     tenants = iter(["globex", "acme"])

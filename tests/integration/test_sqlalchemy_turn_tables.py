@@ -284,7 +284,7 @@ def test_a_message_is_found_whole_and_lives_without_an_orm_session(engine, datab
     store.check()
     assert run(store.take(run(store.load()), 60))
     assert run(table.resume_next(call, 60)) is None
-    assert run(table.park(jobs[1], long_call, 60))
+    assert run(table.put_behind(jobs[1], long_call, 60))
     store.remember(end := run(store.load()))
     assert (call.status, end.status) == ("streaming", "streaming")
 
@@ -487,7 +487,11 @@ def test_no_statement_begins_before_the_lock_that_sqlite_would_refuse(urls):
         database.commit()
     found = run(table.find(job))
     seen.clear()
-    for call in (table.abandoned(reserve_for=60), table.park(job, found, 60), table.resume_next(found, 60)):
+    for call in (
+        table.abandoned(reserve_for=60),
+        table.put_behind(job, found, 60),
+        table.resume_next(found, 60),
+    ):
         run(call)
     written = [index for index, word in enumerate(seen) if word == "UPDATE"]
     assert written

@@ -41,16 +41,16 @@ class ModelStore(Columns):
         """See `RecordStore.check`."""
         self._row.check()
 
-    async def _fetch(self) -> Mapping[str, Any]:
+    async def _load(self) -> Mapping[str, Any]:
         return await self._row.run(lambda: self._row.select(self.computed))
 
-    async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
+    async def _compare_and_set(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
         return await self._row.run(lambda: self._row.update(expected=expected, values=values))
 
-    def _show(self, values: Mapping[str, object]) -> None:
+    def _refresh_instance(self, values: Mapping[str, object]) -> None:
         self._row.show(values)
 
-    def _carried(self) -> Mapping[str, Any]:
+    def _instance_values(self) -> Mapping[str, Any]:
         return vars(self._row.instance)
 
     def _now(self) -> datetime:

@@ -19,7 +19,7 @@ class DjangoRecordStore(ModelStore, ColumnRecords):
     async def _read(self, function: Callable[[Any], T]) -> T:
         return await self._row.run(lambda: self._row.read(function))
 
-    async def _swap_or_fetch(
+    async def _set_or_load(
         self, expected: Mapping[str, object], values: Mapping[str, object]
     ) -> Mapping[str, Any] | None:
         def work() -> Mapping[str, Any] | None:

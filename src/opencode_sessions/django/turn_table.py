@@ -171,8 +171,8 @@ class DjangoTurnTable:
         with borrowed(job.database):
             return _ahead_of(job, message)
 
-    async def park(self, job: TurnJob, message: models.Model, seconds: float) -> bool:
-        """See `TurnTable.park`."""
+    async def put_behind(self, job: TurnJob, message: models.Model, seconds: float) -> bool:
+        """See `TurnTable.put_behind`."""
         if _record_field(type(message)) is None:
             return False
         with borrowed(job.database):

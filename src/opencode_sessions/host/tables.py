@@ -175,9 +175,9 @@ class HostTables:
         """See `TurnTable.ahead_of`."""
         return await self.named(job.table).ahead_of(job, message)
 
-    async def park(self, job: TurnJob, message: Any, seconds: float) -> bool:
-        """See `TurnTable.park`."""
-        return await self.named(job.table).park(job, message, seconds)
+    async def put_behind(self, job: TurnJob, message: Any, seconds: float) -> bool:
+        """See `TurnTable.put_behind`."""
+        return await self.named(job.table).put_behind(job, message, seconds)
 
     async def resume(self, message: Any, seconds: float) -> TurnJob | None:
         """See `TurnTable.resume`."""

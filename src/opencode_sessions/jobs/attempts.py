@@ -2,7 +2,7 @@
 
 | what kept it from its end | what is done |
 |---|---|
-| another turn of its record runs | it is parked: the end of that one has it run (see `TurnTable.park`) |
+| another turn of its record runs | it is parked: the end of that one has it run (see `TurnTable.put_behind`) |
 | a person is waited for | it is parked: the answer has it run |
 | another turn of its record comes first | that one is run before it, here |
 | somebody else runs this very turn | it is left to them |
@@ -23,7 +23,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from opencode_sessions.errors import (
     RecordGoneError,
@@ -32,10 +32,9 @@ from opencode_sessions.errors import (
     TurnTakenError,
     WrongRowError,
 )
-from opencode_sessions.jobs.leased_store import leased_store
 from opencode_sessions.jobs.ports import JobHost, PreparedTurn
 from opencode_sessions.runtime.stepping import result_of
-from opencode_sessions.store.messages import PENDING_LEASE, MessageState, TurnStatus
+from opencode_sessions.store.messages import PENDING_LEASE, MessageState, MessageStore, TurnStatus
 from opencode_sessions.store.turn_table import Ahead, TurnJob
 from opencode_sessions.turns.claim import WhenBusy
 from opencode_sessions.turns.deadlines import Deadlines
@@ -139,30 +138,21 @@ class TurnAttempts:
             return await self._after(error, message)
         finally:
             self._running = self._taken_at = None
-            self._wait(False)
+            self.wait(waits=False)
         return None
 
-    def _taken(self) -> None:
+    def taken(self) -> None:
         """What is waited for from now on is the server."""
         self._taken_at = self._clock()
 
-    def _wait(self, waits: bool) -> None:  # noqa: FBT001 - the store's callback
+    def wait(self, *, waits: bool) -> None:
         """Does the turn wait for a person now?"""
         if waits != self._waits:
             self._waits = waits
             self._waits_changed(1 if waits else -1)
 
-    def _pending_lease(self) -> float:
-        """If the turn is put back, it stays reserved; but not for a process that ends."""
-        return 0.0 if self.ends else PENDING_LEASE
-
     async def _prepare(self, message: Any) -> PreparedTurn:
-        store = leased_store(
-            self._table.store(self.job, message),
-            taken=self._taken,
-            waits=self._wait,
-            pending_lease=self._pending_lease,
-        )
+        store = cast("MessageStore", _WatchedStore(self._table.store(self.job, message), self))
         begun = message.status != TurnStatus.PENDING.value
         # One that has not begun never waits within its turn: what it waits for may be left behind meanwhile.
         when_busy = self._when_busy if begun else "reject"
@@ -224,7 +214,7 @@ class TurnAttempts:
 
     async def _park(self, message: Any) -> bool:
         """Let it wait for another turn without anything here, if that is possible."""
-        self.parked = not self.ends and await self._table.park(self.job, message, PENDING_LEASE)
+        self.parked = not self.ends and await self._table.put_behind(self.job, message, PENDING_LEASE)
         return self.parked
 
     async def _failed(self, error: Exception, message: Any, row: MessageState) -> float | None:
@@ -268,3 +258,30 @@ class TurnAttempts:
 
     def _report(self, error: Exception) -> None:
         self._host.report(error, "run", str(self.job))
+
+
+class _WatchedStore:
+    """The message's store, through which its turn writes: the attempts hear what happens to the row."""
+
+    def __init__(self, store: MessageStore, attempts: TurnAttempts) -> None:
+        self._store = store
+        self._attempts = attempts
+
+    async def take(self, seen: MessageState, lease: float) -> bool:
+        """See `MessageStore.take`."""
+        taken = await self._store.take(seen, lease)
+        if taken:
+            self._attempts.taken()
+        return taken
+
+    async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
+        """See `MessageStore.snapshot`."""
+        self._attempts.wait(waits=bool(state.asks))
+        return await self._store.snapshot(epoch, state, lease)
+
+    async def reset_to_pending(self, epoch: int, lease: float | None = None) -> bool:  # noqa: ARG002 - the port's
+        """See `MessageStore.reset_to_pending`. It stays reserved; but not for a process that ends."""
+        return await self._store.reset_to_pending(epoch, 0.0 if self._attempts.ends else PENDING_LEASE)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)

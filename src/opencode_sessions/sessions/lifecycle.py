@@ -23,7 +23,7 @@ nothing is held while the network is awaited.
   confirmed, handed out, replaced and deleted. It would bring the session back without rules for callers that still
   hold its id.
 
-    delete    mark the row (retire) ─► stop and delete upstream ─► clear the row, if it still names that id
+    delete    mark the row (mark_deleting) ─► stop and delete upstream ─► clear the row, if it still names that id
 
 Between the two the row keeps the id, so that a deletion that failed can be tried again; and nobody confirms it.
 """
@@ -203,12 +203,12 @@ class Lifecycle(Discarding):
         except RecordGoneError:
             session_id = self.store.seen
         else:
-            if session_id is not None and not await self.store.retire(session_id):
+            if session_id is not None and not await self.store.mark_deleting(session_id):
                 return await self.delete(wire)  # it was replaced, or deleted with its row, in this instant
         if session_id is None:
             return False
         await self._remove(wire, session_id)
-        if await self.store.clear(session_id):
+        if await self.store.clear_deleted(session_id):
             _log.info("session %s of %s deleted", session_id, self.store.key)
             self.store.remember(RecordState())
         self._returned = None
@@ -354,7 +354,7 @@ class Lifecycle(Discarding):
                 return state, changed
             await self._put_in_force(wire, session_id, brief)
             put, changed = wanted, True
-            if await self.store.renew(session_id, state.digest, wanted):
+            if await self.store.set_digest(session_id, state.digest, wanted):
                 _log.info("session %s of %s follows its record again", session_id, self.store.key)
                 return replace(state, digest=wanted), changed
             state, brief = await self._read()

@@ -81,18 +81,18 @@ class RowStore(Columns):
         """See `RecordStore.check`."""
         self._row.check()
 
-    async def _fetch(self) -> Mapping[str, Any]:
+    async def _load(self) -> Mapping[str, Any]:
         return await self._run(self._select)
 
-    async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
+    async def _compare_and_set(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
         return await self._run(lambda connection: self._update(connection, expected, values), commit=True)
 
-    def _show(self, values: Mapping[str, object]) -> None:
+    def _refresh_instance(self, values: Mapping[str, object]) -> None:
         """Nothing is begun in the copy's ORM session, and nothing left to flush."""
         if self._row.instance is not None:
             show(self._row.instance, values)
 
-    def _carried(self) -> Mapping[str, Any]:
+    def _instance_values(self) -> Mapping[str, Any]:
         return {} if self._row.instance is None else carried(self._row.instance)
 
     async def _run(self, work: Callable[[Connection], T], *, commit: bool = False) -> T:

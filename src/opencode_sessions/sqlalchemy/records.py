@@ -29,7 +29,7 @@ class SQLAlchemyRecordStore(RowStore, ColumnRecords):
 
         return await self._run(work)
 
-    async def _swap_or_fetch(
+    async def _set_or_load(
         self, expected: Mapping[str, object], values: Mapping[str, object]
     ) -> Mapping[str, Any] | None:
         def work(connection: Connection) -> Mapping[str, Any] | None:

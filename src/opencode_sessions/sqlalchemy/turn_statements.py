@@ -138,7 +138,7 @@ class TurnStatements:
         ).one_or_none()
         return None if row is None else (self._of(row), bool(row[-1]))
 
-    def park(self, connection: Connection, identity: Identity) -> bool:
+    def put_behind(self, connection: Connection, identity: Identity) -> bool:
         """Take the lease of a turn that has not begun and has a place."""
         rows = self._table.is_row(identity), self._pending, self._order > 0
         taken = update(self._table.table).where(*rows).values({self._lease: null()})

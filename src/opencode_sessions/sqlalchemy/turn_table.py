@@ -230,10 +230,10 @@ class SQLAlchemyTurnTable:
         other, runs = found
         return Ahead(replace(job, pk=self._table.text(other.identity), uid=other.uid or ""), runs)
 
-    async def park(self, job: TurnJob, message: Any, seconds: float) -> bool:
-        """See `TurnTable.park`."""
+    async def put_behind(self, job: TurnJob, message: Any, seconds: float) -> bool:
+        """See `TurnTable.put_behind`."""
         identity = self._identity_in(job)
-        if not await self._write(lambda connection: self._statements.park(connection, identity)):
+        if not await self._write(lambda connection: self._statements.put_behind(connection, identity)):
             return False
         ahead = await self.ahead_of(job, message)
         if (ahead is not None and ahead.runs) or await self._is_claimed(message, identity):

@@ -100,21 +100,23 @@ class MemoryRecordStore:
     async def confirm(self, session_id: str, digest: str) -> bool:
         """See `RecordStore.confirm`."""
         ready = RecordState(session_id, ready=True, digest=digest)
-        return self._swap(lambda found: found == RecordState(session_id), ready)
+        return self._compare_and_set(lambda found: found == RecordState(session_id), ready)
 
-    async def renew(self, session_id: str, expected: str | None, digest: str) -> bool:
-        """See `RecordStore.renew`."""
+    async def set_digest(self, session_id: str, expected: str | None, digest: str) -> bool:
+        """See `RecordStore.set_digest`."""
         before = RecordState(session_id, ready=True, digest=expected)
-        return self._swap(lambda found: found == before, replace(before, digest=digest))
+        return self._compare_and_set(lambda found: found == before, replace(before, digest=digest))
 
-    async def retire(self, session_id: str) -> bool:
-        """See `RecordStore.retire`."""
+    async def mark_deleting(self, session_id: str) -> bool:
+        """See `RecordStore.mark_deleting`."""
         deleting = RecordState(session_id, deleting=True)
-        return self._swap(lambda found: found.session_id == session_id, deleting)
+        return self._compare_and_set(lambda found: found.session_id == session_id, deleting)
 
-    async def clear(self, session_id: str) -> bool:
-        """See `RecordStore.clear`."""
-        return self._swap(lambda found: found == RecordState(session_id, deleting=True), RecordState())
+    async def clear_deleted(self, session_id: str) -> bool:
+        """See `RecordStore.clear_deleted`."""
+        return self._compare_and_set(
+            lambda found: found == RecordState(session_id, deleting=True), RecordState()
+        )
 
     async def claim(self, holder: str, lease: float) -> str | None:
         """See `RecordStore.claim`."""
@@ -146,7 +148,7 @@ class MemoryRecordStore:
             raise _gone(self.key)
         return self._record.state
 
-    def _swap(self, expected: Callable[[RecordState], bool], state: RecordState) -> bool:
+    def _compare_and_set(self, expected: Callable[[RecordState], bool], state: RecordState) -> bool:
         with self._record.lock:
             if self._record.deleted or not expected(self._record.state):
                 return False
@@ -220,14 +222,14 @@ class MemoryMessageStore(ColumnMessages):
                 return type(self)(message)
         return None
 
-    async def _fetch(self) -> Mapping[str, Any]:
+    async def _load(self) -> Mapping[str, Any]:
         with self._message.lock:
             if self._message.deleted:
                 raise _gone(self.key)
             lease = self._message.row["opencode_turn_lease"]
             return {**self._message.row, EXPIRED: lease is None or lease <= self._now()}
 
-    async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
+    async def _compare_and_set(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
         with self._message.lock:
             row = self._message.row
             if self._message.deleted or any(row[name] != value for name, value in expected.items()):
@@ -241,10 +243,10 @@ class MemoryMessageStore(ColumnMessages):
     def _now(self) -> datetime:
         return moment()
 
-    def _show(self, values: Mapping[str, object]) -> None:
+    def _refresh_instance(self, values: Mapping[str, object]) -> None:
         """The message is its own only copy."""
 
-    def _carried(self) -> Mapping[str, Any]:
+    def _instance_values(self) -> Mapping[str, Any]:
         return self._message.row
 
 

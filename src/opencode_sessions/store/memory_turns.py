@@ -132,8 +132,8 @@ class MemoryTurnTable:
         # One that is parked counts as run: the answer has it run, and to run it before would only park it again.
         return Ahead(self.job_of(first[3]), _has_begun(row) and _is_live(row))
 
-    async def park(self, job: TurnJob, message: Any, seconds: float) -> bool:
-        """See `TurnTable.park`."""
+    async def put_behind(self, job: TurnJob, message: Any, seconds: float) -> bool:
+        """See `TurnTable.put_behind`."""
         if not _update(message, _has_place, {"opencode_turn_lease": None}):
             return False
         ahead = await self.ahead_of(job, message)

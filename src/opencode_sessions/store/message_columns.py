@@ -49,7 +49,7 @@ class ColumnMessages(Columns):
 
     async def load(self) -> MessageState:
         """See `MessageStore.load`."""
-        row = self._checked(await self._fetch())
+        row = self._checked(await self._load())
         self._started_at = row["started_at"]
         self._is_draft = row["status"] == _PENDING and row["opencode_turn_lease"] is None
         return MessageState(
@@ -81,13 +81,13 @@ class ColumnMessages(Columns):
         }
         return await self._set(_as_seen(seen), values)
 
-    async def address(self, epoch: int, session_id: str, prompt_id: str) -> bool:
-        """See `MessageStore.address`. Where another row has that id, the database's own error is raised."""
+    async def set_prompt_target(self, epoch: int, session_id: str, prompt_id: str) -> bool:
+        """See `MessageStore.set_prompt_target`. Where another row has that id, the database's own error is raised."""
         values = {"opencode_prompt_session_id": session_id, "opencode_prompt_id": prompt_id}
         return await self._set(_under(epoch), values)
 
-    async def put_back(self, epoch: int, lease: float | None = None) -> bool:
-        """See `MessageStore.put_back`. One that waited to be run waits again; a draft is a draft again."""
+    async def reset_to_pending(self, epoch: int, lease: float | None = None) -> bool:
+        """See `MessageStore.reset_to_pending`. One that waited to be run waits again; a draft is a draft again."""
         if lease is None and not self._is_draft:
             lease = PENDING_LEASE
         values = {
@@ -127,8 +127,8 @@ class ColumnMessages(Columns):
         }
         return await self._set(_as_seen(seen), values)
 
-    async def amend(self, epoch: int, state: MessageState) -> bool:
-        """See `MessageStore.amend`."""
+    async def update_after_cancel(self, epoch: int, state: MessageState) -> bool:
+        """See `MessageStore.update_after_cancel`."""
         return await self._set(_under(epoch, TurnStatus.CANCELLED), _answer(replace(state, asks=())))
 
     def remember(self, state: MessageState) -> None:
@@ -138,7 +138,7 @@ class ColumnMessages(Columns):
             "opencode_prompt_id": state.prompt_id,
             "opencode_prompt_session_id": state.session_id,
         }
-        self._show({**_answer(state), **shown})
+        self._refresh_instance({**_answer(state), **shown})
 
     def _end(self, status: TurnStatus) -> dict[str, object]:
         return {"status": status.value, "opencode_turn_lease": None, "finished_at": self._now()}

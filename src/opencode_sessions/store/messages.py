@@ -2,7 +2,7 @@
 
     pending ──take──► streaming ──finish──► completed | cancelled | failed
        ▲                │    │
-       └───put_back─────┘    └──take (the next epoch)── by another runner, when the lease has run out
+       └───reset_to_pending─────┘    └──take (the next epoch)── by another runner, when the lease has run out
 
 Whoever takes a turn raises its epoch, and writes under that epoch only: the row refuses a runner from whom it was
 taken, or whose turn was cancelled or ended elsewhere. A lease tells a turn that somebody runs from one that was
@@ -113,10 +113,10 @@ class MessageStore(Protocol):
             True for the one caller whose write this was.
         """
 
-    async def address(self, epoch: int, session_id: str, prompt_id: str) -> bool:
+    async def set_prompt_target(self, epoch: int, session_id: str, prompt_id: str) -> bool:
         """Store where the prompt is about to be sent, and under which id."""
 
-    async def put_back(self, epoch: int, lease: float | None = None) -> bool:
+    async def reset_to_pending(self, epoch: int, lease: float | None = None) -> bool:
         """Make the row `pending` again: nothing was sent.
 
         Args:
@@ -145,7 +145,7 @@ class MessageStore(Protocol):
             error: Who cancelled it, and why.
         """
 
-    async def amend(self, epoch: int, state: MessageState) -> bool:
+    async def update_after_cancel(self, epoch: int, state: MessageState) -> bool:
         """Store what a turn that was cancelled under `epoch` had answered in the end."""
 
     def remember(self, state: MessageState) -> None:

@@ -85,32 +85,32 @@ class Columns(ABC):
         """See `RecordStore.check`."""
 
     @abstractmethod
-    async def _fetch(self) -> Mapping[str, Any]:
+    async def _load(self) -> Mapping[str, Any]:
         """The row as committed now, with what is `computed`; RecordGoneError where there is none."""
 
     @abstractmethod
-    async def _swap(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
+    async def _compare_and_set(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
         """Write `values` if the row holds what is `expected`, in one statement. Did it?
 
         An expected value may be `NOT_NULL`, which asks for any. A value to be written may be a `Later`.
         """
 
     @abstractmethod
-    def _show(self, values: Mapping[str, object]) -> None:
+    def _refresh_instance(self, values: Mapping[str, object]) -> None:
         """Let the caller's copy of the row, if there is one, show what is committed. Never queries."""
 
     @abstractmethod
-    def _carried(self) -> Mapping[str, Any]:
+    def _instance_values(self) -> Mapping[str, Any]:
         """What the caller's copy carries. Never queries."""
 
     def _own(self, expected: Mapping[str, object]) -> Mapping[str, object]:
         """What a write expects, and that the row is the caller's."""
-        uid = self._carried().get(UID) or self._uid
+        uid = self._instance_values().get(UID) or self._uid
         return expected if uid is None else {**expected, UID: uid}
 
     async def _set(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
-        """`_swap`, of the caller's row alone."""
-        return await self._swap(self._own(expected), values)
+        """`_compare_and_set`, of the caller's row alone."""
+        return await self._compare_and_set(self._own(expected), values)
 
     def _checked(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """What was read, if it is of the caller's row.
@@ -118,7 +118,7 @@ class Columns(ABC):
         Raises:
             WrongRowError: It is of another one.
         """
-        uid = self._carried().get(UID) or self._uid
+        uid = self._instance_values().get(UID) or self._uid
         if uid is not None and row[UID] != uid:
             raise WrongRowError(
                 f"{self.key}: the library's own database connection found another row under this key than yours "
@@ -159,10 +159,10 @@ class ColumnRecords(Columns):
     _ready_at: datetime | None = None
 
     @abstractmethod
-    async def _swap_or_fetch(
+    async def _set_or_load(
         self, expected: Mapping[str, object], values: Mapping[str, object]
     ) -> Mapping[str, Any] | None:
-        """`_swap`, and where it did not, what the row holds, in the same transaction."""
+        """`_compare_and_set`, and where it did not, what the row holds, in the same transaction."""
 
     @abstractmethod
     async def _read(self, function: Callable[[Any], T]) -> T:
@@ -171,12 +171,12 @@ class ColumnRecords(Columns):
     @property
     def seen(self) -> str | None:
         """See `RecordStore.seen`. Where the copy has not loaded it, what this store last let it show."""
-        seen: str | None = self._carried().get("opencode_session_id", self._shown)
+        seen: str | None = self._instance_values().get("opencode_session_id", self._shown)
         return seen
 
     async def load(self) -> RecordState:
         """See `RecordStore.load`."""
-        return self._state(self._checked(await self._fetch()))
+        return self._state(self._checked(await self._load()))
 
     async def read(self, function: Callable[[Any], T]) -> tuple[RecordState, T]:
         """See `RecordStore.read`. The function is an ordinary one, in the async API, too."""
@@ -200,7 +200,7 @@ class ColumnRecords(Columns):
         found: Mapping[str, Any] | None = None
         expected = self._own(expected)
         for _ in range(ATTEMPTS):
-            found = await self._swap_or_fetch(expected, _row(session_id))
+            found = await self._set_or_load(expected, _row(session_id))
             if found is None or any(found[name] != value for name, value in expected.items()):
                 break
             # The swap did not find it and the fetch did: another worker's write came in between.
@@ -214,22 +214,22 @@ class ColumnRecords(Columns):
             self._ready_at = now
         return confirmed
 
-    async def renew(self, session_id: str, expected: str | None, digest: str) -> bool:
-        """See `RecordStore.renew`."""
+    async def set_digest(self, session_id: str, expected: str | None, digest: str) -> bool:
+        """See `RecordStore.set_digest`."""
         return await self._set(_row(session_id, NOT_NULL, expected), {"opencode_session_digest": digest})
 
-    async def retire(self, session_id: str) -> bool:
-        """See `RecordStore.retire`."""
+    async def mark_deleting(self, session_id: str) -> bool:
+        """See `RecordStore.mark_deleting`."""
         return await self._set({"opencode_session_id": session_id}, _row(session_id, None, _DELETING))
 
-    async def clear(self, session_id: str) -> bool:
-        """See `RecordStore.clear`."""
+    async def clear_deleted(self, session_id: str) -> bool:
+        """See `RecordStore.clear_deleted`."""
         return await self._set(_row(session_id, None, _DELETING), _row(None))
 
     async def claim(self, holder: str, lease: float) -> str | None:
         """See `RecordStore.claim`."""
         while True:
-            row = self._checked(await self._fetch())
+            row = self._checked(await self._load())
             found, now = row["opencode_turn"], float(row[NOW])
             other = claims.other_holder(found, holder, now)
             if other is not None:
@@ -240,7 +240,7 @@ class ColumnRecords(Columns):
 
     async def hold(self, holder: str, lease: float) -> bool:
         """See `RecordStore.hold`."""
-        row = self._checked(await self._fetch())
+        row = self._checked(await self._load())
         found = row["opencode_turn"]
         if claims.holder_of(found) != holder:
             return False
@@ -249,7 +249,7 @@ class ColumnRecords(Columns):
 
     async def unclaim(self, holder: str) -> None:
         """See `RecordStore.unclaim`."""
-        found = self._checked(await self._fetch())["opencode_turn"]
+        found = self._checked(await self._load())["opencode_turn"]
         if claims.holder_of(found) == holder:
             await self._set({"opencode_turn": found}, {"opencode_turn": None})
 
@@ -257,7 +257,9 @@ class ColumnRecords(Columns):
         """See `RecordStore.remember`."""
         self._shown = state.session_id
         ready_at = (self._ready_at or self._now()) if state.ready else None
-        self._show(_row(state.session_id, ready_at, _DELETING if state.deleting else state.digest))
+        self._refresh_instance(
+            _row(state.session_id, ready_at, _DELETING if state.deleting else state.digest)
+        )
 
     def _state(self, row: Mapping[str, Any]) -> RecordState:
         digest = row["opencode_session_digest"]

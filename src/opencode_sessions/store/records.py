@@ -113,21 +113,21 @@ class RecordStore(Protocol):
             True for the one caller whose write this was.
         """
 
-    async def renew(self, session_id: str, expected: str | None, digest: str) -> bool:
+    async def set_digest(self, session_id: str, expected: str | None, digest: str) -> bool:
         """Write another digest, if the row names `session_id`, ready, with the digest that is `expected`.
 
         Returns:
             True if it did.
         """
 
-    async def retire(self, session_id: str) -> bool:
+    async def mark_deleting(self, session_id: str) -> bool:
         """Mark the row as deleting, and so not ready, if it names `session_id`. May be repeated.
 
         Returns:
             True if it names it.
         """
 
-    async def clear(self, session_id: str) -> bool:
+    async def clear_deleted(self, session_id: str) -> bool:
         """Let the row name nothing, if it names `session_id`, which is being deleted.
 
         Returns:

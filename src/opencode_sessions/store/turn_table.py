@@ -122,7 +122,7 @@ class TurnTable(Protocol):
             message: As it was found.
         """
 
-    async def park(self, job: TurnJob, message: Any, seconds: float) -> bool:
+    async def put_behind(self, job: TurnJob, message: Any, seconds: float) -> bool:
         """Let a turn that cannot begin wait for another one of its record, without a runner: pending, without a lease.
 
         Args:

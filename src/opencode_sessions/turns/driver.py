@@ -55,32 +55,32 @@ _SETTLE = (0.0, 0.1, 0.2, 0.4, 0.8)
 class TurnDriver:
     """Drives one message's turn, over stores and a wire that block or suspend."""
 
-    def __init__(self, plan: TurnSpec, *, when_busy: WhenBusy) -> None:
-        self._plan = plan
+    def __init__(self, spec: TurnSpec, *, when_busy: WhenBusy) -> None:
+        self._spec = spec
         self._when_busy = when_busy
-        self._release = Release(lambda: plan.store.key)
+        self._release = Release(lambda: spec.store.key)
 
     @property
     def key(self) -> str:
         """What names the message."""
-        return self._plan.store.key
+        return self._spec.store.key
 
     async def run(self, wire: TurnWire, *, park: bool = False) -> TurnResult:
         """Ask, follow, store; see `Turn.run`."""
-        plan = self._plan
-        plan.store.check()
-        plan.lifecycle.store.check()
+        spec = self._spec
+        spec.store.check()
+        spec.lifecycle.store.check()
         self._release.check()
         claim = self._claim()
         while True:
             row = await self._when_free(wire, claim)
             if row.status.terminal:
-                return self._plan.result(row)
+                return self._spec.result(row)
             self._check_prompt(row)
             if await self._took(wire, claim, row):
                 break
         row = replace(row, status=TurnStatus.STREAMING, epoch=row.epoch + 1)
-        run = TurnExecution(plan, wire, claim, row, self._release, park=park)
+        run = TurnExecution(spec, wire, claim, row, self._release, park=park)
         stay_open = wire.clock.at_close(lambda: self._hand_over(wire))
         try:
             return await run.run()
@@ -96,18 +96,18 @@ class TurnDriver:
     async def release(self, wire: TurnWire, *, why: str = "") -> None:
         """Leave the turn to the next runner; see `Turn.release`."""
         for epoch in await self._release.ask(wire.clock, why):
-            await self._plan.store.extend(epoch, 0)
+            await self._spec.store.extend(epoch, 0)
 
     async def _hand_over(self, wire: TurnWire) -> None:
         """Its client is about to be closed, whatever the database says."""
         try:
             await self.release(wire, why=": its client was closed")
         except Exception as error:  # noqa: BLE001 - reported: the lease runs out by itself
-            self._plan.lifecycle.report_suppressed("release", self._plan.listeners.session_id, error)
+            self._spec.lifecycle.report_suppressed("release", self._spec.listeners.session_id, error)
 
     async def cancel(self, wire: TurnWire, *, by: str) -> bool:
         """End the turn where it is, then stop what runs; see `Turn.cancel`."""
-        store = self._plan.store
+        store = self._spec.store
         store.check()
         for _ in range(_ATTEMPTS):
             row = await store.load()
@@ -126,17 +126,17 @@ class TurnDriver:
             # Nobody else's prompt is to be there when the abort arrives, perhaps late, or for the second time.
             await claim.share()
         except Exception as swallowed:  # noqa: BLE001 - the row is cancelled: the rest is a courtesy
-            self._plan.lifecycle.report_suppressed("claim", row.session_id, swallowed)
+            self._spec.lifecycle.report_suppressed("claim", row.session_id, swallowed)
         try:
             store.remember(await self._stopped(wire, replace(row, revision=row.revision + 1)))
-            await reject_asks(self._plan.lifecycle, wire, asks)
+            await reject_asks(self._spec.lifecycle, wire, asks)
         finally:
             await self._let_next_in(claim)
         return True
 
     async def answer(self, wire: TurnWire, ask_id: str, answer: Answer) -> None:
         """Answer what waits in the row; see `Turn.answer`."""
-        store = self._plan.store
+        store = self._spec.store
         store.check()
         row = await store.load()
         value = next((each for each in row.asks if each["id"] == ask_id), None)
@@ -156,20 +156,20 @@ class TurnDriver:
 
     async def _tell(self, wire: TurnWire, row: MessageState, ask: Ask, answer: Answer) -> None:
         """Tell the server, and have a parked turn run; its lease is short if this process dies in between."""
-        store, limits = self._plan.store, self._plan.deadlines
+        store, limits = self._spec.store, self._spec.deadlines
         if row.parked:
             await store.extend(row.epoch, limits.lease)
         try:
             await send_answer(wire, ask, answer)
         except AskAnsweredError:
-            await resume(self._plan, ask)  # who looks at the turn finds out what became of it
+            await resume(self._spec, ask)  # who looks at the turn finds out what became of it
             raise
         except Exception:
             if row.parked:  # it waits on
                 left = seconds_left(map(Ask.from_json, row.asks), limits.person)
                 await store.park(row.epoch, max(left, limits.lease))
             raise
-        await resume(self._plan, ask)
+        await resume(self._spec, ask)
 
     async def _when_free(self, wire: TurnWire, claim: RecordLock) -> MessageState:
         """The row, when nobody runs this very turn (any more)."""
@@ -177,15 +177,15 @@ class TurnDriver:
 
         async def busy_with() -> str | None:
             nonlocal row
-            row = await self._plan.store.load()
-            return None if row.status.terminal or _is_to_run(row) else self._plan.store.key
+            row = await self._spec.store.load()
+            return None if row.status.terminal or _is_to_run(row) else self._spec.store.key
 
         await claim.until_free(wire, busy_with)
         return row
 
     def _check_prompt(self, row: MessageState) -> None:
         """Refuse to ask nothing. Files may go without a text (1.18.33)."""
-        if row.status is TurnStatus.PENDING and is_blank(row.prompt) and not self._plan.options.files:
+        if row.status is TurnStatus.PENDING and is_blank(row.prompt) and not self._spec.options.files:
             raise ConfigurationError(
                 f"{self.key} has no prompt, or a blank one: store what the agent is asked in the row, or pass files="
             )
@@ -206,7 +206,7 @@ class TurnDriver:
         return False
 
     async def _take(self, row: MessageState) -> bool:
-        taken = await self._plan.store.take(row, self._plan.deadlines.lease)
+        taken = await self._spec.store.take(row, self._spec.deadlines.lease)
         if taken:
             self._release.epochs.append(row.epoch + 1)
         return taken
@@ -214,22 +214,22 @@ class TurnDriver:
     async def _let_go(self, claim: RecordLock) -> None:
         """Let the next turn in, unless another runner has this one: the claim is that one's, too."""
         try:
-            if (await self._plan.store.load()).status is TurnStatus.STREAMING:
+            if (await self._spec.store.load()).status is TurnStatus.STREAMING:
                 return
         except RecordGoneError:
             pass
         except Exception as error:  # noqa: BLE001 - what led here is what is raised
-            self._plan.lifecycle.report_suppressed("release", None, error)
+            self._spec.lifecycle.report_suppressed("release", None, error)
             return
         await self._let_next_in(claim)
 
     async def _let_next_in(self, claim: RecordLock) -> None:
         await claim.release()
-        await self._plan.hand_on(self._plan.queue.put_next)
+        await self._spec.hand_on(self._spec.queue.put_next)
 
     async def _is_gone(self, other: str) -> bool:
         """Was the message of this key deleted? Of one of another table that cannot be told."""
-        store = self._plan.store.sibling(other)
+        store = self._spec.store.sibling(other)
         try:
             return store is not None and not await store.load()
         except RecordGoneError:
@@ -240,24 +240,24 @@ class TurnDriver:
 
         One that has ended is waited for: who ended it may be about to stop its agent.
         """
-        if not _is_to_run(await self._plan.store.load()):
+        if not _is_to_run(await self._spec.store.load()):
             return False
-        store = self._plan.store.sibling(other)
+        store = self._spec.store.sibling(other)
         try:
             if store is not None:
-                driver = TurnDriver(replace(self._plan, store=store), when_busy=self._when_busy)
+                driver = TurnDriver(replace(self._spec, store=store), when_busy=self._when_busy)
                 await driver.cancel(wire, by=self.key)
                 return True
         except RecordGoneError:
             pass
-        await self._plan.lifecycle.abort(wire)  # whose it is cannot be told: nobody writes that row
+        await self._spec.lifecycle.abort(wire)  # whose it is cannot be told: nobody writes that row
         return True
 
     def _claim(self) -> RecordLock:
-        limits = self._plan.deadlines
+        limits = self._spec.deadlines
         return RecordLock(
-            self._plan.lifecycle,
-            self._plan.store.key,
+            self._spec.lifecycle,
+            self._spec.store.key,
             when_busy=self._when_busy,
             patience=limits.queue,
             lease=limits.lease,
@@ -269,7 +269,7 @@ class TurnDriver:
         if row.session_id is None or row.prompt_id is None:
             return row
         ids = (row.session_id, row.prompt_id)
-        await stop_agent(self._plan.lifecycle, wire, *ids, patiently=True)
+        await stop_agent(self._spec.lifecycle, wire, *ids, patiently=True)
         try:
             for pause in _SETTLE:
                 await wire.clock.sleep(pause)
@@ -278,16 +278,16 @@ class TurnDriver:
                 reply = Reply.of(*ids, await read_exchange(wire, *ids))
                 if reply.last is not None and (reply.last.completed or reply.error is not None):
                     return await self._amended(row, reply)
-            await stop_agent(self._plan.lifecycle, wire, *ids)
+            await stop_agent(self._spec.lifecycle, wire, *ids)
         except Exception as error:  # noqa: BLE001 - the row is cancelled: the rest is a courtesy
-            self._plan.lifecycle.report_suppressed("amend", row.session_id, error)
+            self._spec.lifecycle.report_suppressed("update_after_cancel", row.session_id, error)
         return row
 
     async def _amended(self, row: MessageState, reply: Reply) -> MessageState:
         if len(reply.text) < len(row.content):
             return row
         end = replace(snapshot(reply, row, TurnStatus.CANCELLED), error=row.error)
-        return end if await self._plan.store.amend(row.epoch, end) else row
+        return end if await self._spec.store.update_after_cancel(row.epoch, end) else row
 
 
 def _is_to_run(row: MessageState) -> bool:

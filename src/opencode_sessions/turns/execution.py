@@ -53,7 +53,7 @@ class TurnExecution:
     """Runs a turn that was taken under `row.epoch`.
 
     Args:
-        plan: What it is.
+        spec: What it is.
         wire: Where.
         claim: The record's, which is kept meanwhile.
         row: The message's, streaming.
@@ -63,7 +63,7 @@ class TurnExecution:
 
     def __init__(
         self,
-        plan: TurnSpec,
+        spec: TurnSpec,
         wire: TurnWire,
         claim: RecordLock,
         row: MessageState,
@@ -71,17 +71,17 @@ class TurnExecution:
         *,
         park: bool,
     ) -> None:
-        self._plan = plan
+        self._spec = spec
         self._wire = wire
         self._claim = claim
         self._row = row
         self._release = release
-        self._parking = Parking(plan, claim, release, row.epoch) if park else None
-        self._key = plan.store.key
-        self._watch = DeadlineTimer(wire.clock, plan.deadlines, self._key)
+        self._parking = Parking(spec, claim, release, row.epoch) if park else None
+        self._key = spec.store.key
+        self._watch = DeadlineTimer(wire.clock, spec.deadlines, self._key)
         self._kept = self._began = wire.clock.monotonic()
         self._just_created = self._doubted = self._prepared = False
-        plan.listeners.begin(self._key)
+        spec.listeners.begin(self._key)
         self._follower: EventFollower
         self._events: Events
         self.owns = True
@@ -113,8 +113,8 @@ class TurnExecution:
             failure = error
         finally:
             self._listen_no_more()
-        end = outcome(self._reply, self._row, failure, fallback=self._plan.said_of)
-        if not await store_result(self._plan.store, self._wire.clock, self._row.epoch, end):
+        end = outcome(self._reply, self._row, failure, fallback=self._spec.said_of)
+        if not await store_result(self._spec.store, self._wire.clock, self._row.epoch, end):
             return await self._ended_elsewhere()
         if failure is not None:
             # A deadline can pass in the instant after the prompt was sent, or an answer end in that of the next step.
@@ -138,7 +138,7 @@ class TurnExecution:
         self._follower.asking.adopt(self._row.asks)
         try:
             if await is_stored(self._wire, session_id, prompt_id):
-                self._plan.listeners.tell(TurnRecovered(session_id, prompt_id))
+                self._spec.listeners.tell(TurnRecovered(session_id, prompt_id))
                 return False
         except SessionNotFoundError:
             self._listen_no_more()
@@ -151,8 +151,8 @@ class TurnExecution:
 
     async def _current(self) -> str:
         """The record's session, with nothing else running in it."""
-        before = self._plan.lifecycle.store.seen
-        session_id, info = await self._plan.lifecycle.current(self._wire)
+        before = self._spec.lifecycle.store.seen
+        session_id, info = await self._spec.lifecycle.current(self._wire)
         self._note_created(session_id, before)
         if info is None:
             return session_id
@@ -167,7 +167,7 @@ class TurnExecution:
 
     async def _stay(self) -> None:
         """Who waits for the session lives, too."""
-        now, lease = self._wire.clock.monotonic(), self._plan.deadlines.lease
+        now, lease = self._wire.clock.monotonic(), self._spec.deadlines.lease
         if now - self._kept < lease / 3:
             return
         if not await self._hold():
@@ -177,42 +177,42 @@ class TurnExecution:
 
     async def _hold(self) -> bool:
         """Keep the turn for another lease. False if it is not this runner's any more."""
-        store, lease = self._plan.store, self._plan.deadlines.lease
+        store, lease = self._spec.store, self._spec.deadlines.lease
         return await self._release.write(lambda: store.extend(self._row.epoch, lease))
 
     async def _recreated(self, gone: str) -> str:
-        session_id = await self._plan.lifecycle.recreate(self._wire, stale=gone)
+        session_id = await self._spec.lifecycle.recreate(self._wire, stale=gone)
         self._note_created(session_id, gone)
         return session_id
 
     def _note_created(self, session_id: str, replaced: str | None) -> None:
-        if self._plan.lifecycle.just_created:
+        if self._spec.lifecycle.just_created:
             self._just_created = True
-            self._plan.listeners.tell(SessionCreated(session_id, replaced))
+            self._spec.listeners.tell(SessionCreated(session_id, replaced))
 
     async def _address(self, session_id: str) -> None:
         """Listen to a session, and store that the prompt goes there, under an id that was never used before."""
         prompt_id = new_message_id()
         await self._listen(session_id, prompt_id)
-        if not await self._plan.store.address(self._row.epoch, session_id, prompt_id):
+        if not await self._spec.store.set_prompt_target(self._row.epoch, session_id, prompt_id):
             raise self._taken()
         self._row = replace(self._row, session_id=session_id, prompt_id=prompt_id)
 
     async def _listen(self, session_id: str, prompt_id: str) -> None:
-        plan = self._plan
-        plan.listeners.session_id = session_id
+        spec = self._spec
+        spec.listeners.session_id = session_id
         self._events = await self._wire.subscribe(session_id)
         stored = self._row.parts if self._row.prompt_id is not None else ()
         reply = Reply.resumed(session_id, prompt_id, stored)
-        report = plan.lifecycle.report_suppressed
+        report = spec.lifecycle.report_suppressed
         self._follower = EventFollower(
             self._wire,
             self._wire.clock,
             reply,
-            PendingAsks(self._wire, session_id, plan.on_ask, plan.listeners, report, ours=reply.asks),
-            deadlines=plan.deadlines,
+            PendingAsks(self._wire, session_id, spec.on_ask, spec.listeners, report, ours=reply.asks),
+            deadlines=spec.deadlines,
             watch=self._watch,
-            listeners=plan.listeners,
+            listeners=spec.listeners,
             parking=self._parking,
         )
         self._release.events.append(self._events)
@@ -260,20 +260,20 @@ class TurnExecution:
                 raise self._stale()
         if not await self._hold():
             # The turn was taken or ended while the prompt was on its way. A runner that has it follows what was sent.
-            if (await self._plan.store.load()).status.terminal:
+            if (await self._spec.store.load()).status.terminal:
                 await stop_late(
-                    self._plan.lifecycle, self._wire, self._reply.session_id, self._reply.prompt_id
+                    self._spec.lifecycle, self._wire, self._reply.session_id, self._reply.prompt_id
                 )
             raise self._taken()
 
     async def _sent(self) -> bool:
         """False if there is no such session."""
         ids = (self._reply.session_id, self._reply.prompt_id)
-        self._plan.listeners.tell(TurnStarted(*ids))
+        self._spec.listeners.tell(TurnStarted(*ids))
         if not await self._hold():  # this process may have been stopped for longer than its lease
             raise self._taken()
         self._follower.sending()
-        return await send_prompt(self._wire, self._plan, *ids, self._row.prompt)
+        return await send_prompt(self._wire, self._spec, *ids, self._row.prompt)
 
     async def _may_resume(self) -> bool:
         """Nobody works on the prompt. Is it to be sent again, and can that not run a second turn?"""
@@ -299,7 +299,7 @@ class TurnExecution:
 
     async def _keep(self, changed: bool) -> bool:  # noqa: FBT001 - the follower's callback
         """Store the answer so far, or only that this runner lives. False where that is to be tried again."""
-        store, lease = self._plan.store, self._plan.deadlines.lease
+        store, lease = self._spec.store, self._spec.deadlines.lease
         try:
             if changed:
                 row = self._row = self._so_far()
@@ -312,7 +312,7 @@ class TurnExecution:
         except OpencodeError:
             raise
         except Exception as error:  # noqa: BLE001 - the database is elsewhere: the agent goes on meanwhile
-            self._plan.lifecycle.report_suppressed("snapshot", self._reply.session_id, error)
+            self._spec.lifecycle.report_suppressed("snapshot", self._reply.session_id, error)
             return False
         if not kept:
             raise self._taken()
@@ -322,20 +322,20 @@ class TurnExecution:
 
     def _report(self, end: MessageState) -> TurnResult:
         """Its row says so: tell whoever is here."""
-        self._plan.store.remember(end)
-        result = self._plan.result(
+        self._spec.store.remember(end)
+        result = self._spec.result(
             end,
             just_created=self._just_created,
             duration=self._wire.clock.monotonic() - self._began,
             first_token=self._watch.first_token,
         )
-        self._plan.listeners.tell(TurnFinished(result))
+        self._spec.listeners.tell(TurnFinished(result))
         return result
 
     async def _ended_elsewhere(self) -> TurnResult:
         """The row refused this runner. A turn that was cancelled is stopped on the server by who cancelled it."""
         try:
-            row = await self._plan.store.load()
+            row = await self._spec.store.load()
         except RecordGoneError:
             self.owns = True  # nobody else is there any more: stop the agent, and let go of the record
             await self._stop_agent()
@@ -354,13 +354,13 @@ class TurnExecution:
         | a release, or the process ends | likewise: recovery finds no turn that is pending | likewise |
         | Ctrl-C or a cancelled task | as an error, or a release: see `on_cancel` | it is stopped, or released |
         """
-        store, epoch = self._plan.store, self._row.epoch
+        store, epoch = self._spec.store, self._row.epoch
         released = isinstance(cause, TurnReleasedError | SystemExit) or (
-            self._plan.on_cancel == "release" and not isinstance(cause, Exception)
+            self._spec.on_cancel == "release" and not isinstance(cause, Exception)
         )
         try:
             if self._row.prompt_id is None and not released:
-                await self._release.write(lambda: store.put_back(epoch), last=True)
+                await self._release.write(lambda: store.reset_to_pending(epoch), last=True)
             elif not self._prepared:
                 self.owns = await store.extend(epoch, 0)
             elif released or isinstance(cause, Exception):
@@ -373,21 +373,21 @@ class TurnExecution:
                     await self._stop_agent(patiently=True)
                     self._report(end)
         except Exception as error:  # noqa: BLE001 - the cause is what is raised
-            action = "finish" if self._prepared else "put_back"
-            self._plan.lifecycle.report_suppressed(action, self._row.session_id, error)
+            action = "finish" if self._prepared else "reset_to_pending"
+            self._spec.lifecycle.report_suppressed(action, self._row.session_id, error)
 
     async def _stop_agent(self, *, patiently: bool = False) -> None:
         """Nobody listens to it any more; what answers another prompt is left alone. Never raises."""
         if self._row.session_id is not None and self._row.prompt_id is not None:
             ids = (self._row.session_id, self._row.prompt_id)
-            await stop_agent(self._plan.lifecycle, self._wire, *ids, patiently=patiently)
+            await stop_agent(self._spec.lifecycle, self._wire, *ids, patiently=patiently)
 
     def _taken(self) -> TurnTakenError:
         self.owns = False
         return TurnTakenError(f"the turn of {self._key} was taken or ended elsewhere", message_key=self._key)
 
     def _stale(self) -> StaleSessionError:
-        session_id, record = self._reply.session_id, self._plan.lifecycle.store.key
+        session_id, record = self._reply.session_id, self._spec.lifecycle.store.key
         error = StaleSessionError(
             f"the server has no session {session_id}, which {record} names, and the fresh one that replaced it is gone "
             "too: is something deleting sessions, or are there two servers behind this address?"

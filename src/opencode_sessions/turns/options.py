@@ -95,7 +95,7 @@ class TurnOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.files, Sequence) or not all(isinstance(file, File) for file in self.files):
             raise ConfigurationError(
-                f"files must be a list of File, such as [File.of(Path('plan.pdf'))], not {self.files!r}"
+                f"files must be a list of File, such as [File.of(Path('spec.pdf'))], not {self.files!r}"
             )
         for file in self.files:
             if not file.url.startswith(("data:", "file:")):

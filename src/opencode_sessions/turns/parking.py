@@ -37,14 +37,14 @@ class Parking:
     """Parks one run of a turn.
 
     Args:
-        plan: What it is.
+        spec: What it is.
         claim: The record's, which the turn keeps while it is parked.
         release: See `Release`.
         epoch: Under which the turn was taken.
     """
 
-    def __init__(self, plan: TurnSpec, claim: RecordLock, release: Release, epoch: int) -> None:
-        self._plan = plan
+    def __init__(self, spec: TurnSpec, claim: RecordLock, release: Release, epoch: int) -> None:
+        self._spec = spec
         self._claim = claim
         self._release = release
         self._epoch = epoch
@@ -55,7 +55,7 @@ class Parking:
         A tool call that does not ask works, so the turn is not parked: its end, or what it asks later, is to be seen.
         """
         asks = asking.in_the_row
-        if not asks or seconds_left(asks, self._plan.deadlines.person) <= 0:
+        if not asks or seconds_left(asks, self._spec.deadlines.person) <= 0:
             return math.inf
         calls, sessions = {ask.call_id for ask in asks}, {ask.session_id for ask in asks}
         for part in reply.tools:
@@ -75,31 +75,31 @@ class Parking:
             TurnParkedError: It is parked.
             TurnTakenError: The row is not this runner's any more.
         """
-        plan = self._plan
-        seconds = seconds_left(asking.in_the_row, plan.deadlines.person)
+        spec = self._spec
+        seconds = seconds_left(asking.in_the_row, spec.deadlines.person)
         try:
             await self._claim.keep(seconds)
-            parked = await self._release.write(lambda: plan.store.park(self._epoch, seconds))
+            parked = await self._release.write(lambda: spec.store.park(self._epoch, seconds))
         except OpencodeError:
             raise
         except Exception as error:  # noqa: BLE001 - the database is elsewhere: the turn waits here meanwhile
-            plan.lifecycle.report_suppressed("park", None, error)
+            spec.lifecycle.report_suppressed("park", None, error)
             return
-        key = plan.store.key
+        key = spec.store.key
         if not parked:
             raise TurnTakenError(f"the turn of {key} was taken or ended elsewhere", message_key=key)
         if not await asking.still_wait():
-            await plan.store.extend(self._epoch, plan.deadlines.lease)
-            await plan.hand_on(plan.queue.put)
+            await spec.store.extend(self._epoch, spec.deadlines.lease)
+            await spec.hand_on(spec.queue.put)
         raise TurnParkedError(
             f"the turn of {key} is parked: it waits for a person, and goes on when it is run again after the answer",
             message_key=key,
         )
 
 
-async def resume(plan: TurnSpec, ask: Ask) -> None:
+async def resume(spec: TurnSpec, ask: Ask) -> None:
     """If the turn is parked, take an ask that waits no more out of its row, and have the turn run."""
-    store = plan.store
+    store = spec.store
     try:
         row = await store.load()
     except RecordGoneError:
@@ -108,9 +108,9 @@ async def resume(plan: TurnSpec, ask: Ask) -> None:
         return
     asks = tuple(value for value in row.asks if value["id"] != ask.id)
     said = replace(row, asks=asks, revision=row.revision + 1)
-    if await store.snapshot(row.epoch, said, plan.deadlines.lease):
-        plan.listeners.tell(AskAnswered(ask))
-        await plan.hand_on(plan.queue.put)
+    if await store.snapshot(row.epoch, said, spec.deadlines.lease):
+        spec.listeners.tell(AskAnswered(ask))
+        await spec.hand_on(spec.queue.put)
 
 
 def seconds_left(asks: Iterable[Ask], person: float) -> float:

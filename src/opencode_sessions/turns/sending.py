@@ -21,9 +21,9 @@ _log = logging.getLogger("opencode_sessions.turn")
 _UNACKNOWLEDGED = (RequestTimedOutError, ConnectionLostError, ServerUnreachableError)
 
 
-async def send_prompt(wire: TurnWire, plan: TurnSpec, session_id: str, prompt_id: str, prompt: str) -> bool:
+async def send_prompt(wire: TurnWire, spec: TurnSpec, session_id: str, prompt_id: str, prompt: str) -> bool:
     """Send it once. False if there is no such session; True also if the server did not acknowledge the prompt."""
-    options = plan.options
+    options = spec.options
     try:
         await wire.prompt(
             session_id,
@@ -39,5 +39,5 @@ async def send_prompt(wire: TurnWire, plan: TurnSpec, session_id: str, prompt_id
         return False
     except _UNACKNOWLEDGED as error:
         # It may have arrived: the stored messages will tell.
-        _log.warning("the prompt of %s was sent, but not acknowledged: %s", plan.store.key, error)
+        _log.warning("the prompt of %s was sent, but not acknowledged: %s", spec.store.key, error)
     return True

@@ -94,7 +94,7 @@ class _Turn(Generic[S, C]):
         options = TurnOptions(
             agent=agent, model=model, system=system, variant=variant, files=files, shape=shape_of(schema)
         )
-        self._plan = TurnSpec(
+        self._spec = TurnSpec(
             store=found,
             lifecycle=session.lifecycle,
             options=options,
@@ -105,7 +105,7 @@ class _Turn(Generic[S, C]):
             on_cancel=on_cancel,
             queue=queue_of(message, queue, asynchronous=self._asynchronous),
         )
-        self._core = TurnDriver(self._plan, when_busy=when_busy)
+        self._core = TurnDriver(self._spec, when_busy=when_busy)
 
     def _closes(self, on_close: OnClose) -> OnClose:
         require(
@@ -115,7 +115,7 @@ class _Turn(Generic[S, C]):
 
     def _report_suppressed(self, error: Exception) -> None:
         """Of a turn that nobody iterates over any more."""
-        self._plan.lifecycle.report_suppressed("stream", self._plan.listeners.session_id, error)
+        self._spec.lifecycle.report_suppressed("stream", self._spec.listeners.session_id, error)
 
     def report(self, error: Exception, on_error: OnError | None) -> None:
         """Hand on what kept this turn from being recovered."""
@@ -207,7 +207,7 @@ class Turn(_Turn[Session, Client]):
         close = how[self._closes(on_close)]
 
         def run(tell: Callable[[TurnEvent], object]) -> TurnEvent:
-            with self._plan.listeners.also(_all_but_the_end(tell)):
+            with self._spec.listeners.also(_all_but_the_end(tell)):
                 return TurnFinished(self.run())
 
         return stream(run, close=close, report=self._report_suppressed)
@@ -272,7 +272,7 @@ class AsyncTurn(_Turn[AsyncSession, AsyncClient]):
         close = how[self._closes(on_close)]
 
         async def run(tell: Callable[[TurnEvent], object]) -> TurnEvent:
-            with self._plan.listeners.also(_all_but_the_end(tell)):
+            with self._spec.listeners.also(_all_but_the_end(tell)):
                 return TurnFinished(await self.run())
 
         return astream(run, close=close, report=self._report_suppressed)

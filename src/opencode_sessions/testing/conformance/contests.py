@@ -13,11 +13,11 @@ from opencode_sessions.testing.conformance.calls import DELETE, Call, Row, expla
 from opencode_sessions.testing.conformance.rows import row_that_is
 from opencode_sessions.testing.conformance.table import (
     Table,
-    clear,
+    clear_deleted,
     confirm,
-    renew,
+    mark_deleting,
     reserve,
-    retire,
+    set_digest,
     supersede,
 )
 
@@ -99,23 +99,41 @@ CONTESTS: Final[Mapping[str, Contest]] = {
     "confirm, supersede": Contest("reserved", _each(lambda t: [confirm(t.a, t.digest), supersede(t.a, t.b)])),
     "replace": Contest("ready", lambda t, _: reserve(t.a, new_session_id()), one_wins=True),
     "confirm": Contest("reserved", lambda t, number: confirm(t.a, _digest(number)), one_wins=True),
-    "renew": Contest("ready", lambda t, number: renew(t.a, t.digest, _digest(number)), one_wins=True),
-    "clear": Contest("deleting", lambda t, _: clear(t.a), one_wins=True),
-    "retire": Contest("ready", lambda t, _: retire(t.a)),
-    "reserve, confirm, retire, clear": Contest(
-        "new", _each(lambda t: [reserve(None, t.a), confirm(t.a, t.digest), retire(t.a), clear(t.a)])
+    "set_digest": Contest(
+        "ready", lambda t, number: set_digest(t.a, t.digest, _digest(number)), one_wins=True
+    ),
+    "clear_deleted": Contest("deleting", lambda t, _: clear_deleted(t.a), one_wins=True),
+    "mark_deleting": Contest("ready", lambda t, _: mark_deleting(t.a)),
+    "reserve, confirm, mark_deleting, clear": Contest(
+        "new",
+        _each(lambda t: [reserve(None, t.a), confirm(t.a, t.digest), mark_deleting(t.a), clear_deleted(t.a)]),
     ),
     "confirm, replace": Contest("reserved", _each(lambda t: [confirm(t.a, t.digest), reserve(t.a, t.b)])),
-    "confirm, retire, clear, reserve": Contest(
-        "reserved", _each(lambda t: [confirm(t.a, t.digest), retire(t.a), clear(t.a), reserve(None, t.b)])
+    "confirm, mark_deleting, clear_deleted, reserve": Contest(
+        "reserved",
+        _each(lambda t: [confirm(t.a, t.digest), mark_deleting(t.a), clear_deleted(t.a), reserve(None, t.b)]),
     ),
-    "renew, retire, replace, read": Contest(
+    "set_digest, mark_deleting, replace, read": Contest(
         "ready",
-        _each(lambda t: [renew(t.a, t.digest, _digest(1)), retire(t.a), reserve(t.a, t.b), Call("read")]),
+        _each(
+            lambda t: [
+                set_digest(t.a, t.digest, _digest(1)),
+                mark_deleting(t.a),
+                reserve(t.a, t.b),
+                Call("read"),
+            ]
+        ),
     ),
-    "clear, retire, replace, reserve": Contest(
+    "clear_deleted, mark_deleting, replace, reserve": Contest(
         "deleting",
-        _each(lambda t: [clear(t.a), retire(t.a), reserve(t.a, t.b), reserve(None, new_session_id())]),
+        _each(
+            lambda t: [
+                clear_deleted(t.a),
+                mark_deleting(t.a),
+                reserve(t.a, t.b),
+                reserve(None, new_session_id()),
+            ]
+        ),
     ),
 }
 """By what they want."""
@@ -124,9 +142,16 @@ VANISHING: Final[Mapping[str, Contest]] = {
     "reserve, read": Contest(
         "new", _each(lambda t: [DELETE, reserve(None, t.a), reserve(None, t.b), Call("read")])
     ),
-    "confirm, renew, retire": Contest(
+    "confirm, set_digest, mark_deleting": Contest(
         "reserved",
-        _each(lambda t: [confirm(t.a, t.digest), renew(t.a, t.digest, _digest(1)), DELETE, retire(t.a)]),
+        _each(
+            lambda t: [
+                confirm(t.a, t.digest),
+                set_digest(t.a, t.digest, _digest(1)),
+                DELETE,
+                mark_deleting(t.a),
+            ]
+        ),
     ),
 }
 """Contests in which the row is deleted."""

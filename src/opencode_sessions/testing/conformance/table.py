@@ -49,7 +49,7 @@ class Table:
             "new": (),
             "reserved": (reserve(None, a),),
             "ready": (reserve(None, a), confirm(a, _OLD)),
-            "deleting": (reserve(None, a), confirm(a, _OLD), retire(a)),
+            "deleting": (reserve(None, a), confirm(a, _OLD), mark_deleting(a)),
         }
         self.transitions: Mapping[str, Mapping[Call, RecordState]] = {
             "new": {
@@ -61,17 +61,17 @@ class Table:
                 supersede(a, b): replaced,
                 confirm(a, _OLD): ready,
                 confirm(a, _NEW): renewed,
-                retire(a): deleting,
+                mark_deleting(a): deleting,
             },
             "ready": {
                 reserve(a, b): replaced,
-                renew(a, _OLD, _NEW): renewed,
-                retire(a): deleting,
+                set_digest(a, _OLD, _NEW): renewed,
+                mark_deleting(a): deleting,
             },
             "deleting": {
                 reserve(a, b): replaced,
-                retire(a): deleting,
-                clear(a): new,
+                mark_deleting(a): deleting,
+                clear_deleted(a): new,
             },
         }
         self.calls = (
@@ -80,11 +80,11 @@ class Table:
             *(reserve(before, after) for before, after in ((None, a), (None, b), (a, b), (b, a))),
             *(supersede(before, after) for before, after in ((a, b), (b, a))),
             *(confirm(session_id, digest) for session_id in (a, b) for digest in (_OLD, _NEW)),
-            *(renew(session_id, _OLD, _NEW) for session_id in (a, b)),
-            *(renew(session_id, _NEW, _OLD) for session_id in (a, b)),
-            renew(a, None, _NEW),
-            *(retire(session_id) for session_id in (a, b)),
-            *(clear(session_id) for session_id in (a, b)),
+            *(set_digest(session_id, _OLD, _NEW) for session_id in (a, b)),
+            *(set_digest(session_id, _NEW, _OLD) for session_id in (a, b)),
+            set_digest(a, None, _NEW),
+            *(mark_deleting(session_id) for session_id in (a, b)),
+            *(clear_deleted(session_id) for session_id in (a, b)),
         )
 
     def answer(self, state: str, call: Call) -> tuple[Any, Row]:
@@ -121,19 +121,19 @@ def confirm(session_id: str, digest: str) -> Call:
     return Call("confirm", (session_id, digest))
 
 
-def renew(session_id: str, before: str | None, digest: str) -> Call:
-    """`RecordStore.renew`."""
-    return Call("renew", (session_id, before, digest))
+def set_digest(session_id: str, before: str | None, digest: str) -> Call:
+    """`RecordStore.set_digest`."""
+    return Call("set_digest", (session_id, before, digest))
 
 
-def retire(session_id: str) -> Call:
-    """`RecordStore.retire`."""
-    return Call("retire", (session_id,))
+def mark_deleting(session_id: str) -> Call:
+    """`RecordStore.mark_deleting`."""
+    return Call("mark_deleting", (session_id,))
 
 
-def clear(session_id: str) -> Call:
-    """`RecordStore.clear`."""
-    return Call("clear", (session_id,))
+def clear_deleted(session_id: str) -> Call:
+    """`RecordStore.clear_deleted`."""
+    return Call("clear_deleted", (session_id,))
 
 
 def tour(calls: tuple[Call, ...]) -> Iterator[Call]:

@@ -19,7 +19,7 @@ _UNDER_A_LEVEL: Final = (
     "take",
     "finish, cancel",
     "snapshot, extend, take over, cancel",
-    "cancel, amend, finish, load",
+    "cancel, update_after_cancel, finish, load",
 )
 
 

@@ -12,16 +12,16 @@ from opencode_sessions.testing.conformance.bench import RecordBench
 from opencode_sessions.testing.conformance.calls import DELETE, Call
 from opencode_sessions.testing.conformance.messages.port import (
     LOAD,
-    address,
-    amend,
     cancel,
     explained,
     extend,
     finish,
     park,
-    put_back,
+    reset_to_pending,
+    set_prompt_target,
     snapshot,
     take,
+    update_after_cancel,
 )
 from opencode_sessions.testing.conformance.messages.rows import CANCELLED, ENDS, SAID, Turn, turn_that_is
 
@@ -96,7 +96,7 @@ CONTESTS: Final[Mapping[str, Contest]] = {
     "finish": Contest("speaking", lambda _, row, n: [finish(row.epoch, _ended(n))], one_wins=True),
     "cancel": Contest("speaking", lambda _, row, __: [cancel(row, CANCELLED)], one_wins=True),
     "cancel before it began": Contest("pending", lambda _, row, __: [cancel(row, CANCELLED)], one_wins=True),
-    "put back": Contest("addressed", lambda _, row, __: [put_back(row.epoch)], one_wins=True),
+    "reset_to_pending": Contest("addressed", lambda _, row, __: [reset_to_pending(row.epoch)], one_wins=True),
     "take, cancel": Contest("pending", lambda _, row, __: [take(row), cancel(row, CANCELLED)], one_wins=True),
     "finish, cancel": Contest(
         "speaking", lambda _, row, n: [finish(row.epoch, _ended(n)), cancel(row, CANCELLED)], one_wins=True
@@ -105,8 +105,12 @@ CONTESTS: Final[Mapping[str, Contest]] = {
         "abandoned", lambda _, row, n: [finish(row.epoch, _ended(n)), take(row)], one_wins=True
     ),
     "snapshot": Contest("speaking", lambda _, row, n: [snapshot(row.epoch, _said(n))]),
-    "address": Contest("taken", lambda turn, row, _: [address(row.epoch, turn.session_id, new_message_id())]),
-    "amend": Contest("cancelled while it spoke", lambda _, row, n: [amend(row.epoch, _said(n))]),
+    "set_prompt_target": Contest(
+        "taken", lambda turn, row, _: [set_prompt_target(row.epoch, turn.session_id, new_message_id())]
+    ),
+    "update_after_cancel": Contest(
+        "cancelled while it spoke", lambda _, row, n: [update_after_cancel(row.epoch, _said(n))]
+    ),
     "snapshot, extend, take over, cancel": Contest(
         "abandoned",
         lambda _, row, n: [
@@ -119,20 +123,20 @@ CONTESTS: Final[Mapping[str, Contest]] = {
     "park, extend, take over": Contest(
         "abandoned", lambda _, row, __: [park(row.epoch), extend(row.epoch), take(row)]
     ),
-    "put back, address, take over, finish": Contest(
+    "reset_to_pending, set_prompt_target, take over, finish": Contest(
         "taken",
         lambda turn, row, n: [
-            put_back(row.epoch),
-            address(row.epoch, turn.session_id, turn.prompt_id),
+            reset_to_pending(row.epoch),
+            set_prompt_target(row.epoch, turn.session_id, turn.prompt_id),
             take(row),
             finish(row.epoch, _ended(n)),
         ],
     ),
-    "cancel, amend, finish, load": Contest(
+    "cancel, update_after_cancel, finish, load": Contest(
         "speaking",
         lambda _, row, n: [
             cancel(row, CANCELLED),
-            amend(row.epoch + 1, _said(n)),
+            update_after_cancel(row.epoch + 1, _said(n)),
             finish(row.epoch, _ended(n)),
             LOAD,
         ],

@@ -6,7 +6,7 @@ import pytest
 
 from opencode_sessions.errors import OpenTransactionError, WrongRowError
 from opencode_sessions.testing.conformance.bench import RecordBench
-from opencode_sessions.testing.conformance.messages.port import LOAD, address, told
+from opencode_sessions.testing.conformance.messages.port import LOAD, set_prompt_target, told
 from opencode_sessions.testing.conformance.messages.rows import PROMPT, Turn, found, turn_that_is
 
 __all__ = ["Faults"]
@@ -44,10 +44,10 @@ class Faults:
         second, own = turn_that_is(bench, "taken")
         store = bench.store(second)
         with pytest.raises(bench.collision):
-            bench.run(store.address(1, own.session_id, taken.prompt_id))
+            bench.run(store.set_prompt_target(1, own.session_id, taken.prompt_id))
         store.check()
         assert found(bench, second) == own.row("taken")
-        assert bench.run(address(1, own.session_id, own.prompt_id).on(store))
+        assert bench.run(set_prompt_target(1, own.session_id, own.prompt_id).on(store))
         assert found(bench, second) == own.row("addressed")
         assert found(bench, first) == taken.row("addressed")
 

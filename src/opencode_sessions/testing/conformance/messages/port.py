@@ -3,20 +3,20 @@
 | call | on a row that is | makes it |
 |---|---|---|
 | `take(seen)` | pending or streaming, with the same status, epoch, prompt's id and revision | streaming, next epoch |
-| `address` | streaming under that epoch | say where its prompt goes |
-| `put_back` | the same | pending, of the same epoch, with no prompt's place |
+| `set_prompt_target` | streaming under that epoch | say where its prompt goes |
+| `reset_to_pending` | the same | pending, of the same epoch, with no prompt's place |
 | `extend`, `snapshot` | the same | not abandoned, unless the lease is 0; a snapshot has the answer so far |
 | `park` | the same | parked, and not abandoned, unless the lease is 0 |
 | `finish` | the same | ended as it is told to, with the whole answer |
 | `cancel(seen)` | as for `take` | cancelled, under the next epoch, asking nothing |
-| `amend` | cancelled under that epoch | have another answer |
+| `update_after_cancel` | cancelled under that epoch | have another answer |
 
 `take`, and whatever ends a turn or puts it back, also ends that it is parked.
 
 What stands not there is refused: the call answers False, and the row is as it was. On a row that has vanished
 `load` raises `RecordGoneError`, and the others answer False. A call changes nothing but what it names; so the
-prompt is never written, and the status, epoch and place in what is given to `snapshot` and `amend` count for
-nothing. Nobody may hand `take` or `cancel` a turn that he saw ended.
+prompt is never written, and the status, epoch and place in what is given to `snapshot` and `update_after_cancel`
+count for nothing. Nobody may hand `take` or `cancel` a turn that he saw ended.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ __all__ = [
     "LEASE",
     "LOAD",
     "Row",
-    "address",
-    "amend",
     "cancel",
     "explained",
     "extend",
     "finish",
     "park",
-    "put_back",
+    "reset_to_pending",
+    "set_prompt_target",
     "snapshot",
     "take",
     "told",
+    "update_after_cancel",
 ]
 
 Row = MessageState | str
@@ -59,14 +59,14 @@ def take(seen: MessageState, lease: float = LEASE) -> Call:
     return Call("take", (seen, lease))
 
 
-def address(epoch: int, session_id: str, prompt_id: str) -> Call:
-    """`MessageStore.address`."""
-    return Call("address", (epoch, session_id, prompt_id))
+def set_prompt_target(epoch: int, session_id: str, prompt_id: str) -> Call:
+    """`MessageStore.set_prompt_target`."""
+    return Call("set_prompt_target", (epoch, session_id, prompt_id))
 
 
-def put_back(epoch: int) -> Call:
-    """`MessageStore.put_back`."""
-    return Call("put_back", (epoch,))
+def reset_to_pending(epoch: int) -> Call:
+    """`MessageStore.reset_to_pending`."""
+    return Call("reset_to_pending", (epoch,))
 
 
 def extend(epoch: int, lease: float = LEASE) -> Call:
@@ -94,9 +94,9 @@ def cancel(seen: MessageState, error: Mapping[str, Any]) -> Call:
     return Call("cancel", (seen, error))
 
 
-def amend(epoch: int, state: MessageState) -> Call:
-    """`MessageStore.amend`."""
-    return Call("amend", (epoch, state))
+def update_after_cancel(epoch: int, state: MessageState) -> Call:
+    """`MessageStore.update_after_cancel`."""
+    return Call("update_after_cancel", (epoch, state))
 
 
 def told(call: Call, row: Row) -> tuple[Any, Row]:
@@ -136,13 +136,13 @@ def _take(row: MessageState, seen: MessageState, lease: float) -> MessageState |
     return replace(row, status=TurnStatus.STREAMING, epoch=row.epoch + 1, abandoned=lease <= 0, parked=False)
 
 
-def _address(row: MessageState, epoch: int, session_id: str, prompt_id: str) -> MessageState | None:
+def _set_prompt_target(row: MessageState, epoch: int, session_id: str, prompt_id: str) -> MessageState | None:
     if not _runs(row, epoch):
         return None
     return replace(row, session_id=session_id, prompt_id=prompt_id)
 
 
-def _put_back(row: MessageState, epoch: int) -> MessageState | None:
+def _reset_to_pending(row: MessageState, epoch: int) -> MessageState | None:
     if not _runs(row, epoch):
         return None
     idle = replace(row, status=TurnStatus.PENDING, abandoned=False, parked=False)
@@ -174,7 +174,7 @@ def _cancel(row: MessageState, seen: MessageState, error: Mapping[str, Any]) -> 
     return replace(ended, abandoned=False, parked=False, asks=(), error=error)
 
 
-def _amend(row: MessageState, epoch: int, state: MessageState) -> MessageState | None:
+def _update_after_cancel(row: MessageState, epoch: int, state: MessageState) -> MessageState | None:
     if (row.status, row.epoch) != (TurnStatus.CANCELLED, epoch):
         return None
     return replace(_with_answer(row, state), asks=())
@@ -205,12 +205,12 @@ def _with_answer(row: MessageState, state: MessageState) -> MessageState:
 
 _AFTER: Final[Mapping[str, Callable[..., MessageState | None]]] = {
     "take": _take,
-    "address": _address,
-    "put_back": _put_back,
+    "set_prompt_target": _set_prompt_target,
+    "reset_to_pending": _reset_to_pending,
     "extend": _extend,
     "park": _park,
     "snapshot": _snapshot,
     "finish": _finish,
     "cancel": _cancel,
-    "amend": _amend,
+    "update_after_cancel": _update_after_cancel,
 }

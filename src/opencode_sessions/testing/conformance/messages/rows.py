@@ -13,16 +13,16 @@ from opencode_sessions.testing.conformance.calls import Call
 from opencode_sessions.testing.conformance.messages.port import (
     LOAD,
     Row,
-    address,
-    amend,
     cancel,
     extend,
     finish,
     park,
-    put_back,
+    reset_to_pending,
+    set_prompt_target,
     snapshot,
     take,
     told,
+    update_after_cancel,
 )
 
 __all__ = ["CANCELLED", "ENDS", "PROMPT", "SAID", "STATES", "Turn", "found", "turn_that_is"]
@@ -91,7 +91,7 @@ class Turn:
 
     def way(self, state: str) -> tuple[Call, ...]:
         """How a pending row gets there."""
-        begun = (take(MessageState(PROMPT)), address(1, self.session_id, self.prompt_id))
+        begun = (take(MessageState(PROMPT)), set_prompt_target(1, self.session_id, self.prompt_id))
         spoke = (*begun, snapshot(1, SAID))
         streaming = MessageState(
             PROMPT,
@@ -108,7 +108,7 @@ class Turn:
             "abandoned": (*begun, extend(1, 0)),
             "speaking": spoke,
             "parked": (*spoke, park(1)),
-            "put back": (*begun, put_back(1)),
+            "put back": (*begun, reset_to_pending(1)),
             "taken over": (*spoke, extend(1, 0), take(streaming)),
             "completed": (*spoke, finish(1, ENDS[0])),
             "cancelled before it began": (cancel(MessageState(PROMPT), CANCELLED),),
@@ -138,17 +138,17 @@ class Turn:
         epochs = [row.epoch - 1, row.epoch + 1, row.epoch]
         return [
             LOAD,
-            *(amend(epoch, ENDS[1]) for epoch in epochs),
+            *(update_after_cancel(epoch, ENDS[1]) for epoch in epochs),
             *(extend(epoch) for epoch in epochs),
             extend(row.epoch, 0),
             *(park(epoch) for epoch in epochs),
             park(row.epoch, 0),
-            *(address(epoch, self.session_id, self.prompt_id) for epoch in epochs),
+            *(set_prompt_target(epoch, self.session_id, self.prompt_id) for epoch in epochs),
             *(snapshot(epoch, SAID) for epoch in epochs),
             snapshot(row.epoch, replace(SAID, asks=(), revision=9), 0),
             *(cancel(each, CANCELLED) for each in seen),
             *(take(each) for each in seen),
-            *(put_back(epoch) for epoch in epochs),
+            *(reset_to_pending(epoch) for epoch in epochs),
             *(finish(epoch, end) for epoch, end in zip(epochs, ENDS, strict=True)),
         ]
 

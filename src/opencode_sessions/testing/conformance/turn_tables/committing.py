@@ -52,7 +52,7 @@ class Commits(Staged):
         assert called == []
         assert stage.bench.run(stage.table.find(new[0])) is None
         assert stage.abandoned(OUT) == []
-        assert not stage.park(draft), "it was never reserved"
+        assert not stage.put_behind(draft), "it was never reserved"
         assert stage.ahead_of(stage.reserved(record)) is None, "and has no place"
 
     def test_actions_are_called_once_each_in_their_order(self, stage: Stage) -> None:

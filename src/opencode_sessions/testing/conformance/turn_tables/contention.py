@@ -89,10 +89,10 @@ class Contention(InProcesses, Staged):
                 assert await store.finish(ended.epoch, ended)
                 return await table.resume_next(copy, LIVE)
 
-            async def park(job: TurnJob = job, found: Any = found) -> Any:
-                return await table.park(job, found, LIVE)
+            async def put_behind(job: TurnJob = job, found: Any = found) -> Any:
+                return await table.put_behind(job, found, LIVE)
 
-            calls: list[Callable[[], Coroutine[Any, Any, Any]]] = [end, park]
+            calls: list[Callable[[], Coroutine[Any, Any, Any]]] = [end, put_behind]
             resumed, parked = bench.at_once(calls)
             assert stage.named(resumed) in (None, second)
             assert (resumed is None) == (parked is False), "the one has it run, or the other tries again"

@@ -50,7 +50,7 @@ class Order(Staged):
         stage.reserve(first, OUT)
         assert stage.ahead_of(second) == (first, False)
         stage.take(later)
-        assert stage.park(first)
+        assert stage.put_behind(first)
         stage.end(later)
         assert stage.ahead_of(second) == (first, False), "parked, and before it all the same"
         assert stage.ahead_of(first) is None

@@ -14,40 +14,40 @@ class Parking(Staged):
         record = stage.bench.record()
         first, second = stage.queue(2, record)
         stage.take(first)
-        assert stage.park(second)
+        assert stage.put_behind(second)
         stage.renew(second, seconds=OUT)
         stage.release(second)
         assert stage.abandoned(OUT) == []
-        assert stage.park(second), "it is parked, and stays so"
+        assert stage.put_behind(second), "it is parked, and stays so"
 
     def test_a_turn_is_parked_while_another_one_has_its_record(self, stage: Stage) -> None:
         record = stage.bench.record()
         message, session = stage.reserved(record), stage.bench.store(record)
         assert stage.bench.run(session.claim("messages:another", LIVE)) is None
-        assert stage.park(message)
+        assert stage.put_behind(message)
         stage.bench.run(session.unclaim("messages:another"))
         assert stage.bench.run(session.claim(stage.store(message).key, LIVE)) is None
-        assert not stage.park(message), "it has its record itself"
+        assert not stage.put_behind(message), "it has its record itself"
         assert stage.bench.run(session.hold(stage.store(message).key, OUT))
         assert stage.bench.run(session.claim("messages:another", OUT)) is None
-        assert not stage.park(message), "the other one's time has run out"
+        assert not stage.put_behind(message), "the other one's time has run out"
 
     def test_a_turn_that_nothing_is_in_the_way_of_is_reserved_and_not_parked(self, stage: Stage) -> None:
         alone, record = stage.reserved(), stage.bench.record()
         first, second = stage.queue(2, record)
-        assert not stage.park(alone)
-        assert not stage.park(second), "the one before it does not run, and would not have it run"
+        assert not stage.put_behind(alone)
+        assert not stage.put_behind(second), "the one before it does not run, and would not have it run"
         assert stage.abandoned(OUT) == []
         stage.take(first, OUT)
-        assert not stage.park(second, OUT), "nobody runs the one before it any more"
+        assert not stage.put_behind(second, OUT), "nobody runs the one before it any more"
         assert stage.abandoned(OUT) == [first, second]
-        assert not stage.park(alone, OUT)
+        assert not stage.put_behind(alone, OUT)
         assert stage.abandoned(OUT) == [alone, first, second]
 
     def test_a_turn_that_was_never_reserved_is_not_parked(self, stage: Stage) -> None:
         record = stage.bench.record()
         running, draft = stage.take(stage.reserved(record)), stage.message(record)
-        assert not stage.park(draft, OUT)
+        assert not stage.put_behind(draft, OUT)
         stage.end(running)
         assert stage.abandoned(OUT) == [], "it is a draft still"
 
@@ -56,7 +56,7 @@ class Parking(Staged):
         other, message = stage.queue(2, record)
         job, found = stage.job(message), stage.found(message)
         stage.take(message)
-        assert not stage.bench.run(stage.table.park(job, found, OUT))
+        assert not stage.bench.run(stage.table.put_behind(job, found, OUT))
         assert stage.abandoned(OUT) == []
         assert stage.ahead_of(other) == (message, True)
 
@@ -91,7 +91,7 @@ class Parking(Staged):
         fourth, second, third = stage.messages(3, record)
         for message in (second, third, fourth):
             stage.reserve(message)
-            assert stage.park(message)
+            assert stage.put_behind(message)
         order = []
         for _ in range(3):
             stage.end(first)

@@ -134,7 +134,7 @@ class Rows(Staged):
         row = run(stage.rows.row(key))
         assert (row.status, row.content, row.parts, row.asks, row.error) == ("pending", "", [], [], None)
         assert run(store.take(run(store.load()), LIVE))
-        assert run(store.address(1, "ses_1", prompt_id := f"msg_{_unique(stage, message)}"))
+        assert run(store.set_prompt_target(1, "ses_1", prompt_id := f"msg_{_unique(stage, message)}"))
         assert run(store.snapshot(1, _ANSWER, LIVE))
         row = run(stage.rows.row(key))
         assert (row.status, row.revision, row.opencode_prompt_id) == ("streaming", 3, prompt_id)
@@ -170,7 +170,7 @@ class Rows(Staged):
             "find": lambda: table.find(job),
             "renew": lambda: table.renew([job], LIVE),
             "ahead_of": lambda: table.ahead_of(job, found),
-            "park": lambda: table.park(job, found, LIVE),
+            "put_behind": lambda: table.put_behind(job, found, LIVE),
             "resume": lambda: table.resume(copies[0], LIVE),
             "resume_next": lambda: table.resume_next(copies[1], LIVE),
             "release": lambda: table.release([job]),

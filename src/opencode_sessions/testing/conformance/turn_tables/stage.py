@@ -120,12 +120,12 @@ class Stage:
     def parked(self, record: Any) -> Any:
         """A new message that is parked behind another one of its record, which runs."""
         message = self.reserved(record)
-        assert self.park(message), "another one runs"
+        assert self.put_behind(message), "another one runs"
         return message
 
-    def park(self, message: Any, seconds: float = LIVE) -> bool:
+    def put_behind(self, message: Any, seconds: float = LIVE) -> bool:
         """Park it, if that can be."""
-        parked: bool = self.bench.run(self.table.park(self.job(message), self.found(message), seconds))
+        parked: bool = self.bench.run(self.table.put_behind(self.job(message), self.found(message), seconds))
         return parked
 
     def renew(self, *messages: Any, seconds: float = LIVE) -> None:

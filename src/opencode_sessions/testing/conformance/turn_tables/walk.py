@@ -14,7 +14,7 @@ _TURNS: Final = 4
 _WALKS: Final = 8
 _STEPS: Final = 20
 
-_OFTEN: Final = ("park", "park", "resume_next", "take")
+_OFTEN: Final = ("put_behind", "put_behind", "resume_next", "take")
 """Steps that lead to where others do something."""
 
 
@@ -142,13 +142,13 @@ class Walk:
             if each.message in found and each.status == "pending":
                 each.lease = lease
 
-    def _step_park(self, turn: _Turn, lease: float) -> None:
+    def _step_put_behind(self, turn: _Turn, lease: float) -> None:
         if turn.status == "streaming":
             return
         ahead = self._ahead(turn)
         waits = turn.status == "pending" and turn.place > 0
         parked = waits and ahead is not None and ahead.is_run
-        self._expect(self._stage.park(turn.message, lease), parked, "park")
+        self._expect(self._stage.put_behind(turn.message, lease), parked, "put_behind")
         if waits:
             turn.lease = None if parked else lease
 
