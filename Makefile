@@ -30,7 +30,7 @@ CHAT := PYTHONPATH=examples/chat $(BIN)/python -m
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo chat screenshots system test test-all test-times soak chaos simulate lint audit bench compat
+.PHONY: help demo chat screenshots system test test-all test-times soak chaos simulate lint audit docs bench compat
 
 help:  ## list these
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
@@ -73,6 +73,9 @@ audit: $(STATE)/dev  ## ask osv.dev for known vulnerabilities of the packages th
 	@$(PIP) --group audit
 	@$(BIN)/pip-audit --vulnerability-service osv --skip-editable --progress-spinner off
 
+docs: $(STATE)/docs  ## build the site, into .state/site; a broken link or a missing page is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 bench: $(STATE)/dev $(SERVER)  ## measure it
 	@PYTHONPATH=.:tests/fixtures $(BIN)/python -m bench $(ARGS)
 
@@ -106,6 +109,11 @@ $(STATE)/dev: $(VENV)/pyvenv.cfg pyproject.toml
 	@echo "installing the library and what its tests need into $(VENV)"
 	@$(PIP) -e '.[$(EXTRAS)]' --group dev
 	@mkdir -p $(STATE) && touch $(STATE)/package $@
+
+$(STATE)/docs: $(STATE)/dev
+	@echo "installing what builds the site into $(VENV)"
+	@$(PIP) --group docs
+	@touch $@
 
 $(PINNED): package.json package-lock.json .npmrc tools/install-server tools/with-node | $(VENV)/pyvenv.cfg
 	@echo "installing the OpenCode server into node_modules"

@@ -136,7 +136,11 @@ class Turn(_Turn[Session, Client]):
         message: A saved row of yours, whose model has the turn columns.
         session: The session of the record that it belongs to.
         client: Where to ask.
-        agent, model, system, variant, files: See `TurnOptions`.
+        agent: The agent's name, else the server's default.
+        model: As ``"provider/model"``; else that of the session's last prompt, and for a first prompt the agent's.
+        system: More system prompt.
+        variant: The model's variant, such as an effort.
+        files: What goes with the prompt.
         schema: The answer is data that fits it: a JSON schema, a model of pydantic's or a dataclass. See
             `TurnResult.structured` and `TurnResult.value`.
         when_busy: Where another turn of the same record runs, in whatever process: `reject` raises, `wait` waits,
