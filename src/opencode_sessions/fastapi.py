@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from opencode_sessions.host import AsyncHost, HostSettings, Refused
-from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, MaySee, Turns, read_body
+from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, MaySee, Turns, nobody, read_body
 
 __all__ = ["AsyncHost", "HostSettings", "Refused", "turn_router"]
 
@@ -44,10 +44,6 @@ class Refusal(BaseModel):
     """
 
     detail: str = Field(description="In words for people.")
-
-
-def _nobody(_user: Any, _message: Any) -> bool:
-    return False
 
 
 def _request(request: Request) -> Request:
@@ -93,7 +89,7 @@ def turn_router(
     host: AsyncHost,
     *,
     user: Callable[..., Any] = _request,
-    may_see: MaySee = _nobody,
+    may_see: MaySee = nobody,
     who: Callable[[Any], str] = lambda _: "visitor",
     seconds: float = 60.0,
 ) -> APIRouter:

@@ -7,8 +7,10 @@ import time
 
 import pytest
 from fix_cli import CommandLine, eventually, read_until
+from host_models import Base, Prompt
 from scripted_server import ScriptedServer, response
 from selection import sample
+from sqlalchemy import create_engine, func, insert
 
 from opencode_sessions import Client
 
@@ -154,6 +156,28 @@ def test_a_session_that_is_busy_without_a_turn_is_a_warning(cli):
     assert (done.returncode, state) == (0, "warning")
     assert session_id in said.replace(" ", "")
     assert "Client.stop(session_id)" in said
+
+
+@pytest.mark.full
+def test_turns_of_a_table_of_the_hosts_own_are_no_strays(cli, tmp_path):
+    environ, database = cli.environ, f"sqlite:///{tmp_path}/shop.sqlite3"
+    engine = create_engine(database)
+    Base.metadata.create_all(engine)
+    with Client(environ["OPENCODE_BASE_URL"], password=environ["OPENCODE_SERVER_PASSWORD"]) as client:
+        session_id = client.create(title="in the shop").id
+        client.prompt(session_id, "!slow 600\n!say x")
+        eventually(lambda: client.busy(session_id))
+        stray = cli.run("doctor", "--database", database)
+        in_an_hour = func.datetime("now", "+1 hour")
+        with engine.begin() as connection:
+            row = {"prompt": "x", "status": "streaming", "opencode_prompt_session_id": session_id}
+            connection.execute(insert(Prompt).values(**row, opencode_turn_lease=in_an_hour))
+        known = cli.run("doctor", "--database", database)
+        client.stop(session_id)
+    engine.dispose()
+    assert session_id in stray.stdout.replace(" ", "").replace("\n", "")
+    assert session_id not in known.stdout.replace(" ", "").replace("\n", "")
+    assert "turns in answers, prompts" in findings(known)["database"][1]
 
 
 @pytest.mark.full

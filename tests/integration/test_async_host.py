@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from opencode_sessions import ConfigurationError, TurnTakenError, allow
 from opencode_sessions.aio import Answer as AskAnswer
 from opencode_sessions.aio import Client, Session, Turn
-from opencode_sessions.host import AsyncHost
+from opencode_sessions.host import AsyncHost, HostSettings
 from opencode_sessions.jobs.dispatch import arun_job
 from opencode_sessions.jobs.task_pool import TaskPool
 from opencode_sessions.store.turn_table import TurnJob
@@ -127,6 +127,7 @@ def test_tables_that_do_not_go_with_a_host_are_refused(run, server):
         for turns in (0, -1, "8", 1.5):
             with pytest.raises(ConfigurationError, match="turns must be a whole number"):
                 rows.settings(turns=turns)
+        assert AsyncHost(settings, rows.table()).table.places, "a table need not be put into a list"
         with pytest.raises(ConfigurationError, match="each once; given are: prompts, prompts"):
             AsyncHost(settings, [rows.table(), rows.table()])
         with Rows(server, "sqlite://") as sync_rows:
@@ -172,6 +173,24 @@ def test_a_dispatcher_of_the_hosts_own_carries_jobs_to_its_worker(run):
         assert rows.told == []
 
     run(main)
+
+
+async def rules_of(record):
+    return [allow("*")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"permissions_for": rules_of}, "must not be async"),
+        ({"permissions_for": "READ_WRITE"}, "a preset is a list itself, without quotes"),
+        ({"permissions_for": allow("*")}, "this is a single rule"),
+        ({"server": "127.0.0.1:4096"}, "the URL of the server"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_where_they_are_written(wrong, says):
+    with pytest.raises(ConfigurationError, match=says):
+        HostSettings(**wrong)
 
 
 def test_turn_options_that_are_wrong_fail_the_turn_in_words(run):
@@ -506,7 +525,7 @@ def test_hosts_with_other_settings_for_the_same_rows_are_refused_when_they_start
     async def main(rows):
         async with rows.host(), rows.host():
             other = rows.host(permissions_for=[allow("*")])
-            with pytest.raises(ConfigurationError, match="other settings"):
+            with pytest.raises(ConfigurationError, match=r"other settings.*for the table prompts"):
                 await other.__aenter__()
             assert rows.settings(permissions_for=RULES) is not None
         async with rows.host(permissions_for=[allow("*")]):

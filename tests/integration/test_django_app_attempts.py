@@ -56,6 +56,16 @@ def another_turn_runs(message):
 
 
 @pytest.mark.usefixtures("away")
+def test_a_server_that_is_away_is_waited_for_as_long_as_it_was_said_and_no_longer(chat):
+    message, pauses = chat.message("hello"), []
+    attempts = TurnAttempts(host, table.job_of(message), when_busy="reject", clock=Time())
+    while (pause := run_sync(attempts.attempt())) is not None:
+        pauses.append(pause)
+    assert sum(pauses) == 60
+    assert chat.row(message).status == "failed"
+
+
+@pytest.mark.usefixtures("away")
 def test_while_another_turn_runs_no_patience_is_spent(chat):
     message, time = chat.message("hello"), Time()
     attempts = TurnAttempts(host, table.job_of(message), when_busy="reject", clock=time)

@@ -103,6 +103,15 @@ def test_no_namespace(chat):
         assert check_settings() == []
 
 
+def test_views_that_show_turns_to_nobody(chat, settings):
+    with chat.configured({}, SERVER="http://here", NAMESPACE="opencode-sessions"):
+        settings.ROOT_URLCONF = "web_project.urls"
+        (found,) = check_settings()
+        assert (found.id, 'OPENCODE["MAY_SEE"]' in found.hint) == ("opencode.W008", True)
+        with chat.configured({}, SERVER="http://here", NAMESPACE="x", MAY_SEE=lambda *_: True):
+            assert check_settings() == []
+
+
 @pytest.mark.parametrize(
     ("said", "found"),
     [

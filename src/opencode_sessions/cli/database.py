@@ -12,19 +12,42 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import DateTime, Engine, ForeignKey, String, create_engine, func, inspect, make_url, select
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Engine,
+    ForeignKey,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    func,
+    inspect,
+    make_url,
+    or_,
+    select,
+)
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from opencode_sessions.errors import ConfigurationError
-from opencode_sessions.sqlalchemy import MessageMixin, RecordMixin, being_run
+from opencode_sessions.sqlalchemy import MessageMixin, RecordMixin
+from opencode_sessions.sqlalchemy.leases import is_parked, is_run
 
 __all__ = ["DEFAULT_DATABASE", "Base", "Conversation", "Database", "Message"]
 
 DEFAULT_DATABASE = "sqlite:///opencode-sessions.sqlite3"
 
 _CONNECT_TIMEOUT = 5
+_OF_TURNS = {
+    "status",
+    "asks",
+    "opencode_turn_lease",
+    "opencode_turn_order",
+    "opencode_turn_parked",
+    "opencode_prompt_session_id",
+}
 _EXAMPLES = "sqlite:///chat.sqlite3 or postgresql+psycopg://user:password@host/name"
 _DRIVERS = {
     "psycopg": "pip install 'psycopg[binary]' and write postgresql+psycopg://…",
@@ -216,9 +239,18 @@ def missing_columns(engine: Engine) -> list[str]:
     return missing
 
 
+def turn_tables(engine: Engine) -> list[Table]:
+    """The tables of turns that the database has, the chat's and a host's own: those with a turn's columns."""
+    look, found = inspect(engine), []
+    for name in look.get_table_names():
+        columns = [Column(each["name"], each["type"]) for each in look.get_columns(name)]
+        if {column.name for column in columns} >= _OF_TURNS:
+            found.append(Table(name, MetaData(), *columns))
+    return found
+
+
 def sessions_of_turns(url: str) -> set[str]:
-    """Those in which the chat's turns run now; none if there is no such database yet, or it cannot be read."""
-    running = select(Message.opencode_prompt_session_id).where(being_run(Message))
+    """Those in which turns run, or wait for a person; none if there is no such database yet, or it cannot be read."""
     try:
         parsed = parse_database_url(url)
         if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
@@ -227,8 +259,12 @@ def sessions_of_turns(url: str) -> set[str]:
     except ConfigurationError:
         return set()
     try:
+        queries = [
+            select(columns["opencode_prompt_session_id"]).where(or_(is_run(columns), is_parked(columns)))
+            for columns in (dict(table.c.items()) for table in turn_tables(engine))
+        ]
         with engine.connect() as connection:
-            return set(connection.scalars(running))
+            return {session for query in queries for session in connection.scalars(query)}
     except DBAPIError:
         return set()
     finally:

@@ -17,11 +17,13 @@ from rich.text import Text
 
 from opencode_sessions.cli.database import (
     DEFAULT_DATABASE,
+    Base,
     connect,
     missing_columns,
     missing_tables,
     parse_database_url,
     sessions_of_turns,
+    turn_tables,
 )
 from opencode_sessions.cli.exits import DONE, FAILED
 from opencode_sessions.cli.naming import command
@@ -56,7 +58,7 @@ def doctor(
         ),
     ] = None,
     database: Annotated[
-        str, typer.Option("--database", "-d", metavar="URL", help="The chat's database.")
+        str, typer.Option("--database", "-d", metavar="URL", help="Yours, or the chat's.")
     ] = DEFAULT_DATABASE,
     project_config: Annotated[
         bool,
@@ -141,14 +143,18 @@ def _database(url: str) -> Finding:
         return Finding(what, State.BROKEN, "cannot be used", str(error))
     try:
         absent, lacking = missing_tables(engine), missing_columns(engine)
+        own = [table.name for table in turn_tables(engine) if table.name not in Base.metadata.tables]
     finally:
         engine.dispose()
     if lacking:
         mend = "they are of another release: add what is missing, or name another database"
         return Finding(what, State.BROKEN, f"{shown} ({engine.dialect.name}): no {', '.join(lacking)}", mend)
-    tables = (
-        f"no {', '.join(absent)} yet; the first chat makes them" if absent else "the chat's tables are there"
-    )
+    if own:
+        tables = f"turns in {', '.join(own)}"
+    elif absent:
+        tables = f"no {', '.join(absent)} yet; the first chat makes them"
+    else:
+        tables = "the chat's tables are there"
     return Finding(what, State.OK, f"{shown} ({engine.dialect.name}): {tables}")
 
 

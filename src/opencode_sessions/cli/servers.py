@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL
 
 from opencode_sessions.cli.naming import command
 from opencode_sessions.errors import ConfigurationError, ServerUnreachableError
+from opencode_sessions.server.binary import find_binary
 from opencode_sessions.server.managed import OpencodeServer
 from opencode_sessions.testing import DEFAULT_RULE, Rule, ScriptedModel
 from opencode_sessions.wire.clients import Client
@@ -110,6 +111,7 @@ def managed_server(
     Raises:
         ServerNotInstalledError, ServerStartError, ConfigurationError: See `OpencodeServer`.
     """
+    options["binary"] = find_binary()  # before there is a folder
     furnish(data)
     with ExitStack() as stack:
         options["pass_env"] = [name for name in os.environ if name.endswith("_API_KEY")]

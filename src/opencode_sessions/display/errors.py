@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from opencode_sessions import errors
 from opencode_sessions.display.coerce import number, one_line, prose
 from opencode_sessions.display.tools.naming import words
 from opencode_sessions.protocol.plain import said
@@ -45,12 +47,23 @@ def display_error(error: Any) -> ShownError | None:
         by = one_line(error.get("by"))
         who = f" by {by}" if by not in ("", "caller", "server") else ""
         return ShownError(name=name, title=f"Stopped{who}", stopped=True)
-    title, advice, retry = _KNOWN.get(name) or _provider(error) or (_sentence(name), "", True)
+    title, advice, retry = _known(name) or _provider(error) or (_sentence(name), "", True)
     stopped = name == "Stopped"  # and what was said of it is the title in other words
     text = "" if stopped else message
     return ShownError(
         name=one_line(name), title=title, advice=advice, text=text, retry=retry, stopped=stopped
     )
+
+
+def _known(name: str) -> tuple[str, str, bool] | None:
+    """What is known of an error of this name: of the server's, of this library's, or of the host's own code."""
+    if name in _KNOWN:
+        return _KNOWN[name]
+    kind = getattr(errors, name, None) or getattr(builtins, name, None)
+    if not isinstance(kind, type) or not issubclass(kind, Exception):
+        return None
+    found = next((_KNOWN[each.__name__] for each in kind.__mro__ if each.__name__ in _KNOWN), None)
+    return found or ("Something went wrong", _ADMINISTRATOR, True)
 
 
 def _provider(error: Mapping[str, Any]) -> tuple[str, str, bool] | None:

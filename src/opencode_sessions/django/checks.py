@@ -16,6 +16,7 @@
 | `opencode.W005` | no namespace: other projects on the server may have the same one |
 | `opencode.W006` | permission rules that leave something open although they look closed |
 | `opencode.W007` | a record's model without a title |
+| `opencode.W008` | the views are there, and nobody may see a turn |
 | `opencode.W020` | with `--deploy`: a server without a password |
 | `opencode.W021` | with `--deploy`: a password in clear over a network |
 | `opencode.W022` | with `--deploy`: turns that are run within the request |
@@ -37,8 +38,9 @@ import httpx2
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, models
+from django.urls import NoReverseMatch, reverse
 
-from opencode_sessions.django.conf import OpencodeSettings, settings
+from opencode_sessions.django.conf import OpencodeSettings, nobody, settings
 from opencode_sessions.django.databases import databases_of
 from opencode_sessions.django.host import dispatcher
 from opencode_sessions.django.registry import message_models, record_field, record_models
@@ -65,7 +67,7 @@ _UNIQUE = ("opencode_session_id", "opencode_prompt_id")
 
 
 def check_settings(**_: Any) -> list[checks.CheckMessage]:
-    """E001, E005, W001, W005."""
+    """E001, E005, W001, W005, W008."""
     try:
         now = settings()
         _address(now)
@@ -81,9 +83,20 @@ def check_settings(**_: Any) -> list[checks.CheckMessage]:
         said = "No namespace is set: another project on this server may have the same one. Nothing is pruned."
         hint = 'OPENCODE["NAMESPACE"], a name of this project\'s own; "opencode-sessions" if the server has no other.'
         found.append(checks.Warning(said, hint=hint, id="opencode.W005"))
+    if now.may_see is nobody and _has_views():
+        hint = 'OPENCODE["MAY_SEE"], the dotted name of a function of the request and the message.'
+        found.append(checks.Warning("The views show turns to nobody.", hint=hint, id="opencode.W008"))
     if now.runner == "tasks" and (trouble := _trouble_with_tasks()) is not None:
         found.append(checks.Error(f'OPENCODE["RUNNER"] is "tasks", but {trouble}', id="opencode.E005"))
     return found
+
+
+def _has_views() -> bool:
+    try:
+        reverse("opencode:events", args=["app.model", 1])
+    except (NoReverseMatch, ImproperlyConfigured):  # the latter: the project has no URLs at all
+        return False
+    return True
 
 
 def check_models(**_: Any) -> list[checks.CheckMessage]:

@@ -22,7 +22,7 @@ from opencode_sessions.turns.asks import IN_THE_ROW, InTheRow
 from opencode_sessions.validation import is_coroutine_function, meant_among
 from opencode_sessions.wire.address import Timeouts, server_url
 
-__all__ = ["MaySee", "OpencodeSettings", "settings"]
+__all__ = ["MaySee", "OpencodeSettings", "nobody", "settings"]
 
 MaySee = Callable[[Any, Any], bool]
 
@@ -37,7 +37,8 @@ _ASKS: dict[str, InTheRow | None] = {"row": IN_THE_ROW, "refuse": None}
 _OF_TENANTS = ("CURRENT_TENANT", "TENANT_CONTEXT", "ALL_TENANTS")
 
 
-def _nobody(_request: Any, _message: Any) -> bool:
+def nobody(_request: Any, _message: Any) -> bool:
+    """Who may see a turn unless the settings say it."""
     return False
 
 
@@ -60,7 +61,7 @@ class OpencodeSettings(HostSettings):
     """
 
     turns: int = 8
-    may_see: MaySee = _nobody
+    may_see: MaySee = nobody
     runner: Any = "threads"
     stream_seconds: float = _MINUTE
     current_tenant: Callable[[], str] | None = None

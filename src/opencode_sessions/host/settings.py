@@ -8,10 +8,10 @@ from typing import Any
 
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
 from opencode_sessions.reporting import OnError
-from opencode_sessions.sessions.spec import PermissionsFor
+from opencode_sessions.sessions.spec import PermissionsFor, check_permissions_for
 from opencode_sessions.turns.asks import IN_THE_ROW, AskHandler, InTheRow
 from opencode_sessions.validation import check_ordinary, require
-from opencode_sessions.wire.address import Timeouts
+from opencode_sessions.wire.address import Timeouts, server_url
 
 __all__ = ["HostSettings", "TurnOptionsFor"]
 
@@ -67,6 +67,9 @@ class HostSettings:
     def __post_init__(self) -> None:
         for name in ("turn_options", "retry", "on_error"):
             check_ordinary(name, getattr(self, name))
+        object.__setattr__(self, "permissions_for", check_permissions_for(self.permissions_for))
+        if self.server is not None:
+            server_url(self.server)
         require(
             callable(self.turn_options), "turn_options must be a function of a message", self.turn_options
         )

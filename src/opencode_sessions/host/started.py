@@ -6,7 +6,7 @@ The rules, say, of a turn that one enqueues would be those of whichever looks fi
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from opencode_sessions.errors import ConfigurationError
@@ -15,16 +15,16 @@ from opencode_sessions.host.settings import HostSettings
 __all__ = ["started"]
 
 _lock = threading.Lock()
-_started: list[tuple[HostSettings, Sequence[object]]] = []
+_started: list[tuple[HostSettings, Mapping[str, object]]] = []
 
 
 @contextmanager
-def started(settings: HostSettings, places: Sequence[object]) -> Iterator[None]:
+def started(settings: HostSettings, places: Mapping[str, object]) -> Iterator[None]:
     """Inside, no host with other settings starts for one of these places.
 
     Args:
         settings: The host's.
-        places: Of its tables, see `HostTable.place`.
+        places: Of its tables, by name; see `HostTable.place`.
 
     Raises:
         ConfigurationError: One is started.
@@ -32,10 +32,12 @@ def started(settings: HostSettings, places: Sequence[object]) -> Iterator[None]:
     own = (settings, places)
     with _lock:
         for other, theirs in _started:
-            if other != settings and (both := [place for place in places if place in theirs]):
+            if other != settings and (
+                both := [name for name, place in places.items() if place in theirs.values()]
+            ):
                 raise ConfigurationError(
-                    f"another host with other settings is started in this process for {both[0]}: give the two the "
-                    "same HostSettings, or say in turn_options what differs between messages"
+                    f"another host with other settings is started in this process for the table {both[0]}: give both "
+                    "the same HostSettings, or say in turn_options what differs between messages"
                 )
         _started.append(own)
     try:

@@ -77,7 +77,7 @@ class HostTables:
     """
 
     def __init__(self, tables: Iterable[HostTable], *, suspend: bool) -> None:
-        given = list(tables)
+        given = list(tables) if isinstance(tables, Iterable) else [tables]
         fit = all(hasattr(table, "suspends") for table in given)  # a model, say, does not
         self._tables = {table.name: table for table in given} if fit else {}
         if not given or len(self._tables) != len(given):
@@ -93,9 +93,9 @@ class HostTables:
                 raise ConfigurationError(f"the table {table.name} of {kind} must be made with {how}")
 
     @property
-    def places(self) -> list[object]:
-        """Where the rows are; see `HostTable.place`."""
-        return [table.place for table in self._tables.values()]
+    def places(self) -> dict[str, object]:
+        """Where the rows are, by the table's name; see `HostTable.place`."""
+        return {name: table.place for name, table in self._tables.items()}
 
     def named(self, name: str) -> HostTable:
         """The table of this name.
@@ -119,7 +119,8 @@ class HostTables:
                 return table
         models = ", ".join(table.model.__name__ for table in self._tables.values())
         raise ConfigurationError(
-            f"{type(message).__name__} is no model of this host's messages: its tables have {models}"
+            f"{type(message).__name__} is no model of this host's messages: its tables have {models}; give its table "
+            "of turns to tables="
         )
 
     def job_of(self, message: Any) -> TurnJob:

@@ -23,6 +23,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from typing import Any, cast
 
 from opencode_sessions.errors import (
@@ -224,8 +225,8 @@ class TurnAttempts:
         if self._taken_at is not None and not begun:
             self._away += self._clock() - self._taken_at
         passing = isinstance(error, PASSING) or self._table.is_transient(error)
-        if passing and (begun or self._is_patient()):
-            pause = self._again(_AWAY, error)
+        if passing and (begun or self._patience_left() > 0):
+            pause = self._again(_AWAY, error, at_most=inf if begun else self._patience_left())
             self._away += pause
             return pause
         self._report(error)
@@ -234,13 +235,13 @@ class TurnAttempts:
         await self._end(message, row, error)
         return None
 
-    def _is_patient(self) -> bool:
-        return self._away < (self._deadlines.unreachable if self._patience is None else self._patience)
+    def _patience_left(self) -> float:
+        return (self._deadlines.unreachable if self._patience is None else self._patience) - self._away
 
-    def _again(self, pauses: tuple[float, ...], error: Exception) -> float:
+    def _again(self, pauses: tuple[float, ...], error: Exception, *, at_most: float = inf) -> float:
         if pauses is not self._pauses:
             self._pauses, self._tries = pauses, 0
-        pause = pauses[min(self._tries, len(pauses) - 1)]
+        pause = min(pauses[min(self._tries, len(pauses) - 1)], at_most)
         self._tries += 1
         level = logging.DEBUG if isinstance(error, TurnInProgressError) else logging.WARNING
         _log.log(level, "the turn of %s cannot be run now, again in %g s: %s", self.job, pause, error)

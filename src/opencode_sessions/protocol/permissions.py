@@ -190,7 +190,8 @@ def _items(value: object) -> Iterable[object]:
             "permission rules come in a list, not a set: the last match wins, so order counts"
         )
     if isinstance(value, str | bytes | bytearray | Mapping) or not isinstance(value, Iterable):
-        raise InvalidRulesError(f"permission rules come in a list, not {_shown(value)}")
+        preset = "; a preset is a list itself, without quotes" if isinstance(value, str) else ""
+        raise InvalidRulesError(f"permission rules come in a list, not {_shown(value)}{preset}")
     return value
 
 

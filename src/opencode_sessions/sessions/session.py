@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
-from opencode_sessions.protocol.permissions import check_rules
 from opencode_sessions.reporting import OnError
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.sessions.lifecycle import Lifecycle
-from opencode_sessions.sessions.spec import PermissionsFor
+from opencode_sessions.sessions.spec import PermissionsFor, check_permissions_for
 from opencode_sessions.store.lookup import record_store
 from opencode_sessions.store.records import RecordStore
-from opencode_sessions.validation import check_ordinary, require
+from opencode_sessions.validation import require
 from opencode_sessions.wire.clients import AsyncClient, Client, blocking_wire, suspending_wire
 
 __all__ = ["AsyncSession", "Session"]
@@ -33,13 +32,10 @@ class _Session:
         store: RecordStore | None = None,
     ) -> None:
         found = record_store(record, store, asynchronous=self._asynchronous)
-        check_ordinary("permissions_for", permissions_for)
-        if permissions_for is not None and not callable(permissions_for):
-            permissions_for = check_rules(permissions_for)
         require(isinstance(namespace, str), "namespace must be a text", namespace)
         self.lifecycle = Lifecycle(
             found,
-            permissions_for=permissions_for,
+            permissions_for=check_permissions_for(permissions_for),
             on_error=on_error,
             namespace=namespace,
         )

@@ -23,12 +23,13 @@ from opencode_sessions.protocol.rule_review import review_rules
 from opencode_sessions.protocol.storable import storable
 from opencode_sessions.protocol.values import SessionInfo
 from opencode_sessions.sessions.ports import SessionWire
-from opencode_sessions.validation import not_awaitable, require
+from opencode_sessions.validation import check_ordinary, not_awaitable, require
 
 __all__ = [
     "TITLE_HINT",
     "PermissionsFor",
     "SessionSpec",
+    "check_permissions_for",
     "check_place",
     "has_title",
     "is_bare",
@@ -49,6 +50,16 @@ TITLE_HINT = (
 )
 
 _DIGITS = 31
+
+
+def check_permissions_for(given: PermissionsFor | None) -> PermissionsFor | None:
+    """Refuse what can be no `permissions_for`; a list of rules comes back as a tuple.
+
+    Raises:
+        ConfigurationError: It suspends, or it is neither rules nor a function.
+    """
+    check_ordinary("permissions_for", given)
+    return given if given is None or callable(given) else check_rules(given)
 
 
 @dataclass(frozen=True, slots=True)

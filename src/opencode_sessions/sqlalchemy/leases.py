@@ -23,6 +23,7 @@ __all__ = [
     "being_run",
     "is_abandoned",
     "is_behind",
+    "is_parked",
     "is_run",
     "parked",
     "set_pending_lease",
@@ -62,10 +63,7 @@ def parked(model: type[Any]) -> ColumnElement[bool]:
     Raises:
         ConfigurationError: The model has no turn columns.
     """
-    columns = _columns_of(model)
-    lease = columns["opencode_turn_lease"]
-    for_a_person = and_(_streaming(columns), lease > moment(lease), columns["opencode_turn_parked"].is_(True))
-    return or_(for_a_person, is_behind(columns))
+    return is_parked(_columns_of(model))
 
 
 def waiting_for_answer(model: type[Any]) -> ColumnElement[bool]:
@@ -118,6 +116,13 @@ def is_run(columns: _Columns) -> ColumnElement[bool]:
     """See `being_run`; of these columns."""
     lease: Any = columns["opencode_turn_lease"]
     return and_(_streaming(columns), lease > moment(lease), columns["opencode_turn_parked"].is_(False))
+
+
+def is_parked(columns: _Columns) -> ColumnElement[bool]:
+    """See `parked`; of these columns."""
+    lease: Any = columns["opencode_turn_lease"]
+    for_a_person = and_(_streaming(columns), lease > moment(lease), columns["opencode_turn_parked"].is_(True))
+    return or_(for_a_person, is_behind(columns))
 
 
 def is_behind(columns: _Columns) -> ColumnElement[bool]:

@@ -11,19 +11,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from opencode_sessions.host import AsyncHost, Refused
-from opencode_sessions.starlette.turns import NOT_STORED, MaySee, Turns, read_answer, read_body
+from opencode_sessions.starlette.turns import NOT_STORED, MaySee, Turns, nobody, read_answer, read_body
 
 __all__ = ["turn_routes"]
-
-
-def _nobody(_request: Any, _message: Any) -> bool:
-    return False
 
 
 def turn_routes(
     host: AsyncHost,
     *,
-    may_see: MaySee = _nobody,
+    may_see: MaySee = nobody,
     who: Callable[[Request], str] = lambda _: "visitor",
     seconds: float = 60.0,
 ) -> list[Route]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -22,7 +23,7 @@ from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import TurnRow
 from opencode_sessions.turns.asks import Answer
 
-__all__ = ["NOT_STORED", "AnswerGiven", "MaySee", "Turns", "read_answer", "read_body"]
+__all__ = ["NOT_STORED", "AnswerGiven", "MaySee", "Turns", "nobody", "read_answer", "read_body"]
 
 MaySee = Callable[[Any, Any], bool | Awaitable[bool]]
 """Of the user and a message: may this user see its turn, and steer it?"""
@@ -38,8 +39,15 @@ _HEADERS = {
 MOST_BYTES = 64 * 1024
 """Of the body of a request: an answer is short."""
 
+_log = logging.getLogger("opencode_sessions.host")
+
 _NOT_FOUND = "There is no such turn, or not for you."
 _LONGEST_REVISION = 20
+
+
+def nobody(_user: Any, _message: Any) -> bool:
+    """Who may see a turn unless the host says it."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,10 @@ class Turns:
     def __init__(self, host: AsyncHost, may_see: MaySee, seconds: float) -> None:
         self._host = host
         self._may_see = may_see
+        if may_see is nobody:
+            _log.warning(
+                "nobody may see a turn: give the routes may_see=, a function of the user and a message"
+            )
         self._seconds = seconds
 
     async def message(self, user: Any, table: str, pk: str) -> Any:

@@ -101,6 +101,8 @@ class TurnAdmin(_ModelAdmin):
     @admin.display(description="answer")
     def turn_answer(self, message: Any) -> SafeString:
         """A link to its parts."""
+        if message.pk is None:  # on the page where one is added
+            return format_html("none yet")
         count = len(message.parts)
         return format_html(
             '<a href="{}">{} part{}</a>', self.parts_url(message.pk), count, "" if count == 1 else "s"
