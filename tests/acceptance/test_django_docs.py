@@ -119,7 +119,7 @@ def test_its_tests_run_under_pytest_django(shop):
 
 
 def test_its_other_modules_can_be_imported(shop):
-    code = "import django; django.setup(); import chat.asynchronous, shop.dispatcher"
+    code = "import django; django.setup(); import chat.asynchronous, shop.celery, shop.dispatcher"
     shop("-c", code)
 
 

@@ -1,4 +1,4 @@
-"""The command line: `opencode-sessions chat`, `serve`, `doctor`, `prune` and `demo`. One module a command."""
+"""The command line: `opencode-sessions chat`, `serve`, `doctor`, `prune`, `recover`, `demo`. One module a command."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from django.utils.module_loading import import_string
 
 from opencode_sessions.errors import ConfigurationError, InvalidRulesError
 from opencode_sessions.host.settings import HostSettings
+from opencode_sessions.jobs.ports import QueueDispatcher
 from opencode_sessions.protocol.permissions import check_rules
 from opencode_sessions.protocol.places import directory_of
 from opencode_sessions.sessions.spec import PermissionsFor
@@ -52,7 +53,8 @@ class OpencodeSettings(HostSettings):
 
     Attributes:
         may_see: Of a request and a message, whether this user may see and steer its turn; by default nobody may.
-        runner: Who runs turns that are enqueued: `threads`, `tasks`, `inline`, or the dotted path of a class.
+        runner: Who runs turns that are enqueued: `threads`, `tasks`, `inline`, or the dotted path of a dispatcher or of
+            what makes one.
         stream_seconds: How long a stream of events lasts before the browser connects again, and is asked for its
             rights again.
         current_tenant: Gives the tenant whose rows are in force, as text; see `tenants`.
@@ -216,8 +218,10 @@ def _runner(key: str, value: Any) -> Any:
     if value in ("threads", "tasks", "inline"):
         return value
     found = _imported(key, value) if isinstance(value, type) or "." in str(value) else None
-    if not callable(found):
-        raise _wrong(key, '"threads", "tasks", "inline" or the dotted path of a class', value)
+    if not callable(found) and not isinstance(found, QueueDispatcher):
+        raise _wrong(
+            key, '"threads", "tasks", "inline" or the dotted path of a dispatcher or its class', value
+        )
     return found
 
 

@@ -24,7 +24,7 @@ from opencode_sessions.django.signals import Announcing
 from opencode_sessions.django.tasks_dispatcher import TasksDispatcher
 from opencode_sessions.django.turn_table import table
 from opencode_sessions.jobs import dispatch
-from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn
+from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn, QueueDispatcher
 from opencode_sessions.jobs.thread_pool import SHUTDOWN_TIMEOUT, ThreadPool
 from opencode_sessions.reporting import ErrorContext, ErrorReporter
 from opencode_sessions.runtime.shutdown import install_handlers
@@ -191,6 +191,9 @@ class _Host:
             return PENDING_LEASE
         return dispatcher().pending_lease
 
+    async def ready(self) -> None:
+        """See `JobHost.ready`. It needs nothing but the settings."""
+
     def dispatch(self, job: TurnJob) -> None:
         """Hand a turn that is committed to the dispatcher. An error is reported, and the turn released to others."""
         try:
@@ -242,6 +245,8 @@ def _make(now: OpencodeSettings) -> Dispatcher:
             return TasksDispatcher()
         case "inline":
             return dispatch.InlineDispatcher(host)
+    if not isinstance(now.runner, type) and isinstance(now.runner, QueueDispatcher):
+        return now.runner
     try:
         made: Dispatcher = now.runner()
     except ImproperlyConfigured:

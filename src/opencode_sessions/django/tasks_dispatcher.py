@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
-
 import django
 from django.core.exceptions import ImproperlyConfigured
 
@@ -35,4 +33,4 @@ class TasksDispatcher:
 
     def dispatch(self, job: TurnJob) -> None:
         """See `Dispatcher.dispatch`."""
-        self._task.enqueue(*astuple(job))
+        self._task.enqueue(**job.to_fields())

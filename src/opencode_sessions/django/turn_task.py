@@ -14,6 +14,6 @@ __all__ = ["run_turn"]
 
 
 @task
-def run_turn(*said: str) -> None:
+def run_turn(**fields: str) -> None:
     """See `run_job`."""
-    run_job(TurnJob(*said))
+    run_job(TurnJob.from_fields(fields))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +15,7 @@ from opencode_sessions.display import ShownAsk
 from opencode_sessions.host.core import HostCore
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.host.tables import HostTable, HostTables
-from opencode_sessions.jobs.ports import Dispatcher
+from opencode_sessions.jobs.ports import Dispatcher, QueueDispatcher
 from opencode_sessions.jobs.task_pool import TaskPool
 from opencode_sessions.jobs.thread_pool import SHUTDOWN_TIMEOUT, ThreadPool
 from opencode_sessions.live import LiveHub
@@ -57,7 +58,7 @@ class AsyncHost(HostCore[AsyncClient]):
     ) -> None:
         found = HostTables(tables, suspend=True)
         super().__init__(settings, found, LiveHub(found, Tasks()), dispatcher)
-        self._releases: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         """Start it.
@@ -77,6 +78,11 @@ class AsyncHost(HostCore[AsyncClient]):
         install_handlers()
         return self
 
+    async def ready(self) -> None:
+        """See `JobHost.ready`. It then works until the event loop ends, or `__aexit__` is called."""
+        if self._client is None:
+            await self.__aenter__()
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -87,8 +93,8 @@ class AsyncHost(HostCore[AsyncClient]):
             if self._pool is not None:
                 await self._pool.stop()
             await self.live.close(SHUTDOWN_TIMEOUT)
-            if self._releases:
-                await asyncio.wait(self._releases, timeout=SHUTDOWN_TIMEOUT)
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=SHUTDOWN_TIMEOUT)
         finally:
             client, self._pool, self._client = self._client, None, None
             self._begun.close()
@@ -156,10 +162,27 @@ class AsyncHost(HostCore[AsyncClient]):
         """
         return await self._retry(message)
 
+    def dispatch(self, job: TurnJob) -> None:
+        """See `HostCore.dispatch`. A job for a queue is sent by a task, so that the event loop does not wait."""
+        if isinstance(self._dispatcher, QueueDispatcher):
+            self._do(self._send(self._dispatcher, job))
+        else:
+            super().dispatch(job)
+
+    async def _send(self, queue: QueueDispatcher, job: TurnJob) -> None:
+        try:
+            await queue.adispatch(job)
+        except Exception as error:  # noqa: BLE001 - it is committed: the row is there for whoever looks
+            self.report(error, "enqueue", str(job))
+            await self._leave(job)
+
     def _release(self, job: TurnJob) -> None:
-        task = asyncio.get_running_loop().create_task(self._leave(job))
-        self._releases.add(task)
-        task.add_done_callback(self._releases.discard)
+        self._do(self._leave(job))
+
+    def _do(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 class Host(HostCore[Client]):
@@ -176,6 +199,7 @@ class Host(HostCore[Client]):
     ) -> None:
         found = HostTables(tables, suspend=False)
         super().__init__(settings, found, LiveHub(found, Threads()), dispatcher)
+        self._starting = threading.Lock()
 
     def __enter__(self) -> Self:
         """Start it.
@@ -195,6 +219,13 @@ class Host(HostCore[Client]):
         self._begun.callback(on_signal(signal.SIGTERM, self._told_to_end))
         install_handlers()
         return self
+
+    async def ready(self) -> None:
+        """See `JobHost.ready`. It then works until the process ends."""
+        with self._starting:
+            if self._client is None:
+                self.__enter__()
+                atexit.register(self.__exit__, None, None, None)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from opencode_sessions.store.messages import MessageStore
 from opencode_sessions.store.turn_table import TurnJob, TurnTable
@@ -13,7 +13,7 @@ from opencode_sessions.turns.deadlines import Deadlines
 from opencode_sessions.turns.results import TurnResult
 from opencode_sessions.turns.turn import AsyncTurn, Turn
 
-__all__ = ["Dispatcher", "JobHost", "PreparedTurn"]
+__all__ = ["Dispatcher", "JobHost", "PreparedTurn", "QueueDispatcher", "QueueHost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,13 @@ class JobHost(Protocol):
     @property
     def table(self) -> TurnTable:
         """Where the messages are."""
+
+    async def ready(self) -> None:
+        """Start in this process, unless it has started: a queue's worker runs nothing before its first job.
+
+        Raises:
+            ConfigurationError: It cannot start here.
+        """
 
     async def prepare(self, message: Any, *, store: MessageStore, when_busy: WhenBusy) -> PreparedTurn:
         """The turn of a message.
@@ -71,3 +78,15 @@ class Dispatcher(Protocol):
 
     def dispatch(self, job: TurnJob) -> None:
         """See to it that `run_job` is called for this job, soon and somewhere. Called after the commit."""
+
+
+@runtime_checkable
+class QueueDispatcher(Dispatcher, Protocol):
+    """A dispatcher that sends jobs over a network."""
+
+    async def adispatch(self, job: TurnJob) -> None:
+        """The same as `dispatch`, which an event loop must not wait for."""
+
+
+class QueueHost(JobHost, Dispatcher, Protocol):
+    """A host whose turns a queue runs: its `dispatch` reports an error and leaves the turn to recovery."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Protocol
 
+from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.store.messages import MessageStore
 
 __all__ = ["Ahead", "Head", "RowKey", "TurnJob", "TurnRow", "TurnRows", "TurnTable"]
@@ -40,6 +41,34 @@ class TurnJob:
 
     def __str__(self) -> str:
         return f"{self.table} {self.pk}" + (f" of tenant {self.tenant}" if self.tenant else "")
+
+    def to_fields(self) -> dict[str, str]:
+        """What a queue carries: the fields by their names. One that a job need not have is left out if it is empty.
+
+        So a worker of an older release can read the job, unless it says what that release does not know.
+        """
+        values = asdict(self)
+        return {each.name: values[each.name] for each in fields(self) if values[each.name] != each.default}
+
+    @classmethod
+    def from_fields(cls, given: Mapping[str, str]) -> TurnJob:
+        """The job that a queue delivered.
+
+        Raises:
+            ConfigurationError: A newer release has enqueued it, with a field that this one does not know; or it is no
+                job.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = ", ".join(name for name in given if name not in known)
+        if unknown:
+            raise ConfigurationError(
+                f"the job {dict(given)} has fields that this release does not know: {unknown}. A newer release has "
+                "enqueued it: update this worker. Its turn is not lost: it is run when its reservation has run out"
+            )
+        try:
+            return cls(**given)
+        except TypeError as error:
+            raise ConfigurationError(f"{dict(given)} is no job of a turn: {error}") from error
 
 
 class Ahead(NamedTuple):

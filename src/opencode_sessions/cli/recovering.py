@@ -1,0 +1,89 @@
+"""`opencode-sessions recover`: turns that nobody runs any more, sent to the queue of a host again."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import typer
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.host import AsyncHost, Host
+from opencode_sessions.jobs.dispatch import dispatch_abandoned
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.store.messages import PENDING_LEASE
+
+__all__ = ["recover"]
+
+_LOOK = 0.2
+
+
+def recover(
+    host: Annotated[
+        str,
+        typer.Argument(metavar="MODULE:NAME", help="Your host, such as worker:opencode.", show_default=False),
+    ],
+    *,
+    watch: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Look again after so long, until stopped.", show_default=False),
+    ] = None,
+) -> None:
+    """Send the turns that nobody runs any more to your host's queue again; with --watch, look for them again and again.
+
+    In a Django project it is `manage.py opencode_recover`. A host without a queue does this by itself while it works.
+    """
+    if watch is not None and not 0 < watch < PENDING_LEASE:
+        raise ConfigurationError(f"--watch needs a number of seconds between 0 and {PENDING_LEASE:g}")
+    found = _load(host)
+    if isinstance(found, AsyncHost):
+        asyncio.run(_entered(found, watch))
+    else:
+        with found:
+            run_sync(_recover(found, watch, _sleep))
+
+
+def _load(name: str) -> Host | AsyncHost:
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `python -m` does
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"{name!r} names no host, such as worker:opencode does: {error}") from error
+    if not isinstance(found, Host | AsyncHost):
+        raise ConfigurationError(f"{name!r} is no Host and no AsyncHost, but a {type(found).__name__}")
+    return found
+
+
+async def _entered(host: AsyncHost, watch: float | None) -> None:
+    async with host:
+        await _recover(host, watch, asyncio.sleep)
+
+
+async def _sleep(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: ASYNC251 - it is stepped in a thread, by `run_sync`
+
+
+async def _recover(
+    host: Host | AsyncHost, watch: float | None, sleep: Callable[[float], Awaitable[None]]
+) -> None:
+    while True:
+        try:
+            sent = await dispatch_abandoned(host)
+        except Exception as error:
+            if watch is None or not host.table.is_transient(error):
+                raise
+            typer.echo(f"turns that were left behind cannot be looked for now: {error}", err=True)
+        else:
+            if sent:
+                typer.echo(f"turns that nobody ran and that were sent again: {sent}")
+        if watch is None:
+            break
+        await sleep(watch)
+    while not host.idle:  # one without a queue runs them here
+        await sleep(_LOOK)

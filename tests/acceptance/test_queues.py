@@ -1,0 +1,128 @@
+"""Turns in the workers of task queues, with real brokers, and processes that are killed: the same for every queue."""
+
+from __future__ import annotations
+
+import pytest
+from fix_django_app import wait_until
+from fix_queues import PATIENCE, QUEUES
+from selection import sample
+
+ASKING = '!tool bash {"command": "true", "description": "x"}\n!say done'
+HELD = "!say one two three four five six"
+
+every_queue = pytest.mark.parametrize("queued", sample(QUEUES, "celery"), indirect=True)
+in_celery = pytest.mark.parametrize("queued", ["celery"], indirect=True)
+
+
+@every_queue
+def test_a_worker_answers_the_messages_of_a_record_in_their_order(queued):
+    others = queued.send("beside")
+    keys = queued.send("first", "second", "third")
+    queued.work()
+    rows = [queued.ended(key) for key in (*keys, *others)]
+    assert [row.status for row in rows] == ["completed"] * 4
+    assert rows[2].content == 'You said: "third". Before that you said: "second".'
+    started = [row.started_at for row in rows[:3]]
+    assert started == sorted(started)
+    assert queued.told() == []
+
+
+@pytest.mark.full
+@every_queue
+def test_after_a_worker_is_killed_in_a_turn_another_one_goes_on_with_it(queued, held, client):
+    (key,) = queued.send(HELD)
+    first = queued.work()
+    queued.wait(key, lambda row: "four" in row.content)
+    queued.kill(first)
+    queued.work()
+    queued.recover()
+    queued.wait(key, lambda row: row.opencode_turn_epoch > 1)
+    held.set()
+    row = queued.ended(key)
+    assert (row.status, row.content) == ("completed", "one two three four five six")
+    assert prompted(client, row) == 1
+
+
+@pytest.mark.full
+@every_queue
+def test_jobs_that_come_again_run_nothing_twice_and_hold_no_slot(queued, held, client):
+    (key,) = queued.send(HELD)
+    queued.work()
+    queued.wait(key, lambda row: "four" in row.content)
+    queued.act("repeat", key)
+    queued.work()
+    (other,) = queued.send("beside")
+    assert queued.ended(other).status == "completed"
+    held.set()
+    row = queued.ended(key)
+    queued.act("repeat", key)
+    (last,) = queued.send("last")
+    queued.ended(last)
+    assert queued.rows()[key] == row
+    assert (row.status, row.opencode_turn_epoch, prompted(client, row)) == ("completed", 1, 1)
+    assert queued.told() == []
+
+
+@pytest.mark.full
+@every_queue
+def test_a_turn_that_waits_leaves_the_only_slot_to_others(queued, client):
+    asking, behind = queued.send(ASKING, "behind")
+    queued.work()
+    queued.wait(asking, lambda row: row.opencode_turn_parked)
+    (other,) = queued.send("beside")
+    assert queued.ended(other).status == "completed"
+    assert queued.rows()[behind].status == "pending"
+    queued.act("answer", asking)
+    row, after = queued.ended(asking), queued.ended(behind)
+    assert (row.status, row.content, prompted(client, row)) == ("completed", "done", 2)
+    assert after.content.startswith('You said: "behind".')
+    assert queued.told() == []
+
+
+@pytest.mark.full
+@every_queue
+def test_a_turn_that_is_enqueued_while_the_broker_is_away_is_told_and_run_by_recovery(queued):
+    if queued.queue.broker is None:
+        pytest.skip("its broker is the database")
+    scheme = queued.environ["BROKER_URL"].partition("://")[0]
+    (key,) = queued.send("hello", BROKER_URL=f"{scheme}://127.0.0.1:1//")
+    (told,) = queued.told()
+    assert told.startswith("enqueue: ")
+    assert queued.rows()[key].status == "pending"
+    queued.work()
+    queued.recover()
+    assert queued.ended(key).content == 'You said: "hello".'
+
+
+@pytest.mark.full
+@in_celery
+def test_an_asyncio_app_enqueues_for_workers_without_an_event_loop(queued):
+    (lost,) = queued.send("hello", app="web_app", BROKER_URL="redis://127.0.0.1:1")
+    (told,) = queued.told()
+    assert told.startswith("enqueue: OperationalError")
+    queued.work()
+    asking, after = queued.send(ASKING, "after", app="web_app")
+    queued.wait(asking, lambda row: row.opencode_turn_parked)
+    queued.act("answer", asking, app="web_app")
+    assert queued.ended(after).status == "completed"
+    assert queued.rows()[lost].status == "pending"
+    queued.python("-m", "opencode_sessions.cli", "recover", "web_app:opencode")
+    assert queued.ended(lost).status == "completed"
+
+
+@pytest.mark.full
+@in_celery
+def test_a_job_of_a_newer_release_is_refused_in_the_worker_and_its_turn_is_run_later(queued):
+    worker = queued.work()
+    (key,) = queued.send("hello", BROKER_URL="redis://127.0.0.1:1")
+    queued.act("send_newer", key)
+    wait_until(lambda: "fields that this release does not know: colour" in worker.log.read_text(), PATIENCE)
+    assert queued.rows()[key].status == "pending"
+    queued.recover()
+    assert queued.ended(key).status == "completed"
+
+
+def prompted(client, row):
+    """How many prompts are in the session."""
+    found = client.messages(row.opencode_prompt_session_id)
+    return sum(each.info.role == "user" for each in found)
