@@ -177,7 +177,7 @@ export interface Matches {
 export interface Nothing {
 }
 
-/** Something that happened on the way. `kind` is `compaction`, `retry`, `finish`, or the server's name of a part. */
+/** Something that happened on the way. */
 export interface Notice {
   type: "notice";
   id: string;
@@ -185,6 +185,7 @@ export interface Notice {
   icon: string;
   title: string;
   text: string;
+  reason: string;
 }
 
 /** Something that can be chosen. `label` is as the model wrote it, as it is what the answer says. */
@@ -245,6 +246,7 @@ export interface PermissionAsk {
   left_out: number;
   size: number;
   shown: string;
+  part: string;
   title: string;
   more: string;
   always_all: boolean;
@@ -270,6 +272,7 @@ export interface QuestionAsk {
   left_out: number;
   size: number;
   shown: string;
+  part: string;
   title: string;
   more: string;
 }

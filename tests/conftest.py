@@ -48,6 +48,7 @@ pytest_plugins = [
     "fix_browser",
     "fix_fastapi",
     "fix_queues",
+    "fix_chats",
     "fix_summary",
     "fix_times",
     "fix_unreachable",

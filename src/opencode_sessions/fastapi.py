@@ -19,9 +19,12 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from opencode_sessions.host import AsyncHost, HostSettings, Refused
+from opencode_sessions.host.chats import Chats
+from opencode_sessions.starlette.chats import ChatRoute, chat_routes_of
+from opencode_sessions.starlette.routes import CHAT_SECONDS
 from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, MaySee, Turns, nobody, read_body
 
-__all__ = ["AsyncHost", "HostSettings", "Refused", "turn_router"]
+__all__ = ["AsyncHost", "HostSettings", "Refused", "chat_router", "turn_router"]
 
 
 class Retried(BaseModel):
@@ -169,6 +172,45 @@ def turn_router(
         table, pk = await _doing(turns.retry(message))
         return Retried(table=table, pk=pk)
 
+    return router
+
+
+def chat_router(
+    host: AsyncHost,
+    chats: Chats,
+    *,
+    user: Callable[..., Any] = _request,
+    who: Callable[[Any], str] = lambda _: "visitor",
+    seconds: float = CHAT_SECONDS,
+) -> APIRouter:
+    """A router for front ends of chat protocols, with `/vercel` and what is below it; see docs/vercel.md.
+
+    Args:
+        host: Whose turns.
+        chats: The host's chats.
+        user: A dependency that gives the current user; by default the request.
+        who: Of the user, who stops a turn, for the row's `error`.
+        seconds: How long a stream lasts before the front end connects again, and `user` and `chats` are asked again.
+    """
+    router = APIRouter(tags=["chats"])
+    User = Annotated[Any, Depends(user)]  # noqa: N806 - a type
+
+    def endpoint_of(route: ChatRoute) -> Callable[..., Coroutine[Any, Any, Response]]:
+        async def endpoint(request: Request, user: User) -> Response:
+            return await route.endpoint(user, request)
+
+        return endpoint
+
+    for each in chat_routes_of(host, chats, who, seconds):
+        router.add_api_route(
+            each.path,
+            endpoint_of(each),
+            methods=[each.method],
+            name=f"opencode:{each.name}",
+            operation_id=each.name,
+            response_class=Response,
+            include_in_schema=False,  # their bodies are the protocols', not ours
+        )
     return router
 
 

@@ -45,7 +45,7 @@ def test_the_function_of_the_docs_shows_what_the_view_has(chromium):
         {"parts": [text("another", "prt_0"), first, text("one 😀 two, three", "prt_x"), *rest]},
     ]
     feed, client, seen = Feed(), Listening(), 0
-    client.take(JSON.begin())
+    client.take(JSON.begin(RenderContext()))
     for number, columns in enumerate(moments, 1):
         row = replace(ROW, status="streaming", revision=number, **columns)
         feed.take(view_of_row(row, feed.view, RenderContext(), frozenset([JSON])))

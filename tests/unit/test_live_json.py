@@ -110,7 +110,7 @@ class World:
         self.here.row = self.there.row = self.row
 
     def go(self, process):
-        self.client.take(JSON.begin())
+        self.client.take(JSON.begin(CONTEXT))
         self.viewer = process.viewer(self.client.last_id)
 
     def read(self):

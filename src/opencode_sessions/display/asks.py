@@ -25,7 +25,7 @@ from opencode_sessions.display.tools.file_cards import asked
 from opencode_sessions.display.tools.paths import short, worktree_of
 from opencode_sessions.display.tools.registry import TOOLS, kind_of
 from opencode_sessions.display.wanting import Wanted, is_known, words_of
-from opencode_sessions.protocol.asked import call_of, digest_of
+from opencode_sessions.protocol.asked import call_of, digest_of, waiting_call
 from opencode_sessions.protocol.plain import plain, said
 from opencode_sessions.protocol.visible import visible_line
 
@@ -80,6 +80,7 @@ class PermissionAsk(_Ask):
         untold: Nobody here knows what the tool is given.
         left_out: Lines that are not shown; `size`: their characters.
         shown: The digest of all that the ask says, also of what is left out. An answer names it.
+        part: The id of the tool call that waits: the one that asks, or the one that runs the sub-agent. May be empty.
     """
 
     type: ClassVar[str] = "permission"
@@ -97,6 +98,7 @@ class PermissionAsk(_Ask):
     left_out: int = 0
     size: int = 0
     shown: str = ""
+    part: str = ""
 
     @property
     def title(self) -> str:
@@ -147,7 +149,7 @@ class Question:
 class QuestionAsk(_Ask):
     """The agent has one question, or several that are answered together.
 
-    `left_out`, `size` and `shown` are as in `PermissionAsk`.
+    `left_out`, `size`, `shown` and `part` are as in `PermissionAsk`.
     """
 
     type: ClassVar[str] = "question"
@@ -158,6 +160,7 @@ class QuestionAsk(_Ask):
     left_out: int = 0
     size: int = 0
     shown: str = ""
+    part: str = ""
 
     @property
     def title(self) -> str:
@@ -193,6 +196,7 @@ def display_ask(
             left_out=room.left_out,
             size=room.size,
             shown=digest_of(found, told),
+            part=_part(found, told),
         )
     return _permission(found, told, root, room, whole=whole)
 
@@ -241,7 +245,13 @@ def _permission(ask: Json, told: list[Json], root: str | None, room: Room, *, wh
         left_out=room.left_out,
         size=room.size,
         shown=digest_of(ask, told),
+        part=_part(ask, told),
     )
+
+
+def _part(ask: Json, told: list[Json]) -> str:
+    part = waiting_call(ask, told)
+    return safe_id(said(part.get("id"))) if part is not None and part.get("id") else ""
 
 
 _EDITS = frozenset(TOOLS[name].kind for name in ("edit", "write"))

@@ -143,7 +143,12 @@ class Structured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something that happened on the way. `kind` is `compaction`, `retry`, `finish`, or the server's name of a part."""
+    """Something that happened on the way.
+
+    Attributes:
+        kind: `compaction`, `retry`, `finish`, or the server's name of a part.
+        reason: Of `finish`, the model's reason, such as `length`.
+    """
 
     type: ClassVar[str] = "notice"
     id: str
@@ -151,6 +156,7 @@ class Notice:
     icon: str
     title: str
     text: str = ""
+    reason: str = ""
 
 
 Shown: TypeAlias = Text | Thought | Tool | Todos | File | Patch | Structured | Notice

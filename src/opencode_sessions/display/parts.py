@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -39,7 +39,7 @@ from opencode_sessions.display.tools.registry import kind_of
 from opencode_sessions.protocol.attachments import attachments_of
 from opencode_sessions.protocol.plain import said
 
-__all__ = ["display"]
+__all__ = ["display", "growing_place"]
 
 _OVER = ("completed", "cancelled", "failed")
 _BROKEN_OFF = "The turn ended before this did."
@@ -69,9 +69,14 @@ def display(
     # What has no id of its own is named after the message: several may stand on one page.
     turn = next((said(part.get("message_id")) for part in found if part.get("message_id")), "")
     showing = _Showing(worktree_of(found) if root is None else root, status, waiting, turn, files)
-    last = len(found) - 1
+    last = growing_place(found)
     shown = (showing.show(part, place, is_last=place == last) for place, part in enumerate(found))
     return [each for each in shown if each is not None]
+
+
+def growing_place(parts: Sequence[Json]) -> int:
+    """Where the part is that a reply still adds to: the last one, but for the todo list, which stays at the end."""
+    return max((place for place, part in enumerate(parts) if part.get("type") != "todos"), default=-1)
 
 
 class _Showing:
@@ -185,7 +190,7 @@ def _finish(part_id: str, part: Json, _: str) -> Shown:
         )
     else:
         title, text = "The model stopped before the end", f"The provider says: {reason}."
-    return Notice(id=part_id, kind="finish", icon="info", title=title, text=text)
+    return Notice(id=part_id, kind="finish", icon="info", title=title, text=text, reason=reason)
 
 
 def _compaction(part_id: str, _part: Json, _: str) -> Shown:

@@ -123,13 +123,13 @@ class DisplayJson:
         """See `Renderer.render`."""
         return sse.dumps(plain(shown))
 
-    def begin(self) -> bytes:
+    def begin(self, context: RenderContext) -> bytes:  # noqa: ARG002 - the port's
         """See `Encoder.begin`."""
         return sse.RETRY + sse.frame("begin", sse.dumps(plain(Begin())))
 
     def news(self, news: News) -> bytes:
         """See `Encoder.news`."""
-        if news.whole:
+        if news.whole or news.status:
             return sse.frame("state", self._state(news.view), news.view.revision)
         events = [*self._changes(news)]
         # The last one says that all of the revision has come. What is live is ahead of its revision.
@@ -143,11 +143,15 @@ class DisplayJson:
         """See `Encoder.heartbeat`."""
         return sse.BEAT
 
+    def rests(self, view: TurnView) -> bool:  # noqa: ARG002 - likewise
+        """See `Encoder.rests`: its streams go on until the turn ends."""
+        return False
+
     def again(self) -> bytes:
         """See `Encoder.again`."""
         return sse.AGAIN
 
-    def end(self, status: str) -> bytes:
+    def end(self, context: RenderContext, view: TurnView | None, status: str) -> bytes:  # noqa: ARG002 - likewise
         """See `Encoder.end`."""
         return sse.frame("end", sse.dumps({"status": status}))
 

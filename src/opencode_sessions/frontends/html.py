@@ -47,23 +47,27 @@ class HtmlEncoder:
             case _:
                 return self.render_part(shown)
 
-    def begin(self) -> bytes:
+    def begin(self, context: RenderContext) -> bytes:  # noqa: ARG002 - the port's
         """See `Encoder.begin`."""
         return sse.RETRY
 
     def news(self, news: News) -> bytes:
         """See `Encoder.news`."""
-        return b"".join([self._state(news.view)] if news.whole else self._changes(news))
+        return b"".join([self._state(news.view)] if news.whole or news.status else self._changes(news))
 
     def heartbeat(self) -> bytes:
         """See `Encoder.heartbeat`."""
         return sse.BEAT
 
+    def rests(self, view: TurnView) -> bool:  # noqa: ARG002 - likewise
+        """See `Encoder.rests`: its streams go on until the turn ends."""
+        return False
+
     def again(self) -> bytes:
         """See `Encoder.again`."""
         return sse.AGAIN
 
-    def end(self, status: str) -> bytes:
+    def end(self, context: RenderContext, view: TurnView | None, status: str) -> bytes:  # noqa: ARG002 - likewise
         """See `Encoder.end`."""
         return sse.frame("end", sse.dumps({"status": status}))
 

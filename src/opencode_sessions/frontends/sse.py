@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["AGAIN", "BEAT", "CONTENT_TYPE", "RETRY", "dumps", "frame", "revised"]
+__all__ = ["AGAIN", "BEAT", "CONTENT_TYPE", "RETRY", "STILL_HERE", "data", "dumps", "frame", "revised"]
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 
@@ -15,8 +15,20 @@ RETRY = b"retry: 1000\n\n"
 BEAT = b": still here\nevent: beat\ndata: {}\n\n"
 """An event, as browsers tell a script nothing of comments."""
 
+STILL_HERE = b": still here\n\n"
+"""A comment, for protocols whose every event has a meaning."""
+
 AGAIN = b"event: again\ndata: {}\n\n"
 """Connect again at once: the stream ends here, and nothing is wrong."""
+
+
+def data(said: str) -> bytes:
+    """An event without a name.
+
+    Args:
+        said: Its data, on one line.
+    """
+    return f"data: {said}\n\n".encode(errors="backslashreplace")
 
 
 def frame(event: str, data: str, number: int | None = None) -> bytes:

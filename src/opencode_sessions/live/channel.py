@@ -32,6 +32,9 @@ _CATCH_UP = 0.75
 """Seconds: a browser that comes from the process that runs the turn may show more than the row says by now. So long it
 takes until the row is written and looked at again. The page keeps its words."""
 
+_ANSWERED = 10.0
+"""Seconds: so long a row may still have an ask that was answered, until its runner has heard of that."""
+
 _TRIES = 3
 """To view how a turn ended: then browsers are told only that it has."""
 
@@ -49,6 +52,7 @@ class WatchRequest:
         who: The key of the user who watches, if one is logged in.
         seconds: For how long at most: then the browser connects again, is asked for its rights again, and goes on
             where it was.
+        answered: The asks that its user has just answered. Nothing is sent for a while until the row knows.
     """
 
     key: RowKey
@@ -58,6 +62,7 @@ class WatchRequest:
     has: int | None = None
     who: Hashable = None
     seconds: float = 60.0
+    answered: AbstractSet[str] = frozenset()
 
 
 class ToDo(NamedTuple):
@@ -92,6 +97,9 @@ class Viewer:
         self.wake = wake
         self.who = request.who
         self.until = until
+        self._context = request.context
+        self._answered = request.answered
+        self._answered_until = time.monotonic() + _ANSWERED
         has = request.has
         # At revision 0 a row can begin, and be put back, without a trace in the number.
         self._has = has if has and channel.shows(has) else None
@@ -101,21 +109,32 @@ class Viewer:
     @property
     def over(self) -> bool:
         """Nothing more comes."""
-        channel = self.channel
-        return bool(channel.ended) or (channel.feed.over and channel.feed.serves(self.encoder))
+        view = self.channel.feed.view
+        rests = view is not None and self._serves and self.encoder.rests(view) and not self.pause
+        return self._ended or rests
+
+    @property
+    def _serves(self) -> bool:
+        return self.channel.feed.serves(self.encoder)
+
+    @property
+    def _ended(self) -> bool:
+        return bool(self.channel.ended) or (self.channel.feed.over and self._serves)
 
     @property
     def pause(self) -> float:
         """For how many seconds more it is sent nothing."""
-        view = self.channel.feed.view
-        if self.over or (view is not None and view.live):
+        view, now = self.channel.feed.view, time.monotonic()
+        if self._ended:
             return 0.0
-        return max(self._waits_until - time.monotonic(), 0.0)
+        if view is not None and not self._answered.isdisjoint(view.asks):
+            return max(self._answered_until - now, 0.0)
+        return 0.0 if view is not None and view.live else max(self._waits_until - now, 0.0)
 
     def news(self) -> bytes:
         """What it has not been sent yet."""
         feed = self.channel.feed
-        if self.pause or not (feed.serves(self.encoder) or self.over):
+        if self.pause or not (self._serves or self._ended):
             return b""
         view = feed.view
         if self._has and view is not None:
@@ -123,12 +142,12 @@ class Viewer:
             same = not view.live and view.revision == self._has and feed.version == self._seen
             if not same:
                 self._has, self._seen = None, 0  # it may show more than its revision had: all of it, then
-        said = feed.since(self._seen, self.encoder) if feed.serves(self.encoder) else b""
+        said = feed.since(self._seen, self.encoder) if self._serves else b""
         self._seen = max(self._seen, feed.version)
         if not self.over:
             return said
-        status = view.status if view is not None and feed.over else self.channel.ended
-        return said + self.encoder.end(status)
+        status = self.channel.ended if view is None or (self.channel.ended and not feed.over) else view.status
+        return said + self.encoder.end(self._context, view, status)
 
 
 class Channel:

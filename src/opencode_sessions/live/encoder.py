@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from opencode_sessions.live.news import News
-from opencode_sessions.live.view import Renderer
+from opencode_sessions.live.view import RenderContext, Renderer, TurnView
 
 __all__ = ["Encoder"]
 
@@ -20,8 +20,12 @@ class Encoder(Renderer, Protocol):
     def content_type(self) -> str:
         """Of a response that is such a stream."""
 
-    def begin(self) -> bytes:
-        """What comes first of all."""
+    def begin(self, context: RenderContext) -> bytes:
+        """What comes first of all.
+
+        Args:
+            context: That of the one who watches.
+        """
 
     def news(self, news: News) -> bytes:
         """What has changed; nothing if this protocol does not tell of that. All who have seen as much get the same."""
@@ -29,12 +33,17 @@ class Encoder(Renderer, Protocol):
     def heartbeat(self) -> bytes:
         """What is sent in a quiet time, so that proxies keep the stream and whoever is gone is noticed."""
 
+    def rests(self, view: TurnView) -> bool:
+        """Does a stream of this protocol end here, though the turn goes on later: it waits for a person?"""
+
     def again(self) -> bytes:
         """What comes last, where the stream ends and the turn goes on: connect again at once."""
 
-    def end(self, status: str) -> bytes:
+    def end(self, context: RenderContext, view: TurnView | None, status: str) -> bytes:
         """What comes last of all.
 
         Args:
-            status: How the turn ended, or "gone" if its row was deleted.
+            context: That of the one who watches.
+            view: What was told; None: nothing could be shown.
+            status: How the turn ended, how it stands where it `rests`, or "gone" if its row was deleted.
         """

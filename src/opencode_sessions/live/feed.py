@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from opencode_sessions.live.encoder import Encoder
-from opencode_sessions.live.news import News, PartNews
-from opencode_sessions.live.view import Rendered, Renderer, TurnView, shared_text
+from opencode_sessions.live.news import FORGOTTEN, News, PartNews
+from opencode_sessions.live.view import Rendered, Renderer, TurnView, shared_text, standing
 from opencode_sessions.store.messages import TurnStatus
 
 __all__ = ["Feed"]
 
-_LENGTHS = 100
-"""Of a text that grows, so many earlier lengths are known: whoever has seen less gets all of it."""
+_PAST = 100
+"""Of a part so many earlier changes are known: whoever has seen less gets all of it."""
 
 
 class Feed:
@@ -34,7 +34,7 @@ class Feed:
         self.view: TurnView | None = None
         self._whole = 0  # who has not seen this change cannot be told of parts only
         self._parts: dict[str, _Changes] = {}
-        self._asks = self._bill = 0
+        self._status = self._asks = self._bill = 0
         self._told: dict[tuple[Encoder, int], bytes] = {}
 
     @property
@@ -66,10 +66,13 @@ class Feed:
                 self._asks = number
             if view.bill != before.bill:
                 self._bill = number
-        if not news and number not in (self._whole, self._asks, self._bill):
+            if _status(view) != _status(before):
+                self._status = number
+        if not news and number not in (self._whole, self._status, self._asks, self._bill):
             return 0
         self.version = number
-        return max(1, sum(view.parts[key].size for key in news))
+        sent = news if number not in (self._whole, self._status) else view.parts
+        return max(1, sum(view.parts[key].size for key in sent))
 
     def since(self, version: int, encoder: Encoder) -> bytes:
         """What is to be sent to one who has seen the changes up to this one.
@@ -87,9 +90,10 @@ class Feed:
 
     def _news(self, view: TurnView, version: int) -> News:
         if version < self._whole:
-            return News(view=view, whole=True)
+            return News(view=view, whole=True, status=True, asks=True, bill=True)
         return News(
             view=view,
+            status=version < self._status,
             parts=[*self._part_news(view, version)],
             asks=version < self._asks,
             bill=version < self._bill,
@@ -100,8 +104,16 @@ class Feed:
         for key, part in view.parts.items():
             changes = self._parts[key]
             if changes.last > version:
-                yield PartNews(part, after, changes.known(version))
+                yield PartNews(part, after, changes.known(version), changes.was(version))
             after = key
+
+
+class _Past(NamedTuple):
+    """A part after one of its changes: how long its text was, if it is one, and how it stood."""
+
+    number: int
+    length: int | None
+    standing: str
 
 
 class _Changes:
@@ -112,22 +124,35 @@ class _Changes:
     """
 
     def __init__(self, number: int, part: Rendered[Any]) -> None:
-        self.last = number
-        self._numbers = [number]
-        self._lengths = [_length(part)]
+        self.last = self._first = self._only_grew_since = number
+        self._past = [_past(number, part)]
 
     def add(self, number: int, before: Rendered[Any], now: Rendered[Any]) -> None:
         if shared_text(before.shown, now.shown) is None:
-            self._numbers, self._lengths = [], []
+            self._only_grew_since = number
         self.last = number
-        self._numbers.append(number)
-        self._lengths.append(_length(now))
-        del self._numbers[:-_LENGTHS], self._lengths[:-_LENGTHS]
+        self._past.append(_past(number, now))
+        del self._past[:-_PAST]
 
     def known(self, version: int) -> int | None:
         """How long its text was at a change, if it has only grown since."""
-        place = bisect_right(self._numbers, version)
-        return self._lengths[place - 1] if place else None
+        past = self._at(version)
+        return past.length if past is not None and version >= self._only_grew_since else None
+
+    def was(self, version: int) -> str | None:
+        """How it stood at a change; None: it was not there yet."""
+        past = self._at(version)
+        if past is None:
+            return FORGOTTEN if version >= self._first else None
+        return past.standing
+
+    def _at(self, version: int) -> _Past | None:
+        place = bisect_right(self._past, version, key=lambda past: past.number)
+        return self._past[place - 1] if place else None
+
+
+def _past(number: int, part: Rendered[Any]) -> _Past:
+    return _Past(number, _length(part), standing(part.shown))
 
 
 def _length(part: Rendered[Any]) -> int | None:
@@ -135,9 +160,12 @@ def _length(part: Rendered[Any]) -> int | None:
 
 
 def _grew(before: TurnView, now: TurnView) -> bool:
-    """Is it the same with more, so that parts tell of all that is new?"""
-    same = (before.status, before.live) == (now.status, now.live) and not _differ(before.error, now.error)
-    return same and [key for key in now.parts if key in before.parts] == [*before.parts]
+    """Are the same parts there, in the same order, and perhaps more of them?"""
+    return [key for key in now.parts if key in before.parts] == [*before.parts]
+
+
+def _status(view: TurnView) -> tuple[Any, ...]:
+    return view.status, view.live, None if view.error is None else view.error.shown
 
 
 def _differ(before: Rendered[Any] | None, now: Rendered[Any] | None) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from weakref import ref
 
 from opencode_sessions.display import Shown, ShownAsk
+from opencode_sessions.display.parts import growing_place
 from opencode_sessions.display.tools.paths import worktree_of
 from opencode_sessions.live.view import (
     RenderContext,
@@ -104,8 +105,9 @@ class LiveReply:
         found_root = self._learn_root(told)
         asked = {str(ask.get("call_id")) for ask in row.asks}
         rendered: dict[str, tuple[bool, Rendered[Shown] | None]] = {}
+        last = growing_place(told)
         for place, part in enumerate(told):
-            part_id, growing = part["id"], place == len(told) - 1
+            part_id, growing = part["id"], place == last
             was_growing, known = self._rendered.get(part_id, (None, None))
             touched = found_root or part.get("call_id") in asked ^ self._asked
             shown = known.shown if known is not None else None

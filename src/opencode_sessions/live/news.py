@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from opencode_sessions.display import Shown
 from opencode_sessions.live.view import Rendered, TurnView
 
-__all__ = ["News", "PartNews"]
+__all__ = ["FORGOTTEN", "News", "PartNews"]
+
+FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +21,13 @@ class PartNews:
         part: As it is now.
         after: The id of the part that it comes after; None: it is the first.
         known: How many characters of its text are known; None: it is to be told whole.
+        was: Its `standing` when it was last told; None: it is new; `FORGOTTEN`: that is not known any more.
     """
 
     part: Rendered[Shown]
     after: str | None
     known: int | None
+    was: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +36,8 @@ class News:
 
     Attributes:
         view: All that there is.
-        whole: All of it is to be told, as the rest would not tell it.
+        whole: All of it is to be told: what was told is not the beginning of it.
+        status: How the turn stands has changed, or why it failed.
         parts: Those that are new or have changed, in order.
         asks: These have changed.
         bill: This has changed.
@@ -40,6 +45,7 @@ class News:
 
     view: TurnView
     whole: bool = False
+    status: bool = False
     parts: Sequence[PartNews] = ()
     asks: bool = False
     bill: bool = False

@@ -49,7 +49,8 @@ def ended(request: WatchRequest) -> list[bytes]:
     feed = Feed()
     feed.take(view_of_row(row, None, request.context, frozenset([encoder])))
     has_all = request.has == row.revision and request.has
-    return [encoder.begin(), b"" if has_all else feed.since(0, encoder), encoder.end(row.status)]
+    said = b"" if has_all else feed.since(0, encoder)
+    return [encoder.begin(request.context), said, encoder.end(request.context, feed.view, row.status)]
 
 
 async def _stream(
@@ -60,7 +61,7 @@ async def _stream(
     encoder, bell = request.encoder, make_bell()
     viewer = hub.watch(request, bell.ring)
     try:
-        yield encoder.begin()
+        yield encoder.begin(request.context)
         wait = HEARTBEAT
         while wait:
             said, wait = _said(hub, viewer)

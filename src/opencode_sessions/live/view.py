@@ -7,7 +7,16 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from opencode_sessions.display import Shown, ShownAsk, ShownError, Text, Thought, display, display_message
+from opencode_sessions.display import (
+    Shown,
+    ShownAsk,
+    ShownError,
+    Text,
+    Thought,
+    Tool,
+    display,
+    display_message,
+)
 from opencode_sessions.store.turn_table import TurnRow
 
 __all__ = [
@@ -20,6 +29,7 @@ __all__ = [
     "bill_of",
     "render",
     "shared_text",
+    "standing",
     "view_of_asks",
     "view_of_part",
     "view_of_row",
@@ -38,11 +48,17 @@ class RenderContext:
         action: Where the forms of its asks are sent.
         root: The worktree, for paths that are shown from there on; None: what the calls tell of it.
         files: The base URL of the pictures and files that tools returned; see `display`.
+        turn: What names the turn in a chat.
+        thread: What names that chat.
+        run: What names the request that is answered by the stream.
     """
 
     action: str = ""
     root: str | None = None
     files: str = ""
+    turn: str = ""
+    thread: str = ""
+    run: str = ""
 
 
 class Renderer(Protocol):
@@ -201,3 +217,14 @@ def shared_text(before: object, now: object) -> int | None:
     if isinstance(before, Text | Thought) and isinstance(now, Text | Thought) and type(before) is type(now):
         return len(before.markdown) if now.markdown.startswith(before.markdown) else None
     return None
+
+
+def standing(shown: object) -> str:
+    """How far a part is: `growing` or nothing, and of a tool call its state, or `asks`."""
+    match shown:
+        case Text() | Thought():
+            return "growing" if shown.growing else ""
+        case Tool():
+            return "asks" if shown.asks else shown.state
+        case _:
+            return ""

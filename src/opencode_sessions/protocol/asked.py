@@ -9,7 +9,7 @@ from typing import Any
 
 from opencode_sessions.protocol.plain import plain, said
 
-__all__ = ["call_of", "digest_of"]
+__all__ = ["call_of", "digest_of", "waiting_call"]
 
 _ABOUT = ("id", "kind", "session_id", "permission", "patterns", "metadata", "always", "questions")
 _DEEPEST = 200
@@ -25,6 +25,14 @@ def call_of(ask: Mapping[str, Any], parts: Iterable[Any]) -> Mapping[str, Any] |
     if not call_id or any(_session_of(part) == session_id for part in found):
         return None
     return next((part for part in found if said(part.get("call_id")) == call_id), None)
+
+
+def waiting_call(ask: Mapping[str, Any], parts: Iterable[Any]) -> Mapping[str, Any] | None:
+    """The part of the tool call that waits for an answer: the one that asks, or the one that runs the sub-agent."""
+    found = [part for part in parts if isinstance(part, Mapping)]
+    session_id = said(ask.get("session_id"))
+    agent = next((part for part in found if session_id and _session_of(part) == session_id), None)
+    return agent or call_of(ask, found)
 
 
 def digest_of(ask: Mapping[str, Any], parts: Iterable[Any]) -> str:

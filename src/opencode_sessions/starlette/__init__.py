@@ -10,6 +10,6 @@
 from __future__ import annotations
 
 from opencode_sessions.host import AsyncHost, HostSettings, Refused
-from opencode_sessions.starlette.routes import turn_routes
+from opencode_sessions.starlette.routes import chat_routes, turn_routes
 
-__all__ = ["AsyncHost", "HostSettings", "Refused", "turn_routes"]
+__all__ = ["AsyncHost", "HostSettings", "Refused", "chat_routes", "turn_routes"]

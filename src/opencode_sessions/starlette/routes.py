@@ -1,4 +1,4 @@
-"""`turn_routes`: what Starlette mounts."""
+"""`turn_routes` and `chat_routes`: what Starlette mounts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from opencode_sessions.host import AsyncHost, Refused
+from opencode_sessions.host.chats import Chats
+from opencode_sessions.starlette.chats import ChatRoute, chat_routes_of
 from opencode_sessions.starlette.turns import NOT_STORED, MaySee, Turns, nobody, read_answer, read_body
 
-__all__ = ["turn_routes"]
+__all__ = ["chat_routes", "turn_routes"]
+
+CHAT_SECONDS = 600.0
+"""How long a stream of a chat protocol lasts at most: its front ends do not connect again by themselves."""
 
 
 def turn_routes(
@@ -75,6 +80,35 @@ def turn_routes(
             for act in (answer, cancel, retry)
         ),
     ]
+
+
+def chat_routes(
+    host: AsyncHost,
+    chats: Chats,
+    *,
+    who: Callable[[Request], str] = lambda _: "visitor",
+    seconds: float = CHAT_SECONDS,
+) -> list[Route]:
+    """Routes for `Mount("/chats", routes=chat_routes(…))`: `vercel`, and what is below it; see docs/vercel.md.
+
+    Args:
+        host: Whose turns.
+        chats: The host's chats, whose users are the requests.
+        who: Of a request, who stops a turn, for the row's `error`.
+        seconds: How long a stream lasts before the front end connects again, and `chats` is asked again.
+    """
+
+    def endpoint_of(route: ChatRoute) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            return await route.endpoint(request, request)
+
+        return endpoint
+
+    found = []
+    for each in chat_routes_of(host, chats, who, seconds):
+        found.append(Route(each.path, endpoint_of(each), name=f"opencode:{each.name}"))
+        found[-1].methods = {each.method}  # see above
+    return found
 
 
 def _refusing(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:

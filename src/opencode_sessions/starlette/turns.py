@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal, get_args, get_type_hints
@@ -16,14 +17,15 @@ from opencode_sessions.frontends.display_json import JSON, plain
 from opencode_sessions.host import AsyncHost, Refused
 from opencode_sessions.host.steering import refusal_of
 from opencode_sessions.live.channel import WatchRequest
+from opencode_sessions.live.encoder import Encoder
 from opencode_sessions.live.streams import astream, ended
 from opencode_sessions.live.view import RenderContext
 from opencode_sessions.runtime.stepping import result_of
 from opencode_sessions.store.messages import TurnStatus
-from opencode_sessions.store.turn_table import TurnRow
+from opencode_sessions.store.turn_table import RowKey, TurnRow
 from opencode_sessions.turns.asks import Answer
 
-__all__ = ["NOT_STORED", "AnswerGiven", "MaySee", "Turns", "nobody", "read_answer", "read_body"]
+__all__ = ["NOT_STORED", "AnswerGiven", "MaySee", "Turns", "nobody", "read_answer", "read_body", "refusing"]
 
 MaySee = Callable[[Any, Any], bool | Awaitable[bool]]
 """Of the user and a message: may this user see its turn, and steer it?"""
@@ -69,17 +71,21 @@ class AnswerGiven:
     shown: str = ""
 
 
-async def read_body(chunks: AsyncIterator[bytes]) -> bytes:
+async def read_body(chunks: AsyncIterator[bytes], most: int = MOST_BYTES) -> bytes:
     """The body of a request.
 
+    Args:
+        chunks: As it comes.
+        most: How many bytes it may have.
+
     Raises:
-        Refused: It is longer than any answer.
+        Refused: It has more.
     """
     body = bytearray()
     async for chunk in chunks:
         body += chunk
-        if len(body) > MOST_BYTES:
-            raise Refused(413, f"The body may have {MOST_BYTES // 1024} KiB at most.")
+        if len(body) > most:
+            raise Refused(413, f"The body may have {most // 1024} KiB at most.")
     return bytes(body)
 
 
@@ -152,19 +158,35 @@ class Turns:
         self, message: Any, headers: Mapping[str, str], after: str = "", who: Hashable = None
     ) -> StreamingResponse:
         """The events of a turn, from what the browser has until the turn's end."""
-        row = TurnRow.of(message)
+        key, has = self._host.table.key_of(message), _revision(headers.get("last-event-id") or after)
+        return self.stream(key, TurnRow.of(message), RenderContext(), encoder=JSON, has=has, who=who)
+
+    def stream(
+        self,
+        key: RowKey,
+        row: TurnRow,
+        context: RenderContext,
+        *,
+        encoder: Encoder,
+        headers: Mapping[str, str] = _HEADERS,
+        has: int | None = None,
+        who: Hashable = None,
+        answered: AbstractSet[str] = frozenset(),
+    ) -> StreamingResponse:
+        """A turn as an encoder tells it; for the arguments see `WatchRequest`."""
         request = WatchRequest(
-            key=self._host.table.key_of(message),
+            key=key,
             row=row,
-            context=RenderContext(action=""),
-            encoder=JSON,
-            has=_revision(headers.get("last-event-id") or after),
+            context=context,
+            encoder=encoder,
+            has=has,
             who=who,
             seconds=self._seconds,
+            answered=answered,
         )
         over = TurnStatus(row.status).terminal
         content = _each(ended(request)) if over else astream(self._host.live, request)
-        return StreamingResponse(content, media_type=JSON.content_type, headers=_HEADERS)
+        return StreamingResponse(content, media_type=encoder.content_type, headers={**_HEADERS, **headers})
 
     async def asked(self, message: Any, ask_id: str) -> dict[str, Any]:
         """An ask as the events have it, but with nothing left out.
@@ -172,7 +194,7 @@ class Turns:
         Raises:
             Refused: It does not wait for an answer any more.
         """
-        shown: dict[str, Any] = plain(await _refusing(self._host.asked(message, ask_id)))
+        shown: dict[str, Any] = plain(await refusing(self._host.asked(message, ask_id)))
         return shown
 
     async def answer(self, message: Any, given: AnswerGiven) -> None:
@@ -191,7 +213,7 @@ class Turns:
         except UnicodeEncodeError as error:  # JSON can say half of one, which nobody can store or send
             raise Refused(400, "The message, or a label, has half a character.") from error
         answer = Answer(given.reply, labels, given.message, shown=given.shown)
-        await _refusing(self._host.answer(message, given.ask, answer))
+        await refusing(self._host.answer(message, given.ask, answer))
 
     async def cancel(self, message: Any, by: str) -> None:
         """End the turn, wherever it runs. One that is cancelled already is left so.
@@ -199,7 +221,7 @@ class Turns:
         Raises:
             Refused: It has ended otherwise.
         """
-        if await _refusing(self._host.cancel(message, by=by)):
+        if await refusing(self._host.cancel(message, by=by)):
             return
         row = await self._host.table.row(self._host.table.key_of(message))
         if row is None:
@@ -213,11 +235,16 @@ class Turns:
         Raises:
             Refused: It did not fail, and was not cancelled.
         """
-        key = self._host.table.key_of(await _refusing(self._host.retry(message)))
+        key = self._host.table.key_of(await refusing(self._host.retry(message)))
         return key.table, key.pk
 
 
-async def _refusing(doing: Awaitable[Any]) -> Any:
+async def refusing(doing: Awaitable[Any]) -> Any:
+    """The result of what is done to a turn.
+
+    Raises:
+        Refused: It cannot be done.
+    """
     try:
         return await doing
     except OpencodeError as error:

@@ -1,0 +1,39 @@
+"""What protocols have in common that only add to what was told, and that end a stream where the turn waits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from opencode_sessions.display import Text, Thought, Todos, Tool
+from opencode_sessions.live.news import FORGOTTEN, News
+from opencode_sessions.live.view import TurnView
+
+__all__ = ["appends", "waits"]
+
+
+def appends(news: News, once: Collection[str]) -> bool:
+    """Can the news be told by adding to what was told?
+
+    Args:
+        news: What is to be told.
+        once: The types of parts that cannot be told a second time, in the place of the first.
+    """
+    for each in news.parts:
+        shown = each.part.shown
+        if each.was is None:
+            continue
+        grows = each.known is not None and each.was == "growing"
+        if each.was == FORGOTTEN or shown.type in once or (isinstance(shown, Text | Thought) and not grows):
+            return False
+    new = [each.part.shown.id for each in news.parts if each.was is None]
+    kept = [key for key, part in news.view.parts.items() if not isinstance(part.shown, Todos) or key in new]
+    return not new or kept[-len(new) :] == new
+
+
+def waits(view: TurnView) -> bool:
+    """Does all of the turn that is not over wait for a person?"""
+    asked = {ask.shown.part for ask in view.asks.values()}
+    calls = [part.shown for part in view.parts.values() if isinstance(part.shown, Tool)]
+    return bool(asked) and all(
+        call.state in ("done", "failed", "refused") or call.asks or call.id in asked for call in calls
+    )

@@ -1,0 +1,90 @@
+"""`ui_messages`: a turn as the Vercel AI SDK keeps it once its stream was read, for a page that is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from opencode_sessions.frontends.vercel import VERCEL
+from opencode_sessions.live.news import News
+from opencode_sessions.live.view import TurnView
+
+__all__ = ["ui_messages"]
+
+Part = dict[str, Any]
+
+_STATES = {
+    "tool-input-start": "input-streaming",
+    "tool-input-available": "input-available",
+    "tool-approval-request": "approval-requested",
+    "tool-approval-response": "approval-responded",
+    "tool-output-available": "output-available",
+    "tool-output-error": "output-error",
+    "tool-output-denied": "output-denied",
+}
+_TOLD = ("toolCallId", "toolName", "title", "input", "output", "errorText", "providerExecuted", "preliminary")
+
+
+def ui_messages(name: str, prompt: str, view: TurnView) -> list[dict[str, Any]]:
+    """The user's message and the assistant's.
+
+    Args:
+        name: What the turn is called, which is the id of the assistant's message.
+        prompt: What was asked.
+        view: The turn, rendered for `VERCEL`.
+    """
+    parts: list[Part] = []
+    metadata: dict[str, Any] = {}
+    for chunk in _chunks(view):
+        if chunk["type"] == "message-metadata":
+            metadata |= chunk["messageMetadata"]
+        else:
+            _take(parts, chunk)
+    asked = {"id": f"{name}-prompt", "role": "user", "parts": [{"type": "text", "text": prompt}]}
+    return [asked, {"id": name, "role": "assistant", "metadata": metadata, "parts": parts}]
+
+
+def _chunks(view: TurnView) -> Iterator[dict[str, Any]]:
+    said = VERCEL.news(News(view=view, whole=True, status=True)).decode()
+    return (json.loads(event.removeprefix("data: ")) for event in said.split("\n\n") if event)
+
+
+def _take(parts: list[Part], chunk: dict[str, Any]) -> None:
+    kind, _, what = chunk["type"].partition("-")
+    if kind in ("text", "reasoning"):
+        if what == "start":
+            parts.append({"type": kind, "text": "", "state": "streaming"})
+        elif what == "delta":
+            parts[-1]["text"] += chunk["delta"]
+        else:
+            parts[-1]["state"] = "done"
+        about = {"providerMetadata": chunk["providerMetadata"]} if "providerMetadata" in chunk else {}
+        parts[-1].update(about)
+    elif kind == "tool":
+        _take_call(parts, chunk)
+    elif kind in ("file", "data"):
+        parts.append(chunk)
+
+
+def _take_call(parts: list[Part], chunk: dict[str, Any]) -> None:
+    found = (part for part in parts if _is_of(part, chunk))
+    call = next(found, None)
+    if call is None:
+        call = {"type": "dynamic-tool"}
+        parts.append(call)
+    call["state"] = _STATES[chunk["type"]]
+    call.update({name: chunk[name] for name in _TOLD if name in chunk})
+    match chunk["type"]:
+        case "tool-approval-request":
+            told = {"descriptor": "approvalDescriptor", "requestReason": "reason"}
+            said = {name: chunk[source] for name, source in told.items() if source in chunk}
+            call["approval"] = {"id": chunk["approvalId"], **said}
+        case "tool-approval-response":
+            call["approval"] |= {"approved": chunk["approved"], "reason": chunk["reason"]}
+
+
+def _is_of(part: Part, chunk: dict[str, Any]) -> bool:
+    if "toolCallId" in chunk:
+        return "toolCallId" in part and bool(part["toolCallId"] == chunk["toolCallId"])
+    return "approval" in part and bool(part["approval"]["id"] == chunk["approvalId"])

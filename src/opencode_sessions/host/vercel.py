@@ -1,0 +1,126 @@
+"""`VERCEL_CHAT`: what `useChat` of the Vercel AI SDK sends; see docs/vercel.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from opencode_sessions.display import Given
+from opencode_sessions.frontends.vercel import HEADERS, QUESTION, VERCEL
+from opencode_sessions.frontends.vercel_messages import ui_messages
+from opencode_sessions.host.chats import ChatRequest, Refusal, json_object, text_of
+from opencode_sessions.host.steering import Refused
+from opencode_sessions.live.view import TurnView
+
+__all__ = ["VERCEL_CHAT", "VercelChat"]
+
+_VERSION, _KNOWN = next(iter(HEADERS.items()))
+
+
+class VercelChat:
+    """A `ChatProtocol`."""
+
+    encoder = VERCEL
+    headers: Mapping[str, str] = HEADERS
+
+    def read(self, body: bytes, headers: Mapping[str, str], chat: str | None) -> ChatRequest:
+        """See `ChatProtocol.read`."""
+        version = headers.get(_VERSION, _KNOWN)
+        if version != _KNOWN:
+            raise Refused(400, f"There is no UI message stream {version[:20]} here, only {_KNOWN}.")
+        said = json_object(body)
+        named, last, message_id = chat or text_of(said.get("id"), "id"), _last(said), said.get("messageId")
+        if said.get("trigger") == "regenerate-message":
+            return ChatRequest(chat=named, retry=True)
+        if last.get("role") == "user":
+            if message_id is not None:
+                raise Refused(409, "What was asked cannot be changed. Send it as a new message.")
+            return ChatRequest(chat=named, prompt=_prompt(last))
+        answers = tuple(_answers(last))
+        if not answers:
+            raise Refused(
+                400, "The last message says nothing new: it must ask something, or answer what is asked."
+            )
+        return ChatRequest(
+            chat=named, answers=answers, turn=text_of(last.get("id"), "id of the last message")
+        )
+
+    def refusal(self, refused: Refused, request: ChatRequest | None) -> Refusal:  # noqa: ARG002 - the port's
+        """See `ChatProtocol.refusal`: the SDK makes the text of a response that is not OK its error's message."""
+        return Refusal(refused.status, "text/plain; charset=utf-8", str(refused).encode())
+
+    def told(self, name: str, prompt: str, view: TurnView) -> list[dict[str, Any]]:
+        """See `ChatProtocol.told`."""
+        return ui_messages(name, prompt, view)
+
+
+VERCEL_CHAT = VercelChat()
+
+
+def _last(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    messages = said.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    if not isinstance(last, dict) or last.get("role") not in ("user", "assistant"):
+        raise Refused(
+            400, "The body must have `messages`, and the last one must be the user's or the assistant's."
+        )
+    return last
+
+
+def _parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    parts = message.get("parts")
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def _prompt(message: Mapping[str, Any]) -> str:
+    others = sorted({str(part.get("type")) for part in _parts(message)} - {"text"})
+    if others:
+        raise Refused(400, f"A prompt can only have text here, and no {', '.join(others)[:100]}.")
+    prompt = "\n\n".join(part["text"] for part in _parts(message) if isinstance(part.get("text"), str))
+    if not prompt.strip():
+        raise Refused(400, "The message has no text.")
+    return prompt
+
+
+def _answers(message: Mapping[str, Any]) -> Iterator[Given]:
+    for part in _parts(message):
+        state, approval, asked = part.get("state"), _object(part, "approval"), _object(part, "input")
+        if state == "approval-responded" and isinstance(approval.get("approved"), bool):
+            reason = approval.get("reason")
+            yield Given(
+                text_of(approval.get("id"), "approval.id"),
+                "once" if approval["approved"] else "reject",
+                message=reason if isinstance(reason, str) and not approval["approved"] else None,
+                shown=_shown(_object(approval, "descriptor"), "approval.descriptor"),
+            )
+        elif part.get("toolName") == QUESTION and not part.get("providerExecuted"):
+            if state == "output-available":
+                labels = _labels(part.get("output"))
+                yield Given(
+                    text_of(asked.get("id"), "input.id"), "once", labels, shown=_shown(asked, "input")
+                )
+            elif state == "output-error":
+                yield Given(
+                    text_of(asked.get("id"), "input.id"), "reject", message=part.get("errorText") or None
+                )
+
+
+def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _shown(asked: Mapping[str, Any], where: str) -> str:
+    """The digest of what was shown, which the front end keeps with the part."""
+    return text_of(asked.get("shown"), f"{where}.shown")
+
+
+def _labels(output: Any) -> tuple[tuple[str, ...], ...]:
+    fits = isinstance(output, list) and all(
+        isinstance(chosen, list) and all(isinstance(label, str) for label in chosen) for chosen in output
+    )
+    if not fits:
+        raise Refused(
+            400, 'The output of a question must be a list of labels for each question: [["Apple"], ["Red"]].'
+        )
+    return tuple(tuple(chosen) for chosen in output)

@@ -1,0 +1,161 @@
+"""The routes of front ends that speak a chat protocol, whatever framework they came through."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from opencode_sessions.display import Given
+from opencode_sessions.host import AsyncHost, Refused
+from opencode_sessions.host.chats import (
+    MOST_BYTES,
+    NO_CHAT,
+    ChatProtocol,
+    ChatRequest,
+    Chats,
+    Turn,
+    name_of,
+    newest_turn,
+    turn_of,
+)
+from opencode_sessions.host.vercel import VERCEL_CHAT
+from opencode_sessions.live.view import RenderContext, view_of_row
+from opencode_sessions.runtime.stepping import result_of
+from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, Turns, read_body, refusing
+from opencode_sessions.store.turn_table import RowKey, TurnRow
+
+__all__ = ["ChatRoute", "chat_routes_of"]
+
+Endpoint = Callable[[Any, Request], Awaitable[Response]]
+
+
+class ChatRoute(NamedTuple):
+    """A route: of the user and the request, the response."""
+
+    method: str
+    path: str
+    name: str
+    endpoint: Endpoint
+
+
+def chat_routes_of(
+    host: AsyncHost, chats: Chats, who: Callable[[Any], str], seconds: float
+) -> list[ChatRoute]:
+    """All routes of all protocols.
+
+    Args:
+        host: Whose turns.
+        chats: Their chats.
+        who: Of the user, who stops a turn.
+        seconds: How long a stream lasts at most.
+    """
+    turns = Turns(host, lambda _user, _message: False, seconds)
+    found = []
+    for name, protocol in (("vercel", VERCEL_CHAT),):
+        served = ServedChats(host, turns, chats, protocol, who)
+        found += [
+            ChatRoute("POST", f"/{name}", name, served.send),
+            ChatRoute("GET", f"/{name}/{{chat}}", f"{name}_messages", served.messages),
+            ChatRoute("GET", f"/{name}/{{chat}}/stream", f"{name}_stream", served.stream),
+            ChatRoute("POST", f"/{name}/{{chat}}/stop", f"{name}_stop", served.stop),
+        ]
+    return found
+
+
+class ServedChats:
+    """The chats of a host in one protocol; a `Steering`.
+
+    Args:
+        host: Whose turns.
+        turns: What a request does to them.
+        chats: The host's.
+        protocol: How they are told.
+        who: Of the user, who stops a turn.
+    """
+
+    def __init__(
+        self, host: AsyncHost, turns: Turns, chats: Chats, protocol: ChatProtocol, who: Callable[[Any], str]
+    ) -> None:
+        self._host = host
+        self._turns = turns
+        self._chats = chats
+        self._protocol = protocol
+        self._who = who
+
+    async def send(self, user: Any, request: Request) -> Response:
+        """Do what a front end wants, and tell the turn that it is about."""
+        wanted: ChatRequest | None = None
+        try:
+            body = await read_body(request.stream(), MOST_BYTES)
+            wanted = self._protocol.read(body, request.headers, request.path_params.get("chat"))
+            turn = await refusing(turn_of(wanted, user, self._chats, self))
+            return await self._told(turn, wanted)
+        except Refused as refused:
+            return self._refusal(refused, wanted)
+
+    async def stream(self, user: Any, request: Request) -> Response:
+        """Tell the chat's newest turn, from its beginning."""
+        wanted = ChatRequest(chat=request.path_params["chat"])
+        try:
+            newest = await newest_turn(self._chats, user, wanted.chat)
+            return Response(status_code=204) if newest is None else await self._told(Turn(newest), wanted)
+        except Refused as refused:
+            return self._refusal(refused, wanted)
+
+    async def messages(self, user: Any, request: Request) -> Response:
+        """All that was said in a chat, as its front end keeps it."""
+        wanted = ChatRequest(chat=request.path_params["chat"])
+        turns = await result_of(self._chats.turns(user, wanted.chat, None))
+        if turns is None:
+            return self._refusal(Refused(404, NO_CHAT), wanted)
+        encoder, told = frozenset([self._protocol.encoder]), []
+        for message in turns:
+            view = view_of_row(TurnRow.of(message), None, RenderContext(), encoder)
+            told += self._protocol.told(name_of(self.key_of(message)), message.prompt, view)
+        return JSONResponse(told, headers=NOT_STORED)
+
+    async def stop(self, user: Any, request: Request) -> Response:
+        """End the chat's newest turn, wherever it runs."""
+        wanted = ChatRequest(chat=request.path_params["chat"])
+        try:
+            newest = await newest_turn(self._chats, user, wanted.chat)
+            if newest is not None:
+                await self._turns.cancel(newest, self._who(user))
+            return Response(status_code=204)
+        except Refused as refused:
+            return self._refusal(refused, wanted)
+
+    def key_of(self, message: Any) -> RowKey:
+        """See `Steering.key_of`."""
+        return self._host.table.key_of(message)
+
+    async def answer(self, message: Any, given: Given) -> None:
+        """See `Steering.answer`."""
+        asked = AnswerGiven(given.ask, given.reply, given.labels, given.message, given.shown)
+        await self._turns.answer(message, asked)
+
+    async def retry(self, message: Any) -> Any:
+        """See `Steering.retry`."""
+        return await self._host.retry(message)
+
+    async def _told(self, turn: Turn, wanted: ChatRequest) -> Response:
+        key = self.key_of(turn.message)
+        row = await self._host.table.row(key)
+        if row is None:
+            raise Refused(404, NO_CHAT)
+        context = RenderContext(turn=name_of(key), thread=wanted.chat, run=wanted.run)
+        return self._turns.stream(
+            key,
+            row,
+            context,
+            encoder=self._protocol.encoder,
+            headers=self._protocol.headers,
+            answered=turn.answered,
+        )
+
+    def _refusal(self, refused: Refused, wanted: ChatRequest | None) -> Response:
+        status, content_type, body = self._protocol.refusal(refused, wanted)
+        return Response(body, status, media_type=content_type, headers=NOT_STORED)
