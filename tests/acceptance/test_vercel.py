@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 
 import httpx2
 import pytest
@@ -142,7 +143,7 @@ def test_a_reload_at_another_process_shows_all_that_was_said_and_goes_on(start_c
 
 @pytest.mark.full
 def test_a_turn_goes_on_though_its_worker_and_then_the_server_were_killed(
-    start_chats, start_client, own_server, held
+    start_chats, start_client, own_server, held, tmp_path
 ):
     server = own_server()
     dies = start_chats(server)
@@ -150,6 +151,8 @@ def test_a_turn_goes_on_though_its_worker_and_then_the_server_were_killed(
     client("send", text=f"{BASH % 'yes'}\n{LONG}")
     shown = client.wait(lambda shown: is_over(shown) and calls(shown, "approval-requested"))
     dies.kill()
+    with sqlite3.connect(tmp_path / "chats.sqlite3") as rows_of:
+        rows_of.execute("UPDATE prompts SET opencode_turn_lease = '2020-01-01'")
     lives = start_chats(server)
     url = f"{lives.url}/chats/vercel"
     client("open", api=url, id="killed", headers=WHO)

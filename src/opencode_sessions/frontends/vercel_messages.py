@@ -54,7 +54,8 @@ def _take(parts: list[Part], chunk: dict[str, Any]) -> None:
     kind, _, what = chunk["type"].partition("-")
     if kind in ("text", "reasoning"):
         if what == "start":
-            parts.append({"type": kind, "text": "", "state": "streaming"})
+            named = {"id": chunk["id"]} if kind == "reasoning" else {}
+            parts.append({"type": kind, **named, "text": "", "state": "streaming"})
         elif what == "delta":
             parts[-1]["text"] += chunk["delta"]
         else:

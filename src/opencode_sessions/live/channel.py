@@ -32,9 +32,6 @@ _CATCH_UP = 0.75
 """Seconds: a browser that comes from the process that runs the turn may show more than the row says by now. So long it
 takes until the row is written and looked at again. The page keeps its words."""
 
-_ANSWERED = 10.0
-"""Seconds: so long a row may still have an ask that was answered, until its runner has heard of that."""
-
 _TRIES = 3
 """To view how a turn ended: then browsers are told only that it has."""
 
@@ -52,7 +49,7 @@ class WatchRequest:
         who: The key of the user who watches, if one is logged in.
         seconds: For how long at most: then the browser connects again, is asked for its rights again, and goes on
             where it was.
-        answered: The asks that its user has just answered. Nothing is sent for a while until the row knows.
+        answered: The asks that its user has just answered. Nothing is sent until the row knows, which takes a runner.
     """
 
     key: RowKey
@@ -99,7 +96,6 @@ class Viewer:
         self.until = until
         self._context = request.context
         self._answered = request.answered
-        self._answered_until = time.monotonic() + _ANSWERED
         has = request.has
         # At revision 0 a row can begin, and be put back, without a trace in the number.
         self._has = has if has and channel.shows(has) else None
@@ -128,7 +124,7 @@ class Viewer:
         if self._ended:
             return 0.0
         if view is not None and not self._answered.isdisjoint(view.asks):
-            return max(self._answered_until - now, 0.0)
+            return float("inf")
         return 0.0 if view is not None and view.live else max(self._waits_until - now, 0.0)
 
     def news(self) -> bytes:

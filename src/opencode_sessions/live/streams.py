@@ -80,4 +80,4 @@ def _said(hub: LiveHub, viewer: Viewer) -> tuple[bytes, float]:
     left = viewer.until - time.monotonic()
     if over or left <= 0:
         return said if over else said + viewer.encoder.again(), 0.0
-    return said, min(left, pause or HEARTBEAT)
+    return said, min(left, pause or HEARTBEAT, HEARTBEAT)
