@@ -19,9 +19,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from opencode_sessions.host import AsyncHost, HostSettings, Refused
-from opencode_sessions.host.chats import Chats
+from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.starlette.chats import ChatRoute, chat_routes_of
-from opencode_sessions.starlette.routes import CHAT_SECONDS
 from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, MaySee, Turns, nobody, read_body
 
 __all__ = ["AsyncHost", "HostSettings", "Refused", "chat_router", "turn_router"]

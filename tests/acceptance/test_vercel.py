@@ -84,6 +84,7 @@ def test_two_turns_with_approvals_a_refusal_and_a_question_end_as_their_rows(sta
     same(shown, url, "two")
 
 
+@pytest.mark.full
 def test_what_has_no_form_of_its_own_comes_as_data(start_chats, start_client):
     url = f"{start_chats().url}/chats/vercel"
     client = start_client("vercel", url, "all")
@@ -111,6 +112,7 @@ def test_what_has_no_form_of_its_own_comes_as_data(start_chats, start_client):
     assert "Out of flour" in error["data"]["text"]
 
 
+@pytest.mark.full
 def test_a_stop_ends_the_turn_and_keeps_what_was_said(start_chats, start_client, held):
     url = f"{start_chats().url}/chats/vercel"
     client = start_client("vercel", url, "stop")
@@ -126,6 +128,7 @@ def test_a_stop_ends_the_turn_and_keeps_what_was_said(start_chats, start_client,
     same(shown, url, "stop")
 
 
+@pytest.mark.full
 def test_a_reload_at_another_process_shows_all_that_was_said_and_goes_on(start_chats, start_client, held):
     first, other = start_chats(), start_chats()
     client = start_client("vercel", f"{first.url}/chats/vercel", "reload")
@@ -172,6 +175,7 @@ def test_a_turn_goes_on_though_its_worker_and_then_the_server_were_killed(
     same(shown, url, "killed")
 
 
+@pytest.mark.full
 def test_a_stream_that_lasts_too_long_ends_and_the_client_goes_on(start_chats, start_client, held):
     url = f"{start_chats(SECONDS='1').url}/chats/vercel"
     client = start_client("vercel", url, "again")

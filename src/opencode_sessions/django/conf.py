@@ -14,6 +14,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from opencode_sessions.errors import ConfigurationError, InvalidRulesError
+from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.jobs.ports import QueueDispatcher
 from opencode_sessions.protocol.permissions import check_rules
@@ -57,6 +58,8 @@ class OpencodeSettings(HostSettings):
             what makes one.
         stream_seconds: How long a stream of events lasts before the browser connects again, and is asked for its
             rights again.
+        chats: The chats of front ends that speak a chat protocol: a `Chats`, an instance or a class of one.
+        chat_seconds: How long a stream of such a protocol lasts.
         current_tenant: Gives the tenant whose rows are in force, as text; see `tenants`.
         tenant_context: Of a tenant, the context manager that puts its rows in force.
         all_tenants: Gives all tenants.
@@ -66,6 +69,8 @@ class OpencodeSettings(HostSettings):
     may_see: MaySee = nobody
     runner: Any = "threads"
     stream_seconds: float = _MINUTE
+    chats: Chats | None = None
+    chat_seconds: float = CHAT_SECONDS
     current_tenant: Callable[[], str] | None = None
     tenant_context: Callable[[str], AbstractContextManager[Any]] | None = None
     all_tenants: Callable[[], Iterable[str]] | None = None
@@ -166,6 +171,22 @@ def _minute(key: str, value: Any) -> float:
     return float(value)
 
 
+def _positive(key: str, value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+        raise _wrong(key, "seconds above 0", value)
+    return float(value)
+
+
+def _chats(key: str, value: Any) -> Chats | None:
+    found = _imported(key, value)
+    made: Chats | None = found() if isinstance(found, type) else found
+    for name in ("turns", "send"):
+        method = getattr(made, name, None)
+        if made is not None and (not callable(method) or is_coroutine_function(method)):
+            raise _wrong(key, "an object whose methods `turns` and `send` are ordinary functions", value)
+    return made
+
+
 def _flag(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise _wrong(key, "True or False", value)
@@ -258,6 +279,8 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "RECOVER_AT_START": _flag,
     "RETRY": _function_or_none,
     "STREAM_SECONDS": _minute,
+    "CHATS": _chats,
+    "CHAT_SECONDS": _positive,
     "ON_ASK": _asks,
     "ALLOW_ALWAYS": _flag,
     "CURRENT_TENANT": _function_or_none,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from django.urls import path
 
 from opencode_sessions.django import views
+from opencode_sessions.django.views.chats import chat_urls
 
 app_name = "opencode"
 
@@ -19,4 +20,5 @@ urlpatterns = [
     path("turns/<str:label>/<path:pk>/cancel", views.cancel, name="cancel"),
     path("turns/<str:label>/<path:pk>/retry", views.retry, name="retry"),
     path("turns/<str:label>/<path:pk>/files/<str:message_id>/<str:attachment_id>", views.file, name="file"),
+    *chat_urls(),
 ]

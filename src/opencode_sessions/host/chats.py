@@ -19,7 +19,9 @@ from opencode_sessions.runtime.stepping import result_of
 from opencode_sessions.store.turn_table import RowKey
 
 __all__ = [
+    "CHAT_SECONDS",
     "MOST_BYTES",
+    "NO_CHAT",
     "ChatProtocol",
     "ChatRequest",
     "Chats",
@@ -35,6 +37,9 @@ __all__ = [
 
 MOST_BYTES = 1024 * 1024
 """Of the body of a request: a front end may send all that was said."""
+
+CHAT_SECONDS = 600.0
+"""How long a stream lasts at most: front ends of chat protocols do not connect again by themselves."""
 
 NO_CHAT = "There is no such chat, or not for you."
 OTHER_TURN = "This is about another turn than the chat's newest one. Load the chat again."

@@ -11,14 +11,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from opencode_sessions.host import AsyncHost, Refused
-from opencode_sessions.host.chats import Chats
+from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.starlette.chats import ChatRoute, chat_routes_of
 from opencode_sessions.starlette.turns import NOT_STORED, MaySee, Turns, nobody, read_answer, read_body
 
 __all__ = ["chat_routes", "turn_routes"]
-
-CHAT_SECONDS = 600.0
-"""How long a stream of a chat protocol lasts at most: its front ends do not connect again by themselves."""
 
 
 def turn_routes(

@@ -7,7 +7,8 @@ would see what the project's middleware had kept in the request.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 from django.db import models
@@ -23,7 +24,7 @@ from opencode_sessions.live import RenderContext, WatchRequest, astream, ended, 
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import TurnRow
 
-__all__ = ["events"]
+__all__ = ["events", "told"]
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -37,20 +38,41 @@ _HEADERS = {
 def events(request: HttpRequest, label: str, pk: str) -> HttpResponseBase:
     """The events of a turn, from what the browser has until the turn's end; see docs/django-views.md."""
     message = seen(request, label, pk)
-    return StreamingHttpResponse(_frames(request, message), content_type=HTML.content_type, headers=_HEADERS)
+    context = RenderContext(address("answer", message), root_of(message), files_of(message))
+    has = _revision(request.headers.get("Last-Event-ID") or request.GET.get("after", ""))
+    return told(request, message, context, encoder=HTML, has=has, seconds=settings().stream_seconds)
 
 
-def _frames(request: HttpRequest, message: models.Model) -> Iterator[bytes] | AsyncIterator[bytes]:
+def told(
+    request: HttpRequest,
+    message: models.Model,
+    context: RenderContext,
+    *,
+    headers: Mapping[str, str] = _HEADERS,
+    **watched: Any,
+) -> StreamingHttpResponse:
+    """A turn as an encoder tells it.
+
+    Args:
+        request: Whose user watches.
+        message: Whose turn.
+        context: What the row does not tell.
+        headers: Those of the protocol.
+        watched: What else `WatchRequest` takes.
+    """
     # All of it here: an event loop's thread knows no tenant, and to know the user may take a query.
-    watched = WatchRequest(
+    wanted = WatchRequest(
         key=rows.key_of(message),
         row=TurnRow.of(message),
-        context=RenderContext(address("answer", message), root_of(message), files_of(message)),
-        encoder=HTML,
-        has=_revision(request.headers.get("Last-Event-ID") or request.GET.get("after", "")),
+        context=context,
         who=getattr(getattr(request, "user", None), "pk", None),
-        seconds=settings().stream_seconds,
+        **watched,
     )
+    kind = wanted.encoder.content_type
+    return StreamingHttpResponse(_frames(request, wanted), content_type=kind, headers={**_HEADERS, **headers})
+
+
+def _frames(request: HttpRequest, watched: WatchRequest) -> Iterator[bytes] | AsyncIterator[bytes]:
     asynchronous = isinstance(request, ASGIRequest)
     if TurnStatus(watched.row.status).terminal:
         frames = ended(watched)

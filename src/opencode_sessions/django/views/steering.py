@@ -8,7 +8,7 @@ from django.db import models
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from opencode_sessions.display import read_answer
+from opencode_sessions.display import Given, ShownAsk, read_answer
 from opencode_sessions.display.forms import ASK
 from opencode_sessions.django import host
 from opencode_sessions.django.addresses import address, named
@@ -22,7 +22,7 @@ from opencode_sessions.errors import AskChangedError, ConfigurationError
 from opencode_sessions.host.steering import check_answer, refusal_of
 from opencode_sessions.turns.asks import Answer
 
-__all__ = ["answer", "cancel", "retry"]
+__all__ = ["answer", "cancel", "give", "retried", "retry", "stop"]
 
 
 @outside_transactions
@@ -35,15 +35,12 @@ def answer(request: HttpRequest, label: str, pk: str) -> HttpResponseBase:
 @steers
 def _answer(request: HttpRequest, message: models.Model) -> None:
     """Answer what the agent asks. The form's fields: see `opencode_sessions.display.forms`."""
-    turn = turn_for(message)
     wanted = request.POST.get(ASK, "")
     if not wanted:
         raise Refused(400, f"The form must say in `{ASK}` what it answers.")
     shown = asked(message, wanted)
     try:
-        given = read_answer(dict(request.POST.lists()), shown)
-        check_answer(given.reply, given.labels, shown, allow_always=settings().allow_always)
-        turn.answer(given.ask, Answer(given.reply, given.labels, given.message, shown=given.shown))
+        _give(message, read_answer(dict(request.POST.lists()), shown), shown)
     except AskChangedError as error:
         refused = refusal_of(error)
         raise Refused(refused.status, str(refused), html=card(message, wanted)) from error
@@ -51,9 +48,35 @@ def _answer(request: HttpRequest, message: models.Model) -> None:
         raise Refused(400, str(error)) from error
 
 
+def give(message: models.Model, given: Given) -> None:
+    """Answer what the agent asks.
+
+    Raises:
+        Refused: This host does not take such an answer.
+        OpencodeError: As `Turn.answer`.
+    """
+    message.refresh_from_db(fields=["asks", "parts"])
+    _give(message, given, asked(message, given.ask))
+
+
+def _give(message: models.Model, given: Given, shown: ShownAsk) -> None:
+    check_answer(given.reply, given.labels, shown, allow_always=settings().allow_always)
+    answer = Answer(given.reply, given.labels, given.message, shown=given.shown)
+    turn_for(message).answer(given.ask, answer)
+
+
 @steers
 def cancel(request: HttpRequest, message: models.Model) -> None:
     """End the turn, wherever it runs. One that is cancelled already is left so."""
+    stop(request, message)
+
+
+def stop(request: HttpRequest, message: models.Model) -> None:
+    """End the turn.
+
+    Raises:
+        Refused: It has ended otherwise.
+    """
     if host.cancel(message, by=_who(request)):
         return
     message.refresh_from_db(fields=["status"])
@@ -65,13 +88,23 @@ def cancel(request: HttpRequest, message: models.Model) -> None:
 @steers
 def retry(_request: HttpRequest, message: models.Model) -> dict[str, Any]:
     """Ask again what failed or was cancelled, in a new message; however often it is asked for, in one."""
+    again = retried(message)
+    label, pk = named(again)
+    return {"label": label, "pk": str(pk), "events": address("events", again)}
+
+
+def retried(message: models.Model) -> models.Model:
+    """The message that asks again what this one asked.
+
+    Raises:
+        Refused: It did not fail, and was not cancelled.
+    """
     again = retry_of(message)
     if again is None:
         message.refresh_from_db(fields=["status"])
         status = message.status  # type: ignore[attr-defined]  # MessageModel
         raise Refused(409, f"There is nothing to be tried again: it is {status}.")
-    label, pk = named(again)
-    return {"label": label, "pk": str(pk), "events": address("events", again)}
+    return again
 
 
 def _who(request: HttpRequest) -> str:

@@ -1,0 +1,171 @@
+"""The views of front ends that speak a chat protocol; `OPENCODE["CHATS"]` says what their chats are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_http_methods
+
+from opencode_sessions.display import Given
+from opencode_sessions.django.addresses import files_of
+from opencode_sessions.django.conf import settings
+from opencode_sessions.django.live_hub import rows
+from opencode_sessions.django.views.access import outside_transactions, root_of
+from opencode_sessions.django.views.events import told
+from opencode_sessions.django.views.steering import give, retried, stop
+from opencode_sessions.errors import AskAnsweredError, ConfigurationError, WireError
+from opencode_sessions.host import Refused
+from opencode_sessions.host.chats import (
+    MOST_BYTES,
+    NO_CHAT,
+    ChatProtocol,
+    ChatRequest,
+    Chats,
+    Turn,
+    name_of,
+    newest_turn,
+    turn_of,
+)
+from opencode_sessions.host.steering import refusal_of
+from opencode_sessions.host.vercel import VERCEL_CHAT
+from opencode_sessions.live.view import RenderContext, view_of_row
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.store.turn_table import RowKey, TurnRow
+
+__all__ = ["chat_urls"]
+
+
+def chat_urls() -> list[URLPattern]:
+    """The addresses of all protocols: `chats/vercel`, and what is below it."""
+    found = []
+    for name, protocol in (("vercel", VERCEL_CHAT),):
+        served = _ServedChats(protocol)
+        for address, view, method, suffix in (
+            ("", served.send, "POST", ""),
+            ("/<str:chat>", served.messages, "GET", "_messages"),
+            ("/<str:chat>/stream", served.stream, "GET", "_stream"),
+            ("/<str:chat>/stop", served.stop, "POST", "_stop"),
+        ):
+            found.append(path(f"chats/{name}{address}", _view(served, view, method), name=name + suffix))
+    return found
+
+
+class _ServedChats:
+    """The chats of a project in one protocol; a `Steering`. Each method is a view, but for what `_view` adds."""
+
+    def __init__(self, protocol: ChatProtocol) -> None:
+        self.protocol = protocol
+
+    @property
+    def _chats(self) -> Chats:
+        chats: Chats | None = settings().chats
+        if chats is None:
+            raise ImproperlyConfigured(
+                'OPENCODE["CHATS"] must say what the chats of this project are: see docs/vercel.md'
+            )
+        return chats
+
+    def send(self, request: HttpRequest, chat: str | None = None) -> HttpResponseBase:
+        """Do what a front end wants, and tell the turn that it is about."""
+        wanted = self._read(request, chat)
+        try:
+            turn = run_sync(turn_of(wanted, request, self._chats, self))
+        except Refused as refused:
+            return self.refusal(refused, wanted)
+        return self._told(request, turn, wanted)
+
+    def stream(self, request: HttpRequest, chat: str) -> HttpResponseBase:
+        """Tell the chat's newest turn, from its beginning."""
+        newest = run_sync(newest_turn(self._chats, request, chat))
+        if newest is None:
+            return HttpResponse(status=204)
+        return self._told(request, Turn(newest), ChatRequest(chat=chat))
+
+    def messages(self, request: HttpRequest, chat: str) -> HttpResponseBase:
+        """All that was said in a chat, as its front end keeps it."""
+        turns: Any = self._chats.turns(request, chat, None)
+        if turns is None:
+            raise Refused(404, NO_CHAT)
+        said = []
+        for message in turns:
+            context = RenderContext(root=root_of(message), files=files_of(message))
+            view = view_of_row(TurnRow.of(message), None, context, frozenset([self.protocol.encoder]))
+            said += self.protocol.told(name_of(self.key_of(message)), message.prompt, view)
+        return JsonResponse(said, safe=False, headers={"Cache-Control": "no-store"})
+
+    def stop(self, request: HttpRequest, chat: str) -> HttpResponseBase:
+        """End the chat's newest turn, wherever it runs."""
+        newest = run_sync(newest_turn(self._chats, request, chat))
+        if newest is not None:
+            stop(request, newest)
+        return HttpResponse(status=204)
+
+    def refusal(self, refused: Refused, wanted: ChatRequest | None) -> HttpResponse:
+        """The response that refuses a request."""
+        status, content_type, body = self.protocol.refusal(refused, wanted)
+        return HttpResponse(body, status=status, content_type=content_type)
+
+    def key_of(self, message: Any) -> RowKey:
+        """See `Steering.key_of`."""
+        return rows.key_of(message)
+
+    async def answer(self, message: Any, given: Given) -> None:
+        """See `Steering.answer`."""
+        give(message, given)
+
+    async def retry(self, message: Any) -> Any:
+        """See `Steering.retry`."""
+        return retried(message)
+
+    def _read(self, request: HttpRequest, chat: str | None) -> ChatRequest:
+        body = request.read(MOST_BYTES + 1)
+        if len(body) > MOST_BYTES:
+            raise Refused(413, f"The body may have {MOST_BYTES // 1024} KiB at most.")
+        return self.protocol.read(body, request.headers, chat)
+
+    def _told(self, request: HttpRequest, turn: Turn, wanted: ChatRequest) -> HttpResponseBase:
+        message: models.Model = turn.message
+        context = RenderContext(
+            root=root_of(message),
+            files=files_of(message),
+            turn=name_of(self.key_of(message)),
+            thread=wanted.chat,
+            run=wanted.run,
+        )
+        return told(
+            request,
+            message,
+            context,
+            encoder=self.protocol.encoder,
+            headers=self.protocol.headers,
+            answered=turn.answered,
+            seconds=settings().chat_seconds,
+        )
+
+
+def _view(
+    served: _ServedChats, act: Callable[..., HttpResponseBase], method: str
+) -> Callable[..., HttpResponseBase]:
+    @require_http_methods([method])
+    @csrf_protect
+    @outside_transactions
+    @wraps(act)
+    def view(request: HttpRequest, **named: str) -> HttpResponseBase:
+        try:
+            return act(request, **named)
+        except Refused as refused:
+            return served.refusal(refused, None)
+        except (AskAnsweredError, WireError) as error:
+            return served.refusal(refusal_of(error), None)
+        except ConfigurationError as error:
+            return served.refusal(Refused(400, str(error)), None)
+
+    return view

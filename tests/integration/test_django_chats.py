@@ -1,0 +1,65 @@
+"""Django's views of chat protocols, with the protocols' own clients; all that is not Django's is tested elsewhere."""
+
+from __future__ import annotations
+
+import json
+
+import httpx2
+import pytest
+from django.test import override_settings
+from fix_django_views import WEB
+
+BASH = '!tool bash {"command": "echo %s", "description": "greets"}'
+
+
+@pytest.fixture
+def chats(pages, web_settings):
+    said = {"CHATS": "web_project.chats.Chats", "PERMISSIONS_FOR": "web_project.policy.ask_for_bash"}
+    with override_settings(**WEB, OPENCODE={**web_settings, **said}):
+        yield pages
+
+
+@pytest.fixture(params=["asgi", "wsgi"])
+def served(request, chats):
+    """The address of the views, and what a front end's requests need."""
+    address = request.getfixturevalue(request.param)
+    page = httpx2.get(f"{address}/token", timeout=100)
+    token = page.cookies["csrftoken"]
+    headers = {"cookie": f"csrftoken={token}", "x-csrftoken": token, "x-who": "owner"}
+    return f"{address}/opencode/chats", headers
+
+
+def is_over(shown):
+    return shown["status"] in ("ready", "error") and shown["messages"][-1]["role"] == "assistant"
+
+
+def calls(shown, state):
+    return [
+        part for part in shown["messages"][-1]["parts"] if part.get("state") == state and "toolName" in part
+    ]
+
+
+def test_the_vercel_sdk_talks_to_django(served, start_client):
+    url, headers = f"{served[0]}/vercel", served[1]
+    client = start_client("vercel", url, "django", **headers)
+    client("send", text=BASH % "yes")
+    shown = client.wait(lambda shown: is_over(shown) and calls(shown, "approval-requested"))
+    answered = json.loads(json.dumps(shown["messages"]))
+    client("approve", id=calls(shown, "approval-requested")[0]["approval"]["id"], approved=True)
+    shown = client.wait(lambda shown: is_over(shown) and calls(shown, "output-available"))
+    assert shown["events"] == ["tool-calls", "stop"]
+    said = shown["messages"][-1]
+    client("reload")
+    shown = client.wait(lambda shown: is_over(shown) and shown["events"])
+    assert shown["messages"][-1] == said
+    assert client("stop")["events"][-1] == 409  # it has ended
+    calls({"messages": answered}, "approval-requested")[0].update(state="approval-responded")
+    answered[-1]["parts"][0]["approval"]["approved"] = True
+    response = httpx2.post(url, json={"id": "django", "messages": answered}, headers=headers, timeout=100)
+    assert (response.status_code, "waits for no answer" in response.text) == (409, True)
+    refused = httpx2.get(f"{url}/django", headers={"x-who": "else"})
+    assert (refused.status_code, refused.text) == (404, "There is no such chat, or not for you.")
+    client("regenerate")
+    assert client.wait(lambda shown: shown["status"] == "error")["error"].startswith(
+        "There is nothing to be tried"
+    )
