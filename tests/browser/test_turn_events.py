@@ -49,7 +49,7 @@ def test_the_function_of_the_docs_shows_what_the_view_has(chromium):
     for number, columns in enumerate(moments, 1):
         row = replace(ROW, status="streaming", revision=number, **columns)
         feed.take(view_of_row(row, feed.view, RenderContext(), frozenset([JSON])))
-        client.take(feed.since(seen, JSON))
+        client.take(feed.since(seen, JSON, RenderContext()))
         seen = feed.version
     assert set(client.events) == {"begin", "state", "part", "text", "asks", "bill"}
     page = chromium.new_page()

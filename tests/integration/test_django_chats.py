@@ -39,6 +39,25 @@ def calls(shown, state):
     ]
 
 
+def test_agui_talks_to_django(served, start_client):
+    url, headers = f"{served[0]}/agui", served[1]
+    client = start_client("agui", url, "django", **headers)
+    client("send", text=BASH % "yes")
+    shown = client.wait(lambda shown: not shown["running"] and shown["interrupts"])
+    given = [
+        {"interruptId": shown["interrupts"][0]["id"], "status": "resolved", "payload": {"approved": True}}
+    ]
+    client("resume", resume=given)
+    shown = client.wait(lambda shown: not shown["running"] and shown["outcome"] == "success")
+    said = shown["messages"]
+    assert said == httpx2.get(f"{url}/django", headers=headers, timeout=100).json()
+    client("reload")
+    assert client.wait(lambda shown: not shown["running"] and shown["outcome"])["messages"] == said
+    client("resume", resume=given)
+    assert "waits for no answer" in client.wait(lambda shown: shown["error"])["error"]
+    assert client("stop")["custom"]["stopped"] == 200  # it has ended, says an event
+
+
 def test_the_vercel_sdk_talks_to_django(served, start_client):
     url, headers = f"{served[0]}/vercel", served[1]
     client = start_client("vercel", url, "django", **headers)

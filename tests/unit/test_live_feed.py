@@ -10,7 +10,7 @@ import pytest
 from opencode_sessions.display import PermissionAsk, ShownError, Text
 from opencode_sessions.frontends.html import HtmlEncoder
 from opencode_sessions.live.feed import Feed
-from opencode_sessions.live.view import Bill, Rendered, TurnView
+from opencode_sessions.live.view import Bill, RenderContext, Rendered, TurnView
 
 HTML = HtmlEncoder(render_part=str, render_ask=str, render_error=str)
 ASK = PermissionAsk(id="per_1", permission="bash", icon="command", verb="Run", target="ls")
@@ -37,7 +37,7 @@ def feed():
 def told(feed, seen):
     """The events that are news, each as its name and data."""
     events = []
-    for frame in filter(None, feed.since(seen, HTML).decode().split("\n\n")):
+    for frame in filter(None, feed.since(seen, HTML, RenderContext()).decode().split("\n\n")):
         fields = dict(line.split(": ", 1) for line in frame.split("\n") if line)
         events.append((fields.get("event"), json.loads(fields.get("data", "null"))))
     return events
@@ -50,7 +50,7 @@ def test_who_has_seen_nothing_gets_all_of_it(feed):
 
 
 def test_who_has_seen_it_gets_nothing(feed):
-    assert feed.since(feed.version, HTML) == b""
+    assert feed.since(feed.version, HTML, RenderContext()) == b""
 
 
 def test_what_changes_again_and_again_is_sent_once_in_its_newest_form(feed):
@@ -89,7 +89,7 @@ def test_what_parts_cannot_tell_is_told_whole(feed, now):
 def test_nothing_new_is_no_news(feed):
     seen = feed.version
     assert feed.take(replace(view(("a", "1"), ("b", "1")), revision=2)) == 0
-    assert feed.since(seen, HTML) == b""
+    assert feed.since(seen, HTML, RenderContext()) == b""
 
 
 def test_asks_come_by_themselves(feed):
@@ -102,7 +102,7 @@ def test_from_the_row_the_parts_are_followed_by_their_revision(feed):
     feed.take(view(("a", "1"), live=False))
     seen = feed.version
     feed.take(view(("a", "2"), live=False, revision=7))
-    assert feed.since(seen, HTML).endswith(b"\n\nid: 7\n\n")
+    assert feed.since(seen, HTML, RenderContext()).endswith(b"\n\nid: 7\n\n")
 
 
 def test_a_line_break_in_a_text_does_not_break_the_frame():

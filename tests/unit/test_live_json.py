@@ -182,7 +182,7 @@ def told(*texts):
     for number, each in enumerate(texts, 1):
         row = replace(ROW, status="streaming", revision=number, parts=[text(each)])
         feed.take(view_of_row(row, feed.view, CONTEXT, frozenset([JSON])))
-        client.take(feed.since(seen, JSON))
+        client.take(feed.since(seen, JSON, CONTEXT))
         seen = feed.version
     return client
 
@@ -212,7 +212,7 @@ def test_who_reads_seldom_gets_what_came_since_in_one_piece():
         row = replace(ROW, status="streaming", revision=number, parts=[text("word " * number)])
         feed.take(view_of_row(row, feed.view, CONTEXT, frozenset([JSON])))
         if number in (1, 5, 49):
-            client.take(feed.since({1: 0, 5: 1, 49: 5}[number], JSON))
+            client.take(feed.since({1: 0, 5: 1, 49: 5}[number], JSON, CONTEXT))
     assert client.events == ["state", "text", "text"]
     assert client.state["parts"][0]["markdown"] == "word " * 49
 
@@ -223,7 +223,7 @@ def test_who_is_far_behind_gets_the_whole_text():
         row = replace(ROW, status="streaming", revision=number, parts=[text("word " * number)])
         feed.take(view_of_row(row, feed.view, CONTEXT, frozenset([JSON])))
         if number == 2:
-            client.take(feed.since(0, JSON))
+            client.take(feed.since(0, JSON, CONTEXT))
     client.take(feed.since(2, JSON))
     assert client.events == ["state", "part"]
     assert client.state["parts"][0]["markdown"] == "word " * 299
@@ -239,5 +239,5 @@ def test_a_half_of_a_character_in_a_label_is_sent_as_json_escapes_it():
     row = replace(ROW, asks=[{"id": "que_1", "kind": "question", "questions": [question]}])
     feed, client = Feed(), JsonClient()
     feed.take(view_of_row(row, None, CONTEXT, frozenset([JSON])))
-    client.take(feed.since(0, JSON))
+    client.take(feed.since(0, JSON, CONTEXT))
     assert client.state["asks"][0]["questions"][0]["options"][0]["label"] == "\ud800"

@@ -127,7 +127,7 @@ class DisplayJson:
         """See `Encoder.begin`."""
         return sse.RETRY + sse.frame("begin", sse.dumps(plain(Begin())))
 
-    def news(self, news: News) -> bytes:
+    def news(self, news: News, context: RenderContext) -> bytes:  # noqa: ARG002 - likewise
         """See `Encoder.news`."""
         if news.whole or news.status:
             return sse.frame("state", self._state(news.view), news.view.revision)
@@ -147,7 +147,7 @@ class DisplayJson:
         """See `Encoder.rests`: its streams go on until the turn ends."""
         return False
 
-    def again(self) -> bytes:
+    def again(self, context: RenderContext) -> bytes:  # noqa: ARG002 - likewise
         """See `Encoder.again`."""
         return sse.AGAIN
 

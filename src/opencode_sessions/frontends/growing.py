@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 
 from opencode_sessions.display import Text, Thought, Todos, Tool
-from opencode_sessions.live.news import FORGOTTEN, News
+from opencode_sessions.live.news import FORGOTTEN, News, PartNews
 from opencode_sessions.live.view import TurnView
 
 __all__ = ["appends", "waits"]
 
 
-def appends(news: News, once: Collection[str]) -> bool:
+def appends(news: News, retold: Callable[[PartNews], bool]) -> bool:
     """Can the news be told by adding to what was told?
 
     Args:
         news: What is to be told.
-        once: The types of parts that cannot be told a second time, in the place of the first.
+        retold: Can a part that was told be told a second time, in the place of the first?
     """
     for each in news.parts:
         shown = each.part.shown
         if each.was is None:
             continue
         grows = each.known is not None and each.was == "growing"
-        if each.was == FORGOTTEN or shown.type in once or (isinstance(shown, Text | Thought) and not grows):
+        if each.was == FORGOTTEN or not retold(each) or (isinstance(shown, Text | Thought) and not grows):
             return False
     new = [each.part.shown.id for each in news.parts if each.was is None]
     kept = [key for key, part in news.view.parts.items() if not isinstance(part.shown, Todos) or key in new]

@@ -51,7 +51,7 @@ class HtmlEncoder:
         """See `Encoder.begin`."""
         return sse.RETRY
 
-    def news(self, news: News) -> bytes:
+    def news(self, news: News, context: RenderContext) -> bytes:  # noqa: ARG002 - likewise
         """See `Encoder.news`."""
         return b"".join([self._state(news.view)] if news.whole or news.status else self._changes(news))
 
@@ -63,7 +63,7 @@ class HtmlEncoder:
         """See `Encoder.rests`: its streams go on until the turn ends."""
         return False
 
-    def again(self) -> bytes:
+    def again(self, context: RenderContext) -> bytes:  # noqa: ARG002 - likewise
         """See `Encoder.again`."""
         return sse.AGAIN
 

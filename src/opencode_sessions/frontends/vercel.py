@@ -78,9 +78,9 @@ class VercelEncoder:
         """See `Encoder.begin`."""
         return _sent(_lines([_chunk("start", messageId=context.turn)]))
 
-    def news(self, news: News) -> bytes:
+    def news(self, news: News, context: RenderContext) -> bytes:  # noqa: ARG002 - likewise
         """See `Encoder.news`."""
-        if news.whole or news.asks or not appends(news, {"file"}):
+        if news.whole or news.asks or not appends(news, lambda each: not isinstance(each.part.shown, File)):
             return _sent(_lines([_chunk("reset-step")]) + self._all(news.view))
         said = "".join(self._part(each) for each in news.parts)
         said += self._error(news.view) if news.status else ""
@@ -94,7 +94,7 @@ class VercelEncoder:
         """See `Encoder.rests`: where all that is not over waits for a person."""
         return waits(view)
 
-    def again(self) -> bytes:
+    def again(self, context: RenderContext) -> bytes:  # noqa: ARG002 - likewise
         """See `Encoder.again`: the message's metadata says so, as no chunk does."""
         return _sent(_lines([_chunk("message-metadata", messageMetadata={"again": True})])) + _DONE
 

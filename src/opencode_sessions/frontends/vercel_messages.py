@@ -8,7 +8,7 @@ from typing import Any
 
 from opencode_sessions.frontends.vercel import VERCEL
 from opencode_sessions.live.news import News
-from opencode_sessions.live.view import TurnView
+from opencode_sessions.live.view import RenderContext, TurnView
 
 __all__ = ["ui_messages"]
 
@@ -46,7 +46,7 @@ def ui_messages(name: str, prompt: str, view: TurnView) -> list[dict[str, Any]]:
 
 
 def _chunks(view: TurnView) -> Iterator[dict[str, Any]]:
-    said = VERCEL.news(News(view=view, whole=True, status=True)).decode()
+    said = VERCEL.news(News(view=view, whole=True), RenderContext()).decode()
     return (json.loads(event.removeprefix("data: ")) for event in said.split("\n\n") if event)
 
 

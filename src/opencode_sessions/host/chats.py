@@ -7,16 +7,16 @@ last message counts, and what it says of a turn must be about the newest one.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from opencode_sessions.display import Given
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.encoder import Encoder
-from opencode_sessions.live.view import TurnView
+from opencode_sessions.live.view import RenderContext, TurnView, view_of_row
 from opencode_sessions.runtime.stepping import result_of
-from opencode_sessions.store.turn_table import RowKey
+from opencode_sessions.store.turn_table import RowKey, TurnRow
 
 __all__ = [
     "CHAT_SECONDS",
@@ -24,15 +24,14 @@ __all__ = [
     "NO_CHAT",
     "ChatProtocol",
     "ChatRequest",
+    "ChatService",
     "Chats",
     "Refusal",
     "Steering",
     "Turn",
     "json_object",
     "name_of",
-    "newest_turn",
     "text_of",
-    "turn_of",
 ]
 
 MOST_BYTES = 1024 * 1024
@@ -42,6 +41,7 @@ CHAT_SECONDS = 600.0
 """How long a stream lasts at most: front ends of chat protocols do not connect again by themselves."""
 
 NO_CHAT = "There is no such chat, or not for you."
+_NOTHING = RenderContext()
 OTHER_TURN = "This is about another turn than the chat's newest one. Load the chat again."
 
 
@@ -84,6 +84,7 @@ class ChatRequest:
         answers: It answers these asks of a turn.
         turn: That turn; empty: the newest one.
         retry: The newest turn is to be asked again.
+        strict: Nothing else can be wanted while the newest turn waits for answers, and all are to be given at once.
     """
 
     chat: str
@@ -92,6 +93,7 @@ class ChatRequest:
     answers: tuple[Given, ...] = ()
     turn: str = ""
     retry: bool = False
+    strict: bool = False
 
 
 class Refusal(NamedTuple):
@@ -108,6 +110,7 @@ class ChatProtocol(Protocol):
     Attributes:
         encoder: How a turn is told.
         headers: Of each stream.
+        retells: A stream begins with all that was said in the chat.
     """
 
     @property
@@ -116,6 +119,10 @@ class ChatProtocol(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
+        """See above."""
+
+    @property
+    def retells(self) -> bool:
         """See above."""
 
     def read(self, body: bytes, headers: Mapping[str, str], chat: str | None) -> ChatRequest:
@@ -157,37 +164,112 @@ def name_of(key: RowKey) -> str:
     return f"{key.table}-{key.pk}"
 
 
-async def newest_turn(chats: Chats, user: Any, chat: str) -> Any | None:
-    """The newest message of a chat; None if there is none yet.
+class ChatService:
+    """What front ends of one protocol do to a host's chats.
 
-    Raises:
-        Refused: There is no such chat.
+    Args:
+        protocol: Which one.
+        chats: The host's.
+        steering: How turns are steered.
     """
-    turns = await result_of(chats.turns(user, chat, 1))
-    if turns is None:
-        raise Refused(404, NO_CHAT)
-    return turns[-1] if turns else None
 
+    def __init__(self, protocol: ChatProtocol, chats: Chats, steering: Steering) -> None:
+        self.protocol = protocol
+        self._chats = chats
+        self._steering = steering
 
-async def turn_of(request: ChatRequest, user: Any, chats: Chats, steering: Steering) -> Turn:
-    """Do what a front end wants. The turn that it is told of then.
+    async def newest(self, user: Any, chat: str) -> Any | None:
+        """The newest message of a chat; None if there is none yet.
 
-    Raises:
-        Refused: It cannot be done.
-    """
-    if request.prompt is not None:
-        message = await result_of(chats.send(user, request.chat, request.prompt))
-        if message is None:
+        Raises:
+            Refused: There is no such chat.
+        """
+        turns = await self._turns(user, chat, 1)
+        return turns[-1] if turns else None
+
+    async def turn(self, request: ChatRequest, user: Any) -> Turn:
+        """Do what a front end wants. The turn that it is told of then.
+
+        Raises:
+            Refused: It cannot be done.
+        """
+        asks = request.prompt is not None
+        newest = None if asks and not request.strict else await self.newest(user, request.chat)
+        if request.strict:
+            _check_all_answered(request, newest)
+        if request.prompt is not None:
+            message = await result_of(self._chats.send(user, request.chat, request.prompt))
+            if message is None:
+                raise Refused(404, NO_CHAT)
+            return Turn(message)
+        if newest is None or request.turn not in ("", self._name(newest)):
+            raise Refused(409, OTHER_TURN)
+        if request.retry:
+            return Turn(await self._steering.retry(newest))
+        for given in request.answers:
+            await self._steering.answer(newest, given)
+        return Turn(newest, frozenset(given.ask for given in request.answers))
+
+    async def context(self, request: ChatRequest, user: Any, message: Any) -> RenderContext:
+        """What the row of a turn does not tell, but for what a framework knows.
+
+        Raises:
+            Refused: There is no such chat.
+        """
+        said = ""
+        if self.protocol.retells:
+            before = []
+            for each in await self._turns(user, request.chat, None):
+                told = self.told(each, _NOTHING)
+                if self._steering.key_of(each) == self._steering.key_of(message):
+                    before.append(told[0])
+                    break
+                before += told
+            said = ", ".join(json.dumps(told, ensure_ascii=False) for told in before)
+        return RenderContext(turn=self._name(message), thread=request.chat, run=request.run, history=said)
+
+    async def messages(
+        self, user: Any, chat: str, context_of: Callable[[Any], RenderContext]
+    ) -> list[dict[str, Any]]:
+        """All that was said in a chat, as its front end keeps it.
+
+        Args:
+            user: Who asks.
+            chat: Which chat.
+            context_of: Of a message, what its row does not tell.
+
+        Raises:
+            Refused: There is no such chat.
+        """
+        turns = await self._turns(user, chat, None)
+        return [told for message in turns for told in self.told(message, context_of(message))]
+
+    def told(self, message: Any, context: RenderContext) -> list[dict[str, Any]]:
+        """The messages of one turn, as its row has them."""
+        name = self._name(message)
+        view = view_of_row(
+            TurnRow.of(message), None, replace(context, turn=name), frozenset([self.protocol.encoder])
+        )
+        return self.protocol.told(name, message.prompt, view)
+
+    async def _turns(self, user: Any, chat: str, last: int | None) -> Sequence[Any]:
+        turns = await result_of(self._chats.turns(user, chat, last))
+        if turns is None:
             raise Refused(404, NO_CHAT)
-        return Turn(message)
-    message = await newest_turn(chats, user, request.chat)
-    if message is None or request.turn not in ("", name_of(steering.key_of(message))):
-        raise Refused(409, OTHER_TURN)
-    if request.retry:
-        return Turn(await steering.retry(message))
-    for given in request.answers:
-        await steering.answer(message, given)
-    return Turn(message, frozenset(given.ask for given in request.answers))
+        found: Sequence[Any] = turns
+        return found
+
+    def _name(self, message: Any) -> str:
+        return name_of(self._steering.key_of(message))
+
+
+def _check_all_answered(request: ChatRequest, newest: Any | None) -> None:
+    asked = {str(ask.get("id")) for ask in newest.asks} if newest is not None else set()
+    left = asked - {given.ask for given in request.answers}
+    if left and (request.answers or request.prompt is not None):
+        raise Refused(
+            409, f"The agent waits for answers to {', '.join(sorted(left))}: give all of them first."
+        )
 
 
 def json_object(body: bytes) -> dict[str, Any]:

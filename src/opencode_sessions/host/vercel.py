@@ -22,6 +22,7 @@ class VercelChat:
 
     encoder = VERCEL
     headers: Mapping[str, str] = HEADERS
+    retells = False
 
     def read(self, body: bytes, headers: Mapping[str, str], chat: str | None) -> ChatRequest:
         """See `ChatProtocol.read`."""

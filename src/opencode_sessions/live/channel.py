@@ -94,7 +94,7 @@ class Viewer:
         self.wake = wake
         self.who = request.who
         self.until = until
-        self._context = request.context
+        self.context = request.context
         self._answered = request.answered
         has = request.has
         # At revision 0 a row can begin, and be put back, without a trace in the number.
@@ -138,12 +138,12 @@ class Viewer:
             same = not view.live and view.revision == self._has and feed.version == self._seen
             if not same:
                 self._has, self._seen = None, 0  # it may show more than its revision had: all of it, then
-        said = feed.since(self._seen, self.encoder) if self._serves else b""
+        said = feed.since(self._seen, self.encoder, self.context) if self._serves else b""
         self._seen = max(self._seen, feed.version)
         if not self.over:
             return said
         status = self.channel.ended if view is None or (self.channel.ended and not feed.over) else view.status
-        return said + self.encoder.end(self._context, view, status)
+        return said + self.encoder.end(self.context, view, status)
 
 
 class Channel:

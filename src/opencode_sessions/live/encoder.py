@@ -27,8 +27,11 @@ class Encoder(Renderer, Protocol):
             context: That of the one who watches.
         """
 
-    def news(self, news: News) -> bytes:
-        """What has changed; nothing if this protocol does not tell of that. All who have seen as much get the same."""
+    def news(self, news: News, context: RenderContext) -> bytes:
+        """What has changed; nothing if this protocol does not tell of that.
+
+        All who have seen as much, and have the same context, get the same.
+        """
 
     def heartbeat(self) -> bytes:
         """What is sent in a quiet time, so that proxies keep the stream and whoever is gone is noticed."""
@@ -36,7 +39,7 @@ class Encoder(Renderer, Protocol):
     def rests(self, view: TurnView) -> bool:
         """Does a stream of this protocol end here, though the turn goes on later: it waits for a person?"""
 
-    def again(self) -> bytes:
+    def again(self, context: RenderContext) -> bytes:
         """What comes last, where the stream ends and the turn goes on: connect again at once."""
 
     def end(self, context: RenderContext, view: TurnView | None, status: str) -> bytes:

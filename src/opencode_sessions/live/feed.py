@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from opencode_sessions.live.encoder import Encoder
 from opencode_sessions.live.news import FORGOTTEN, News, PartNews
-from opencode_sessions.live.view import Rendered, Renderer, TurnView, shared_text, standing
+from opencode_sessions.live.view import RenderContext, Rendered, Renderer, TurnView, shared_text, standing
 from opencode_sessions.store.messages import TurnStatus
 
 __all__ = ["Feed"]
@@ -35,7 +35,7 @@ class Feed:
         self._whole = 0  # who has not seen this change cannot be told of parts only
         self._parts: dict[str, _Changes] = {}
         self._status = self._asks = self._bill = 0
-        self._told: dict[tuple[Encoder, int], bytes] = {}
+        self._told: dict[tuple[Encoder, int, RenderContext], bytes] = {}
 
     @property
     def over(self) -> bool:
@@ -74,18 +74,20 @@ class Feed:
         sent = news if number not in (self._whole, self._status) else view.parts
         return max(1, sum(view.parts[key].size for key in sent))
 
-    def since(self, version: int, encoder: Encoder) -> bytes:
+    def since(self, version: int, encoder: Encoder, context: RenderContext) -> bytes:
         """What is to be sent to one who has seen the changes up to this one.
 
         Args:
             version: That change's number.
             encoder: How it is told; the view is rendered for it.
+            context: That of the one who watches.
         """
         if self.view is None or version >= self.version:
             return b""
-        told = self._told.get((encoder, version))
+        key = encoder, version, context
+        told = self._told.get(key)
         if told is None:
-            told = self._told[encoder, version] = encoder.news(self._news(self.view, version))
+            told = self._told[key] = encoder.news(self._news(self.view, version), context)
         return told
 
     def _news(self, view: TurnView, version: int) -> News:

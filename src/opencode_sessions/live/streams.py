@@ -49,7 +49,7 @@ def ended(request: WatchRequest) -> list[bytes]:
     feed = Feed()
     feed.take(view_of_row(row, None, request.context, frozenset([encoder])))
     has_all = request.has == row.revision and request.has
-    said = b"" if has_all else feed.since(0, encoder)
+    said = b"" if has_all else feed.since(0, encoder, request.context)
     return [encoder.begin(request.context), said, encoder.end(request.context, feed.view, row.status)]
 
 
@@ -79,5 +79,5 @@ def _said(hub: LiveHub, viewer: Viewer) -> tuple[bytes, float]:
     said, over = hub.news(viewer)
     left = viewer.until - time.monotonic()
     if over or left <= 0:
-        return said if over else said + viewer.encoder.again(), 0.0
+        return said if over else said + viewer.encoder.again(viewer.context), 0.0
     return said, min(left, pause or HEARTBEAT, HEARTBEAT)

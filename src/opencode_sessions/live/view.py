@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sized
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from opencode_sessions.display import (
@@ -51,6 +51,7 @@ class RenderContext:
         turn: What names the turn in a chat.
         thread: What names that chat.
         run: What names the request that is answered by the stream.
+        history: What was said in the chat before the answer, as the encoder sends it.
     """
 
     action: str = ""
@@ -59,6 +60,7 @@ class RenderContext:
     turn: str = ""
     thread: str = ""
     run: str = ""
+    history: str = field(default="", repr=False)
 
 
 class Renderer(Protocol):

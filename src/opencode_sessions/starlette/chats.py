@@ -10,22 +10,20 @@ from starlette.responses import JSONResponse, Response
 
 from opencode_sessions.display import Given
 from opencode_sessions.host import AsyncHost, Refused
+from opencode_sessions.host.agui import AGUI_CHAT
 from opencode_sessions.host.chats import (
     MOST_BYTES,
     NO_CHAT,
     ChatProtocol,
     ChatRequest,
     Chats,
+    ChatService,
     Turn,
-    name_of,
-    newest_turn,
-    turn_of,
 )
 from opencode_sessions.host.vercel import VERCEL_CHAT
-from opencode_sessions.live.view import RenderContext, view_of_row
-from opencode_sessions.runtime.stepping import result_of
+from opencode_sessions.live.view import RenderContext
 from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, Turns, read_body, refusing
-from opencode_sessions.store.turn_table import RowKey, TurnRow
+from opencode_sessions.store.turn_table import RowKey
 
 __all__ = ["ChatRoute", "chat_routes_of"]
 
@@ -54,7 +52,7 @@ def chat_routes_of(
     """
     turns = Turns(host, lambda _user, _message: False, seconds)
     found = []
-    for name, protocol in (("vercel", VERCEL_CHAT),):
+    for name, protocol in (("vercel", VERCEL_CHAT), ("agui", AGUI_CHAT)):
         served = ServedChats(host, turns, chats, protocol, who)
         found += [
             ChatRoute("POST", f"/{name}", name, served.send),
@@ -81,7 +79,7 @@ class ServedChats:
     ) -> None:
         self._host = host
         self._turns = turns
-        self._chats = chats
+        self._service = ChatService(protocol, chats, self)
         self._protocol = protocol
         self._who = who
 
@@ -91,8 +89,8 @@ class ServedChats:
         try:
             body = await read_body(request.stream(), MOST_BYTES)
             wanted = self._protocol.read(body, request.headers, request.path_params.get("chat"))
-            turn = await refusing(turn_of(wanted, user, self._chats, self))
-            return await self._told(turn, wanted)
+            turn = await refusing(self._service.turn(wanted, user))
+            return await self._told(user, turn, wanted)
         except Refused as refused:
             return self._refusal(refused, wanted)
 
@@ -100,28 +98,27 @@ class ServedChats:
         """Tell the chat's newest turn, from its beginning."""
         wanted = ChatRequest(chat=request.path_params["chat"])
         try:
-            newest = await newest_turn(self._chats, user, wanted.chat)
-            return Response(status_code=204) if newest is None else await self._told(Turn(newest), wanted)
+            newest = await self._service.newest(user, wanted.chat)
+            return (
+                Response(status_code=204) if newest is None else await self._told(user, Turn(newest), wanted)
+            )
         except Refused as refused:
             return self._refusal(refused, wanted)
 
     async def messages(self, user: Any, request: Request) -> Response:
         """All that was said in a chat, as its front end keeps it."""
         wanted = ChatRequest(chat=request.path_params["chat"])
-        turns = await result_of(self._chats.turns(user, wanted.chat, None))
-        if turns is None:
-            return self._refusal(Refused(404, NO_CHAT), wanted)
-        encoder, told = frozenset([self._protocol.encoder]), []
-        for message in turns:
-            view = view_of_row(TurnRow.of(message), None, RenderContext(), encoder)
-            told += self._protocol.told(name_of(self.key_of(message)), message.prompt, view)
+        try:
+            told = await self._service.messages(user, wanted.chat, lambda _: RenderContext())
+        except Refused as refused:
+            return self._refusal(refused, wanted)
         return JSONResponse(told, headers=NOT_STORED)
 
     async def stop(self, user: Any, request: Request) -> Response:
         """End the chat's newest turn, wherever it runs."""
         wanted = ChatRequest(chat=request.path_params["chat"])
         try:
-            newest = await newest_turn(self._chats, user, wanted.chat)
+            newest = await self._service.newest(user, wanted.chat)
             if newest is not None:
                 await self._turns.cancel(newest, self._who(user))
             return Response(status_code=204)
@@ -141,12 +138,12 @@ class ServedChats:
         """See `Steering.retry`."""
         return await self._host.retry(message)
 
-    async def _told(self, turn: Turn, wanted: ChatRequest) -> Response:
+    async def _told(self, user: Any, turn: Turn, wanted: ChatRequest) -> Response:
         key = self.key_of(turn.message)
         row = await self._host.table.row(key)
         if row is None:
             raise Refused(404, NO_CHAT)
-        context = RenderContext(turn=name_of(key), thread=wanted.chat, run=wanted.run)
+        context = await self._service.context(wanted, user, turn.message)
         return self._turns.stream(
             key,
             row,

@@ -15,6 +15,7 @@ from starlette.responses import StreamingResponse
 from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.frontends.display_json import JSON, plain
 from opencode_sessions.host import AsyncHost, Refused
+from opencode_sessions.host.chats import name_of
 from opencode_sessions.host.steering import refusal_of
 from opencode_sessions.live.channel import WatchRequest
 from opencode_sessions.live.encoder import Encoder
@@ -159,7 +160,8 @@ class Turns:
     ) -> StreamingResponse:
         """The events of a turn, from what the browser has until the turn's end."""
         key, has = self._host.table.key_of(message), _revision(headers.get("last-event-id") or after)
-        return self.stream(key, TurnRow.of(message), RenderContext(), encoder=JSON, has=has, who=who)
+        context = RenderContext(turn=name_of(key))
+        return self.stream(key, TurnRow.of(message), context, encoder=JSON, has=has, who=who)
 
     def stream(
         self,

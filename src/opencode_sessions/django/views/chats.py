@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -23,22 +24,19 @@ from opencode_sessions.django.views.events import told
 from opencode_sessions.django.views.steering import give, retried, stop
 from opencode_sessions.errors import AskAnsweredError, ConfigurationError, WireError
 from opencode_sessions.host import Refused
+from opencode_sessions.host.agui import AGUI_CHAT
 from opencode_sessions.host.chats import (
     MOST_BYTES,
-    NO_CHAT,
     ChatProtocol,
     ChatRequest,
-    Chats,
+    ChatService,
     Turn,
-    name_of,
-    newest_turn,
-    turn_of,
 )
 from opencode_sessions.host.steering import refusal_of
 from opencode_sessions.host.vercel import VERCEL_CHAT
-from opencode_sessions.live.view import RenderContext, view_of_row
+from opencode_sessions.live.view import RenderContext
 from opencode_sessions.runtime.stepping import run_sync
-from opencode_sessions.store.turn_table import RowKey, TurnRow
+from opencode_sessions.store.turn_table import RowKey
 
 __all__ = ["chat_urls"]
 
@@ -46,7 +44,7 @@ __all__ = ["chat_urls"]
 def chat_urls() -> list[URLPattern]:
     """The addresses of all protocols: `chats/vercel`, and what is below it."""
     found = []
-    for name, protocol in (("vercel", VERCEL_CHAT),):
+    for name, protocol in (("vercel", VERCEL_CHAT), ("agui", AGUI_CHAT)):
         served = _ServedChats(protocol)
         for address, view, method, suffix in (
             ("", served.send, "POST", ""),
@@ -65,45 +63,38 @@ class _ServedChats:
         self.protocol = protocol
 
     @property
-    def _chats(self) -> Chats:
-        chats: Chats | None = settings().chats
+    def _service(self) -> ChatService:
+        chats = settings().chats
         if chats is None:
             raise ImproperlyConfigured(
                 'OPENCODE["CHATS"] must say what the chats of this project are: see docs/vercel.md'
             )
-        return chats
+        return ChatService(self.protocol, chats, self)
 
     def send(self, request: HttpRequest, chat: str | None = None) -> HttpResponseBase:
         """Do what a front end wants, and tell the turn that it is about."""
         wanted = self._read(request, chat)
         try:
-            turn = run_sync(turn_of(wanted, request, self._chats, self))
+            turn = run_sync(self._service.turn(wanted, request))
         except Refused as refused:
             return self.refusal(refused, wanted)
         return self._told(request, turn, wanted)
 
     def stream(self, request: HttpRequest, chat: str) -> HttpResponseBase:
         """Tell the chat's newest turn, from its beginning."""
-        newest = run_sync(newest_turn(self._chats, request, chat))
+        newest = run_sync(self._service.newest(request, chat))
         if newest is None:
             return HttpResponse(status=204)
         return self._told(request, Turn(newest), ChatRequest(chat=chat))
 
     def messages(self, request: HttpRequest, chat: str) -> HttpResponseBase:
         """All that was said in a chat, as its front end keeps it."""
-        turns: Any = self._chats.turns(request, chat, None)
-        if turns is None:
-            raise Refused(404, NO_CHAT)
-        said = []
-        for message in turns:
-            context = RenderContext(root=root_of(message), files=files_of(message))
-            view = view_of_row(TurnRow.of(message), None, context, frozenset([self.protocol.encoder]))
-            said += self.protocol.told(name_of(self.key_of(message)), message.prompt, view)
+        said = run_sync(self._service.messages(request, chat, _context_of))
         return JsonResponse(said, safe=False, headers={"Cache-Control": "no-store"})
 
     def stop(self, request: HttpRequest, chat: str) -> HttpResponseBase:
         """End the chat's newest turn, wherever it runs."""
-        newest = run_sync(newest_turn(self._chats, request, chat))
+        newest = run_sync(self._service.newest(request, chat))
         if newest is not None:
             stop(request, newest)
         return HttpResponse(status=204)
@@ -133,13 +124,8 @@ class _ServedChats:
 
     def _told(self, request: HttpRequest, turn: Turn, wanted: ChatRequest) -> HttpResponseBase:
         message: models.Model = turn.message
-        context = RenderContext(
-            root=root_of(message),
-            files=files_of(message),
-            turn=name_of(self.key_of(message)),
-            thread=wanted.chat,
-            run=wanted.run,
-        )
+        known = run_sync(self._service.context(wanted, request, message))
+        context = replace(known, root=root_of(message), files=files_of(message))
         return told(
             request,
             message,
@@ -149,6 +135,10 @@ class _ServedChats:
             answered=turn.answered,
             seconds=settings().chat_seconds,
         )
+
+
+def _context_of(message: models.Model) -> RenderContext:
+    return RenderContext(root=root_of(message), files=files_of(message))
 
 
 def _view(

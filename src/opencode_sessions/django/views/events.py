@@ -20,6 +20,7 @@ from opencode_sessions.django.addresses import address, files_of
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.live_hub import HTML, aopening, hub, opening, rows
 from opencode_sessions.django.views.access import outside_transactions, root_of, seen
+from opencode_sessions.host.chats import name_of
 from opencode_sessions.live import RenderContext, WatchRequest, astream, ended, stream
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import TurnRow
@@ -38,7 +39,8 @@ _HEADERS = {
 def events(request: HttpRequest, label: str, pk: str) -> HttpResponseBase:
     """The events of a turn, from what the browser has until the turn's end; see docs/django-views.md."""
     message = seen(request, label, pk)
-    context = RenderContext(address("answer", message), root_of(message), files_of(message))
+    turn = name_of(rows.key_of(message))
+    context = RenderContext(address("answer", message), root_of(message), files_of(message), turn)
     has = _revision(request.headers.get("Last-Event-ID") or request.GET.get("after", ""))
     return told(request, message, context, encoder=HTML, has=has, seconds=settings().stream_seconds)
 
