@@ -95,6 +95,21 @@ def test_a_turn_that_is_enqueued_while_the_broker_is_away_is_told_and_run_by_rec
 
 
 @pytest.mark.full
+@pytest.mark.parametrize(
+    ("queued", "jobs"),
+    [("procrastinate", "procrastinate_jobs"), ("dbos", "dbos.workflow_status")],
+    indirect=["queued"],
+)
+def test_a_job_in_the_hosts_database_is_committed_and_rolled_back_with_the_message(queued, jobs):
+    key = queued.act("die_after_the_commit", ["hello"])
+    assert list(queued.rows()) == [key]
+    assert queued.count(jobs) == 1
+    queued.work()
+    assert queued.ended(key).content == 'You said: "hello".'
+    assert queued.told() == []
+
+
+@pytest.mark.full
 @in_celery
 def test_an_asyncio_app_enqueues_for_workers_without_an_event_loop(queued):
     (lost,) = queued.send("hello", app="web_app", BROKER_URL="redis://127.0.0.1:1")

@@ -16,7 +16,7 @@ from opencode_sessions.host.started import started
 from opencode_sessions.host.steering import Refused, check_answer
 from opencode_sessions.host.tables import HostTables
 from opencode_sessions.host.turn_options import turn_options
-from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn
+from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn, TransactionalDispatcher
 from opencode_sessions.jobs.queue import RecordQueue
 from opencode_sessions.jobs.task_pool import TaskPool
 from opencode_sessions.jobs.thread_pool import ThreadPool
@@ -180,7 +180,11 @@ class HostCore(ABC, Generic[C]):
     async def _enqueue(self, message: Any) -> None:
         _ = self.client  # refuses a host that is not started, before anything is stored
         await self.table.reserve(message, self.pending_lease)
-        self.table.after_commit(message, partial(self.dispatch, self.table.job_of(message)))
+        job, queue = self.table.job_of(message), self._dispatcher
+        if isinstance(queue, TransactionalDispatcher) and queue.transactional:
+            await self.table.of(message).within(message, partial(queue.insert, job))
+        else:
+            self.table.after_commit(message, partial(self.dispatch, job))
 
     async def _cancel(self, message: Any, by: str) -> bool:
         cancelled: bool = await result_of(self.turn_for(message).cancel(by=by))

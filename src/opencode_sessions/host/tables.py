@@ -49,6 +49,9 @@ class HostTable(TurnTable, TurnRows, Protocol):
             RecordGoneError: It belongs to none any more.
         """
 
+    async def within(self, message: Any, write: Callable[[Any], None]) -> None:
+        """Call `write` with the connection of the caller's open transaction around a message."""
+
     async def retry(
         self, message: Any, make: Callable[[Any], Any] | None, seconds: float
     ) -> tuple[Any, bool] | None:

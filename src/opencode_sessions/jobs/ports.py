@@ -13,7 +13,7 @@ from opencode_sessions.turns.deadlines import Deadlines
 from opencode_sessions.turns.results import TurnResult
 from opencode_sessions.turns.turn import AsyncTurn, Turn
 
-__all__ = ["Dispatcher", "JobHost", "PreparedTurn", "QueueDispatcher", "QueueHost"]
+__all__ = ["Dispatcher", "JobHost", "PreparedTurn", "QueueDispatcher", "QueueHost", "TransactionalDispatcher"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,23 @@ class QueueDispatcher(Dispatcher, Protocol):
 
     async def adispatch(self, job: TurnJob) -> None:
         """The same as `dispatch`, which an event loop must not wait for."""
+
+
+@runtime_checkable
+class TransactionalDispatcher(QueueDispatcher, Protocol):
+    """A dispatcher whose queue can be in the host's own database."""
+
+    @property
+    def transactional(self) -> bool:
+        """Whether it is: then `enqueue` calls `insert`, and no `dispatch` after the commit."""
+
+    def insert(self, job: TurnJob, connection: Any) -> None:
+        """Send a job in the caller's open transaction. A rollback takes it back; what this raises is the caller's.
+
+        Args:
+            job: The turn.
+            connection: SQLAlchemy's `Connection`; that of an async engine if the caller's is one.
+        """
 
 
 class QueueHost(JobHost, Dispatcher, Protocol):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from typing import Any
 
 from opencode_sessions.queues.worker import PENDING_LEASE, RECOVER, RECOVER_EVERY, RUN, HostOf, Worker, needs
 from opencode_sessions.store.turn_table import TurnJob
 
 with needs("dbos"):
-    from dbos import DBOS, DBOSClient
+    from dbos import DBOS, DBOSClient, EnqueueOptions
 
 __all__ = ["DBOSDispatcher"]
 
@@ -32,8 +33,10 @@ class DBOSDispatcher:
         client: Sends the jobs. Its calls are no steps of a workflow, so a workflow that is repeated sends them again.
         host: The host of the worker's process, or a function that returns it.
         pending_lease: See `Dispatcher.pending_lease`.
-        recover_every: Seconds between two looks for turns that nobody runs any more, 60 at most.
+        recover_every: Seconds between two looks for turns that nobody runs any more, 59 at most.
         queue: The name of the queue.
+        transactional: Whether DBOS's tables are in the database of the messages: then a `Host` or `AsyncHost` stores a
+            job in the transaction that enqueues it.
     """
 
     def __init__(
@@ -44,11 +47,14 @@ class DBOSDispatcher:
         pending_lease: float = PENDING_LEASE,
         recover_every: int = RECOVER_EVERY,
         queue: str = _QUEUE,
+        transactional: bool = False,
     ) -> None:
+        self.transactional = transactional
         self.pending_lease = pending_lease
         self._client = client
         self._recover_every = recover_every
         self._queue = queue
+        self._options: EnqueueOptions = {"workflow_name": RUN, "queue_name": queue}
         worker = Worker(host)
 
         @DBOS.workflow(name=RUN)
@@ -71,7 +77,11 @@ class DBOSDispatcher:
 
     def dispatch(self, job: TurnJob) -> None:
         """See `Dispatcher.dispatch`."""
-        self._client.enqueue({"workflow_name": RUN, "queue_name": self._queue}, job.to_fields())
+        self._client.enqueue(self._options, job.to_fields())
+
+    def insert(self, job: TurnJob, connection: Any) -> None:
+        """See `TransactionalDispatcher.insert`."""
+        self._client.enqueue_in_transaction(connection, self._options, job.to_fields())
 
     async def adispatch(self, job: TurnJob) -> None:
         """The same, in a thread."""

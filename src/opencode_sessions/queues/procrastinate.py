@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from opencode_sessions.queues.worker import PENDING_LEASE, RECOVER, RECOVER_EVERY, RUN, HostOf, Worker, needs
 from opencode_sessions.store.turn_table import TurnJob
 
@@ -28,8 +30,10 @@ class ProcrastinateDispatcher:
             would keep its lock.
         host: The host of the worker's process, or a function that returns it.
         pending_lease: See `Dispatcher.pending_lease`.
-        recover_every: Seconds between two of the workers' looks, 60 at most.
+        recover_every: Seconds between two of the workers' looks, 59 at most.
         queue: The queue of the jobs.
+        transactional: Whether Procrastinate's tables are in the database of the messages, reached by psycopg: then a
+            `Host` or `AsyncHost` stores a job in the transaction that enqueues it.
     """
 
     def __init__(
@@ -40,8 +44,10 @@ class ProcrastinateDispatcher:
         pending_lease: float = PENDING_LEASE,
         recover_every: int = RECOVER_EVERY,
         queue: str = "default",
+        transactional: bool = False,
     ) -> None:
         self.pending_lease = pending_lease
+        self.transactional = transactional
         worker = Worker(host)
 
         @app.task(name=RUN, queue=queue)
@@ -65,5 +71,17 @@ class ProcrastinateDispatcher:
         """The same for asyncio."""
         await self._deferrer(job).defer_async(**job.to_fields())
 
-    def _deferrer(self, job: TurnJob) -> JobDeferrer:
-        return self._run_turn.configure(lock=f"{job.database} {job.tenant} {job.record}")
+    def insert(self, job: TurnJob, connection: Any) -> None:
+        """See `TransactionalDispatcher.insert`."""
+        driver = connection.connection.driver_connection
+        deferrer = self._deferrer(job, connection=driver)
+        if connection.dialect.is_async:
+            from sqlalchemy.util import await_only  # noqa: PLC0415 - of whoever has such a connection
+
+            await_only(deferrer.defer_async(**job.to_fields()))
+        else:
+            deferrer.defer(**job.to_fields())
+
+    def _deferrer(self, job: TurnJob, connection: Any = None) -> JobDeferrer:
+        lock = f"{job.database} {job.tenant} {job.record}"
+        return self._run_turn.configure(lock=lock, connection=connection)

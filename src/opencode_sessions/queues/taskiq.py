@@ -44,7 +44,7 @@ class TaskiqDispatcher:
     ) -> None:
         self.pending_lease = pending_lease
         worker = Worker(host)
-        early = {"ack_type": AcknowledgeType.WHEN_RECEIVED, **labels}
+        early = {"ack_type": AcknowledgeType.WHEN_RECEIVED.value, **labels}
 
         async def run_turn(**fields: str) -> None:
             await worker.arun(fields)

@@ -17,12 +17,12 @@ __all__ = ["after_commit"]
 _INFO = "opencode_sessions.after_commit"
 
 
-def after_commit(session: Session, action: Callable[[], None]) -> None:
+def after_commit(session: Session | None, action: Callable[[], None]) -> None:
     """Call `action` once, when the transaction that the ORM session has open has committed; at once if none is open.
 
     It is called in the thread that commits, before `commit()` returns, in the order of these calls.
     """
-    if session.in_transaction():
+    if session is not None and session.in_transaction():
         _Actions.of(session).add(session, action)
     else:
         action()

@@ -174,20 +174,23 @@ class SQLAlchemyTurnTable:
             session.flush()
             identity = self._identity(message)
             record = self._require_record(self._link.load(message), identity)
-            where = {"mapper": self._table.mapper, "clause": update(self._table.table)}
-            connection = session.connection(bind_arguments=where)
-            self._statements.reserve(connection, identity, record, seconds)
+            self._statements.reserve(self._connection_in(session), identity, record, seconds)
             session.refresh(message, ["opencode_turn_lease", "opencode_turn_order"])
 
         await self._in_session(message, work)
 
     def after_commit(self, message: Any, action: Callable[[], None]) -> None:
         """See `TurnTable.after_commit`. The transaction is that of the ORM session that the message is attached to."""
-        session = object_session(message)
-        if session is None:
-            action()
-        else:
-            after_commit(session, action)
+        after_commit(object_session(message), action)
+
+    async def within(self, message: Any, write: Callable[[Connection], None]) -> None:
+        """See `HostTable.within`."""
+        await self._in_session(message, lambda session: write(self._connection_in(session)))
+
+    def _connection_in(self, session: Session) -> Connection:
+        return session.connection(
+            bind_arguments={"mapper": self._table.mapper, "clause": update(self._table.table)}
+        )
 
     async def renew(self, jobs: Collection[TurnJob], seconds: float) -> None:
         """See `TurnTable.renew`."""
@@ -368,11 +371,8 @@ class SQLAlchemyTurnTable:
             ConfigurationError: There is none, or it does not go with this table.
         """
         self._require_model(message)
-        name, session, suspending = (
-            self._model.__name__,
-            object_session(message),
-            async_object_session(message),
-        )
+        name = self._model.__name__
+        session, suspending = object_session(message), async_object_session(message)
         if session is None:
             raise ConfigurationError(
                 f"this {name} is attached to no ORM session, so it is unknown in which transaction its turn is to be "
