@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fix_django_app import wait_until
-from fix_queues import PATIENCE, QUEUES
+from fix_queues import FILES, PATIENCE, QUEUES
 from selection import sample
 
 ASKING = '!tool bash {"command": "true", "description": "x"}\n!say done'
@@ -135,6 +135,15 @@ def test_a_job_of_a_newer_release_is_refused_in_the_worker_and_its_turn_is_run_l
     assert queued.rows()[key].status == "pending"
     queued.recover()
     assert queued.ended(key).status == "completed"
+
+
+def test_the_settings_of_the_docs_hold_for_all_their_queues():
+    documented = {}
+    exec(FILES["policy.py"], documented)  # noqa: S102 - the other files of the docs are run with leases that end sooner
+    assert documented["settings"].namespace == "shop"
+    assert {queue.app for queue in QUEUES.values()} == {
+        name[:-3] for name in FILES if name.endswith("_app.py")
+    }
 
 
 def prompted(client, row):
