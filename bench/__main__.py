@@ -24,6 +24,7 @@ from bench import (
     latency,
     rendering,
     stalling,
+    telling,
     turns,
 )
 from opencode_sessions import Client, OpencodeServer
@@ -83,6 +84,7 @@ GROUPS: dict[str, tuple[str, Callable[[Stage], Rows]]] = {
         "One ASGI process that shows the 20 turns it runs; in brackets beside one browser for each, Django, SQLite",
         lambda stage: browsers.measure(stage.server, stage.database),
     ),
+    "telling": ("A turn as each protocol tells it", lambda stage: telling.measure(stage.server)),
     "growing": ("The server's memory, with an empty catalogue of models", lambda _: growing.measure()),
     "rendering": ("200,000 characters of Markdown", lambda _: rendering.measure()),
     "conversations": (

@@ -224,7 +224,7 @@ def test_who_is_far_behind_gets_the_whole_text():
         feed.take(view_of_row(row, feed.view, CONTEXT, frozenset([JSON])))
         if number == 2:
             client.take(feed.since(0, JSON, CONTEXT))
-    client.take(feed.since(2, JSON))
+    client.take(feed.since(2, JSON, CONTEXT))
     assert client.events == ["state", "part"]
     assert client.state["parts"][0]["markdown"] == "word " * 299
 
