@@ -52,4 +52,5 @@ pytest_plugins = [
     "fix_summary",
     "fix_times",
     "fix_unreachable",
+    "fix_valkey",
 ]
