@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 
 from opencode_sessions import READ_WRITE, allow, ask, deny
 from opencode_sessions.fastapi import AsyncHost, HostSettings, turn_router
+from opencode_sessions.live.notify_valkey import ValkeyNotifier
 from opencode_sessions.sqlalchemy import SQLAlchemyTurnTable
 
 STRANGER = {"description": "Open / first: it gives you a name, in a cookie."}
@@ -38,7 +39,12 @@ sessions = async_sessionmaker(engine, expire_on_commit=False)
 # The agent may read, ask questions, and asks before it runs a command or changes a file.
 RULES = [*READ_WRITE, allow("question"), ask("bash"), ask("edit"), deny("task")]
 
-opencode = AsyncHost(HostSettings(permissions_for=RULES), tables=[SQLAlchemyTurnTable(Message, sessions)])
+# Several processes need one: then each shows at once what another one runs.
+notifier = ValkeyNotifier(os.environ["VALKEY_URL"]) if "VALKEY_URL" in os.environ else None
+
+opencode = AsyncHost(
+    HostSettings(permissions_for=RULES), tables=[SQLAlchemyTurnTable(Message, sessions)], notifier=notifier
+)
 
 
 @asynccontextmanager

@@ -132,8 +132,8 @@ class DisplayJson:
         if news.whole or news.status:
             return sse.frame("state", self._state(news.view), news.view.revision)
         events = [*self._changes(news)]
-        # The last one says that all of the revision has come. What is live is ahead of its revision.
-        number = None if news.view.live else news.view.revision
+        # The last one says that all of the revision has come, and no more than that.
+        number = None if news.view.ahead else news.view.revision
         last = len(events) - 1
         return b"".join(
             sse.frame(*event, number if place == last else None) for place, event in enumerate(events)

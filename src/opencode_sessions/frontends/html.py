@@ -91,7 +91,7 @@ class HtmlEncoder:
             yield sse.frame("part", sse.dumps(told))
         if news.asks:
             yield sse.frame("asks", sse.dumps({"asks": self._listed(news.view.asks.values())}))
-        if not news.view.live:
+        if not news.view.ahead:
             yield sse.revised(news.view.revision)  # all of that revision is there now
 
     def _listed(self, asks: Iterable[Rendered[ShownAsk]]) -> list[dict[str, Any]]:

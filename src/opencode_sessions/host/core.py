@@ -22,7 +22,9 @@ from opencode_sessions.jobs.task_pool import TaskPool
 from opencode_sessions.jobs.thread_pool import ThreadPool
 from opencode_sessions.live import LiveHub
 from opencode_sessions.live.observer import LiveObserver
+from opencode_sessions.live.relay import Relay
 from opencode_sessions.reporting import ErrorContext, ErrorReporter
+from opencode_sessions.runtime.ports import Runtime
 from opencode_sessions.runtime.shutdown import on_signal
 from opencode_sessions.runtime.stepping import result_of
 from opencode_sessions.store.messages import MessageStore
@@ -50,11 +52,17 @@ class HostCore(ABC, Generic[C]):
     """
 
     def __init__(
-        self, settings: HostSettings, tables: HostTables, live: LiveHub, dispatcher: Dispatcher | None
+        self,
+        settings: HostSettings,
+        tables: HostTables,
+        relay: Relay,
+        runtime: Runtime,
+        dispatcher: Dispatcher | None,
     ) -> None:
         self.settings = settings
         self.table = tables
-        self.live = live
+        self.live = LiveHub(tables, runtime, lambda: relay)
+        self._relay = relay
         self._given = dispatcher
         self._pool: ThreadPool | TaskPool | None = None
         self._begun = ExitStack()
@@ -132,10 +140,11 @@ class HostCore(ABC, Generic[C]):
         self, message: Any, given: Mapping[str, Any], options: Mapping[str, Any]
     ) -> dict[str, Any]:
         job = self.table.job_of(message)
-        watched = LiveObserver(self.live, self.table.key_of(message))
+        key = self.table.key_of(message)
+        watched = LiveObserver(self.live, key)
         defaults = {
             "on_ask": self.settings.on_ask,
-            "store": self.table.store(job, message),
+            "store": self._relay.told_store(key, self.table.store(job, message)),
             "queue": RecordQueue(self.table, message, self),
         }
         found: dict[str, Any] = {**defaults, **given, **options}
@@ -145,11 +154,14 @@ class HostCore(ABC, Generic[C]):
         """See `JobHost.prepare`."""
         given = self._given_options(message)
         busy = given.get("when_busy", when_busy)
+        key = self.table.key_of(message)
+        told = self._relay.told_store(key, store)
         turn = self._make_turn(
-            message, self._turn_options(message, given, {"store": store, "when_busy": busy})
+            message, self._turn_options(message, given, {"store": told, "when_busy": busy})
         )
         deadlines = given.get("deadlines") or Deadlines()
-        return PreparedTurn(turn, busy, deadlines, partial(self.announce, message))
+        announce = partial(self.announce, message)
+        return PreparedTurn(turn, busy, deadlines, announce, self._relay.steering(key, turn.row_written))
 
     def announce(self, message: Any, result: TurnResult) -> None:  # noqa: ARG002 - the port's
         """See `JobHost.announce`."""

@@ -18,7 +18,8 @@ from opencode_sessions.host.tables import HostTable, HostTables
 from opencode_sessions.jobs.ports import Dispatcher, QueueDispatcher
 from opencode_sessions.jobs.task_pool import TaskPool
 from opencode_sessions.jobs.thread_pool import SHUTDOWN_TIMEOUT, ThreadPool
-from opencode_sessions.live import LiveHub
+from opencode_sessions.live.notifier import Notifier
+from opencode_sessions.live.relay import Relay
 from opencode_sessions.runtime.shutdown import install_handlers, on_signal
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.runtime.tasks import Tasks
@@ -42,6 +43,8 @@ class AsyncHost(HostCore[AsyncClient]):
         tables: The tables of messages, such as `SQLAlchemyTurnTable(Message, sessionmaker)`, over async engines.
         dispatcher: Who runs the turns that are enqueued; by default tasks of this process. With another one, this
             process takes up no turns that others left behind.
+        notifier: Lets the processes of the app notify each other, such as `ValkeyNotifier(url)`; without one each polls
+            the rows of the turns that are watched in it and run elsewhere.
 
     Raises:
         ConfigurationError: The tables do not go with it.
@@ -55,9 +58,10 @@ class AsyncHost(HostCore[AsyncClient]):
         tables: Iterable[HostTable],
         *,
         dispatcher: Dispatcher | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         found = HostTables(tables, suspend=True)
-        super().__init__(settings, found, LiveHub(found, Tasks()), dispatcher)
+        super().__init__(settings, found, Relay(notifier, Tasks()), Tasks(), dispatcher)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -93,6 +97,7 @@ class AsyncHost(HostCore[AsyncClient]):
             if self._pool is not None:
                 await self._pool.stop()
             await self.live.close(SHUTDOWN_TIMEOUT)
+            await self._relay.close()
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=SHUTDOWN_TIMEOUT)
         finally:
@@ -196,9 +201,10 @@ class Host(HostCore[Client]):
         tables: Iterable[HostTable],
         *,
         dispatcher: Dispatcher | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         found = HostTables(tables, suspend=False)
-        super().__init__(settings, found, LiveHub(found, Threads()), dispatcher)
+        super().__init__(settings, found, Relay(notifier, Threads()), Threads(), dispatcher)
         self._starting = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -237,6 +243,7 @@ class Host(HostCore[Client]):
                 self._pool.stop()
                 self._pool.join(SHUTDOWN_TIMEOUT)
             run_sync(self.live.close(SHUTDOWN_TIMEOUT))
+            run_sync(self._relay.close())
         finally:
             client, self._pool, self._client = self._client, None, None
             self._begun.close()

@@ -183,7 +183,8 @@ class TurnAttempts:
         self._running = prepared
         if self.ends:  # `release` may have come before there was a turn to release
             return
-        self.result = await result_of(prepared.turn.run(park=True))
+        with prepared.steering:
+            self.result = await result_of(prepared.turn.run(park=True))
         if not had_ended:  # which was told where it was run
             prepared.announce(self.result)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from opencode_sessions.store.messages import MessageStore
@@ -25,12 +26,14 @@ class PreparedTurn:
         when_busy: What it does while another turn of its record runs.
         deadlines: Its deadlines.
         announce: Tells the host's listeners how the turn ended, unless the turn has told them.
+        steering: Inside, the turn hears at once when somebody else writes its row.
     """
 
     turn: Turn | AsyncTurn
     when_busy: WhenBusy
     deadlines: Deadlines
     announce: Callable[[TurnResult], object]
+    steering: AbstractContextManager[None] = field(default_factory=nullcontext)
 
 
 class JobHost(Protocol):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from opencode_sessions.live.encoder import Encoder
 from opencode_sessions.live.feed import Feed
-from opencode_sessions.live.live_reply import RATE, SHARE, LiveReply
+from opencode_sessions.live.growth import Growth
+from opencode_sessions.live.live_reply import AT_ONCE, RATE, SHARE, LiveReply
+from opencode_sessions.live.notes import Delta, Heard, Note, RowWritten, Standing
 from opencode_sessions.live.view import RenderContext, Renderers, TurnView, view_of_asks, view_of_row
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.store.messages import TurnStatus
@@ -21,6 +23,12 @@ __all__ = ["Channel", "ToDo", "Viewer", "WatchRequest"]
 _OFTEN, _SELDOM = 0.3, 2.0
 _QUIET = 10.0
 """After a quiet of `n` seconds the row is looked at again in a tenth of that, from often to seldom."""
+
+_SLOWLY = 15.0
+"""Seconds between two looks at a row whose writers tell of each write: notes can be lost."""
+
+_MOST_NOTES = 1_000
+"""Notes that wait. If more come, the row is looked at instead."""
 
 _LAST_WORDS = 2.5
 """Seconds: who cancels a turn stores what it had said by then a little after its end. The page keeps its words."""
@@ -135,7 +143,7 @@ class Viewer:
         view = feed.view
         if self._has and view is not None:
             # The first view may be of a later row than was read for this browser.
-            same = not view.live and view.revision == self._has and feed.version == self._seen
+            same = not view.ahead and view.revision == self._has and feed.version == self._seen
             if not same:
                 self._has, self._seen = None, 0  # it may show more than its revision had: all of it, then
         said = feed.since(self._seen, self.encoder, self.context) if self._serves else b""
@@ -173,6 +181,11 @@ class Channel:
         self._context = context
         self._renderers: Renderers = frozenset()
         self._reply: LiveReply | None = None
+        self._growth = Growth()
+        self._notes: list[Note] = []
+        self._notes_due = float("inf")
+        self._notes_come = self._grew = False
+        self._grows_at = self._looks_again = 0.0
         self._changed_at = time.monotonic()
         self._eager_until = self._rests_until = 0.0
         self._doubts = False
@@ -203,7 +216,7 @@ class Channel:
         if self.feed.view is None or not self._serves_all:
             return self._rests_until
         renders = self._reply.due if self._reply is not None else self._look_at
-        return max(min(self._look_at, renders), self._rests_until)
+        return max(min(self._look_at, renders, self._notes_due), self._rests_until)
 
     @property
     def lost(self) -> bool:
@@ -213,7 +226,7 @@ class Channel:
     def shows(self, revision: int | None) -> bool:
         """Is it, or is it going to be, the row as it was at this revision?"""
         view = self.feed.view
-        if self._reply is not None or (view is not None and view.live):
+        if self._reply is not None or self._grew or (view is not None and view.ahead):
             return False
         return revision == (self._row.revision if view is None else view.revision)
 
@@ -227,6 +240,22 @@ class Channel:
         """A part of the answer has changed."""
         self.follow(reply).note(part_id)
 
+    def hear(self, heard: Heard) -> None:
+        """Another process tells of the turn. It is minded later, when nothing is rendered."""
+        match heard:
+            case Standing(now):
+                self._notes_come = now
+                self.look_soon()
+                return
+            case RowWritten():
+                self._notes_due = 0.0
+            case Delta():
+                self._notes_due = min(self._notes_due, self._grows_at)
+        self._notes.append(heard)
+        if len(self._notes) > _MOST_NOTES:
+            self._notes.clear()
+            self.look_soon()
+
     def look_soon(self, *, eagerly: bool = False) -> None:
         """The row has changed, or will in a moment."""
         self._look_at = 0.0
@@ -235,12 +264,36 @@ class Channel:
 
     def begin(self, now: float) -> ToDo:
         """What is to be done now."""
+        self._mind_notes()
         looks = self._look_at <= now
         if looks:
             self._look_at = self._next_look(now)
         self._renderers = frozenset(viewer.encoder for viewer in self.viewers)
         dirty = self._reply.collect(now) if self._reply is not None else set()
-        return ToDo(looks or self.lost, dirty, renders=bool(dirty) or not self._is_rendered)
+        return ToDo(looks or self.lost, dirty, renders=bool(dirty) or self._grew or not self._is_rendered)
+
+    def _mind_notes(self) -> None:
+        notes, self._notes, self._notes_due = self._notes, [], float("inf")
+        for note in notes:
+            if isinstance(note, RowWritten):
+                if not self._knows(note):
+                    soon = 0.0 if note.revision is None else self._looks_again
+                    self._look_at = min(self._look_at, soon)
+            elif self._reply is None and self._growth.add(note, self._row):
+                self._grew = True
+
+    def _knows(self, written: RowWritten) -> bool:
+        """Is there nothing in the row that deltas have not told? Then what they told is as good as the row."""
+        revision, row = written.revision, self._row
+        if revision is None or self._doubts:
+            return False
+        if revision > row.revision:
+            if self._reply is not None or row.revision < written.since:
+                return False
+            if not all(self._growth.ends_at(end, row) for end in written.ends):
+                return False
+            self._row = replace(row, revision=revision)
+        return True
 
     @property
     def _is_rendered(self) -> bool:
@@ -266,12 +319,15 @@ class Channel:
         if row is not None:
             self._row, self._doubts = row, False
         shown, reply, renderers = self.feed.view, self._reply, self._renderers
-        news = row is not None or not self._is_rendered
+        news = row is not None or self._grew or not self._is_rendered
         if reply is not None and not TurnStatus(self._row.status).terminal:
             view = self._live(reply, dirty, renderers, news=news) if dirty or news else shown
             if view is not None:
                 return view
-        return view_of_row(self._row, shown, self._context, renderers) if news else None
+        if not news:
+            return None
+        grown, self._grew = self._growth.over(self._row), False
+        return view_of_row(grown, shown, self._context, renderers, grown=grown is not self._row)
 
     def _live(
         self, reply: LiveReply, dirty: AbstractSet[str], renderers: Renderers, *, news: bool
@@ -289,8 +345,11 @@ class Channel:
             self._reply = None
         if size := self.feed.take(view):
             self._changed_at = now
+            pause = max(size / RATE, self._took / SHARE)
+            self._grows_at = now + max(pause, AT_ONCE)
             if not view.live:
-                self._look_at = max(self._look_at, now + max(size / RATE, self._took / SHARE))
+                self._looks_again = now + pause
+                self._look_at = max(self._look_at, self._looks_again)
         if size or not serves:
             self.tell()
 
@@ -329,6 +388,8 @@ class Channel:
     def _next_look(self, now: float) -> float:
         if now < self._eager_until:
             return now + _EAGERLY
+        if self._notes_come:
+            return now // _SLOWLY * _SLOWLY + _SLOWLY
         if self._reply is not None:
             return _beat(now + _SELDOM)
         return _beat(now + min(max((now - self._changed_at) / _QUIET, _OFTEN), _SELDOM))

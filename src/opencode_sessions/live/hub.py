@@ -11,10 +11,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from random import uniform
 from weakref import WeakValueDictionary
 
 from opencode_sessions.live.channel import Channel, ToDo, Viewer, WatchRequest
+from opencode_sessions.live.notes import Heard, RowWritten
+from opencode_sessions.live.relay import Relay
 from opencode_sessions.live.render_pool import RenderPool
 from opencode_sessions.protocol.reply import Change, Reply
 from opencode_sessions.runtime.forks import renew_in_children
@@ -45,18 +48,22 @@ class LiveHub:
         rows: Where the messages are. It blocks with `Threads`, and may suspend with `Tasks`.
         runtime: Where it looks at rows: `Threads` in a thread of its own, while somebody watches; `Tasks` in a task of
             the event loop in which `watch` is called.
+        relay: Gives what hears of turns that run in other processes; by default nothing does.
     """
 
-    def __init__(self, rows: TurnRows, runtime: Runtime) -> None:
+    def __init__(self, rows: TurnRows, runtime: Runtime, relay: Callable[[], Relay] | None = None) -> None:
         self._rows = rows
         self._runtime = runtime
+        silent = Relay(None, runtime)
+        self._relay = relay or (lambda: silent)
         self._renew()
         renew_in_children(self, LiveHub._renew)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the relay tells at once of a row that is followed
         self._running: WeakValueDictionary[RowKey, Reply] = WeakValueDictionary()
         self._channels: dict[RowKey, Channel] = {}
+        self._unfollow: dict[Channel, Callable[[], None]] = {}
         self._logged_out: dict[Hashable, float] = {}
         self._ended = float("-inf")
         self._bell: Bell | None = None  # of the loop, while it runs
@@ -81,6 +88,8 @@ class LiveHub:
             with self._lock:
                 self._run_if_needed()
                 if self._channels.setdefault(key, channel) is channel:
+                    if channel not in self._unfollow:
+                        self._unfollow[channel] = self._relay().follow(key, partial(self._heard, channel))
                     # Read after the channel can be found: `changed` writes it before it looks for a channel.
                     if not channel.viewers and (reply := self._running.get(key)) is not None:
                         channel.follow(reply)
@@ -94,8 +103,13 @@ class LiveHub:
         channel = viewer.channel
         with self._lock:
             channel.viewers.discard(viewer)
-            if not channel.viewers and self._channels.get(channel.key) is channel:
-                del self._channels[channel.key]
+            if not channel.viewers:
+                self._drop(channel)
+
+    def _drop(self, channel: Channel) -> None:
+        if self._channels.get(channel.key) is channel:
+            del self._channels[channel.key]
+            self._unfollow.pop(channel)()
 
     def news(self, viewer: Viewer) -> tuple[bytes, bool]:
         """What a browser has not been sent yet, and whether that is the end."""
@@ -155,6 +169,7 @@ class LiveHub:
 
     def changed(self, key: RowKey, reply: Reply, change: Change) -> None:
         """An answer has grown. What has changed is only noted: the turn goes on at once."""
+        self._relay().changed(key, change)
         if self._running.get(key) is not reply:
             self._running[key] = reply
         if key in self._channels:
@@ -177,6 +192,12 @@ class LiveHub:
         """The row says how the turn ended."""
         self._running.pop(key, None)
         self.row_changed(key)
+        self._relay().tell(key, RowWritten())
+
+    def _heard(self, channel: Channel, heard: Heard) -> None:
+        with self._lock:
+            channel.hear(heard)
+            self._hurry(channel)
 
     # The loop.
 
@@ -268,8 +289,8 @@ class LiveHub:
             channel.rendering = False
             if view is not None:
                 channel.show(view)
-            if channel.over and self._channels.get(channel.key) is channel:
-                del self._channels[channel.key]
+            if channel.over:
+                self._drop(channel)
             self._hurry(channel)
 
     async def _look(self, channels: Sequence[Channel]) -> dict[Channel, TurnRow]:

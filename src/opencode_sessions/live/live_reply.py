@@ -28,9 +28,9 @@ from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import TurnRow
 
-__all__ = ["RATE", "SHARE", "LiveReply"]
+__all__ = ["AT_ONCE", "RATE", "SHARE", "LiveReply"]
 
-_AT_ONCE = 0.1
+AT_ONCE = 0.1
 """Seconds between two views, at least."""
 
 RATE = 20_000
@@ -141,7 +141,7 @@ class LiveReply:
 
     def _slow_down(self, dirty: AbstractSet[str], took: float) -> None:
         now = time.monotonic()
-        self._not_before = now + max(_AT_ONCE, took / SHARE)
+        self._not_before = now + max(AT_ONCE, took / SHARE)
         for part_id in dirty:
             _, part = self._rendered.get(part_id, (False, None))
             if part is not None:

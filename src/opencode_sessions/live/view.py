@@ -124,6 +124,7 @@ class TurnView:
         bill: The row's.
         length: How many characters the answer's text has.
         renderers: Those for whom all of it is rendered.
+        grown: Deltas have made its texts longer than the row has them.
     """
 
     status: str
@@ -135,10 +136,21 @@ class TurnView:
     bill: Bill
     length: int
     renderers: Renderers
+    grown: bool = False
+
+    @property
+    def ahead(self) -> bool:
+        """What is shown is newer than the revision."""
+        return self.live or self.grown
 
 
 def view_of_row(
-    row: TurnRow, before: TurnView | None, context: RenderContext, renderers: Renderers
+    row: TurnRow,
+    before: TurnView | None,
+    context: RenderContext,
+    renderers: Renderers,
+    *,
+    grown: bool = False,
 ) -> TurnView:
     """What a row looks like.
 
@@ -147,6 +159,7 @@ def view_of_row(
         before: The last view: what has not changed since is not rendered again.
         context: What the row does not tell.
         renderers: Those of all who watch.
+        grown: Deltas have made the texts longer than they were stored.
     """
     message = display_message(row, root=context.root, files=context.files)
     parts = before.parts if before is not None else {}
@@ -162,6 +175,7 @@ def view_of_row(
         bill=bill_of(row),
         length=len(row.content),
         renderers=renderers,
+        grown=grown,
     )
 
 

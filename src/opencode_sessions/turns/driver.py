@@ -93,6 +93,10 @@ class TurnDriver:
             if run.owns:
                 await self._let_next_in(claim)
 
+    def row_written(self) -> None:
+        """Somebody else has written the row, perhaps: see `Turn.row_written`."""
+        self._release.row_written()
+
     async def release(self, wire: TurnWire, *, why: str = "") -> None:
         """Leave the turn to the next runner; see `Turn.release`."""
         for epoch in await self._release.ask(wire.clock, why):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from opencode_sessions.errors import (
@@ -39,6 +40,7 @@ from opencode_sessions.turns.observers import Listeners
 from opencode_sessions.turns.parking import Parking
 from opencode_sessions.turns.pending_asks import PendingAsks
 from opencode_sessions.turns.ports import Events, ExchangeWire
+from opencode_sessions.turns.releasing import RowWrittenError
 
 __all__ = ["PASSING", "EventFollower", "Over"]
 
@@ -101,7 +103,7 @@ class EventFollower:
         self._parking = parking
         self.reply = reply
         self._looked = self._stored = self._quiet_since = clock.monotonic()
-        self._unstored = self._in_vain = False
+        self._unstored = self._in_vain = self._row_written = False
         self._unreadable_since: float | None = None
         self._directory: str | None = None
         self._before: str | None = None
@@ -126,7 +128,11 @@ class EventFollower:
             WireError: The state could not be read for too long.
         """
         while True:
-            over = await self._take(await events.next(self._patience()))
+            try:
+                event = await events.next(self._patience())
+            except RowWrittenError:
+                self._row_written, event = True, None
+            over = await self._take(event)
             if over is not None:
                 return over
             await self._keep(store)
@@ -174,8 +180,10 @@ class EventFollower:
     async def forget(self, events: Events) -> None:
         """Drop what was told and not read yet, and the error: of what counts, the next look tells."""
         self.reply.error = None
-        while await events.next(0.0) is not None:
-            pass
+        while True:
+            with suppress(RowWrittenError):
+                if await events.next(0.0) is None:
+                    return
 
     def _patience(self) -> float:
         """Until the next thing is due: a look, or a write."""
@@ -194,6 +202,8 @@ class EventFollower:
         return self._parking.due(self._quiet_since, self.reply, self.asking)
 
     def _next_write(self) -> float:
+        if self._row_written:
+            return 0.0
         if self._in_vain:
             return self._stored + _STORE_AGAIN
         return self._stored + (_SNAPSHOT_EVERY if self._unstored else self._deadlines.lease / 3)
@@ -267,6 +277,7 @@ class EventFollower:
     async def _keep(self, store: Store) -> None:
         """Store what has changed, at most four times a second; and at least as often as the lease wants it."""
         if self._clock.monotonic() >= self._next_write():
+            self._row_written = False
             self._in_vain = not await store(self._unstored)
             self._unstored &= self._in_vain
             self._stored = self._clock.monotonic()

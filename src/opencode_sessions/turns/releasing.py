@@ -11,10 +11,14 @@ from opencode_sessions.errors import TurnReleasedError
 from opencode_sessions.runtime.ports import Clock
 from opencode_sessions.turns.ports import Events
 
-__all__ = ["Release"]
+__all__ = ["Release", "RowWrittenError"]
 
 _PATIENCE = 5.0
 _LOOK = 0.01
+
+
+class RowWrittenError(Exception):
+    """Raised by `Events.next`, for `EventFollower` alone: somebody else has written the row, perhaps."""
 
 
 class Release:
@@ -44,6 +48,11 @@ class Release:
         """
         if self._asked:
             raise self._error()
+
+    def row_written(self) -> None:
+        """Interrupt whoever waits for events: see `RowWrittenError`."""
+        for events in list(self.events):
+            events.interrupt(RowWrittenError())
 
     async def write(self, write: Callable[[], Awaitable[bool]], *, last: bool = False) -> bool:
         """What a write says that may set the lease; there is none once the release was asked for, but the last one.

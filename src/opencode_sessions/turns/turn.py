@@ -117,6 +117,13 @@ class _Turn(Generic[S, C]):
         """Of a turn that nobody iterates over any more."""
         self._spec.lifecycle.report_suppressed("stream", self._spec.listeners.session_id, error)
 
+    def row_written(self) -> None:
+        """Have the turn, if it runs here, look at once whether its row is still this runner's.
+
+        With asyncio it is called in the event loop, otherwise from any thread.
+        """
+        self._core.row_written()
+
     def report(self, error: Exception, on_error: OnError | None) -> None:
         """Hand on what kept this turn from being recovered."""
         try:

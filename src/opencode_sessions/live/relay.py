@@ -1,0 +1,311 @@
+"""`Relay`: what this process tells the others of its turns, and hears of theirs.
+
+    a turn that runs here ──► tell ──► outbox ──► Sender ═══ Valkey, PostgreSQL ═══ Receiver ──► follow ──► who watches
+
+One task or thread sends, another one receives. Both connect again when the connection breaks, and meanwhile whoever
+follows a row polls it. A connection counts only when a note of its own has come back through it: a transaction pooler
+of PostgreSQL, say, takes LISTEN and delivers nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from random import uniform
+from typing import TypeAlias, TypeVar
+from weakref import WeakValueDictionary
+
+from opencode_sessions.live.notes import Heard, Note, RowWritten, Standing, decode, encode, topic_of
+from opencode_sessions.live.notifier import Arrived, Notifier, Receiver, Sender
+from opencode_sessions.live.outbox import Outbox
+from opencode_sessions.live.teller import Teller, told_store
+from opencode_sessions.protocol.reply import Change
+from opencode_sessions.runtime.forks import renew_in_children
+from opencode_sessions.runtime.ports import Bell, Runtime
+from opencode_sessions.runtime.tasks import Tasks
+from opencode_sessions.store.messages import MessageStore
+from opencode_sessions.store.turn_table import RowKey
+
+__all__ = ["Follower", "Relay"]
+
+_log = logging.getLogger("opencode_sessions.live")
+
+_GAP = 0.03
+"""Seconds between two requests that send, at least: meanwhile deltas join. Pages are changed ten times a second."""
+
+_RECEIVE = 5.0
+_PROBE, _SILENCE = 10.0, 25.0
+"""A note of its own comes so often; without one for so long, the connection is given up."""
+
+_PAUSES = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds between the tries to connect."""
+
+_LASTS = 10.0
+"""Seconds. A connection that lasted longer was a good one: the next try comes soon."""
+
+_FLUSH = 1.0
+
+Follower: TypeAlias = Callable[[Heard], None]
+
+
+C = TypeVar("C", Sender, Receiver)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bells:
+    """What wakes the two that work here, and the one that waits for them at the end."""
+
+    outbox: Bell
+    sender: Bell
+    receiver: Bell
+    flushed: Bell
+
+
+class Relay:
+    """Tells notes, and hears them. Have one in a process.
+
+    Args:
+        notifier: What carries them; None: they stay in this process.
+        runtime: Where it waits: `Threads` in two threads, from the first note on; `Tasks` in two tasks of the event
+            loop that runs then.
+    """
+
+    def __init__(self, notifier: Notifier | None, runtime: Runtime) -> None:
+        self._notifier = notifier
+        self._runtime = runtime
+        self._suspends = isinstance(runtime, Tasks)
+        self._renew()
+        renew_in_children(self, Relay._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+        self._origin = secrets.token_hex(8)
+        self._tellers: WeakValueDictionary[RowKey, Teller] = WeakValueDictionary()
+        self._outbox = Outbox()
+        self._followers: defaultdict[str, list[Follower]] = defaultdict(list)
+        self._coming: set[str] = set()  # topics whose notes come, if any do
+        self._proven = self._troubled = self._closes = False
+        self._heard_at = 0.0
+        self._bells: _Bells | None = None  # while it works
+
+    # What happens here, told in whatever thread.
+
+    def told_store(self, key: RowKey, store: MessageStore) -> MessageStore:
+        """A store of a message that tells others what it has written."""
+        with self._lock:
+            teller = self._tellers.setdefault(key, Teller(partial(self.tell, key)))
+        return told_store(store, teller)
+
+    def changed(self, key: RowKey, change: Change) -> None:
+        """An answer has changed that is written through a store of `told_store`."""
+        teller = self._tellers.get(key)
+        if teller is not None and self._notifier is not None:
+            teller.changed(change)
+
+    def tell(self, key: RowKey, note: Note) -> None:
+        """Tell others. It waits for nothing, and never raises."""
+        topic = topic_of(key)
+        if isinstance(note, RowWritten) and note.revision is None:
+            self._hand_out(topic, note)
+        if self._notifier is not None:
+            with suppress(RuntimeError):  # there can be no thread, or there is no event loop: others poll
+                self._run_if_needed()
+                self._put(topic, note)
+
+    def follow(self, key: RowKey, follower: Follower) -> Callable[[], None]:
+        """Hear of a row, until what this returns is called.
+
+        Args:
+            key: Which one.
+            follower: Called in any thread with what others tell, and with `Standing` when notes begin or cease to
+                come. Of what this process tells it hears only `RowWritten` without a revision. It is quick, and does
+                not raise.
+        """
+        topic = topic_of(key)
+        with self._lock:
+            self._followers[topic].append(follower)
+            stands = self._proven and topic in self._coming
+        if stands:
+            follower(Standing(True))
+        elif self._notifier is not None:
+            with suppress(RuntimeError):
+                self._run_if_needed()
+                self._wake_receiver()
+        return partial(self._unfollow, topic, follower)
+
+    @contextmanager
+    def steering(self, key: RowKey, row_written: Callable[[], object]) -> Iterator[None]:
+        """Inside, `row_written` is called when somebody else has written the row, perhaps."""
+
+        def hear(heard: Heard) -> None:
+            if isinstance(heard, RowWritten):
+                row_written()
+
+        unfollow = self.follow(key, hear)
+        try:
+            yield
+        finally:
+            unfollow()
+
+    async def close(self) -> None:
+        """Send what waits, for a second at most, and disconnect. As new for whoever uses it after that."""
+        bells = self._bells
+        if bells is not None:
+            self._closes = True
+            self._wake_receiver()
+            for bell in (bells.sender, bells.receiver):
+                bell.ring()
+            await bells.flushed.wait(_FLUSH)
+            await self._runtime.join(_FLUSH)
+            self._renew()
+
+    def _unfollow(self, topic: str, follower: Follower) -> None:
+        with self._lock:
+            followers = self._followers.get(topic, [])
+            if follower in followers:
+                followers.remove(follower)
+            if not followers:
+                self._followers.pop(topic, None)
+
+    def _put(self, topic: str, note: Note) -> None:
+        with self._lock:
+            self._outbox.put(topic, note)
+        if self._bells is not None:
+            self._bells.outbox.ring()
+
+    def _wake_receiver(self) -> None:
+        """By a note to itself, as it waits for nothing else; that also shows that notes come through."""
+        self._put(self._origin, RowWritten())
+
+    def _run_if_needed(self) -> None:
+        with self._lock:
+            if self._bells is not None or self._closes:
+                return
+            bells = self._bells = _Bells(*(self._runtime.bell() for _ in range(4)))
+        try:
+            self._runtime.spawn(lambda: self._send_all(bells), "opencode-sessions notes out", joined=True)
+            self._runtime.spawn(lambda: self._receive_all(bells), "opencode-sessions notes in", joined=True)
+        except RuntimeError:
+            self._bells = None
+            raise
+
+    # Each in a task or thread of its own.
+
+    async def _send_all(self, bells: _Bells) -> None:
+        try:
+            await self._keep(lambda: self._made.sender(suspends=self._suspends), self._send, bells.sender)
+        finally:
+            bells.flushed.ring()
+
+    async def _receive_all(self, bells: _Bells) -> None:
+        await self._keep(lambda: self._made.receiver(suspends=self._suspends), self._receive, bells.receiver)
+
+    async def _keep(self, make: Callable[[], C], use: Callable[[C], Awaitable[None]], pause: Bell) -> None:
+        """Have a connection, until the relay is closed."""
+        tries = 0
+        while not self._closes:
+            connection, began = make(), self._runtime.monotonic()
+            try:
+                await connection.open()
+                await use(connection)
+            except Exception as error:  # noqa: BLE001 - whatever a driver raises, the rows are polled meanwhile
+                self._trouble(error)
+            finally:
+                await connection.close()
+            if not self._closes:
+                tries = 0 if self._runtime.monotonic() - began > _LASTS else min(tries + 1, len(_PAUSES) - 1)
+                await pause.wait(_PAUSES[tries] * uniform(0.5, 1))  # noqa: S311 - no secret
+
+    async def _send(self, sender: Sender) -> None:
+        bells = self._bells
+        self._wake_receiver()
+        while bells is not None and not self._closes:
+            with self._lock:
+                waiting = self._outbox.take()
+            if waiting:
+                await sender.send([(topic, encode(note, self._origin)) for topic, note in waiting])
+                await bells.sender.wait(_GAP)
+            elif not await bells.outbox.wait(_PROBE):
+                self._wake_receiver()
+        with self._lock:
+            waiting = self._outbox.take()
+        if waiting:
+            await sender.send([(topic, encode(note, self._origin)) for topic, note in waiting])
+
+    async def _receive(self, receiver: Receiver) -> None:
+        followed: set[str] = set()
+        self._heard_at = self._runtime.monotonic()
+        try:
+            while not self._closes:
+                with self._lock:
+                    wanted = {self._origin, *self._followers}
+                if more := wanted - followed:
+                    await receiver.follow(more)
+                if gone := followed - wanted:
+                    await receiver.unfollow(gone)
+                    self._coming -= gone
+                followed = wanted
+                for arrived in await receiver.receive(_RECEIVE):
+                    self._take(arrived)
+                if self._runtime.monotonic() - self._heard_at > _SILENCE:
+                    raise ConnectionError(
+                        f"nothing has come back for {_SILENCE:g} s. PostgreSQL needs a direct connection: a "
+                        "transaction pooler delivers no notifications"
+                    )
+        finally:
+            self._proven, self._coming = False, set()
+            self._tell_all(Standing(False))
+
+    def _take(self, arrived: Arrived) -> None:
+        topic, told = arrived
+        if told is None:
+            self._coming.add(topic)
+            if self._proven:
+                self._hand_out(topic, Standing(True))
+            return
+        found = decode(told)
+        if topic == self._origin:
+            self._prove()
+        elif found is not None and found[0] != self._origin:
+            self._hand_out(topic, found[1])
+
+    def _prove(self) -> None:
+        """Notes come through."""
+        self._heard_at = self._runtime.monotonic()
+        if not self._proven:
+            self._proven = True
+            if self._troubled:
+                self._troubled = False
+                _log.info("processes notify each other again")
+            for topic in self._coming:
+                self._hand_out(topic, Standing(True))
+
+    def _trouble(self, error: Exception) -> None:
+        """Say so once, until notes come through again."""
+        if not self._troubled:
+            self._troubled = True
+            _log.warning("processes cannot notify each other now, so rows are polled: %s", error)
+
+    def _hand_out(self, topic: str, heard: Heard) -> None:
+        with self._lock:
+            followers = [*self._followers.get(topic, ())]
+        for follower in followers:
+            follower(heard)
+
+    def _tell_all(self, heard: Heard) -> None:
+        with self._lock:
+            topics = [*self._followers]
+        for topic in topics:
+            self._hand_out(topic, heard)
+
+    @property
+    def _made(self) -> Notifier:
+        if self._notifier is None:
+            raise RuntimeError("there is no notifier")
+        return self._notifier

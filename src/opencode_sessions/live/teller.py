@@ -1,0 +1,108 @@
+"""`Teller`: tells other processes of a turn that runs here, and `told_store`, through which its row is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from opencode_sessions.live.notes import Delta, Note, RowWritten, TextEnd, checksum
+from opencode_sessions.protocol.reply import Change
+from opencode_sessions.store.messages import MessageState, MessageStore
+
+__all__ = ["Teller", "told_store"]
+
+
+class Teller:
+    """What others are told of one turn.
+
+    Args:
+        tell: Called with each note.
+    """
+
+    def __init__(self, tell: Callable[[Note], None]) -> None:
+        self._tell = tell
+        self._ends: dict[str, TextEnd] = {}
+        self._grown: set[str] = set()
+        self._since: int | None = None
+        self._known: tuple[object, ...] = ()
+
+    def changed(self, change: Change) -> None:
+        """The answer has changed."""
+        part, delta = change.part, change.delta
+        if not delta:
+            self._since = None
+            self._ends.pop(part.id, None)
+            return
+        before = self._ends.get(part.id)
+        if before is None:
+            said = part.text[: -len(delta)]
+            before = TextEnd(part.id, len(said), checksum(said))
+        self._ends[part.id] = TextEnd(part.id, before.length + len(delta), checksum(delta, before.check))
+        self._grown.add(part.id)
+        self._tell(Delta(before, delta))
+
+    def snapshot(self, state: MessageState) -> None:
+        """The answer so far was stored."""
+        known = _beside_texts(state)
+        if self._since is None or known != self._known:
+            self._since, self._known = state.revision, known
+            self._grown.clear()
+        ends = tuple(self._ends[part_id] for part_id in sorted(self._grown) if part_id in self._ends)
+        self._tell(RowWritten(state.revision, self._since, ends))
+
+    def written(self) -> None:
+        """Anything was stored."""
+        self._since = None
+        self._tell(RowWritten())
+
+
+def _beside_texts(state: MessageState) -> tuple[object, ...]:
+    """What is shown of a row, and told by no change of the answer."""
+    parts = tuple(part.get("id") for part in state.parts)
+    return parts, tuple(state.asks), state.error, state.cost, state.input_tokens, state.output_tokens
+
+
+def told_store(store: MessageStore, teller: Teller) -> MessageStore:
+    """A store that writes through another one, and then tells."""
+    return cast("MessageStore", _ToldStore(store, teller))
+
+
+class _ToldStore:
+    def __init__(self, store: MessageStore, teller: Teller) -> None:
+        self._store = store
+        self.teller = teller
+
+    async def take(self, seen: MessageState, lease: float) -> bool:
+        """See `MessageStore.take`."""
+        return self._tell(written=await self._store.take(seen, lease))
+
+    async def put_back(self, epoch: int, lease: float | None = None) -> bool:
+        """See `MessageStore.put_back`."""
+        return self._tell(written=await self._store.put_back(epoch, lease))
+
+    async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
+        """See `MessageStore.snapshot`."""
+        written = await self._store.snapshot(epoch, state, lease)
+        if written:
+            self.teller.snapshot(state)
+        return written
+
+    async def finish(self, epoch: int, state: MessageState) -> bool:
+        """See `MessageStore.finish`."""
+        return self._tell(written=await self._store.finish(epoch, state))
+
+    async def cancel(self, seen: MessageState, error: Mapping[str, Any]) -> bool:
+        """See `MessageStore.cancel`."""
+        return self._tell(written=await self._store.cancel(seen, error))
+
+    async def amend(self, epoch: int, state: MessageState) -> bool:
+        """See `MessageStore.amend`."""
+        return self._tell(written=await self._store.amend(epoch, state))
+
+    def _tell(self, *, written: bool) -> bool:
+        if written:
+            self.teller.written()
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
