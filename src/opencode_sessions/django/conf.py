@@ -17,6 +17,9 @@ from opencode_sessions.errors import ConfigurationError, InvalidRulesError
 from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.jobs.ports import QueueDispatcher
+from opencode_sessions.live.notifier import Notifier
+from opencode_sessions.live.notify_postgres import PostgresNotifier
+from opencode_sessions.live.notify_valkey import ValkeyNotifier
 from opencode_sessions.protocol.permissions import check_rules
 from opencode_sessions.protocol.places import directory_of
 from opencode_sessions.sessions.spec import PermissionsFor
@@ -30,7 +33,7 @@ MaySee = Callable[[Any, Any], bool]
 
 _MINUTE = 60.0
 """A stream that lasts longer would show too much to a user who has lost the right to see it."""
-_MAY_HOLD_A_PASSWORD = ("SERVER", "USERNAME", "PASSWORD")
+_MAY_HOLD_A_PASSWORD = ("SERVER", "USERNAME", "PASSWORD", "NOTIFIER")
 
 _ATTRIBUTES = {"THREADS": "turns", "RECOVER_AT_START": "recover"}
 _ASKS: dict[str, InTheRow | None] = {"row": IN_THE_ROW, "refuse": None}
@@ -56,6 +59,8 @@ class OpencodeSettings(HostSettings):
         may_see: Of a request and a message, whether this user may see and steer its turn; by default nobody may.
         runner: Who runs turns that are enqueued: `threads`, `tasks`, `inline`, or the dotted path of a dispatcher or of
             what makes one.
+        notifier: Lets processes notify each other of turns: a `redis://` or `postgresql://` URL, or an object such as
+            `ValkeyNotifier(url)`, or the dotted path of one. By default each polls the rows that are watched in it.
         stream_seconds: How long a stream of events lasts before the browser connects again, and is asked for its
             rights again.
         chats: The chats of front ends that speak a chat protocol: a `Chats`, an instance or a class of one.
@@ -68,6 +73,7 @@ class OpencodeSettings(HostSettings):
     turns: int = 8
     may_see: MaySee = nobody
     runner: Any = "threads"
+    notifier: Notifier | None = None
     stream_seconds: float = _MINUTE
     chats: Chats | None = None
     chat_seconds: float = CHAT_SECONDS
@@ -246,6 +252,22 @@ def _runner(key: str, value: Any) -> Any:
     return found
 
 
+def _notifier(key: str, value: Any) -> Notifier | None:
+    if value in (None, ""):
+        return None
+    try:
+        if isinstance(value, str) and "://" in value:
+            return PostgresNotifier(value) if value.startswith("postgres") else ValkeyNotifier(value)
+        found: Notifier = _imported(key, value)
+    except ConfigurationError as error:
+        raise ImproperlyConfigured(f'OPENCODE["{key}"] cannot work: {error}') from error
+    if not hasattr(found, "sender") or not hasattr(found, "receiver"):
+        raise _wrong(
+            key, "a URL such as redis://localhost:6379/0, or a notifier such as ValkeyNotifier(url)", value
+        )
+    return found
+
+
 def _asks(key: str, value: Any) -> InTheRow | None:
     if not isinstance(value, str) or value not in _ASKS:
         raise _wrong(key, " or ".join(f'"{each}"' for each in _ASKS), value)
@@ -275,6 +297,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "TURN_OPTIONS": _function,
     "MAY_SEE": _function,
     "RUNNER": _runner,
+    "NOTIFIER": _notifier,
     "THREADS": _count,
     "RECOVER_AT_START": _flag,
     "RETRY": _function_or_none,

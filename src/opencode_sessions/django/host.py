@@ -18,14 +18,17 @@ from django.db import connections, models
 
 from opencode_sessions.django.clients import leave_open
 from opencode_sessions.django.conf import OpencodeSettings, settings
+from opencode_sessions.django.relay import relay
 from opencode_sessions.django.rows import borrowed, database_of
 from opencode_sessions.django.sessions import aprepared_turn, prepared_turn
 from opencode_sessions.django.signals import Announcing
 from opencode_sessions.django.tasks_dispatcher import TasksDispatcher
+from opencode_sessions.django.turn_rows import DjangoTurnRows
 from opencode_sessions.django.turn_table import table
 from opencode_sessions.jobs import dispatch
 from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn, QueueDispatcher
 from opencode_sessions.jobs.thread_pool import SHUTDOWN_TIMEOUT, ThreadPool
+from opencode_sessions.live.notes import RowWritten
 from opencode_sessions.reporting import ErrorContext, ErrorReporter
 from opencode_sessions.runtime.shutdown import install_handlers
 from opencode_sessions.runtime.stepping import run_sync
@@ -213,11 +216,13 @@ class _Host:
         with borrowed(database_of(message)):
             turn, announcing, options = prepared_turn(message, defaults=defaults)
         deadlines = options.get("deadlines") or Deadlines()
-        return PreparedTurn(turn, options["when_busy"], deadlines, announcing.end)
+        steering = relay().steering(_rows.key_of(message), turn.row_written)
+        return PreparedTurn(turn, options["when_busy"], deadlines, announcing.end, steering)
 
     def announce(self, message: models.Model, result: TurnResult) -> None:
         """See `JobHost.announce`."""
         Announcing(message).end(result)
+        relay().tell(_rows.key_of(message), RowWritten())
 
     def report(self, error: Exception, action: str, key: str) -> None:
         """See `JobHost.report`."""
@@ -225,6 +230,7 @@ class _Host:
 
 
 host = _Host()
+_rows = DjangoTurnRows()
 
 
 def run_job(job: TurnJob, *, patience: float | None = None) -> TurnResult | None:

@@ -15,6 +15,7 @@ from django.db import models
 
 from opencode_sessions.display import ShownAsk
 from opencode_sessions.django.html import render_ask, render_error, render_part
+from opencode_sessions.django.relay import relay
 from opencode_sessions.django.rows import give_back_connections
 from opencode_sessions.django.signals import (
     turn_answered,
@@ -41,7 +42,7 @@ def _render_ask(ask: ShownAsk, action: str) -> str:
 
 
 rows = DjangoTurnRows()
-hub = LiveHub(rows, Threads())
+hub = LiveHub(rows, Threads(), relay)
 HTML = HtmlEncoder(render_part=render_part, render_ask=_render_ask, render_error=render_error)
 
 

@@ -12,14 +12,19 @@ from django.db import models
 from opencode_sessions.django.clients import async_client, client
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.registry import record_of
+from opencode_sessions.django.relay import relay
 from opencode_sessions.django.signals import Announcing
+from opencode_sessions.django.turn_rows import DjangoTurnRows
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.host.turn_options import turn_options
 from opencode_sessions.sessions.session import AsyncSession, Session
+from opencode_sessions.store.lookup import message_store
 from opencode_sessions.turns.observers import Observers, listeners_of
 from opencode_sessions.turns.turn import AsyncTurn, Turn
 
 __all__ = ["aprepared_turn", "asession_for", "aturn_for", "prepared_turn", "session_for", "turn_for"]
+
+_rows = DjangoTurnRows()
 
 
 def session_for(record: models.Model) -> Session:
@@ -68,7 +73,7 @@ def prepared_turn(
         defaults: They come after.
     """
     session = session_for(record_of(message))
-    announcing, found = _turn_options(message, observer, options or {}, defaults or {})
+    announcing, found = _turn_options(message, observer, options or {}, defaults or {}, asynchronous=False)
     return Turn(message, session, client(), **found), announcing, found
 
 
@@ -86,7 +91,7 @@ async def aprepared_turn(
     """See `prepared_turn`."""
 
     def prepare() -> tuple[models.Model, tuple[Announcing, Mapping[str, Any]]]:
-        return record_of(message), _turn_options(message, observer, options or {}, {})
+        return record_of(message), _turn_options(message, observer, options or {}, {}, asynchronous=True)
 
     record, (announcing, found) = await sync_to_async(prepare)()
     turn = AsyncTurn(message, await asession_for(record), async_client(), **found)
@@ -98,6 +103,8 @@ def _turn_options(
     observer: Observers,
     options: Mapping[str, Any],
     defaults: Mapping[str, Any],
+    *,
+    asynchronous: bool,
 ) -> tuple[Announcing, Mapping[str, Any]]:
     now = settings()
     try:
@@ -107,4 +114,6 @@ def _turn_options(
     found = {"on_ask": now.on_ask, **defaults, **given, **options}
     announcing = Announcing(message)
     others = listeners_of(found.get("observer") if observer is None else observer)
-    return announcing, {**found, "observer": (announcing, *others)}
+    teller = relay().teller(_rows.key_of(message))
+    store = teller.store(message_store(message, found.get("store"), asynchronous=asynchronous))
+    return announcing, {**found, "store": store, "observer": (announcing, teller, *others)}

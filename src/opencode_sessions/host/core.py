@@ -21,6 +21,7 @@ from opencode_sessions.jobs.queue import RecordQueue
 from opencode_sessions.jobs.task_pool import TaskPool
 from opencode_sessions.jobs.thread_pool import ThreadPool
 from opencode_sessions.live import LiveHub
+from opencode_sessions.live.notes import RowWritten
 from opencode_sessions.live.observer import LiveObserver
 from opencode_sessions.live.relay import Relay
 from opencode_sessions.reporting import ErrorContext, ErrorReporter
@@ -144,28 +145,31 @@ class HostCore(ABC, Generic[C]):
         watched = LiveObserver(self.live, key)
         defaults = {
             "on_ask": self.settings.on_ask,
-            "store": self._relay.told_store(key, self.table.store(job, message)),
+            "store": self.table.store(job, message),
             "queue": RecordQueue(self.table, message, self),
         }
         found: dict[str, Any] = {**defaults, **given, **options}
-        return {**found, "observer": (watched, *listeners_of(found.get("observer")))}
+        teller = self._relay.teller(key)
+        observers = (watched, teller, *listeners_of(found.get("observer")))
+        return {**found, "store": teller.store(found["store"]), "observer": observers}
 
     async def prepare(self, message: Any, *, store: MessageStore, when_busy: WhenBusy) -> PreparedTurn:
         """See `JobHost.prepare`."""
         given = self._given_options(message)
         busy = given.get("when_busy", when_busy)
-        key = self.table.key_of(message)
-        told = self._relay.told_store(key, store)
         turn = self._make_turn(
-            message, self._turn_options(message, given, {"store": told, "when_busy": busy})
+            message, self._turn_options(message, given, {"store": store, "when_busy": busy})
         )
         deadlines = given.get("deadlines") or Deadlines()
         announce = partial(self.announce, message)
-        return PreparedTurn(turn, busy, deadlines, announce, self._relay.steering(key, turn.row_written))
+        steering = self._relay.steering(self.table.key_of(message), turn.row_written)
+        return PreparedTurn(turn, busy, deadlines, announce, steering)
 
     def announce(self, message: Any, result: TurnResult) -> None:  # noqa: ARG002 - the port's
         """See `JobHost.announce`."""
-        self.live.finished(self.table.key_of(message))
+        key = self.table.key_of(message)
+        self.live.finished(key)
+        self._relay.tell(key, RowWritten())
 
     def report(self, error: Exception, action: str, key: str) -> None:
         """See `JobHost.report`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from opencode_sessions.live.encoder import Encoder
@@ -283,17 +283,14 @@ class Channel:
                 self._grew = True
 
     def _knows(self, written: RowWritten) -> bool:
-        """Is there nothing in the row that deltas have not told? Then what they told is as good as the row."""
+        """Is there nothing in the row that deltas have not told? Then it need not be read now."""
         revision, row = written.revision, self._row
         if revision is None or self._doubts:
             return False
-        if revision > row.revision:
-            if self._reply is not None or row.revision < written.since:
-                return False
-            if not all(self._growth.ends_at(end, row) for end in written.ends):
-                return False
-            self._row = replace(row, revision=revision)
-        return True
+        if revision <= row.revision:
+            return True
+        told = self._reply is None and row.revision >= written.since
+        return told and all(self._growth.ends_at(end, row) for end in written.ends)
 
     @property
     def _is_rendered(self) -> bool:

@@ -16,7 +16,7 @@ from random import uniform
 from weakref import WeakValueDictionary
 
 from opencode_sessions.live.channel import Channel, ToDo, Viewer, WatchRequest
-from opencode_sessions.live.notes import Heard, RowWritten
+from opencode_sessions.live.notes import Heard
 from opencode_sessions.live.relay import Relay
 from opencode_sessions.live.render_pool import RenderPool
 from opencode_sessions.protocol.reply import Change, Reply
@@ -169,7 +169,6 @@ class LiveHub:
 
     def changed(self, key: RowKey, reply: Reply, change: Change) -> None:
         """An answer has grown. What has changed is only noted: the turn goes on at once."""
-        self._relay().changed(key, change)
         if self._running.get(key) is not reply:
             self._running[key] = reply
         if key in self._channels:
@@ -192,7 +191,6 @@ class LiveHub:
         """The row says how the turn ended."""
         self._running.pop(key, None)
         self.row_changed(key)
-        self._relay().tell(key, RowWritten())
 
     def _heard(self, channel: Channel, heard: Heard) -> None:
         with self._lock:

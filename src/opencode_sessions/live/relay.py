@@ -19,17 +19,14 @@ from dataclasses import dataclass
 from functools import partial
 from random import uniform
 from typing import TypeAlias, TypeVar
-from weakref import WeakValueDictionary
 
 from opencode_sessions.live.notes import Heard, Note, RowWritten, Standing, decode, encode, topic_of
 from opencode_sessions.live.notifier import Arrived, Notifier, Receiver, Sender
 from opencode_sessions.live.outbox import Outbox
-from opencode_sessions.live.teller import Teller, told_store
-from opencode_sessions.protocol.reply import Change
+from opencode_sessions.live.teller import Teller
 from opencode_sessions.runtime.forks import renew_in_children
 from opencode_sessions.runtime.ports import Bell, Runtime
 from opencode_sessions.runtime.tasks import Tasks
-from opencode_sessions.store.messages import MessageStore
 from opencode_sessions.store.turn_table import RowKey
 
 __all__ = ["Follower", "Relay"]
@@ -86,7 +83,6 @@ class Relay:
     def _renew(self) -> None:
         self._lock = threading.Lock()
         self._origin = secrets.token_hex(8)
-        self._tellers: WeakValueDictionary[RowKey, Teller] = WeakValueDictionary()
         self._outbox = Outbox()
         self._followers: defaultdict[str, list[Follower]] = defaultdict(list)
         self._coming: set[str] = set()  # topics whose notes come, if any do
@@ -96,17 +92,9 @@ class Relay:
 
     # What happens here, told in whatever thread.
 
-    def told_store(self, key: RowKey, store: MessageStore) -> MessageStore:
-        """A store of a message that tells others what it has written."""
-        with self._lock:
-            teller = self._tellers.setdefault(key, Teller(partial(self.tell, key)))
-        return told_store(store, teller)
-
-    def changed(self, key: RowKey, change: Change) -> None:
-        """An answer has changed that is written through a store of `told_store`."""
-        teller = self._tellers.get(key)
-        if teller is not None and self._notifier is not None:
-            teller.changed(change)
+    def teller(self, key: RowKey) -> Teller:
+        """What tells others of a turn that runs here."""
+        return Teller(partial(self.tell, key))
 
     def tell(self, key: RowKey, note: Note) -> None:
         """Tell others. It waits for nothing, and never raises."""

@@ -1,4 +1,4 @@
-"""`Teller`: tells other processes of a turn that runs here, and `told_store`, through which its row is written."""
+"""`Teller`: tells other processes of a turn that runs here: a listener of the turn, and the store that it writes to."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any, cast
 from opencode_sessions.live.notes import Delta, Note, RowWritten, TextEnd, checksum
 from opencode_sessions.protocol.reply import Change
 from opencode_sessions.store.messages import MessageState, MessageStore
+from opencode_sessions.turns.events import ReplyChanged, TurnEvent, TurnFinished
 
-__all__ = ["Teller", "told_store"]
+__all__ = ["Teller"]
 
 
 class Teller:
-    """What others are told of one turn.
+    """A listener of one turn, for as long as that writes to its `store`.
 
     Args:
         tell: Called with each note.
@@ -26,8 +27,21 @@ class Teller:
         self._since: int | None = None
         self._known: tuple[object, ...] = ()
 
-    def changed(self, change: Change) -> None:
-        """The answer has changed."""
+    def store(self, store: MessageStore) -> MessageStore:
+        """A store that writes to another one, and then tells."""
+        return cast("MessageStore", _ToldStore(store, self))
+
+    def __call__(self, event: TurnEvent) -> None:
+        """See `Listener`."""
+        match event:
+            case ReplyChanged(change):
+                self._changed(change)
+            case TurnFinished():  # perhaps another one has ended it, who told nobody
+                self.written()
+            case _:
+                pass
+
+    def _changed(self, change: Change) -> None:
         part, delta = change.part, change.delta
         if not delta:
             self._since = None
@@ -62,15 +76,10 @@ def _beside_texts(state: MessageState) -> tuple[object, ...]:
     return parts, tuple(state.asks), state.error, state.cost, state.input_tokens, state.output_tokens
 
 
-def told_store(store: MessageStore, teller: Teller) -> MessageStore:
-    """A store that writes through another one, and then tells."""
-    return cast("MessageStore", _ToldStore(store, teller))
-
-
 class _ToldStore:
     def __init__(self, store: MessageStore, teller: Teller) -> None:
         self._store = store
-        self.teller = teller
+        self._teller = teller
 
     async def take(self, seen: MessageState, lease: float) -> bool:
         """See `MessageStore.take`."""
@@ -84,7 +93,7 @@ class _ToldStore:
         """See `MessageStore.snapshot`."""
         written = await self._store.snapshot(epoch, state, lease)
         if written:
-            self.teller.snapshot(state)
+            self._teller.snapshot(state)
         return written
 
     async def finish(self, epoch: int, state: MessageState) -> bool:
@@ -101,7 +110,7 @@ class _ToldStore:
 
     def _tell(self, *, written: bool) -> bool:
         if written:
-            self.teller.written()
+            self._teller.written()
         return written
 
     def __getattr__(self, name: str) -> Any:
