@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 
 from opencode_sessions import READ_WRITE, allow, ask, deny
 from opencode_sessions.fastapi import AsyncHost, HostSettings, turn_router
-from opencode_sessions.live.notify_valkey import ValkeyNotifier
+from opencode_sessions.live.notifiers import notifier_at
 from opencode_sessions.sqlalchemy import SQLAlchemyTurnTable
 
 STRANGER = {"description": "Open / first: it gives you a name, in a cookie."}
@@ -40,7 +40,7 @@ sessions = async_sessionmaker(engine, expire_on_commit=False)
 RULES = [*READ_WRITE, allow("question"), ask("bash"), ask("edit"), deny("task")]
 
 # Several processes need one: then each shows at once what another one runs.
-notifier = ValkeyNotifier(os.environ["VALKEY_URL"]) if "VALKEY_URL" in os.environ else None
+notifier = notifier_at(os.environ["NOTIFIER_URL"]) if "NOTIFIER_URL" in os.environ else None
 
 opencode = AsyncHost(
     HostSettings(permissions_for=RULES), tables=[SQLAlchemyTurnTable(Message, sessions)], notifier=notifier

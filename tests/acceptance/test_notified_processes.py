@@ -22,10 +22,8 @@ def notified(request, start_fastapi, fastapi_database):
     def start(notifier=None):
         if notifier is None:
             return start_fastapi(url, app="counted_chat:app")
-        if notifier == "valkey":
-            reach = request.getfixturevalue("valkey")
-        else:
-            reach = url.replace("+asyncpg", f"+{notifier}")
+        own = url.replace("+asyncpg", f"+{notifier}")
+        reach = request.getfixturevalue("valkey") if notifier == "valkey" else own
         return start_fastapi(url, app="counted_chat:app", NOTIFIER_URL=reach)
 
     return start
@@ -55,7 +53,7 @@ def test_a_browser_at_another_process_sees_the_text_though_its_row_is_hardly_rea
 
 
 @pytest.mark.full
-def test_a_browser_sees_the_right_page_though_the_broker_is_restarted(start_fastapi, fastapi_database, held, own_valkey):
+def test_the_page_is_right_though_the_broker_is_restarted(start_fastapi, fastapi_database, held, own_valkey):
     url = fastapi_database("postgres")
     runs, shows = (start_fastapi(url, NOTIFIER_URL=own_valkey.url) for _ in range(2))
     ada = runs.visitor()

@@ -18,8 +18,7 @@ from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.jobs.ports import QueueDispatcher
 from opencode_sessions.live.notifier import Notifier
-from opencode_sessions.live.notify_postgres import PostgresNotifier
-from opencode_sessions.live.notify_valkey import ValkeyNotifier
+from opencode_sessions.live.notifiers import notifier_at
 from opencode_sessions.protocol.permissions import check_rules
 from opencode_sessions.protocol.places import directory_of
 from opencode_sessions.sessions.spec import PermissionsFor
@@ -256,9 +255,8 @@ def _notifier(key: str, value: Any) -> Notifier | None:
     if value in (None, ""):
         return None
     try:
-        if isinstance(value, str) and "://" in value:
-            return PostgresNotifier(value) if value.startswith("postgres") else ValkeyNotifier(value)
-        found: Notifier = _imported(key, value)
+        named = isinstance(value, str) and "://" in value
+        found: Notifier = notifier_at(value) if named else _imported(key, value)
     except ConfigurationError as error:
         raise ImproperlyConfigured(f'OPENCODE["{key}"] cannot work: {error}') from error
     if not hasattr(found, "sender") or not hasattr(found, "receiver"):

@@ -21,18 +21,17 @@ class _Made(NamedTuple):
     relay: Relay
 
 
-_made = _Made(None, Relay(None, Threads()))
+_held = [_Made(None, Relay(None, Threads()))]
 
 
 def relay() -> Relay:
     """The one of this process. If a test overrides the setting, it is another one."""
-    global _made
     notifier = settings().notifier
-    if notifier is not _made.notifier:
+    if notifier is not _held[0].notifier:
         with _lock:
-            outdated = _made
+            outdated = _held[0]
             if notifier is not outdated.notifier:
-                _made = _Made(notifier, Relay(notifier, Threads()))
-        if outdated is not _made:
+                _held[0] = _Made(notifier, Relay(notifier, Threads()))
+        if outdated is not _held[0]:
             run_sync(outdated.relay.close())
-    return _made.relay
+    return _held[0].relay

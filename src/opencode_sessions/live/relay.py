@@ -212,7 +212,6 @@ class Relay:
 
     async def _send(self, sender: Sender) -> None:
         bells = self._bells
-        self._wake_receiver()
         while bells is not None and not self._closes:
             with self._lock:
                 waiting = self._outbox.take()
@@ -252,15 +251,16 @@ class Relay:
 
     def _take(self, arrived: Arrived) -> None:
         topic, told = arrived
-        if told is None:
+        if topic == self._origin:
+            if told is None:
+                self._wake_receiver()
+            else:
+                self._prove()
+        elif told is None:
             self._coming.add(topic)
             if self._proven:
                 self._hand_out(topic, Standing(True))
-            return
-        found = decode(told)
-        if topic == self._origin:
-            self._prove()
-        elif found is not None and found[0] != self._origin:
+        elif (found := decode(told)) is not None and found[0] != self._origin:
             self._hand_out(topic, found[1])
 
     def _prove(self) -> None:
