@@ -22,6 +22,7 @@ from bench import (
     growing,
     importing,
     latency,
+    notifying,
     rendering,
     stalling,
     telling,
@@ -85,6 +86,10 @@ GROUPS: dict[str, tuple[str, Callable[[Stage], Rows]]] = {
         lambda stage: browsers.measure(stage.server, stage.database),
     ),
     "telling": ("A turn as each protocol tells it", lambda stage: telling.measure(stage.server)),
+    "notifying": (
+        "One ASGI process runs the turns, another one shows each to one browser: FastAPI, PostgreSQL",
+        lambda stage: notifying.measure(stage.server, stage.database),
+    ),
     "growing": ("The server's memory, with an empty catalogue of models", lambda _: growing.measure()),
     "rendering": ("200,000 characters of Markdown", lambda _: rendering.measure()),
     "conversations": (

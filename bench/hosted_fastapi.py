@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from opencode_sessions import allow
 from opencode_sessions.fastapi import AsyncHost, HostSettings, turn_router
+from opencode_sessions.live.notifiers import notifier_at
 from opencode_sessions.sqlalchemy import SQLAlchemyTurnTable
 
 engine = create_async_engine(os.environ["BENCH_DATABASE"])
@@ -30,7 +31,9 @@ opencode = AsyncHost(
         turns=int(os.environ["BENCH_TURNS"]),
     ),
     tables=[SQLAlchemyTurnTable(Prompt, sessions)],
+    notifier=notifier_at(os.environ["BENCH_NOTIFIER"]) if os.environ.get("BENCH_NOTIFIER") else None,
 )
+queried = [0]
 
 
 def serve(pipe: Connection, listening: socket.socket) -> None:
@@ -83,7 +86,17 @@ async def answers(keys: list[int]) -> list[tuple[str, str]]:
         return [(status, content) for status, content in found]
 
 
-_ORDERS = {order.__name__: order for order in (make, run, wait, answers)}
+async def queries() -> int:
+    """How often this process has asked the database."""
+    return queried[0]
+
+
+_ORDERS = {order.__name__: order for order in (make, run, wait, answers, queries)}
+
+
+@event.listens_for(engine.sync_engine, "before_cursor_execute")
+def _count(*_: object) -> None:
+    queried[0] += 1
 
 
 @event.listens_for(engine.sync_engine, "connect")

@@ -71,9 +71,16 @@ def django_host(upstream: str, database: Mapping[str, Any], turns: int) -> Abstr
     return _hosting("bench.hosted_django", "/opencode/turns/chat.message/{}/events", environment)
 
 
-def fastapi_host(upstream: str, database: str, turns: int) -> AbstractContextManager[Host]:
-    """The same of a FastAPI app; the database is a URL of SQLAlchemy's."""
-    environment = {"BENCH_UPSTREAM": upstream, "BENCH_DATABASE": database, "BENCH_TURNS": str(turns)}
+def fastapi_host(
+    upstream: str, database: str, turns: int, notifier: str = ""
+) -> AbstractContextManager[Host]:
+    """The same of a FastAPI app; the database is a URL of SQLAlchemy's, the notifier that of `notifier_at`."""
+    environment = {
+        "BENCH_UPSTREAM": upstream,
+        "BENCH_DATABASE": database,
+        "BENCH_TURNS": str(turns),
+        "BENCH_NOTIFIER": notifier,
+    }
     return _hosting("bench.hosted_fastapi", "/turns/prompts/{}/events", environment)
 
 
