@@ -15,15 +15,14 @@ NOTIFIERS = pytest.mark.parametrize("notifier", sample(["valkey", "psycopg", "as
 
 
 @pytest.fixture
-def notified(request, start_fastapi, fastapi_database):
+def notified(start_fastapi, fastapi_database, own_valkey):
     """Call it for a process that serves the chat over one database, and counts."""
     url = fastapi_database("postgres")
 
     def start(notifier=None):
         if notifier is None:
             return start_fastapi(url, app="counted_chat:app")
-        own = url.replace("+asyncpg", f"+{notifier}")
-        reach = request.getfixturevalue("valkey") if notifier == "valkey" else own
+        reach = own_valkey.url if notifier == "valkey" else url.replace("+asyncpg", f"+{notifier}")
         return start_fastapi(url, app="counted_chat:app", NOTIFIER_URL=reach)
 
     return start
@@ -86,7 +85,7 @@ def test_a_turn_that_is_cancelled_at_another_process_ends_at_once_where_it_runs(
 
 
 @pytest.mark.full
-def test_text_on_the_page_only_grows(notified, valkey):
+def test_text_on_the_page_only_grows(notified):
     runs, shows = notified("valkey"), notified("valkey")
     ada, shown = runs.visitor(), []
     message = ada.send("!slow 0.02\n!say " + " ".join(map(str, range(100))))

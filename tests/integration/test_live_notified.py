@@ -98,7 +98,8 @@ class Losing(ValkeyNotifier):
 @pytest.fixture
 def relays(valkey):
     """Two, of two processes."""
-    made = [Relay(Losing(valkey), Threads()) for _ in range(2)]
+    url = valkey()
+    made = [Relay(Losing(url), Threads()) for _ in range(2)]
     yield made
     for relay in made:
         run_sync(relay.close())

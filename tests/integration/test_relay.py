@@ -37,7 +37,7 @@ def broker(request):
 
     def make(kind):
         if kind == "valkey":
-            return ValkeyNotifier(request.getfixturevalue("valkey"))
+            return ValkeyNotifier(request.getfixturevalue("valkey")())
         return PostgresNotifier(request.getfixturevalue("postgres").url(kind))
 
     return make
@@ -199,7 +199,8 @@ def test_a_broker_that_is_not_there_stops_nothing_and_is_missed_once(start, capl
 
 
 def test_a_forked_child_has_connections_of_its_own(start, valkey):
-    here, there = start(ValkeyNotifier(valkey)), start(ValkeyNotifier(valkey))
+    notifier = ValkeyNotifier(valkey())
+    here, there = start(notifier), start(notifier)
     there.follow()
     there.wait(Standing(True))
     here.tell(DELTA)

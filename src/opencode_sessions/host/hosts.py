@@ -97,9 +97,9 @@ class AsyncHost(HostCore[AsyncClient]):
             if self._pool is not None:
                 await self._pool.stop()
             await self.live.close(SHUTDOWN_TIMEOUT)
-            await self._relay.close()
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=SHUTDOWN_TIMEOUT)
+            await self._relay.close()
         finally:
             client, self._pool, self._client = self._client, None, None
             self._begun.close()

@@ -85,9 +85,9 @@ class _ToldStore:
         """See `MessageStore.take`."""
         return self._tell(written=await self._store.take(seen, lease))
 
-    async def put_back(self, epoch: int, lease: float | None = None) -> bool:
-        """See `MessageStore.put_back`."""
-        return self._tell(written=await self._store.put_back(epoch, lease))
+    async def reset_to_pending(self, epoch: int, lease: float | None = None) -> bool:
+        """See `MessageStore.reset_to_pending`."""
+        return self._tell(written=await self._store.reset_to_pending(epoch, lease))
 
     async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
         """See `MessageStore.snapshot`."""
@@ -104,9 +104,9 @@ class _ToldStore:
         """See `MessageStore.cancel`."""
         return self._tell(written=await self._store.cancel(seen, error))
 
-    async def amend(self, epoch: int, state: MessageState) -> bool:
-        """See `MessageStore.amend`."""
-        return self._tell(written=await self._store.amend(epoch, state))
+    async def update_after_cancel(self, epoch: int, state: MessageState) -> bool:
+        """See `MessageStore.update_after_cancel`."""
+        return self._tell(written=await self._store.update_after_cancel(epoch, state))
 
     def _tell(self, *, written: bool) -> bool:
         if written:
