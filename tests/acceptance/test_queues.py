@@ -9,6 +9,17 @@ from selection import sample
 
 ASKING = '!tool bash {"command": "true", "description": "x"}\n!say done'
 HELD = "!say one two three four five six"
+REPEATING = """
+app.conf.update(
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    broker_transport_options={
+        "visibility_timeout": 2,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    },
+)
+"""
 
 every_queue = pytest.mark.parametrize("queued", sample(QUEUES, "celery"), indirect=True)
 in_celery = pytest.mark.parametrize("queued", ["celery"], indirect=True)
@@ -123,6 +134,36 @@ def test_an_asyncio_app_enqueues_for_workers_without_an_event_loop(queued):
     assert queued.rows()[lost].status == "pending"
     queued.python("-m", "opencode_sessions.cli", "recover", "web_app:opencode")
     assert queued.ended(lost).status == "completed"
+
+
+@pytest.mark.full
+@in_celery
+def test_jobs_that_celery_repeats_after_its_visibility_timeout_run_one_turn_each(queued, held, client):
+    with (queued.folder / "celery_app.py").open("a") as file:
+        file.write(REPEATING)
+    keys = [key for _ in range(4) for key in queued.send(HELD)]
+    workers = [queued.work() for _ in range(2)]
+    queued.wait(keys[0], lambda row: "four" in row.content)
+    wait_until(lambda: sum(each.log.read_text().count("received") for each in workers) > len(keys), PATIENCE)
+    held.set()
+    for key in keys:
+        row = queued.ended(key)
+        assert (row.status, row.opencode_turn_epoch, prompted(client, row)) == ("completed", 1, 1)
+    assert queued.told() == []
+
+
+@pytest.mark.full
+@in_celery
+def test_a_turn_whose_job_is_revoked_and_its_process_killed_is_gone_on_with(queued, held, client):
+    (key,) = queued.send(HELD)
+    queued.work()
+    queued.recover()
+    queued.wait(key, lambda row: "four" in row.content)
+    queued.act("revoke", "SIGKILL")
+    queued.wait(key, lambda row: row.opencode_turn_epoch > 1)
+    held.set()
+    row = queued.ended(key)
+    assert (row.status, prompted(client, row)) == ("completed", 1)
 
 
 @pytest.mark.full
