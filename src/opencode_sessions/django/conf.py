@@ -19,8 +19,10 @@ from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.jobs.ports import QueueDispatcher
 from opencode_sessions.live.notifier import Notifier
 from opencode_sessions.live.notifiers import notifier_at
+from opencode_sessions.live.relay import Relay
 from opencode_sessions.protocol.permissions import check_rules
 from opencode_sessions.protocol.places import directory_of
+from opencode_sessions.runtime.threads import Threads
 from opencode_sessions.sessions.spec import PermissionsFor
 from opencode_sessions.turns.asks import IN_THE_ROW, InTheRow
 from opencode_sessions.validation import is_coroutine_function, meant_among
@@ -257,12 +259,9 @@ def _notifier(key: str, value: Any) -> Notifier | None:
     try:
         named = isinstance(value, str) and "://" in value
         found: Notifier = notifier_at(value) if named else _imported(key, value)
+        Relay(found, Threads())
     except ConfigurationError as error:
         raise ImproperlyConfigured(f'OPENCODE["{key}"] cannot work: {error}') from error
-    if not hasattr(found, "sender") or not hasattr(found, "receiver"):
-        raise _wrong(
-            key, "a URL such as redis://localhost:6379/0, or a notifier such as ValkeyNotifier(url)", value
-        )
     return found
 
 

@@ -10,6 +10,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from opencode_sessions.store.turn_table import RowKey
@@ -106,6 +107,7 @@ def checksum(text: str, before: int = 0) -> int:
     return zlib.crc32(text.encode(errors="surrogatepass"), before)
 
 
+@lru_cache(1024)
 def topic_of(key: RowKey) -> str:
     """What names a row where notes are told: short, and the same in every process."""
     told = json.dumps([key.table, key.pk, key.database, key.tenant])

@@ -28,6 +28,7 @@ from opencode_sessions.runtime.forks import renew_in_children
 from opencode_sessions.runtime.ports import Bell, Runtime
 from opencode_sessions.runtime.tasks import Tasks
 from opencode_sessions.store.turn_table import RowKey
+from opencode_sessions.validation import require
 
 __all__ = ["Follower", "Relay"]
 
@@ -71,12 +72,19 @@ class Relay:
         notifier: What carries them; None: they stay in this process.
         runtime: Where it waits: `Threads` in two threads, from the first note on; `Tasks` in two tasks of the event
             loop that runs then.
+
+    Raises:
+        ConfigurationError: The notifier is none, or cannot work there.
     """
 
     def __init__(self, notifier: Notifier | None, runtime: Runtime) -> None:
         self._notifier = notifier
         self._runtime = runtime
         self._suspends = isinstance(runtime, Tasks)
+        if notifier is not None:
+            fits = hasattr(notifier, "sender") and hasattr(notifier, "receiver")
+            require(fits, "notifier must be one, such as ValkeyNotifier(url)", notifier)
+            notifier.sender(suspends=self._suspends)  # which needs its package
         self._renew()
         renew_in_children(self, Relay._renew)
 
@@ -187,12 +195,25 @@ class Relay:
 
     async def _send_all(self, bells: _Bells) -> None:
         try:
-            await self._keep(lambda: self._made.sender(suspends=self._suspends), self._send, bells.sender)
+            await self._keep(
+                lambda: self._made.sender(suspends=self._suspends), partial(self._send, bells), bells.sender
+            )
         finally:
             bells.flushed.ring()
+            self._forget(bells)
 
     async def _receive_all(self, bells: _Bells) -> None:
-        await self._keep(lambda: self._made.receiver(suspends=self._suspends), self._receive, bells.receiver)
+        try:
+            await self._keep(
+                lambda: self._made.receiver(suspends=self._suspends), self._receive, bells.receiver
+            )
+        finally:
+            self._forget(bells)
+
+    def _forget(self, bells: _Bells) -> None:
+        """Its event loop ends, perhaps: another one has it begin anew."""
+        if self._bells is bells:
+            self._bells = None
 
     async def _keep(self, make: Callable[[], C], use: Callable[[C], Awaitable[None]], pause: Bell) -> None:
         """Have a connection, until the relay is closed."""
@@ -210,9 +231,8 @@ class Relay:
                 tries = 0 if self._runtime.monotonic() - began > _LASTS else min(tries + 1, len(_PAUSES) - 1)
                 await pause.wait(_PAUSES[tries] * uniform(0.5, 1))  # noqa: S311 - no secret
 
-    async def _send(self, sender: Sender) -> None:
-        bells = self._bells
-        while bells is not None and not self._closes:
+    async def _send(self, bells: _Bells, sender: Sender) -> None:
+        while not self._closes:
             with self._lock:
                 waiting = self._outbox.take()
             if waiting:
