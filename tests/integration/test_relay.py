@@ -16,6 +16,7 @@ from fix_postgres import free_port
 from selection import sample
 
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.live import relay
 from opencode_sessions.live.notes import Delta, RowWritten, Standing, TextEnd
 from opencode_sessions.live.notify_postgres import PostgresNotifier
 from opencode_sessions.live.notify_valkey import ValkeyNotifier
@@ -138,6 +139,20 @@ def test_a_process_does_not_hear_itself_but_that_a_row_was_written(start, broker
     there.tell(DELTA)
     here.wait(RowWritten(), DELTA)
     assert len(here.heard) == 3
+
+
+@pytest.mark.full
+def test_a_process_that_tells_all_the_time_minds_whether_notes_come_through(start, broker, monkeypatch):
+    monkeypatch.setattr(relay, "_PROBE", 0.5)
+    monkeypatch.setattr(relay, "_SILENCE", 6.0)  # which is looked at when a note comes, or every 5 s
+    here = start(broker("valkey"))
+    here.follow()
+    here.wait(Standing(True))
+    until_then = time.monotonic() + 12
+    while time.monotonic() < until_then:
+        here.tell(DELTA)
+        time.sleep(0.01)
+    assert here.heard == [Standing(True)]
 
 
 def test_without_a_notifier_a_row_that_was_written_is_told_in_this_process(start):

@@ -232,18 +232,21 @@ class Relay:
                 await pause.wait(_PAUSES[tries] * uniform(0.5, 1))  # noqa: S311 - no secret
 
     async def _send(self, bells: _Bells, sender: Sender) -> None:
-        while not self._closes:
-            with self._lock:
-                waiting = self._outbox.take()
-            if waiting:
-                await sender.send([(topic, encode(note, self._origin)) for topic, note in waiting])
-                await bells.sender.wait(_GAP)
-            elif not await bells.outbox.wait(_PROBE):
+        probed = self._runtime.monotonic()
+        while await self._flush(sender) or not self._closes:
+            if (now := self._runtime.monotonic()) - probed >= _PROBE:
+                probed = now
                 self._wake_receiver()
+            await bells.sender.wait(_GAP)
+            await bells.outbox.wait(probed + _PROBE - now)
+
+    async def _flush(self, sender: Sender) -> bool:
+        """Send what waits. Did anything?"""
         with self._lock:
             waiting = self._outbox.take()
         if waiting:
             await sender.send([(topic, encode(note, self._origin)) for topic, note in waiting])
+        return bool(waiting)
 
     async def _receive(self, receiver: Receiver) -> None:
         followed: set[str] = set()
