@@ -68,6 +68,16 @@ def run(server, folder, app):
     return run
 
 
+def ask(http, **body):
+    """Where the turn of a new message is."""
+    return address_of(http.post("/messages", json=body))
+
+
+def address_of(response):
+    made = response.json()
+    return f"/turns/{made['table']}/{made['pk']}"
+
+
 def watched(http, turn):
     """What a front end shows at the end."""
     client = JsonClient()
@@ -78,7 +88,7 @@ def watched(http, turn):
 
 
 def test_a_prompt_is_answered_and_nobody_else_sees_it(app):
-    turn = app.http.post("/messages", json={"prompt": "hello"}).json()["turn"]
+    turn = ask(app.http, prompt="hello")
     state = watched(app.http, turn)
     assert (state["status"], state["parts"][-1]["markdown"]) == ("completed", 'You said: "hello".')
     with httpx2.Client(base_url=app.url) as stranger:
@@ -90,11 +100,14 @@ def test_a_prompt_is_answered_and_nobody_else_sees_it(app):
     assert app.http.post(f"{turn}/answer", json={"ask": "per_x"}).status_code == 422
 
 
-def test_its_page_shows_a_turn_and_answers_what_the_agent_asks(app, chromium):
+def test_its_page_stops_a_turn_tries_it_again_and_answers_what_the_agent_asks(app, chromium):
     page = chromium.new_page()
     page.goto(app.url)
     page.fill("input", ASKS)
     page.click("text=Ask >> nth=-1")
+    page.wait_for_selector("text=Allow once", timeout=60_000)
+    page.click("text=Stop")
+    page.click("text=Try again", timeout=60_000)
     page.click("text=Allow once", timeout=60_000)
     page.wait_for_function("document.querySelector('pre').textContent.endsWith('completed')", timeout=60_000)
     assert "hello" in page.text_content("pre")
@@ -163,7 +176,7 @@ def test_a_starlette_app_shows_and_steers_turns(serve, folder, app, run):
     run("-c", ADD)
     served = serve("starlette_app:app", folder)
     with httpx2.Client(base_url=served.url, timeout=100, cookies={"admin": "yes"}) as http:
-        turn = http.post("/messages", json={"conversation_id": 77, "prompt": "hello"}).json()["turn"]
+        turn = ask(http, conversation_id=77, prompt="hello")
         state = watched(http, turn)
         assert state["parts"][-1]["markdown"] == 'You said: "hello".'
         for body, status in (("not JSON", 400), ('{"ask": 1}', 400), ('{"ask": "x", "reply": "once"}', 400)):
@@ -173,13 +186,13 @@ def test_a_starlette_app_shows_and_steers_turns(serve, folder, app, run):
         assert http.post(f"{turn}/cancel").status_code == 409
         assert http.post(f"{turn}/retry").status_code == 409
 
-        turn = http.post("/messages", json={"conversation_id": 77, "prompt": ASKS}).json()["turn"]
-        ask = first_ask(http, turn)
-        assert http.post(f"{turn}/answer", json={"ask": ask, "reply": "reject"}).status_code == 204
+        turn = ask(http, conversation_id=77, prompt=ASKS)
+        answer = {"ask": first_ask(http, turn), "reply": "reject"}
+        assert http.post(f"{turn}/answer", json=answer).status_code == 204
         assert watched(http, turn)["status"] == "failed"
-        again = http.post(f"{turn}/retry").json()
-        assert http.post(f"{turn}/retry").json() == again
-        turn = f"/turns/{again['table']}/{again['pk']}"
+        again = address_of(http.post(f"{turn}/retry"))
+        assert address_of(http.post(f"{turn}/retry")) == again != turn
+        turn = again
         first_ask(http, turn)
         assert http.post(f"{turn}/cancel").status_code == 204
         assert watched(http, turn)["status"] == "cancelled"
