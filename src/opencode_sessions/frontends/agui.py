@@ -30,7 +30,7 @@ from opencode_sessions.frontends import sse
 from opencode_sessions.frontends.display_json import plain
 from opencode_sessions.frontends.growing import appends, waits
 from opencode_sessions.live.news import News, PartNews
-from opencode_sessions.live.view import RenderContext, TurnView
+from opencode_sessions.live.view import RenderContext, TurnView, standing
 
 __all__ = ["AGUI", "VERSION", "AguiEncoder", "messages_of"]
 
@@ -40,6 +40,12 @@ VERSION = "1.0"
 Json = dict[str, Any]
 
 _OVER = ("done", "failed", "refused")
+_FIXED = (*_OVER, "asks")
+"""A call that asks may not have all of its input; a result can be told once."""
+
+_UNTOLD = "waiting"
+"""A call is told once its input is known."""
+
 _PERMISSION = {
     "type": "object",
     "properties": {
@@ -71,7 +77,7 @@ class AguiEncoder:
 
     def news(self, news: News, context: RenderContext) -> bytes:
         """See `Encoder.news`."""
-        whole = news.whole or not appends(news, lambda each: each.was not in _OVER)
+        whole = news.whole or not appends(news, lambda each: each.was not in _FIXED, untold=_UNTOLD)
         said = self._snapshot(news.view, context) if whole else b""
         return said + _sent(self._events(news, context.turn, whole=whole))
 
@@ -111,7 +117,7 @@ class AguiEncoder:
 
     def _snapshot(self, view: TurnView, context: RenderContext) -> bytes:
         owned = sse.dumps({"@ag-ui/client": {"authoritativeActivityTypes": None}})  # those left out are gone
-        messages = ", ".join([*filter(None, [context.history]), *self._told(view)])
+        messages = ", ".join(filter(None, [context.history, *self._told(view)]))
         return sse.data(f'{{"type": "MESSAGES_SNAPSHOT", "metadata": {owned}, "messages": [{messages}]}}')
 
     def _told(self, view: TurnView) -> Iterator[str]:
@@ -149,7 +155,7 @@ def _messages(shown: Shown | ShownAsk | ShownError, turn: str) -> Iterator[Json]
         case PermissionAsk() | QuestionAsk():
             return
         case Tool():
-            if shown.state == "waiting" and not shown.asks:
+            if standing(shown) == _UNTOLD:
                 return
             function = {"name": shown.tool, "arguments": sse.dumps(_given(shown))}
             call = {"id": shown.id, "type": "function", "function": function}
@@ -187,8 +193,7 @@ def _part(each: PartNews) -> Iterator[Json]:
             if rest or _about(shown):
                 yield _event(f"{kind}_MESSAGE_CHUNK", messageId=shown.id, **role, delta=rest, **_about(shown))
         case Tool():
-            told = each.was not in (None, "waiting")
-            if not told and (shown.state != "waiting" or shown.asks):
+            if each.was in (None, _UNTOLD) and standing(shown) != _UNTOLD:
                 yield _event("TOOL_CALL_START", toolCallId=shown.id, toolCallName=shown.tool)
                 yield _event("TOOL_CALL_ARGS", toolCallId=shown.id, delta=sse.dumps(_given(shown)))
                 yield _event("TOOL_CALL_END", toolCallId=shown.id)

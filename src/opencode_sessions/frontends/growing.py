@@ -6,27 +6,31 @@ from collections.abc import Callable
 
 from opencode_sessions.display import Text, Thought, Todos, Tool
 from opencode_sessions.live.news import FORGOTTEN, News, PartNews
-from opencode_sessions.live.view import TurnView
+from opencode_sessions.live.view import TurnView, standing
 
 __all__ = ["appends", "waits"]
 
 
-def appends(news: News, retold: Callable[[PartNews], bool]) -> bool:
+def appends(news: News, retold: Callable[[PartNews], bool], untold: str | None = None) -> bool:
     """Can the news be told by adding to what was told?
 
     Args:
         news: What is to be told.
         retold: Can a part that was told be told a second time, in the place of the first?
+        untold: The `standing` of parts that are not told yet.
     """
     for each in news.parts:
         shown = each.part.shown
-        if each.was is None:
+        if each.was in (None, untold):
             continue
         grows = each.known is not None and each.was == "growing"
         if each.was == FORGOTTEN or not retold(each) or (isinstance(shown, Text | Thought) and not grows):
             return False
-    new = [each.part.shown.id for each in news.parts if each.was is None]
-    kept = [key for key, part in news.view.parts.items() if not isinstance(part.shown, Todos) or key in new]
+    told = [key for key, part in news.view.parts.items() if standing(part.shown) != untold]
+    new = [
+        each.part.shown.id for each in news.parts if each.was in (None, untold) and each.part.shown.id in told
+    ]
+    kept = [key for key in told if not isinstance(news.view.parts[key].shown, Todos) or key in new]
     return not new or kept[-len(new) :] == new
 
 
