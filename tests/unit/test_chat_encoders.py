@@ -176,6 +176,48 @@ def test_a_text_that_only_grows_is_sent_once(encoder):
     assert said.strip() in json.dumps(told.kept)
 
 
+def call(name, tool="bash", **more):
+    told = {"call_id": name, "status": "running", "input": {"command": "ls"}, **more}
+    return {"id": f"prt_{name}", "message_id": "msg_1", "type": "tool", "tool": tool, **told}
+
+
+ASKED = call("call_1")
+AGENT = call("call_2", "task", input={"description": "look"}, metadata={"sessionId": "ses_child"})
+CHILD, DEEP = (
+    {**WAITING, "session_id": "ses_child"},
+    {**WAITING, "session_id": "ses_deep", "call_id": "call_9"},
+)
+
+
+@PROTOCOLS
+@pytest.mark.parametrize(
+    ("parts", "asks", "rests"),
+    [
+        ([ASKED], [WAITING], True),
+        ([ASKED, call("call_3", status="completed")], [WAITING], True),
+        ([ASKED, call("call_3")], [WAITING], False),
+        ([ASKED], [], False),
+        ([AGENT], [CHILD], True),
+        ([AGENT], [DEEP], True),
+        ([AGENT, call("call_3")], [DEEP], False),
+    ],
+)
+def test_a_stream_ends_where_all_that_is_not_over_waits(encoder, parts, asks, rests):
+    told = Told(encoder)
+    told.show(replace(ROW, status="streaming", revision=1, parts=parts, asks=asks))
+    told.read()
+    assert encoder.rests(told.feed.view) == rests
+    if rests:
+        told.end("streaming")
+    if encoder is VERCEL and asks:
+        name = "per_1" if asks == [DEEP] else parts[0]["id"]
+        assert [part[2] for part in told.kept if part[:2] == ["tool", name]] == ["approval-requested"]
+    if encoder is AGUI and rests:
+        (interrupt,) = told.reader.last["outcome"]["interrupts"]
+        known = None if asks == [DEEP] else parts[0]["id"]
+        assert (interrupt["id"].partition(":")[0], interrupt.get("toolCallId")) == ("per_1", known)
+
+
 def test_a_model_that_stops_early_gives_its_reason():
     for reason, said in (("length", "length"), ("content-filter", "content-filter"), ("odd", "other")):
         told = Told(VERCEL)

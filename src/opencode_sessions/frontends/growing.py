@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from opencode_sessions.display import Text, Thought, Todos, Tool
+from opencode_sessions.display import SubAgent, Text, Thought, Todos, Tool
 from opencode_sessions.live.news import FORGOTTEN, News, PartNews
 from opencode_sessions.live.view import TurnView, standing
 
@@ -38,6 +38,11 @@ def waits(view: TurnView) -> bool:
     """Does all of the turn that is not over wait for a person?"""
     asked = {ask.shown.part for ask in view.asks.values()}
     calls = [part.shown for part in view.parts.values() if isinstance(part.shown, Tool)]
+    deep = not asked <= {call.id for call in calls}  # it is a sub-agent of a sub-agent that asks, perhaps
     return bool(asked) and all(
-        call.state in ("done", "failed", "refused") or call.asks or call.id in asked for call in calls
+        call.state in ("done", "failed", "refused")
+        or call.asks
+        or call.id in asked
+        or (deep and isinstance(call.detail, SubAgent))
+        for call in calls
     )
