@@ -252,8 +252,8 @@ class TurnAttempts:
         """Nothing was sent, and nobody is going to: the row says so."""
         store = self._table.store(self.job, message)
         why = {"name": type(error).__name__, "message": str(error)}
-        end = replace(row, status=TurnStatus.FAILED, error=why, revision=row.revision + 1)
-        if await store.take(row, self._deadlines.lease) and await store.finish(row.epoch + 1, end):
+        if await store.fail(row, why):
+            end = replace(row, status=TurnStatus.FAILED, asks=(), error=why, revision=row.revision + 1)
             store.remember(end)
             self.result = TurnResult.of(end)
             self._host.announce(message, self.result)

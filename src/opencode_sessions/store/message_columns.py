@@ -118,8 +118,15 @@ class ColumnMessages(Columns):
 
     async def cancel(self, seen: MessageState, error: Mapping[str, Any]) -> bool:
         """See `MessageStore.cancel`."""
+        return await self._end_as(TurnStatus.CANCELLED, seen, error)
+
+    async def fail(self, seen: MessageState, error: Mapping[str, Any]) -> bool:
+        """See `MessageStore.fail`."""
+        return await self._end_as(TurnStatus.FAILED, seen, error)
+
+    async def _end_as(self, status: TurnStatus, seen: MessageState, error: Mapping[str, Any]) -> bool:
         values = {
-            **self._end(TurnStatus.CANCELLED),
+            **self._end(status),
             "opencode_turn_epoch": seen.epoch + 1,
             "asks": [],
             "error": storable(error),

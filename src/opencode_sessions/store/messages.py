@@ -1,6 +1,6 @@
 """The port of a message: what a turn needs of the host's row that one answer is stored in.
 
-    pending ──take──► streaming ──finish──► completed | cancelled | failed
+    pending ──take──► streaming ──finish──► completed | cancelled | failed    (`cancel` and `fail` need no `take`)
        ▲                │    │
        └───reset_to_pending─────┘    └──take (the next epoch)── by another runner, when the lease has run out
 
@@ -143,6 +143,12 @@ class MessageStore(Protocol):
         Args:
             seen: The row as it was loaded, pending or streaming; a write in between refuses this one.
             error: Who cancelled it, and why.
+        """
+
+    async def fail(self, seen: MessageState, error: Mapping[str, Any]) -> bool:
+        """Make the row `failed`, likewise: nothing was sent, and nobody is going to.
+
+        It is one write, so that nobody finds the turn running in between, and no crash leaves it so.
         """
 
     async def update_after_cancel(self, epoch: int, state: MessageState) -> bool:

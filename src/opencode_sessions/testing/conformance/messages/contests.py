@@ -15,6 +15,7 @@ from opencode_sessions.testing.conformance.messages.port import (
     cancel,
     explained,
     extend,
+    fail,
     finish,
     park,
     reset_to_pending,
@@ -23,7 +24,14 @@ from opencode_sessions.testing.conformance.messages.port import (
     take,
     update_after_cancel,
 )
-from opencode_sessions.testing.conformance.messages.rows import CANCELLED, ENDS, SAID, Turn, turn_that_is
+from opencode_sessions.testing.conformance.messages.rows import (
+    CANCELLED,
+    ENDS,
+    FAILED,
+    SAID,
+    Turn,
+    turn_that_is,
+)
 
 __all__ = ["CONTESTS", "VANISHING", "Contest", "Round"]
 
@@ -98,6 +106,7 @@ CONTESTS: Final[Mapping[str, Contest]] = {
     "cancel before it began": Contest("pending", lambda _, row, __: [cancel(row, CANCELLED)], one_wins=True),
     "reset_to_pending": Contest("addressed", lambda _, row, __: [reset_to_pending(row.epoch)], one_wins=True),
     "take, cancel": Contest("pending", lambda _, row, __: [take(row), cancel(row, CANCELLED)], one_wins=True),
+    "take, fail": Contest("pending", lambda _, row, __: [take(row), fail(row, FAILED)], one_wins=True),
     "finish, cancel": Contest(
         "speaking", lambda _, row, n: [finish(row.epoch, _ended(n)), cancel(row, CANCELLED)], one_wins=True
     ),

@@ -8,7 +8,7 @@
 | `extend`, `snapshot` | the same | not abandoned, unless the lease is 0; a snapshot has the answer so far |
 | `park` | the same | parked, and not abandoned, unless the lease is 0 |
 | `finish` | the same | ended as it is told to, with the whole answer |
-| `cancel(seen)` | as for `take` | cancelled, under the next epoch, asking nothing |
+| `cancel(seen)`, `fail(seen)` | as for `take` | cancelled or failed, under the next epoch, asking nothing |
 | `update_after_cancel` | cancelled under that epoch | have another answer |
 
 `take`, and whatever ends a turn or puts it back, also ends that it is parked.
@@ -16,7 +16,7 @@
 What stands not there is refused: the call answers False, and the row is as it was. On a row that has vanished
 `load` raises `RecordGoneError`, and the others answer False. A call changes nothing but what it names; so the
 prompt is never written, and the status, epoch and place in what is given to `snapshot` and `update_after_cancel`
-count for nothing. Nobody may hand `take` or `cancel` a turn that he saw ended.
+count for nothing. Nobody may hand `take`, `cancel` or `fail` a turn that he saw ended.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ __all__ = [
     "cancel",
     "explained",
     "extend",
+    "fail",
     "finish",
     "park",
     "reset_to_pending",
@@ -92,6 +93,11 @@ def finish(epoch: int, state: MessageState) -> Call:
 def cancel(seen: MessageState, error: Mapping[str, Any]) -> Call:
     """`MessageStore.cancel`."""
     return Call("cancel", (seen, error))
+
+
+def fail(seen: MessageState, error: Mapping[str, Any]) -> Call:
+    """`MessageStore.fail`."""
+    return Call("fail", (seen, error))
 
 
 def update_after_cancel(epoch: int, state: MessageState) -> Call:
@@ -168,9 +174,19 @@ def _finish(row: MessageState, epoch: int, state: MessageState) -> MessageState 
 
 
 def _cancel(row: MessageState, seen: MessageState, error: Mapping[str, Any]) -> MessageState | None:
+    return _ended(row, TurnStatus.CANCELLED, seen, error)
+
+
+def _fail(row: MessageState, seen: MessageState, error: Mapping[str, Any]) -> MessageState | None:
+    return _ended(row, TurnStatus.FAILED, seen, error)
+
+
+def _ended(
+    row: MessageState, status: TurnStatus, seen: MessageState, error: Mapping[str, Any]
+) -> MessageState | None:
     if not _is_as_seen(row, seen):
         return None
-    ended = replace(row, status=TurnStatus.CANCELLED, epoch=row.epoch + 1, revision=row.revision + 1)
+    ended = replace(row, status=status, epoch=row.epoch + 1, revision=row.revision + 1)
     return replace(ended, abandoned=False, parked=False, asks=(), error=error)
 
 
@@ -212,5 +228,6 @@ _AFTER: Final[Mapping[str, Callable[..., MessageState | None]]] = {
     "snapshot": _snapshot,
     "finish": _finish,
     "cancel": _cancel,
+    "fail": _fail,
     "update_after_cancel": _update_after_cancel,
 }

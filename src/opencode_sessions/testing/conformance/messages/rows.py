@@ -15,6 +15,7 @@ from opencode_sessions.testing.conformance.messages.port import (
     Row,
     cancel,
     extend,
+    fail,
     finish,
     park,
     reset_to_pending,
@@ -25,7 +26,7 @@ from opencode_sessions.testing.conformance.messages.port import (
     update_after_cancel,
 )
 
-__all__ = ["CANCELLED", "ENDS", "PROMPT", "SAID", "STATES", "Turn", "found", "turn_that_is"]
+__all__ = ["CANCELLED", "ENDS", "FAILED", "PROMPT", "SAID", "STATES", "Turn", "found", "turn_that_is"]
 
 PROMPT: Final = "Where is Rome? 🇮🇹"
 
@@ -56,6 +57,8 @@ ENDS: Final = (
 )
 
 CANCELLED: Final[Mapping[str, Any]] = {"name": "Cancelled", "by": "ada"}
+
+FAILED: Final[Mapping[str, Any]] = {"name": "ConfigurationError", "message": "no such model"}
 
 STATES: Final = (
     "pending",
@@ -147,6 +150,7 @@ class Turn:
             *(snapshot(epoch, SAID) for epoch in epochs),
             snapshot(row.epoch, replace(SAID, asks=(), revision=9), 0),
             *(cancel(each, CANCELLED) for each in seen),
+            *(fail(each, FAILED) for each in seen),
             *(take(each) for each in seen),
             *(reset_to_pending(epoch) for epoch in epochs),
             *(finish(epoch, end) for epoch, end in zip(epochs, ENDS, strict=True)),
