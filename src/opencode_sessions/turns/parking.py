@@ -4,7 +4,8 @@
     a person answers ─► the row's lease is short again ─► the server is told ─► `resume` ─► the queue runs the turn
 
 Neither can miss the other: the runner asks the server, after it has parked the turn, whether the asks still wait, and
-whoever has answered reads the row afterwards. If either process dies on the way, the lease runs out.
+whoever has answered reads the row afterwards. Until the runner has asked, and from before the answer to a parked turn,
+the row's lease is short: if the process dies on the way, recovery finds the turn.
 """
 
 from __future__ import annotations
@@ -76,25 +77,35 @@ class Parking:
             TurnTakenError: The row is not this runner's any more.
         """
         spec = self._spec
-        seconds = seconds_left(asking.in_the_row, spec.deadlines.person)
         try:
-            await self._claim.keep(seconds)
-            parked = await self._release.write(lambda: spec.store.park(self._epoch, seconds))
+            waits = await self._park(asking)
         except OpencodeError:
             raise
         except Exception as error:  # noqa: BLE001 - the database is elsewhere: the turn waits here meanwhile
             spec.lifecycle.report_suppressed("park", None, error)
             return
-        key = spec.store.key
-        if not parked:
-            raise TurnTakenError(f"the turn of {key} was taken or ended elsewhere", message_key=key)
-        if not await asking.still_wait():
-            await spec.store.extend(self._epoch, spec.deadlines.lease)
+        if not waits:
             await spec.hand_on(spec.queue.put)
+        key = spec.store.key
         raise TurnParkedError(
             f"the turn of {key} is parked: it waits for a person, and goes on when it is run again after the answer",
             message_key=key,
         )
+
+    async def _park(self, asking: PendingAsks) -> bool:
+        """Park it in the row. Does it still wait for a person?"""
+        store, limits = self._spec.store, self._spec.deadlines
+        seconds = seconds_left(asking.in_the_row, limits.person)
+        await self._claim.keep(seconds)
+        # Not for longer yet: this process may die before it has asked the server.
+        if not await self._release.write(lambda: store.park(self._epoch, limits.lease)):
+            raise TurnTakenError(
+                f"the turn of {store.key} was taken or ended elsewhere", message_key=store.key
+            )
+        waits = await asking.still_wait()
+        if waits:
+            await self._release.write(lambda: store.extend(self._epoch, seconds))
+        return waits
 
 
 async def resume(spec: TurnSpec, ask: Ask) -> None:
