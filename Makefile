@@ -57,8 +57,8 @@ test-times: $(STATE)/dev $(SERVER) system  ## run the tests and say where the ti
 soak: $(STATE)/dev $(SERVER)  ## kill processes in ROUNDS=200, and tell where they died; SEED=… draws the same ones again
 	@SOAK_ROUNDS=$(or $(ROUNDS),200) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_processes.py $(ARGS)
 
-simulate: $(STATE)/dev  ## every interleaving of lifecycle and turns, with more workers and faults (takes minutes, and gigabytes)
-	@SIM=full $(BIN)/pytest tests/unit/test_simulator.py tests/unit/test_simulator_turns.py $(ARGS)
+simulate: $(STATE)/dev  ## every interleaving of lifecycle, turns and jobs, with more workers and faults (takes minutes, and gigabytes)
+	@SIM=full $(BIN)/pytest tests/unit/test_simulator.py tests/unit/test_simulator_turns.py tests/unit/test_simulator_jobs.py $(ARGS)
 
 chaos: $(STATE)/dev $(SERVER)  ## run turns while everything dies; SEED and ROUNDS choose what and how long
 	@PYTHONPATH=tests:tests/fixtures $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)

@@ -1,0 +1,82 @@
+"""Promises 5, 7, 9 and 12 of turns that two processes run beside requests, in every interleaving; see `simulator.jobs`.
+
+Somewhere on a way one process may die. In the scenarios of `VAST` ways are drawn by chance. With `SIM=full` in the
+environment (`make simulate`) those are explored, too, and the database may also fail once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import pytest
+from selection import sample
+from simulator.jobs.explore import JobExploration
+from simulator.jobs.mutants import MUTANTS
+from simulator.jobs.scenarios import JOBS, VAST
+
+FULL = os.environ.get("SIM") == "full"
+QUICK = ("a turn that cannot be made", "one turn is enqueued twice", "a turn is watched")
+
+
+@functools.cache
+def explored(scenario, crashes):
+    return JobExploration({**JOBS, **VAST}[scenario], crashes=crashes).run()
+
+
+@pytest.mark.timeout(3600 if FULL else 600)
+@pytest.mark.parametrize("scenario", sample([*JOBS, *(VAST if FULL else ())], *QUICK))
+def test_two_processes_that_run_turns_keep_the_promises_wherever_one_dies(scenario, record_property):
+    found = explored(scenario, 1)
+    assert found.violation is None, found.violation
+    record_property("simulator", f"{scenario}: {found}")
+    assert found.schedules > found.faultless > 0
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("scenario", VAST)
+def test_schedules_of_larger_scenarios_drawn_by_chance_keep_the_promises(scenario, record_property):
+    drawn = JobExploration(VAST[scenario], crashes=1).draw(ways=5_000 if FULL else 200, seed=1)
+    assert drawn.violation is None, drawn.violation
+    record_property("simulator", f"{scenario}: {drawn}")
+    assert drawn.ways > drawn.faulty > drawn.ways / 4
+
+
+@pytest.mark.timeout(3600 if FULL else 600)
+@pytest.mark.parametrize("scenario", sample(JOBS))
+def test_turns_keep_the_promises_wherever_the_database_fails_once(scenario, record_property):
+    exploration = JobExploration(JOBS[scenario], crashes=0, fails=True)
+    found = exploration.run() if FULL else exploration.draw(ways=200, seed=1)
+    assert found.violation is None, found.violation
+    record_property("simulator", f"{scenario}, and the database fails: {found}")
+
+
+def test_a_turn_that_others_wait_for_is_not_caught_between_two_writes():
+    """The schedule by which the simulator found it: the second turn parked behind one that never ran."""
+    subject, scenario, crashes, promise = MUTANTS["fails in two writes"]
+    found = JobExploration(JOBS[scenario], subject, crashes=crashes).run()
+    assert found.violation.splitlines()[-5:] == [
+        "A2: finish(1, failed in epoch 0) → True",
+        "A2: over(TurnJob, None, None) → None",
+        "B2: over(TurnJob, None, None) → None",
+        "the leases run out",
+        f"BROKEN: {promise}",
+    ]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_simulator_catches_dispatching_that(mutant):
+    subject, scenario, crashes, promise = MUTANTS[mutant]
+    found = JobExploration(JOBS[scenario], subject, crashes=crashes).run()
+    assert found.violation is not None, "it was not caught"
+    assert found.violation.splitlines()[-1] == f"BROKEN: {promise}", found.violation
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("scenario", ["a turn that cannot be made", "a turn is watched"])
+def test_merging_workers_that_go_on_alike_loses_no_schedule(scenario):
+    merged = explored(scenario, 1)
+    unmerged = JobExploration(JOBS[scenario], crashes=1, merging=False).run()
+    assert (merged.schedules, merged.faultless) == (unmerged.schedules, unmerged.faultless)
+    assert merged.longest == unmerged.longest
