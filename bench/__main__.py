@@ -83,7 +83,7 @@ GROUPS: dict[str, tuple[str, Callable[[Stage], Rows]]] = {
         lambda stage: latency.measure(stage.server),
     ),
     "browsers": (
-        "One ASGI process that shows the 20 turns it runs; in brackets beside one browser for each, Django, SQLite",
+        "One ASGI process that runs turns and shows them to browsers; a delay is from delta to browser, the median",
         lambda stage: browsers.measure(stage.server, stage.database),
     ),
     "telling": ("A turn as each protocol tells it", lambda stage: telling.measure(stage.server)),

@@ -1,4 +1,4 @@
-"""What it costs one ASGI process to show the 20 turns that it runs to 100 browsers, with Django and with FastAPI.
+"""What it costs one ASGI process to run turns and show them to browsers, with Django beside FastAPI.
 
 A delay is from the server's write of a delta to the arrival of the event that shows it in a browser. It contains what
 the view waits on purpose: a part of an answer is sent at most every tenth of a second, with all that came meanwhile.
@@ -11,7 +11,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
@@ -26,11 +26,28 @@ from bench.replay import replaying
 from bench.watching import Watched, watching
 from opencode_sessions import OpencodeServer
 
-_TURNS = 20
-_BROWSERS = 100
 _SECONDS = 3.0
 """That a turn takes, which makes some twenty-five deltas a second of each."""
 
+_LOADS = ((1, 1), (20, 20), (20, 100))
+"""Turns that run at once, and the browsers that watch them."""
+
+_HEAD = (
+    "turns, browsers",
+    "host",
+    "CPU a turn, ms",
+    "all, s",
+    "delay, ms",
+    "99th %",
+    "shown",
+    "KB each",
+    "MiB",
+    "KiB a stream",
+    "connections",
+    "most",
+)
+
+_FRAMEWORKS = ("Django", "FastAPI")
 _LOOKS = 0.1
 
 
@@ -39,71 +56,69 @@ class Load:
     """What one process bore.
 
     Attributes:
-        cpu: Of its seconds, those that it computed.
+        turns: That ran at once.
+        browsers: That watched them.
+        cpu: The seconds that it computed.
+        seconds: That all took.
         memory: In KiB, before, and at most.
         connections: To its database, at each look.
         watched: By its browsers.
     """
 
+    turns: int
+    browsers: int
     cpu: float = 0.0
+    seconds: float = 0.0
     memory: tuple[int, int] = (0, 0)
     connections: list[int] = field(default_factory=list)
     watched: Watched = field(default_factory=Watched)
 
 
 def measure(server: OpencodeServer, new_database: Callable[[], str]) -> list[tuple[str, ...]]:
-    """Six processes, each with a load of its own.
+    """A process for each framework and load, one after the other, with PostgreSQL; and one each with SQLite.
 
     Args:
         server: The real one, for what is replayed.
         new_database: Makes an empty PostgreSQL database, and gives its URL.
     """
     recording = record(server, stamped=True)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        replaying(recording, seconds=_SECONDS) as upstream,
-        ExitStack() as stack,
-    ):
-        cases: list[tuple[int, str, _Sqlite | _Postgres]] = [
-            (browsers, "Django", _Sqlite(Path(folder) / f"{browsers}.sqlite3"))
-            for browsers in (0, _TURNS, _BROWSERS)
+    rows: list[tuple[str, ...]] = [_HEAD]
+    with tempfile.TemporaryDirectory() as folder, replaying(recording, seconds=_SECONDS) as upstream:
+        cases: list[tuple[int, int, str, _Sqlite | _Postgres]] = [
+            (turns, browsers, framework, _Postgres(new_database()))
+            for turns, browsers in _LOADS
+            for framework in _FRAMEWORKS
         ]
-        cases += [(_BROWSERS, framework, _Postgres(new_database())) for framework in ("Django", "FastAPI")]
-        cases.append((_TURNS, "FastAPI", _Sqlite(Path(folder) / "fastapi.sqlite3")))
-        hosts = [
-            stack.enter_context(
-                django_host(upstream, database.settings, _TURNS)
-                if framework == "Django"
-                else fastapi_host(upstream, database.url, _TURNS)
-            )
-            for _, framework, database in cases
+        cases += [
+            (20, 20, framework, _Sqlite(Path(folder) / f"{framework}.sqlite3")) for framework in _FRAMEWORKS
         ]
-        _warm_up(hosts)
-        loads = [
-            _loaded(host, browsers, database, recording)
-            for host, (browsers, _, database) in zip(hosts, cases, strict=True)
-        ]
-    return [
-        ("browsers", *(f"{count}, {framework}, {database.name}" for count, framework, database in cases)),
-        *_rows([browsers for browsers, _, _ in cases], loads, recording.deltas),
-    ]
+        for turns, browsers, framework, database in cases:
+            load = Load(turns, browsers)
+            with _starting(upstream, turns, framework, database) as host:
+                _warm_up(host)
+                _put_on(host, load, database, recording)
+            rows.append((f"{turns}, {browsers}", f"{framework}, {database.name}", *_figures(load, recording)))
+    return rows
 
 
-def _warm_up(hosts: list[Host]) -> None:
-    """A turn and a browser in each, all at once: imports, templates, connections."""
-    keys = [host.ask("make", "1 of 1", 1) for host in hosts]
-    with ExitStack() as stack:
-        for host, made in zip(hosts, keys, strict=True):
-            stack.enter_context(watching(host.url, _paths(host, made)))
-            host.ask("run", made)
-        for host in hosts:
-            host.ask("wait")
+def _starting(upstream: str, turns: int, framework: str, database: Any) -> AbstractContextManager[Host]:
+    """A process of its own, alone: each hears all that the server says."""
+    if framework == "Django":
+        return django_host(upstream, database.settings, turns)
+    return fastapi_host(upstream, database.url, turns)
 
 
-def _loaded(host: Host, browsers: int, database: Any, recording: Recording) -> Load:
-    load = Load()
-    keys = host.ask("make", f"{_TURNS} of {_TURNS}", _TURNS)
-    paths = _paths(host, keys) * (browsers // _TURNS)
+def _warm_up(host: Host) -> None:
+    """A turn and a browser: imports, templates, connections."""
+    made = host.ask("make", "1 of 1", 1)
+    with watching(host.url, _paths(host, made)):
+        host.ask("run", made)
+        host.ask("wait")
+
+
+def _put_on(host: Host, load: Load, database: Any, recording: Recording) -> None:
+    keys = host.ask("make", f"{load.turns} of {load.turns}", load.turns)
+    paths = _paths(host, keys) * (load.browsers // load.turns)
     before = _kib(host.pid)
     with ExitStack() as stack:
         watched = stack.enter_context(watching(host.url, paths)) if paths else None
@@ -115,50 +130,40 @@ def _loaded(host: Host, browsers: int, database: Any, recording: Recording) -> L
         while not host.has_said(within=_LOOKS):
             most = max(most, _kib(host.pid))
             load.connections.append(look())
-        load.cpu = (host.hear() - spent) / (time.monotonic() - began)
+        load.cpu, load.seconds = host.hear() - spent, time.monotonic() - began
         load.memory = (before, most)
         if watched is not None:
             load.watched = watched.recv()
     answers = host.ask("answers", keys)
-    if answers != [("completed", recording.text)] * _TURNS:
+    if answers != [("completed", recording.text)] * load.turns:
         raise RuntimeError(f"turns went wrong: {answers}")
     wrong = [end for end in load.watched.ends if b'"completed"' not in end]
     if wrong or len(load.watched.ends) != len(paths):
         raise RuntimeError(
             f"of {len(paths)} browsers {len(load.watched.ends)} saw an end, {len(wrong)} a wrong one"
         )
-    return load
+
+
+def _figures(load: Load, recording: Recording) -> Iterator[str]:
+    yield f"{load.cpu / load.turns * 1e3:,.0f}"
+    yield f"{load.seconds:.1f}"
+    if load.browsers:
+        delays = load.watched.delays
+        yield f"{median(delays) / 1e6:,.0f}"
+        yield f"{quantiles(delays, n=100)[98] / 1e6:,.0f}"
+        yield f"{len(delays) / (load.browsers * recording.deltas):.0%}"
+        yield f"{load.watched.read / load.browsers / 1e3:.0f}"
+    else:
+        yield from ("", "", "", "")
+    before, most = load.memory
+    yield f"{most / 1024:.0f}"
+    yield f"{(most - before) / load.browsers:,.0f}" if load.browsers else ""
+    yield f"{median(load.connections):.0f}"
+    yield f"{max(load.connections)}"
 
 
 def _paths(host: Host, keys: list[int]) -> list[str]:
     return [host.path.format(key) for key in keys]
-
-
-def _rows(browsers: list[int], loads: list[Load], deltas: int) -> list[tuple[str, ...]]:
-    """A column for each load; the second one is what the others are compared with."""
-
-    def row(name: str, tell: Callable[[int, Load], str]) -> tuple[str, ...]:
-        return (name, *(tell(count, load) for count, load in zip(browsers, loads, strict=True)))
-
-    def delay(name: str, figure: Callable[[list[int]], float]) -> tuple[str, ...]:
-        one = figure(loads[1].watched.delays)
-
-        def tell(count: int, load: Load) -> str:
-            return f"{(took := figure(load.watched.delays)) / 1e6:.0f} ({took / one:.2f})" if count else ""
-
-        return row(name, tell)
-
-    return [
-        row("MiB before", lambda _, load: f"{load.memory[0] / 1024:.0f}"),
-        row("MiB at most", lambda _, load: f"{load.memory[1] / 1024:.0f}"),
-        row("CPU, s a second", lambda _, load: f"{load.cpu:.2f} ({load.cpu / loads[1].cpu:.2f})"),
-        delay("delay, median, ms", median),
-        delay("delay, 99th %, ms", lambda took: quantiles(took, n=100)[98]),
-        row("deltas shown", lambda n, load: f"{len(load.watched.delays) / (n * deltas):.0%}" if n else ""),
-        row("KB sent to a browser", lambda n, load: f"{load.watched.read / n / 1e3:.0f}" if n else ""),
-        row("connections, median", lambda _, load: f"{median(load.connections):.0f}"),
-        row("connections, most", lambda _, load: f"{max(load.connections)}"),
-    ]
 
 
 class _Sqlite:

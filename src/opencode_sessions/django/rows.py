@@ -94,6 +94,22 @@ class ModelRow:
     def _primary_key(self) -> tuple[object, ...]:
         return self.instance.pk if isinstance(self.instance.pk, tuple) else (self.instance.pk,)
 
+    @property
+    def model(self) -> type[models.Model]:
+        """The model whose own table has the fields: the instance's, or a parent of it."""
+        return self._model
+
+    @property
+    def pk(self) -> Any:
+        """The row's primary key in that table."""
+        return getattr(self.instance, self._model._meta.pk.attname)
+
+    @property
+    def opens_connection(self) -> bool:
+        """Would this thread open a connection for it, to commit each statement by itself?"""
+        connection = connections[self.using]
+        return connection.connection is None and bool(connection.settings_dict["AUTOCOMMIT"])
+
     def check(self) -> None:
         """Refuse what cannot work, without a query; see `RecordStore.check`."""
         _ = self.key
@@ -158,8 +174,7 @@ class ModelRow:
         vars(self.instance).update(values)
 
     def _query(self) -> models.QuerySet[Any]:
-        key = self._model._meta.pk.attname
-        return all_rows(self._model, self.using).filter(pk=getattr(self.instance, key))
+        return all_rows(self._model, self.using).filter(pk=self.pk)
 
     def _run(self, work: Callable[[], T]) -> T:
         for _ in range(ATTEMPTS - 1):

@@ -20,7 +20,7 @@ from django.db import connections
 
 from opencode_sessions.django.conf import settings
 
-__all__ = ["all_tenants", "current_tenant", "inside", "switches_schemas"]
+__all__ = ["all_tenants", "current_tenant", "has_contexts", "inside", "switches_schemas"]
 
 
 def current_tenant(using: str) -> str:
@@ -46,6 +46,12 @@ def current_tenant(using: str) -> str:
 def switches_schemas(using: str) -> bool:
     """Is the database's backend one like that of django-tenants?"""
     return hasattr(connections[using], "set_schema")
+
+
+def has_contexts(using: str) -> bool:
+    """Are a tenant's rows in force in a thread only inside the context of that tenant?"""
+    now = settings()
+    return switches_schemas(using) or (now.tenant_context is not None and now.current_tenant is not None)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.registry import message_models, record_field, record_of
 from opencode_sessions.django.rows import all_rows, borrowed, database_of
 from opencode_sessions.django.tenants import all_tenants, current_tenant, inside
+from opencode_sessions.django.together import DjangoTogether
 from opencode_sessions.errors import WrongRowError
 from opencode_sessions.store import claims
 from opencode_sessions.store.messages import TurnStatus
@@ -42,6 +43,9 @@ _STREAMING = Q(status=TurnStatus.STREAMING.value)
 
 class DjangoTurnTable:
     """`TurnTable` over every model with the columns of a message. It blocks, in the thread that calls it."""
+
+    def __init__(self) -> None:
+        self._together: dict[str, DjangoTogether] = {}
 
     def job_of(self, message: models.Model, *, using: str | None = None) -> TurnJob:
         """See `TurnTable.job_of`.
@@ -83,7 +87,8 @@ class DjangoTurnTable:
 
     def store(self, job: TurnJob, message: models.Model) -> DjangoMessageStore:
         """See `TurnTable.store`."""
-        return DjangoMessageStore(message, using=job.database)
+        together = self._together.setdefault(job.database, DjangoTogether(job.database))
+        return DjangoMessageStore(message, using=job.database).through(together)
 
     async def reserve(self, message: models.Model, seconds: float) -> None:
         """See `TurnTable.reserve`."""

@@ -11,13 +11,14 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import anyio
 
 from opencode_sessions.runtime.closing import Closing
 from opencode_sessions.runtime.ports import LONGEST_TURN, Bell, Buffer, Mailbox, closed
 
-__all__ = ["TaskBell", "Tasks", "guarded"]
+__all__ = ["TaskBell", "TaskLock", "Tasks", "guarded"]
 
 _log = logging.getLogger("opencode_sessions.turn")
 
@@ -136,6 +137,19 @@ class TaskBell:
         finally:
             self._rung.clear()
         return True
+
+
+class TaskLock:
+    """A lock of tasks. Each event loop has its own."""
+
+    def __init__(self) -> None:
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+    async def __aenter__(self) -> None:
+        await self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()).acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._locks[asyncio.get_running_loop()].release()
 
 
 class _TaskMailbox:

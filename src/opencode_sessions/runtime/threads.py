@@ -12,7 +12,7 @@ from opencode_sessions.runtime.closing import Closing
 from opencode_sessions.runtime.ports import LONGEST_TURN, Bell, Buffer, Mailbox, closed
 from opencode_sessions.runtime.stepping import run_sync
 
-__all__ = ["ThreadBell", "Threads"]
+__all__ = ["ThreadBell", "ThreadLock", "Threads"]
 
 T = TypeVar("T")
 
@@ -96,6 +96,19 @@ class ThreadBell:
         rung = self._rung.wait(timeout)
         self._rung.clear()
         return rung
+
+
+class ThreadLock:
+    """A lock of threads, for an `async with` that blocks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    async def __aenter__(self) -> None:
+        self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class _ThreadMailbox:

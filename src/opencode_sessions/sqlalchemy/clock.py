@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, Double, literal, or_
+from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, Double, bindparam, literal, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -17,9 +17,11 @@ from opencode_sessions.errors import ConfigurationError
 __all__ = ["Epoch", "is_past", "moment"]
 
 
-def moment(column: Column[Any], seconds: float = 0.0) -> ColumnElement[Any]:
-    """The time so many seconds from now, as a value for this column."""
+def moment(column: Column[Any], seconds: float | str = 0.0) -> ColumnElement[Any]:
+    """The time so many seconds from now, as a value for this column; or the name of a parameter of microseconds."""
     kind = _Moment if getattr(column.type, "timezone", False) else _NaiveMoment
+    if isinstance(seconds, str):
+        return kind(bindparam(seconds, type_=BigInteger()))
     return kind(literal(round(seconds * 1_000_000), BigInteger()))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -13,7 +15,9 @@ from sqlalchemy import (
     Row,
     String,
     Table,
+    Update,
     and_,
+    bindparam,
     inspect,
     null,
     select,
@@ -133,12 +137,13 @@ class MappedTable:
         Returns:
             True if it did.
         """
-        conditions = [_holds(self.columns[name], value) for name, value in expected.items()]
-        assignments = {
-            self.columns[name]: _written(self.columns[name], value) for name, value in values.items()
-        }
-        statement = update(self.table).where(self.is_row(identity), *conditions).values(assignments)
-        return connection.execute(statement).rowcount == 1
+        where = [*zip(self.primary_key, identity, strict=True), *self._with_columns(expected)]
+        values_set = self._with_columns(values)
+        statement = _update(self.table, _kinds(where), _kinds(values_set))
+        return connection.execute(statement, _parameters([*where, *values_set])).rowcount == 1
+
+    def _with_columns(self, values: Mapping[str, object]) -> list[tuple[Column[Any], object]]:
+        return [(self.columns[name], value) for name, value in values.items()]
 
     def is_row(self, identity: Identity) -> ColumnElement[bool]:
         """The condition that it is this row."""
@@ -154,18 +159,65 @@ def _maker(column: Column[Any]) -> Callable[[str], object]:
     return getattr(kind, "fromisoformat", kind)
 
 
-def _holds(column: Column[Any], value: object) -> ColumnElement[bool]:
-    if value is NOT_NULL:
+_Values = Sequence[tuple[Column[Any], object]]
+
+
+class _Kind(Enum):
+    """What a statement says of a value; the value itself is a parameter."""
+
+    NULL = auto()
+    NOT_NULL = auto()
+    LATER = auto()
+    GIVEN = auto()
+
+    @classmethod
+    def of(cls, value: object) -> _Kind:
+        if value is None or value is NOT_NULL:
+            return cls.NULL if value is None else cls.NOT_NULL
+        return cls.LATER if isinstance(value, Later) else cls.GIVEN
+
+
+_Kinds = tuple[tuple[Column[Any], _Kind], ...]
+
+
+def _name(place: int) -> str:
+    return f"opencode_{place}"  # which no column of a host's is called
+
+
+def _kinds(values: _Values) -> _Kinds:
+    return tuple((column, _Kind.of(value)) for column, value in values)
+
+
+def _parameters(values: _Values) -> dict[str, object]:
+    return {
+        _name(place): value.microseconds if isinstance(value, Later) else value
+        for place, (_, value) in enumerate(values)
+        if value is not None and value is not NOT_NULL
+    }
+
+
+@lru_cache(maxsize=256)
+def _update(table: Table, where: _Kinds, values: _Kinds) -> Update:
+    """Made once: SQLAlchemy takes longer to make it than to execute it."""
+    conditions = [_holds(column, kind, place) for place, (column, kind) in enumerate(where)]
+    assignments = {
+        column: _written(column, kind, place) for place, (column, kind) in enumerate(values, start=len(where))
+    }
+    return update(table).where(*conditions).values(assignments)
+
+
+def _holds(column: Column[Any], kind: _Kind, place: int) -> ColumnElement[bool]:
+    if kind is _Kind.NOT_NULL:
         return column.is_not(None)
     # Spelt out, as not every database knows IS NOT DISTINCT FROM.
-    return column.is_(None) if value is None else column == value
+    return column.is_(None) if kind is _Kind.NULL else column == bindparam(_name(place), type_=column.type)
 
 
-def _written(column: Column[Any], value: object) -> object:
-    if isinstance(value, Later):
-        return moment(column, value.seconds)
+def _written(column: Column[Any], kind: _Kind, place: int) -> ColumnElement[Any]:
+    if kind is _Kind.LATER:
+        return moment(column, _name(place))
     # A plain None would become JSON's null in a JSON column.
-    return null() if value is None else value
+    return null() if kind is _Kind.NULL else bindparam(_name(place), type_=column.type)
 
 
 def _column(mapper: Mapper[Any], name: str) -> Column[Any]:

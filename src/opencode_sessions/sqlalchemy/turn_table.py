@@ -19,6 +19,7 @@ from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
 from opencode_sessions.sqlalchemy.retrying import RETRIED_AS, new_message
 from opencode_sessions.sqlalchemy.rows import Info, Source, engine_of, info_of, preparation
 from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
+from opencode_sessions.sqlalchemy.together import RowsTogether
 from opencode_sessions.sqlalchemy.transactions import Transactions, transactions_over
 from opencode_sessions.sqlalchemy.transient import is_of_a_value, is_transient
 from opencode_sessions.sqlalchemy.turn_statements import Found, TurnStatements
@@ -55,6 +56,7 @@ class SQLAlchemyTurnTable:
         self._engine = engine_of(source, self._table, f"the turn table of {self.name}")
         self._transactions = self._transactions_of(self._table)
         self._records = self._transactions_of(self._link.record)
+        self._together = RowsTogether(self._table, self._transactions, suspends=self.suspends)
 
     @property
     def name(self) -> str:
@@ -159,8 +161,9 @@ class SQLAlchemyTurnTable:
 
     def store(self, job: TurnJob, message: Any) -> SQLAlchemyMessageStore:
         """See `TurnTable.store`."""
-        identity = self._identity_in(job)
-        return SQLAlchemyMessageStore(self._model, identity, self._source, instance=message, info=self._info)
+        key = self._identity_in(job)
+        store = SQLAlchemyMessageStore(self._model, key, self._source, instance=message, info=self._info)
+        return store.through(self._together)
 
     async def reserve(self, message: Any, seconds: float) -> None:
         """See `TurnTable.reserve`. What the ORM session has not flushed yet is flushed.

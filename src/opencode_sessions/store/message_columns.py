@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from opencode_sessions.protocol.storable import storable
 from opencode_sessions.store.messages import PENDING_LEASE, MessageState, TurnStatus
 from opencode_sessions.store.record_columns import EXPIRED, UID, Columns, Later
+from opencode_sessions.store.together import Together
 
 __all__ = ["ColumnMessages"]
 
@@ -43,6 +44,11 @@ class ColumnMessages(Columns):
         UID,
     )
     computed = EXPIRED
+
+    _row: Any
+    """What names the row to `_together`."""
+    _together: Together[Any] | None = None
+    """Through which the turns of a process are written, where there is that."""
 
     _started_at: datetime | None = None
     _is_draft = True
@@ -101,7 +107,7 @@ class ColumnMessages(Columns):
 
     async def extend(self, epoch: int, lease: float) -> bool:
         """See `MessageStore.extend`."""
-        return await self._set(_under(epoch), {"opencode_turn_lease": Later(lease)})
+        return await self._keep(epoch, {}, lease)
 
     async def park(self, epoch: int, lease: float) -> bool:
         """See `MessageStore.park`."""
@@ -110,7 +116,7 @@ class ColumnMessages(Columns):
 
     async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
         """See `MessageStore.snapshot`."""
-        return await self._set(_under(epoch), {**_answer(state), "opencode_turn_lease": Later(lease)})
+        return await self._keep(epoch, _answer(state), lease)
 
     async def finish(self, epoch: int, state: MessageState) -> bool:
         """See `MessageStore.finish`."""
@@ -146,6 +152,29 @@ class ColumnMessages(Columns):
             "opencode_prompt_session_id": state.session_id,
         }
         self._refresh_instance({**_answer(state), **shown})
+
+    def through(self, together: Together[Any]) -> Self:
+        """This store, which writes what is written again and again together with others."""
+        self._together = together
+        return self
+
+    async def _keep(self, epoch: int, values: Mapping[str, object], lease: float) -> bool:
+        """Write while the turn goes on: with what other turns write, if that can be."""
+        expected, values = self._own(_under(epoch)), {**values, "opencode_turn_lease": Later(lease)}
+        if lease and self._together is not None and await self._together.write(self._row, expected, values):
+            return True
+        kept = await self._compare_and_set(expected, values)
+        if not (lease and kept):
+            await self._leave()
+        return kept
+
+    async def _set(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
+        await self._leave()
+        return await super()._set(expected, values)
+
+    async def _leave(self) -> None:
+        if self._together is not None:
+            await self._together.leave(self._row)
 
     def _end(self, status: TurnStatus) -> dict[str, object]:
         return {"status": status.value, "opencode_turn_lease": None, "finished_at": self._now()}

@@ -48,6 +48,11 @@ class Later:
 
     seconds: float
 
+    @property
+    def microseconds(self) -> int:
+        """As a statement's parameter."""
+        return round(self.seconds * 1_000_000)
+
 
 def gone(key: str) -> RecordGoneError:
     """The error for a row that cannot be found."""

@@ -49,6 +49,9 @@ _log = logging.getLogger("opencode_sessions.turn")
 Store = Callable[[bool], Awaitable[bool]]
 
 _SNAPSHOT_EVERY = 0.25
+"""All turns of a process store on the same beat, so that one transaction stores many."""
+
+_FOR_MORE = 0.1
 _STORE_AGAIN = 1.0
 _SETTLE = (0.1, 0.2, 0.4, 0.8)
 _LOOK_AGAIN = 1.0
@@ -206,7 +209,9 @@ class EventFollower:
             return 0.0
         if self._in_vain:
             return self._stored + _STORE_AGAIN
-        return self._stored + (_SNAPSHOT_EVERY if self._unstored else self._deadlines.lease / 3)
+        if self._unstored:
+            return (self._stored // _SNAPSHOT_EVERY + 1) * _SNAPSHOT_EVERY
+        return self._stored + self._deadlines.lease / 3
 
     async def _take(self, event: Event | None) -> Over | None:
         if event is None:
@@ -239,8 +244,8 @@ class EventFollower:
         What the tool is given may be told just after its ask (1.18.33): they are stored, and shown, together. And what
         a look has found may have come with events that were not read yet.
         """
-        self._unstored, self._stored = True, self._clock.monotonic()
-        self._quiet_since = self._stored
+        self._unstored, self._quiet_since = True, self._clock.monotonic()
+        self._stored = self._quiet_since + _FOR_MORE
 
     def _tell(self, changes: list[Change]) -> None:
         if changes:

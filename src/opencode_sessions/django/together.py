@@ -1,0 +1,157 @@
+"""`DjangoTogether`: the snapshots of a process's turns in one database, over one connection that stays open.
+
+To open a connection, and to have the ORM make the statement, takes ten times as long as the rest of a snapshot. While
+two or more turns of a process write here, one connection is held, and used by whoever has the lock. It is closed when
+fewer do. Where a turn has a tenant's context it writes alone, since the context holds for its own thread.
+"""
+
+# ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from django.db import connections, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from opencode_sessions.django.clock import Moment
+from opencode_sessions.django.rows import ModelRow, all_rows
+from opencode_sessions.django.tenants import has_contexts
+from opencode_sessions.runtime.threads import ThreadLock
+from opencode_sessions.store.record_columns import Later
+from opencode_sessions.store.together import RowWrite, Together
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["DjangoTogether"]
+
+_inherited: list[BaseDatabaseWrapper] = []
+"""Of a parent process: a driver would end the parent's session if a forked child dropped its own reference."""
+
+
+class DjangoTogether(Together[ModelRow]):
+    """See `Together`.
+
+    Args:
+        using: The alias of the database.
+    """
+
+    _connection: BaseDatabaseWrapper | None = None
+
+    def __init__(self, using: str) -> None:
+        super().__init__(ThreadLock)
+        self._using = using
+
+    def _renew(self) -> None:
+        super()._renew()
+        self._users: WeakSet[ModelRow] = WeakSet()
+        self._statements: dict[object, _Statement] = {}
+        if self._connection is not None:
+            _inherited.append(self._connection)
+            self._connection = None
+
+    async def write(
+        self, row: ModelRow, expected: Mapping[str, object], values: Mapping[str, object]
+    ) -> bool:
+        """See `Together.write`."""
+        if row.asynchronous or not row.opens_connection or has_contexts(self._using):
+            return False
+        self._users.add(row)
+        return len(self._users) > 1 and await super().write(row, expected, values)
+
+    async def leave(self, row: ModelRow) -> None:
+        """See `Together.leave`. The connection is closed unless two others go on."""
+        if row in self._users:
+            self._users.discard(row)
+            async with self._lock:
+                self._close_if_unshared()
+
+    def _close_if_unshared(self) -> None:
+        if self._connection is not None and len(self._users) < 2:  # noqa: PLR2004 - a turn alone shares nothing
+            self._connection.close()
+
+    async def _transaction(self, writes: Sequence[RowWrite[ModelRow]]) -> Sequence[bool]:
+        with self._shared() as connection, transaction.atomic(using=self._using):
+            free = _lock_free(writes, connection)
+            return [
+                write.row.pk in free[write.row.model] and self._write(write, connection) for write in writes
+            ]
+
+    @contextmanager
+    def _shared(self) -> Iterator[BaseDatabaseWrapper]:
+        """Inside, this thread uses the connection that stays open."""
+        own = connections[self._using]
+        if self._connection is None:
+            self._connection = connections.create_connection(self._using)
+            self._connection.inc_thread_sharing()
+        connections[self._using] = self._connection
+        try:
+            yield self._connection
+        except BaseException:
+            self._connection.close()  # it may be broken: each writes alone, and the next ones open it anew
+            raise
+        finally:
+            connections[self._using] = own
+            self._close_if_unshared()
+
+    def _write(self, write: RowWrite[ModelRow], connection: BaseDatabaseWrapper) -> bool:
+        key = (write.row.model, *write.expected, *write.values)
+        statement = self._statements.get(key)
+        if statement is None:
+            statement = self._statements[key] = _Statement(write, connection)
+        return statement.execute(write, connection)
+
+
+class _Statement:
+    """`UPDATE … SET … WHERE …` of one model, with places for what differs from row to row."""
+
+    def __init__(self, write: RowWrite[ModelRow], connection: BaseDatabaseWrapper) -> None:
+        meta, quote = write.row.model._meta, connection.ops.quote_name
+        self._set: list[Any] = [meta.get_field(name) for name in write.values]
+        self._where: list[Any] = [*meta.pk_fields, *(meta.get_field(name) for name in write.expected)]
+        places = (_place(value, connection) for value in write.values.values())
+        sets = ", ".join(
+            f"{quote(field.column)} = {place}" for field, place in zip(self._set, places, strict=True)
+        )
+        where = " AND ".join(f"{quote(field.column)} = %s" for field in self._where)
+        self._sql = f"UPDATE {quote(meta.db_table)} SET {sets} WHERE {where}"  # noqa: S608 - our own names
+
+    def execute(self, write: RowWrite[ModelRow], connection: BaseDatabaseWrapper) -> bool:
+        """Was the row written?"""
+        sets = (
+            value.microseconds if isinstance(value, Later) else field.get_db_prep_save(value, connection)
+            for field, value in zip(self._set, write.values.values(), strict=True)
+        )
+        pk = write.row.pk if isinstance(write.row.pk, tuple) else (write.row.pk,)
+        where = (
+            field.get_db_prep_save(value, connection)
+            for field, value in zip(self._where, (*pk, *write.expected.values()), strict=True)
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(self._sql, [*sets, *where])
+            return bool(cursor.rowcount == 1)
+
+
+def _place(value: object, connection: BaseDatabaseWrapper) -> str:
+    return Moment(value.seconds).as_sql(None, connection)[0] if isinstance(value, Later) else "%s"
+
+
+def _lock_free(
+    writes: Sequence[RowWrite[ModelRow]], connection: BaseDatabaseWrapper
+) -> Mapping[type[models.Model], set[Any]]:
+    """Lock the rows, but for those that somebody else has locked."""
+    found: defaultdict[type[models.Model], set[Any]] = defaultdict(set)
+    for write in writes:
+        found[write.row.model].add(write.row.pk)
+    features = connection.features
+    if features.has_select_for_update:
+        no_key = features.has_select_for_no_key_update
+        for model, pks in found.items():
+            rows = all_rows(model, connection.alias).select_for_update(skip_locked=True, no_key=no_key)
+            found[model] = set(rows.filter(pk__in=pks).values_list("pk", flat=True))
+    return found
