@@ -22,6 +22,7 @@ from bench import (
     growing,
     importing,
     latency,
+    merging,
     notifying,
     queueing,
     rendering,
@@ -73,6 +74,10 @@ GROUPS: dict[str, tuple[str, Callable[[Stage], Rows]]] = {
     "events": (
         "Events through decode, demultiplex and reply",
         lambda stage: events.measure(stage.server),
+    ),
+    "merging": (
+        "A turn that takes no events for a while, and then what waits; shown is what it has of the answer then",
+        lambda _: merging.measure(),
     ),
     "turns": (
         "A turn where others run in the same process, beside a client with an event stream for each turn",

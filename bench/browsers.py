@@ -29,7 +29,7 @@ from opencode_sessions import OpencodeServer
 _SECONDS = 3.0
 """That a turn takes, which makes some twenty-five deltas a second of each."""
 
-_LOADS = ((1, 1), (20, 20), (20, 100))
+_LOADS = ((1, 1), (20, 0), (20, 20), (20, 100), (200, 200))
 """Turns that run at once, and the browsers that watch them."""
 
 _HEAD = (
