@@ -226,11 +226,8 @@ class SQLAlchemyTurnTable:
         identity, record = self._identity_in(job), self._link.identity(message)
         if record is None:
             return None
-        found = await self._transactions.run(
-            lambda connection: self._statements.ahead_of(
-                connection, identity, record, message.opencode_turn_order
-            )
-        )
+        place = message.opencode_turn_order
+        found = await self._transactions.run(lambda c: self._statements.ahead_of(c, identity, record, place))
         if found is None or found[0].identity == identity:  # it has begun elsewhere, since it was found
             return None
         other, runs = found

@@ -49,8 +49,6 @@ _log = logging.getLogger("opencode_sessions.turn")
 Store = Callable[[bool], Awaitable[bool]]
 
 _SNAPSHOT_EVERY = 0.25
-"""All turns of a process store on the same beat, so that one transaction stores many."""
-
 _FOR_MORE = 0.1
 _STORE_AGAIN = 1.0
 _SETTLE = (0.1, 0.2, 0.4, 0.8)
@@ -210,7 +208,7 @@ class EventFollower:
         if self._in_vain:
             return self._stored + _STORE_AGAIN
         if self._unstored:
-            return (self._stored // _SNAPSHOT_EVERY + 1) * _SNAPSHOT_EVERY
+            return _next_beat(self._stored)
         return self._stored + self._deadlines.lease / 3
 
     async def _take(self, event: Event | None) -> Over | None:
@@ -286,3 +284,8 @@ class EventFollower:
             self._in_vain = not await store(self._unstored)
             self._unstored &= self._in_vain
             self._stored = self._clock.monotonic()
+
+
+def _next_beat(moment: float) -> float:
+    """When to store what has changed: all turns of a process at the same time, so that one transaction stores many."""
+    return (moment // _SNAPSHOT_EVERY + 1) * _SNAPSHOT_EVERY
