@@ -74,7 +74,7 @@ audit: $(STATE)/dev  ## ask osv.dev for known vulnerabilities of the packages th
 	@$(BIN)/pip-audit --vulnerability-service osv --skip-editable --progress-spinner off
 
 docs: $(STATE)/docs  ## build the site, into .state/site; a broken link or a missing page is an error
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 bench: $(STATE)/dev $(SERVER)  ## measure it
 	@PYTHONPATH=.:tests/fixtures $(BIN)/python -m bench $(ARGS)
