@@ -24,7 +24,6 @@ from bench import (
     latency,
     merging,
     notifying,
-    queueing,
     rendering,
     stalling,
     telling,
@@ -92,10 +91,6 @@ GROUPS: dict[str, tuple[str, Callable[[Stage], Rows]]] = {
         lambda stage: browsers.measure(stage.server, stage.database),
     ),
     "telling": ("A turn as each protocol tells it", lambda stage: telling.measure(stage.server)),
-    "queueing": (
-        "Turns in the workers of task queues",
-        lambda stage: queueing.measure(stage.server, stage.database),
-    ),
     "notifying": (
         "One ASGI process runs the turns, another one shows each to one browser: FastAPI, PostgreSQL",
         lambda stage: notifying.measure(stage.server, stage.database),
