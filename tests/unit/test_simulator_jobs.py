@@ -12,7 +12,7 @@ import os
 import pytest
 from selection import sample
 from simulator.jobs.explore import JobExploration
-from simulator.jobs.mutants import MUTANTS
+from simulator.jobs.mutants import ENDLESS, LOOKS_ONCE, MUTANTS
 from simulator.jobs.scenarios import JOBS, VAST
 
 FULL = os.environ.get("SIM") == "full"
@@ -71,6 +71,13 @@ def test_the_simulator_catches_dispatching_that(mutant):
     found = JobExploration(JOBS[scenario], subject, crashes=crashes).run()
     assert found.violation is not None, "it was not caught"
     assert found.violation.splitlines()[-1] == f"BROKEN: {promise}", found.violation
+
+
+@pytest.mark.full
+def test_a_long_lease_written_after_an_answer_is_caught_where_the_answer_is_not_dispatched():
+    found = JobExploration(JOBS["a turn asks"], LOOKS_ONCE, crashes=0, fails=True).run()
+    assert found.violation is not None, "it was not caught"
+    assert found.violation.splitlines()[-1] == f"BROKEN: {ENDLESS}", found.violation
 
 
 @pytest.mark.full

@@ -102,10 +102,12 @@ class Parking:
             raise TurnTakenError(
                 f"the turn of {store.key} was taken or ended elsewhere", message_key=store.key
             )
-        waits = await asking.still_wait()
-        if waits:
-            await self._release.write(lambda: store.extend(self._epoch, seconds))
-        return waits
+        if not await asking.still_wait():
+            return False
+        await self._release.write(lambda: store.extend(self._epoch, seconds))
+        # An answer in between has taken its ask out of the row, and its short lease may be overwritten now.
+        left = {ask["id"] for ask in (await store.load()).asks}
+        return all(ask.id in left for ask in asking.in_the_row)
 
 
 async def resume(spec: TurnSpec, ask: Ask) -> None:
