@@ -23,6 +23,14 @@ def looks(monkeypatch):
     return made
 
 
+@pytest.fixture(autouse=True)
+def nothing_left(pages, web_settings):
+    """No relay goes on after a test."""
+    yield
+    web_settings.pop("NOTIFIER", None)
+    relay()
+
+
 def test_a_turn_of_another_process_is_shown_as_it_grows(  # noqa: PLR0917 - fixtures
     pages, asgi, watch, elsewhere, words, looks, valkey, web_settings
 ):
