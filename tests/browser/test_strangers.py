@@ -59,6 +59,7 @@ def filled(route, secret):
     path = route.replace("<str:label>", "chat.message")
     path = re.sub(r"<(str|int|path):pk>", number, path)
     path = path.replace("<str:message_id>", "msg_1").replace("<str:attachment_id>", "prt_1")
+    path = path.replace("<str:chat>", secret["conversation"])
     assert "<" not in path, f"{route}: say in this test what a stranger gets there"
     return f"/{path}"
 

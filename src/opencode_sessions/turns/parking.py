@@ -104,7 +104,7 @@ class Parking:
             )
         if not await asking.still_wait():
             return False
-        await self._release.write(lambda: store.extend(self._epoch, seconds))
+        await self._release.write(lambda: store.park(self._epoch, seconds))
         # An answer in between has taken its ask out of the row, and its short lease may be overwritten now.
         left = {ask["id"] for ask in (await store.load()).asks}
         return all(ask.id in left for ask in asking.in_the_row)

@@ -7,9 +7,8 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import models
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 from django.views.decorators.csrf import csrf_protect
@@ -66,16 +65,16 @@ class _ServedChats:
     def _service(self) -> ChatService:
         chats = settings().chats
         if chats is None:
-            raise ImproperlyConfigured(
-                'OPENCODE["CHATS"] must say what the chats of this project are: see docs/vercel.md'
+            raise Http404(
+                'OPENCODE["CHATS"] does not say what the chats of this project are: see docs/vercel.md'
             )
         return ChatService(self.protocol, chats, self)
 
     def send(self, request: HttpRequest, chat: str | None = None) -> HttpResponseBase:
         """Do what a front end wants, and tell the turn that it is about."""
-        wanted = self._read(request, chat)
+        service, wanted = self._service, self._read(request, chat)
         try:
-            turn = run_sync(self._service.turn(wanted, request))
+            turn = run_sync(service.turn(wanted, request))
         except Refused as refused:
             return self.refusal(refused, wanted)
         return self._told(request, turn, wanted)
