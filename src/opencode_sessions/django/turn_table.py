@@ -87,7 +87,9 @@ class DjangoTurnTable:
 
     def store(self, job: TurnJob, message: models.Model) -> DjangoMessageStore:
         """See `TurnTable.store`."""
-        together = self._together.setdefault(job.database, DjangoTogether(job.database))
+        together = self._together.get(job.database)
+        if together is None:  # of two that were made at once one stays
+            together = self._together.setdefault(job.database, DjangoTogether(job.database))
         return DjangoMessageStore(message, using=job.database).through(together)
 
     async def reserve(self, message: models.Model, seconds: float) -> None:

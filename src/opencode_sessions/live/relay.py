@@ -102,7 +102,7 @@ class Relay:
 
     def teller(self, key: RowKey) -> Teller:
         """What tells others of a turn that runs here."""
-        return Teller(partial(self.tell, key))
+        return Teller(partial(self.tell, key), to_others=self._notifier is not None)
 
     def tell(self, key: RowKey, note: Note) -> None:
         """Tell others. It waits for nothing, and never raises."""

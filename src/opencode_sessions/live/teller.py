@@ -18,10 +18,12 @@ class Teller:
 
     Args:
         tell: Called with each note.
+        to_others: Whether other processes hear them. How texts grow is told to those alone.
     """
 
-    def __init__(self, tell: Callable[[Note], None]) -> None:
+    def __init__(self, tell: Callable[[Note], None], *, to_others: bool) -> None:
         self._tell = tell
+        self._to_others = to_others
         self._ends: dict[str, TextEnd] = {}
         self._grown: set[str] = set()
         self._since: int | None = None
@@ -34,7 +36,7 @@ class Teller:
     def __call__(self, event: TurnEvent) -> None:
         """See `Listener`."""
         match event:
-            case ReplyChanged(change):
+            case ReplyChanged(change) if self._to_others:
                 self._changed(change)
             case TurnFinished():  # perhaps another one has ended it, who told nobody
                 self.written()
@@ -57,6 +59,8 @@ class Teller:
 
     def snapshot(self, state: MessageState) -> None:
         """The answer so far was stored."""
+        if not self._to_others:
+            return
         known = _beside_texts(state)
         if self._since is None or known != self._known:
             self._since, self._known = state.revision, known

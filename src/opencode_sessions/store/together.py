@@ -27,13 +27,14 @@ _log = logging.getLogger("opencode_sessions.store")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class RowWrite(Generic[R]):
-    """One row's compare-and-set."""
+    """One row's compare-and-set, and whether it was made."""
 
     row: R
     expected: Mapping[str, object]
     values: Mapping[str, object]
+    made: bool = False
 
 
 class Together(ABC, Generic[R]):
@@ -52,7 +53,6 @@ class Together(ABC, Generic[R]):
         """As new, for a forked child."""
         self._lock = self._make_lock()
         self._waiting: list[RowWrite[R]] = []
-        self._made: set[RowWrite[R]] = set()
 
     async def write(self, row: R, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
         """Write the row, with all others that wait.
@@ -70,9 +70,7 @@ class Together(ABC, Generic[R]):
         finally:
             with suppress(ValueError):  # interrupted: what is released must not be kept afterwards
                 self._waiting.remove(write)
-        made = write in self._made
-        self._made.discard(write)
-        return made
+        return write.made
 
     async def leave(self, row: R) -> None:
         """The turn of this row writes nothing more for now."""
@@ -85,7 +83,8 @@ class Together(ABC, Generic[R]):
         except Exception as error:  # noqa: BLE001 - each is written alone, and its own error is raised then
             _log.debug("%d rows cannot be written together, so each alone: %s", len(writes), error)
         else:
-            self._made.update(write for write, done in zip(writes, made, strict=True) if done)
+            for write, done in zip(writes, made, strict=True):
+                write.made = done
 
     @abstractmethod
     async def _transaction(self, writes: Sequence[RowWrite[R]]) -> Sequence[bool]:
