@@ -28,7 +28,7 @@ from opencode_sessions.display import (
 )
 from opencode_sessions.frontends import sse
 from opencode_sessions.frontends.display_json import plain
-from opencode_sessions.frontends.growing import appends, waits
+from opencode_sessions.frontends.growing import appends, facts_of, totals, waits, why
 from opencode_sessions.live.news import News, PartNews
 from opencode_sessions.live.view import RenderContext, TurnView, standing
 
@@ -100,13 +100,10 @@ class AguiEncoder:
         usage = {} if bill is None else {"usage": [_usage(bill.input_tokens, bill.output_tokens)]}
         error = None if view is None or view.error is None else view.error.shown
         if status in ("failed", "gone"):
-            said = (
-                (error.title, error.advice, error.text) if error is not None else ("There is no such turn.",)
-            )
             code = error.name if error is not None else "Gone"
-            return _sent([_event("RUN_ERROR", message="\n".join(filter(None, said)), code=code, **usage)])
+            return _sent([_event("RUN_ERROR", message=why(error), code=code, **usage)])
         outcome: Json = {"type": "success"}
-        result = {} if view is None else {"result": _standing(view)}
+        result = {} if view is None else {"result": totals(view)}
         if status == "cancelled":
             outcome, result = {"type": "cancelled"}, {}
         elif status != "completed" and view is not None:
@@ -130,7 +127,7 @@ class AguiEncoder:
     def _events(self, news: News, turn: str, *, whole: bool) -> Iterator[Json]:
         view = news.view
         if news.bill or news.status or whole:
-            yield _custom("turn", _standing(view))
+            yield _custom("turn", totals(view))
         for each in news.parts if not whole else ():
             yield from _part(each)
         for part in view.parts.values() if whole else ():
@@ -179,8 +176,8 @@ def _text(shown: Text | Thought) -> Json:
 
 
 def _about(shown: Text | Thought) -> Json:
-    about = {name: getattr(shown, name, None) for name in ("duration", "left_out")}
-    return {"metadata": {"opencode": about}} if any(about.values()) and not shown.growing else {}
+    told = facts_of(shown)
+    return {"metadata": {"opencode": told}} if told and not shown.growing else {}
 
 
 def _part(each: PartNews) -> Iterator[Json]:
@@ -225,10 +222,6 @@ def _activity(shown: Shown | ShownError, turn: str) -> Json:
     kind, name = ("error", f"{turn}-error") if isinstance(shown, ShownError) else (shown.type, shown.id)
     named = {"messageId": name, "activityType": f"opencode.{kind}"}
     return _event("ACTIVITY_SNAPSHOT", **named, content=plain(shown))
-
-
-def _standing(view: TurnView) -> Json:
-    return {"status": view.status, "revision": view.revision, "bill": plain(view.bill)}
 
 
 def _usage(given: int, taken: int) -> Json:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from opencode_sessions.display import SubAgent, Text, Thought, Todos, Tool
+from opencode_sessions.display import ShownError, SubAgent, Text, Thought, Todos, Tool
+from opencode_sessions.frontends.display_json import plain
 from opencode_sessions.live.news import FORGOTTEN, News, PartNews
 from opencode_sessions.live.view import TurnView, standing
 
-__all__ = ["appends", "waits"]
+__all__ = ["appends", "facts_of", "totals", "waits", "why"]
 
 
 def appends(news: News, retold: Callable[[PartNews], bool], untold: str | None = None) -> bool:
@@ -32,6 +34,23 @@ def appends(news: News, retold: Callable[[PartNews], bool], untold: str | None =
     ]
     kept = [key for key in told if not isinstance(news.view.parts[key].shown, Todos) or key in new]
     return not new or kept[-len(new) :] == new
+
+
+def facts_of(shown: Text | Thought) -> dict[str, Any]:
+    """What is told of a text beside it, if anything is."""
+    told = {name: getattr(shown, name, None) for name in ("duration", "left_out")}
+    return told if any(told.values()) else {}
+
+
+def totals(view: TurnView) -> dict[str, Any]:
+    """How the turn stands as a whole."""
+    return {"status": view.status, "revision": view.revision, "bill": plain(view.bill)}
+
+
+def why(error: ShownError | None) -> str:
+    """Why a turn failed, or is gone, as a text for people."""
+    said = (error.title, error.advice, error.text) if error is not None else ("There is no such turn.",)
+    return "\n".join(filter(None, said))
 
 
 def waits(view: TurnView) -> bool:

@@ -33,7 +33,7 @@ from opencode_sessions.display import (
 )
 from opencode_sessions.frontends import sse
 from opencode_sessions.frontends.display_json import plain
-from opencode_sessions.frontends.growing import appends, waits
+from opencode_sessions.frontends.growing import appends, facts_of, totals, waits, why
 from opencode_sessions.live.news import News, PartNews
 from opencode_sessions.live.view import RenderContext, TurnView
 
@@ -105,10 +105,7 @@ class VercelEncoder:
         if status == "cancelled":
             chunks.insert(0, _chunk("abort", reason=error.title if error is not None else "Stopped"))
         elif status in ("failed", "gone"):
-            said = (
-                (error.title, error.advice, error.text) if error is not None else ("There is no such turn.",)
-            )
-            chunks.append(_chunk("error", errorText="\n".join(filter(None, said))))
+            chunks.append(_chunk("error", errorText=why(error)))
         return _sent(_lines(chunks)) + _DONE
 
     def _all(self, view: TurnView) -> str:
@@ -135,8 +132,8 @@ class VercelEncoder:
         if rest := shown.markdown[news.known or 0 :]:
             chunks.append(_chunk(f"{kind}-delta", id=shown.id, delta=rest))
         if not shown.growing:
-            about = {name: getattr(shown, name, None) for name in ("duration", "left_out")}
-            said = {"providerMetadata": {"opencode": about}} if any(about.values()) else {}
+            told = facts_of(shown)
+            said = {"providerMetadata": {"opencode": told}} if told else {}
             chunks.append(_chunk(f"{kind}-end", id=shown.id, **said))
         return _lines(chunks)
 
@@ -195,8 +192,7 @@ def _asked(ask: ShownAsk, call: str) -> Chunk:
 
 
 def _metadata(view: TurnView) -> str:
-    told = {"status": view.status, "revision": view.revision, "bill": plain(view.bill)}
-    return _lines([_chunk("message-metadata", messageMetadata=told)])
+    return _lines([_chunk("message-metadata", messageMetadata=totals(view))])
 
 
 def _reason(view: TurnView | None, status: str, error: ShownError | None) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 from opencode_sessions.display import Given
 from opencode_sessions.frontends import sse
 from opencode_sessions.frontends.agui import AGUI, VERSION, messages_of
-from opencode_sessions.host.chats import ChatRequest, Refusal, json_object, text_of
+from opencode_sessions.host.chats import ChatRequest, Refusal, json_object, labels_of, prompt_of, text_of
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.view import TurnView
 
 __all__ = ["AGUI_CHAT", "AguiChat"]
 
 _PROMPT = "-prompt"
+_NO_LABELS = 'The payload must be like {"answers": [["Apple"], ["Red"]]}: labels for each question.'
 
 
 class AguiChat:
@@ -44,7 +45,7 @@ class AguiChat:
             return replace(wanted, turn=name.removesuffix(_PROMPT))
         return replace(wanted, prompt=_prompt(last.get("content")))
 
-    def refusal(self, refused: Refused, request: ChatRequest | None) -> Refusal:  # noqa: ARG002 - the port's
+    def refusal(self, refused: Refused) -> Refusal:
         """See `ChatProtocol.refusal`: a run that ends at once."""
         said = {"type": "RUN_ERROR", "message": str(refused), "code": str(refused.status)}
         return Refusal(200, sse.CONTENT_TYPE, sse.data(sse.dumps(said)))
@@ -72,10 +73,7 @@ def _prompt(content: Any) -> str:
     ]
     if not texts or not all(isinstance(text, str) for text in texts):
         raise Refused(400, "A prompt can only have text here.")
-    prompt = "\n\n".join(map(str, texts))
-    if not prompt.strip():
-        raise Refused(400, "The message has no text.")
-    return prompt
+    return prompt_of(map(str, texts))
 
 
 def _answers(resume: Any) -> Iterator[Given]:
@@ -97,14 +95,7 @@ def _answers(resume: Any) -> Iterator[Given]:
 def _answer(ask: str, shown: str, payload: Mapping[str, Any]) -> Given:
     message, labels = payload.get("message"), payload.get("answers")
     if isinstance(labels, list):
-        fits = all(
-            isinstance(each, list) and all(isinstance(label, str) for label in each) for each in labels
-        )
-        if not fits:
-            raise Refused(
-                400, 'The payload must be like {"answers": [["Apple"], ["Red"]]}: labels for each question.'
-            )
-        return Given(ask, "once", tuple(tuple(each) for each in labels), shown=shown)
+        return Given(ask, "once", labels_of(labels, _NO_LABELS), shown=shown)
     if not isinstance(payload.get("approved"), bool):
         raise Refused(400, 'The payload must be like {"approved": true}.')
     if payload["approved"]:

@@ -7,7 +7,7 @@ last message counts, and what it says of a turn must be about the newest one.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -30,7 +30,9 @@ __all__ = [
     "Steering",
     "Turn",
     "json_object",
+    "labels_of",
     "name_of",
+    "prompt_of",
     "text_of",
 ]
 
@@ -132,7 +134,7 @@ class ChatProtocol(Protocol):
             Refused: It cannot be understood, or asks for what there is not.
         """
 
-    def refusal(self, refused: Refused, request: ChatRequest | None) -> Refusal:
+    def refusal(self, refused: Refused) -> Refusal:
         """The response that refuses a request."""
 
     def told(self, name: str, prompt: str, view: TurnView) -> list[dict[str, Any]]:
@@ -298,3 +300,33 @@ def text_of(value: Any, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise Refused(400, f"The body must have a text `{name}`.")
     return value
+
+
+def prompt_of(texts: Iterable[str]) -> str:
+    """A prompt of several texts.
+
+    Raises:
+        Refused: They say nothing.
+    """
+    prompt = "\n\n".join(texts)
+    if not prompt.strip():
+        raise Refused(400, "The message has no text.")
+    return prompt
+
+
+def labels_of(value: Any, otherwise: str) -> tuple[tuple[str, ...], ...]:
+    """The labels that were chosen for each question.
+
+    Args:
+        value: What was sent.
+        otherwise: What is said if it is something else.
+
+    Raises:
+        Refused: It is.
+    """
+    fits = isinstance(value, list) and all(
+        isinstance(chosen, list) and all(isinstance(label, str) for label in chosen) for chosen in value
+    )
+    if not fits:
+        raise Refused(400, otherwise)
+    return tuple(tuple(chosen) for chosen in value)

@@ -8,13 +8,14 @@ from typing import Any
 from opencode_sessions.display import Given
 from opencode_sessions.frontends.vercel import HEADERS, QUESTION, VERCEL
 from opencode_sessions.frontends.vercel_messages import ui_messages
-from opencode_sessions.host.chats import ChatRequest, Refusal, json_object, text_of
+from opencode_sessions.host.chats import ChatRequest, Refusal, json_object, labels_of, prompt_of, text_of
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.view import TurnView
 
 __all__ = ["VERCEL_CHAT", "VercelChat"]
 
 _VERSION, _KNOWN = next(iter(HEADERS.items()))
+_NO_LABELS = 'The output of a question must be a list of labels for each question: [["Apple"], ["Red"]].'
 
 
 class VercelChat:
@@ -46,7 +47,7 @@ class VercelChat:
             chat=named, answers=answers, turn=text_of(last.get("id"), "id of the last message")
         )
 
-    def refusal(self, refused: Refused, request: ChatRequest | None) -> Refusal:  # noqa: ARG002 - the port's
+    def refusal(self, refused: Refused) -> Refusal:
         """See `ChatProtocol.refusal`: the SDK makes the text of a response that is not OK its error's message."""
         return Refusal(refused.status, "text/plain; charset=utf-8", str(refused).encode())
 
@@ -77,10 +78,7 @@ def _prompt(message: Mapping[str, Any]) -> str:
     others = sorted({str(part.get("type")) for part in _parts(message)} - {"text"})
     if others:
         raise Refused(400, f"A prompt can only have text here, and no {', '.join(others)[:100]}.")
-    prompt = "\n\n".join(part["text"] for part in _parts(message) if isinstance(part.get("text"), str))
-    if not prompt.strip():
-        raise Refused(400, "The message has no text.")
-    return prompt
+    return prompt_of(part["text"] for part in _parts(message) if isinstance(part.get("text"), str))
 
 
 def _answers(message: Mapping[str, Any]) -> Iterator[Given]:
@@ -96,7 +94,7 @@ def _answers(message: Mapping[str, Any]) -> Iterator[Given]:
             )
         elif part.get("toolName") == QUESTION and not part.get("providerExecuted"):
             if state == "output-available":
-                labels = _labels(part.get("output"))
+                labels = labels_of(part.get("output"), _NO_LABELS)
                 yield Given(
                     text_of(asked.get("id"), "input.id"), "once", labels, shown=_shown(asked, "input")
                 )
@@ -114,14 +112,3 @@ def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _shown(asked: Mapping[str, Any], where: str) -> str:
     """The digest of what was shown, which the front end keeps with the part."""
     return text_of(asked.get("shown"), f"{where}.shown")
-
-
-def _labels(output: Any) -> tuple[tuple[str, ...], ...]:
-    fits = isinstance(output, list) and all(
-        isinstance(chosen, list) and all(isinstance(label, str) for label in chosen) for chosen in output
-    )
-    if not fits:
-        raise Refused(
-            400, 'The output of a question must be a list of labels for each question: [["Apple"], ["Red"]].'
-        )
-    return tuple(tuple(chosen) for chosen in output)

@@ -22,7 +22,7 @@ from opencode_sessions.host.chats import (
 )
 from opencode_sessions.host.vercel import VERCEL_CHAT
 from opencode_sessions.live.view import RenderContext
-from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, Turns, read_body, refusing
+from opencode_sessions.starlette.turns import NOT_STORED, Turns, read_body, refusing
 from opencode_sessions.store.turn_table import RowKey
 
 __all__ = ["ChatRoute", "chat_routes_of"]
@@ -54,13 +54,25 @@ def chat_routes_of(
     found = []
     for name, protocol in (("vercel", VERCEL_CHAT), ("agui", AGUI_CHAT)):
         served = ServedChats(host, turns, chats, protocol, who)
-        found += [
-            ChatRoute("POST", f"/{name}", name, served.send),
-            ChatRoute("GET", f"/{name}/{{chat}}", f"{name}_messages", served.messages),
-            ChatRoute("GET", f"/{name}/{{chat}}/stream", f"{name}_stream", served.stream),
-            ChatRoute("POST", f"/{name}/{{chat}}/stop", f"{name}_stop", served.stop),
-        ]
+        for method, path, suffix, endpoint in (
+            ("POST", "", "", served.send),
+            ("GET", "/{chat}", "_messages", served.messages),
+            ("GET", "/{chat}/stream", "_stream", served.stream),
+            ("POST", "/{chat}/stop", "_stop", served.stop),
+        ):
+            found.append(ChatRoute(method, f"/{name}{path}", name + suffix, _refusing(protocol, endpoint)))
     return found
+
+
+def _refusing(protocol: ChatProtocol, endpoint: Endpoint) -> Endpoint:
+    async def answer(user: Any, request: Request) -> Response:
+        try:
+            return await endpoint(user, request)
+        except Refused as refused:
+            status, content_type, body = protocol.refusal(refused)
+            return Response(body, status, media_type=content_type, headers=NOT_STORED)
+
+    return answer
 
 
 class ServedChats:
@@ -85,45 +97,29 @@ class ServedChats:
 
     async def send(self, user: Any, request: Request) -> Response:
         """Do what a front end wants, and tell the turn that it is about."""
-        wanted: ChatRequest | None = None
-        try:
-            body = await read_body(request.stream(), MOST_BYTES)
-            wanted = self._protocol.read(body, request.headers, request.path_params.get("chat"))
-            turn = await refusing(self._service.turn(wanted, user))
-            return await self._told(user, turn, wanted)
-        except Refused as refused:
-            return self._refusal(refused, wanted)
+        body = await read_body(request.stream(), MOST_BYTES)
+        wanted = self._protocol.read(body, request.headers, request.path_params.get("chat"))
+        return await self._told(user, await refusing(self._service.turn(wanted, user)), wanted)
 
     async def stream(self, user: Any, request: Request) -> Response:
         """Tell the chat's newest turn, from its beginning."""
         wanted = ChatRequest(chat=request.path_params["chat"])
-        try:
-            newest = await self._service.newest(user, wanted.chat)
-            return (
-                Response(status_code=204) if newest is None else await self._told(user, Turn(newest), wanted)
-            )
-        except Refused as refused:
-            return self._refusal(refused, wanted)
+        newest = await self._service.newest(user, wanted.chat)
+        if newest is None:
+            return Response(status_code=204)
+        return await self._told(user, Turn(newest), wanted)
 
     async def messages(self, user: Any, request: Request) -> Response:
         """All that was said in a chat, as its front end keeps it."""
-        wanted = ChatRequest(chat=request.path_params["chat"])
-        try:
-            told = await self._service.messages(user, wanted.chat, lambda _: RenderContext())
-        except Refused as refused:
-            return self._refusal(refused, wanted)
+        told = await self._service.messages(user, request.path_params["chat"], lambda _: RenderContext())
         return JSONResponse(told, headers=NOT_STORED)
 
     async def stop(self, user: Any, request: Request) -> Response:
         """End the chat's newest turn, wherever it runs."""
-        wanted = ChatRequest(chat=request.path_params["chat"])
-        try:
-            newest = await self._service.newest(user, wanted.chat)
-            if newest is not None:
-                await self._turns.cancel(newest, self._who(user))
-            return Response(status_code=204)
-        except Refused as refused:
-            return self._refusal(refused, wanted)
+        newest = await self._service.newest(user, request.path_params["chat"])
+        if newest is not None:
+            await self._turns.cancel(newest, self._who(user))
+        return Response(status_code=204)
 
     def key_of(self, message: Any) -> RowKey:
         """See `Steering.key_of`."""
@@ -131,8 +127,7 @@ class ServedChats:
 
     async def answer(self, message: Any, given: Given) -> None:
         """See `Steering.answer`."""
-        asked = AnswerGiven(given.ask, given.reply, given.labels, given.message, given.shown)
-        await self._turns.answer(message, asked)
+        await self._turns.answer(message, given)
 
     async def retry(self, message: Any) -> Any:
         """See `Steering.retry`."""
@@ -152,7 +147,3 @@ class ServedChats:
             headers=self._protocol.headers,
             answered=turn.answered,
         )
-
-    def _refusal(self, refused: Refused, wanted: ChatRequest | None) -> Response:
-        status, content_type, body = self._protocol.refusal(refused, wanted)
-        return Response(body, status, media_type=content_type, headers=NOT_STORED)

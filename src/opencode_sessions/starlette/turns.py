@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from starlette.responses import StreamingResponse
 
+from opencode_sessions.display import Given
 from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.frontends.display_json import JSON, plain
 from opencode_sessions.host import AsyncHost, Refused
@@ -199,7 +200,7 @@ class Turns:
         shown: dict[str, Any] = plain(await refusing(self._host.asked(message, ask_id)))
         return shown
 
-    async def answer(self, message: Any, given: AnswerGiven) -> None:
+    async def answer(self, message: Any, given: AnswerGiven | Given) -> None:
         """Answer what the agent asks.
 
         Raises:

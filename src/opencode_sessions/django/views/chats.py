@@ -73,11 +73,7 @@ class _ServedChats:
     def send(self, request: HttpRequest, chat: str | None = None) -> HttpResponseBase:
         """Do what a front end wants, and tell the turn that it is about."""
         service, wanted = self._service, self._read(request, chat)
-        try:
-            turn = run_sync(service.turn(wanted, request))
-        except Refused as refused:
-            return self.refusal(refused, wanted)
-        return self._told(request, turn, wanted)
+        return self._told(request, run_sync(service.turn(wanted, request)), wanted)
 
     def stream(self, request: HttpRequest, chat: str) -> HttpResponseBase:
         """Tell the chat's newest turn, from its beginning."""
@@ -98,9 +94,9 @@ class _ServedChats:
             stop(request, newest)
         return HttpResponse(status=204)
 
-    def refusal(self, refused: Refused, wanted: ChatRequest | None) -> HttpResponse:
+    def refusal(self, refused: Refused) -> HttpResponse:
         """The response that refuses a request."""
-        status, content_type, body = self.protocol.refusal(refused, wanted)
+        status, content_type, body = self.protocol.refusal(refused)
         return HttpResponse(body, status=status, content_type=content_type)
 
     def key_of(self, message: Any) -> RowKey:
@@ -151,10 +147,10 @@ def _view(
         try:
             return act(request, **named)
         except Refused as refused:
-            return served.refusal(refused, None)
+            return served.refusal(refused)
         except (AskAnsweredError, WireError) as error:
-            return served.refusal(refusal_of(error), None)
+            return served.refusal(refusal_of(error))
         except ConfigurationError as error:
-            return served.refusal(Refused(400, str(error)), None)
+            return served.refusal(Refused(400, str(error)))
 
     return view
