@@ -8,17 +8,9 @@ import sqlite3
 import httpx2
 import pytest
 from ag_ui.core import Event, Message, RunAgentInput
+from fix_chats import ALL_KINDS, BASH, LONG, QUESTION, WHO, stored_messages
 from pydantic import TypeAdapter
 
-BASH = '!tool bash {"command": "echo %s", "description": "greets"}'
-LONG = "!slow 0.05\n!reason I had better count.\n!say one two three four five six"
-FRUIT = {
-    "question": "Which fruit?",
-    "header": "Fruit",
-    "options": [{"label": "Apple", "description": "red"}, {"label": "Pear", "description": "green"}],
-}
-QUESTION = f"!tool question {json.dumps({'questions': [FRUIT]})}"
-WHO = {"x-who": "owner"}
 EVENT, MESSAGES = TypeAdapter(Event), TypeAdapter(list[Message])
 
 
@@ -43,11 +35,6 @@ def waits(shown):
     return is_over(shown) and shown["interrupts"]
 
 
-def rows(url, chat):
-    """What a page that is loaded gets: made from the rows."""
-    return httpx2.get(f"{url}/{chat}", headers=WHO, timeout=100).json()
-
-
 def answer(shown, **payload):
     """To all that is asked."""
     return [
@@ -60,7 +47,7 @@ def check(client, url, chat):
     shown = client("look", events=True)
     for event in shown["events"]:
         EVENT.validate_python(event)
-    told = rows(url, chat)
+    told = stored_messages(url, chat)
     MESSAGES.validate_python(told)
     assert shown["messages"] == told
 
@@ -95,12 +82,7 @@ def test_two_turns_with_approvals_a_refusal_and_a_question_end_as_their_rows(sta
 def test_what_has_no_message_of_its_own_comes_as_activities_and_custom_events(start_chats, start_client):
     url = f"{start_chats().url}/chats/agui"
     client = start_client("agui", url, "all")
-    todos = {"todos": [{"content": "Bake", "status": "in_progress", "priority": "high", "id": "1"}]}
-    task = {"description": "look", "prompt": "!say All quiet.", "subagent_type": "general"}
-    client(
-        "send",
-        text=f"!reason Hm.\n!tool todowrite {json.dumps(todos)}\n!tool task {json.dumps(task)}\n!say Bye.",
-    )
+    client("send", text=ALL_KINDS)
     shown = client.wait(lambda shown: is_over(shown) and "Bye." in text(shown))
     activities = {
         message["activityType"]: message for message in shown["messages"] if message["role"] == "activity"

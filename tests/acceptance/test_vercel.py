@@ -7,14 +7,7 @@ import sqlite3
 
 import httpx2
 import pytest
-
-BASH = '!tool bash {"command": "echo %s", "description": "greets"}'
-LONG = "!slow 0.05\n!reason I had better count.\n!say one two three four five six"
-QUESTION = "!tool question " + json.dumps(
-    {"questions": [{"question": "Which fruit?", "header": "Fruit", "options": [
-        {"label": "Apple", "description": "red"}, {"label": "Pear", "description": "green"}]}]}
-)  # fmt: skip
-WHO = {"x-who": "owner"}
+from fix_chats import ALL_KINDS, BASH, LONG, QUESTION, WHO, stored_messages
 
 
 def parts(shown, kind):
@@ -34,14 +27,9 @@ def is_over(shown):
     return shown["status"] in ("ready", "error") and shown["messages"][-1]["role"] == "assistant"
 
 
-def rows(url, chat):
-    """What a page that is loaded gets: made from the rows."""
-    return httpx2.get(f"{url}/{chat}", headers=WHO, timeout=100).json()
-
-
 def same(shown, url, chat):
     """The client's messages and the rows', but for the ids that the client makes, and for how it orders keys."""
-    told = json.loads(json.dumps(rows(url, chat)))
+    told = json.loads(json.dumps(stored_messages(url, chat)))
     for message in (*shown["messages"], *told):
         for part in message["parts"]:
             part.pop("preliminary", None)
@@ -88,12 +76,7 @@ def test_two_turns_with_approvals_a_refusal_and_a_question_end_as_their_rows(sta
 def test_what_has_no_form_of_its_own_comes_as_data(start_chats, start_client):
     url = f"{start_chats().url}/chats/vercel"
     client = start_client("vercel", url, "all")
-    todos = {"todos": [{"content": "Bake", "status": "in_progress", "priority": "high", "id": "1"}]}
-    task = {"description": "look", "prompt": "!say All quiet.", "subagent_type": "general"}
-    client(
-        "send",
-        text=f"!reason Hm.\n!tool todowrite {json.dumps(todos)}\n!tool task {json.dumps(task)}\n!say Bye.",
-    )
+    client("send", text=ALL_KINDS)
     shown = client.wait(lambda shown: is_over(shown) and "Bye." in text(shown))
     assert parts(shown, "data-todos")[0]["data"]["list"]["todos"][0]["text"] == "Bake"
     assert [part["text"].strip() for part in parts(shown, "reasoning")] == ["Hm."]
@@ -103,7 +86,7 @@ def test_what_has_no_form_of_its_own_comes_as_data(start_chats, start_client):
     assert metadata["status"] == "completed"
     assert metadata["bill"]["output_tokens"] > 0
     by_type = lambda message: sorted(part["type"] for part in message["parts"])  # noqa: E731 - a key
-    assert [*map(by_type, shown["messages"])] == [*map(by_type, rows(url, "all"))]
+    assert [*map(by_type, shown["messages"])] == [*map(by_type, stored_messages(url, "all"))]
 
     client("send", text="!error 400 Out of flour")
     shown = client.wait(lambda shown: shown["status"] == "error" and len(shown["messages"]) == 4)

@@ -75,7 +75,7 @@ def display(
 
 
 def growing_place(parts: Sequence[Json]) -> int:
-    """Where the part is that a reply still adds to: the last one, but for the todo list, which stays at the end."""
+    """The place of the part that still grows: the last one, not counting the todo list, which stays at the end."""
     return max((place for place, part in enumerate(parts) if part.get("type") != "todos"), default=-1)
 
 
