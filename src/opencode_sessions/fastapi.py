@@ -20,8 +20,9 @@ from pydantic import BaseModel, Field
 
 from opencode_sessions.host import AsyncHost, HostSettings, Refused
 from opencode_sessions.host.chats import CHAT_SECONDS, Chats
+from opencode_sessions.host.steering import nobody
 from opencode_sessions.starlette.chats import ChatRoute, chat_routes_of
-from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, MaySee, Turns, nobody, read_body
+from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, MaySee, Turns, read_body
 
 __all__ = ["AsyncHost", "HostSettings", "Refused", "chat_router", "turn_router"]
 

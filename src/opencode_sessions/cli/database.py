@@ -33,21 +33,14 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.sqlalchemy import MessageMixin, RecordMixin
-from opencode_sessions.sqlalchemy.leases import is_parked, is_run
+from opencode_sessions.sqlalchemy.leases import LEASE_COLUMNS, is_parked, is_run
 
 __all__ = ["DEFAULT_DATABASE", "Base", "Conversation", "Database", "Message"]
 
 DEFAULT_DATABASE = "sqlite:///opencode-sessions.sqlite3"
 
 _CONNECT_TIMEOUT = 5
-_OF_TURNS = {
-    "status",
-    "asks",
-    "opencode_turn_lease",
-    "opencode_turn_order",
-    "opencode_turn_parked",
-    "opencode_prompt_session_id",
-}
+_OF_TURNS = {*LEASE_COLUMNS, "opencode_prompt_session_id"}
 _EXAMPLES = "sqlite:///chat.sqlite3 or postgresql+psycopg://user:password@host/name"
 _DRIVERS = {
     "psycopg": "pip install 'psycopg[binary]' and write postgresql+psycopg://…",

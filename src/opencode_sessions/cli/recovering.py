@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import os
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -15,7 +14,7 @@ import typer
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.host import AsyncHost, Host
 from opencode_sessions.jobs.dispatch import dispatch_abandoned
-from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.runtime.stepping import blocking_sleep, run_sync
 from opencode_sessions.store.messages import PENDING_LEASE
 
 __all__ = ["recover"]
@@ -45,7 +44,7 @@ def recover(
         asyncio.run(_entered(found, watch))
     else:
         with found:
-            run_sync(_recover(found, watch, _sleep))
+            run_sync(_recover(found, watch, blocking_sleep))
 
 
 def _load(name: str) -> Host | AsyncHost:
@@ -63,10 +62,6 @@ def _load(name: str) -> Host | AsyncHost:
 async def _entered(host: AsyncHost, watch: float | None) -> None:
     async with host:
         await _recover(host, watch, asyncio.sleep)
-
-
-async def _sleep(seconds: float) -> None:
-    time.sleep(seconds)  # noqa: ASYNC251 - it is stepped in a thread, by `run_sync`
 
 
 async def _recover(

@@ -40,12 +40,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, models
 from django.urls import NoReverseMatch, reverse
 
-from opencode_sessions.django.conf import OpencodeSettings, nobody, settings
+from opencode_sessions.django.conf import OpencodeSettings, settings
 from opencode_sessions.django.databases import databases_of
 from opencode_sessions.django.host import dispatcher
 from opencode_sessions.django.registry import message_models, record_field, record_models
 from opencode_sessions.django.tenants import switches_schemas
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.host.steering import nobody
 from opencode_sessions.protocol.permissions import Rule, check_rules
 from opencode_sessions.protocol.rule_review import review_rules
 from opencode_sessions.sessions.spec import TITLE_HINT, has_title

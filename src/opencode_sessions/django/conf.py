@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 from opencode_sessions.errors import ConfigurationError, InvalidRulesError
 from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.host.settings import HostSettings
+from opencode_sessions.host.steering import nobody
 from opencode_sessions.jobs.ports import QueueDispatcher
 from opencode_sessions.live.notifier import Notifier
 from opencode_sessions.live.notifiers import notifier_at
@@ -28,7 +29,7 @@ from opencode_sessions.turns.asks import IN_THE_ROW, InTheRow
 from opencode_sessions.validation import is_coroutine_function, meant_among
 from opencode_sessions.wire.address import Timeouts, server_url
 
-__all__ = ["MaySee", "OpencodeSettings", "nobody", "settings"]
+__all__ = ["MaySee", "OpencodeSettings", "settings"]
 
 MaySee = Callable[[Any, Any], bool]
 
@@ -41,11 +42,6 @@ _ASKS: dict[str, InTheRow | None] = {"row": IN_THE_ROW, "refuse": None}
 
 
 _OF_TENANTS = ("CURRENT_TENANT", "TENANT_CONTEXT", "ALL_TENANTS")
-
-
-def nobody(_request: Any, _message: Any) -> bool:
-    """Who may see a turn unless the settings say it."""
-    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

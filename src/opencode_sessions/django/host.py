@@ -23,7 +23,7 @@ from opencode_sessions.django.rows import borrowed, database_of
 from opencode_sessions.django.sessions import aprepared_turn, prepared_turn
 from opencode_sessions.django.signals import Announcing
 from opencode_sessions.django.tasks_dispatcher import TasksDispatcher
-from opencode_sessions.django.turn_rows import DjangoTurnRows
+from opencode_sessions.django.turn_rows import rows
 from opencode_sessions.django.turn_table import table
 from opencode_sessions.jobs import dispatch
 from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn, QueueDispatcher
@@ -216,13 +216,13 @@ class _Host:
         with borrowed(database_of(message)):
             turn, announcing, options = prepared_turn(message, defaults=defaults)
         deadlines = options.get("deadlines") or Deadlines()
-        steering = relay().steering(_rows.key_of(message), turn.row_written)
+        steering = relay().steering(rows.key_of(message), turn.row_written)
         return PreparedTurn(turn, options["when_busy"], deadlines, announcing.end, steering)
 
     def announce(self, message: models.Model, result: TurnResult) -> None:
         """See `JobHost.announce`."""
         Announcing(message).end(result)
-        relay().tell(_rows.key_of(message), RowWritten())
+        relay().tell(rows.key_of(message), RowWritten())
 
     def report(self, error: Exception, action: str, key: str) -> None:
         """See `JobHost.report`."""
@@ -230,7 +230,6 @@ class _Host:
 
 
 host = _Host()
-_rows = DjangoTurnRows()
 
 
 def run_job(job: TurnJob, *, patience: float | None = None) -> TurnResult | None:

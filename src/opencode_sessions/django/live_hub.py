@@ -24,7 +24,7 @@ from opencode_sessions.django.signals import (
     turn_finished,
     turn_started,
 )
-from opencode_sessions.django.turn_rows import DjangoTurnRows
+from opencode_sessions.django.turn_rows import rows
 from opencode_sessions.frontends.html import HtmlEncoder
 from opencode_sessions.live import LiveHub
 from opencode_sessions.protocol.reply import Change, Reply
@@ -41,7 +41,6 @@ def _render_ask(ask: ShownAsk, action: str) -> str:
     return render_ask(ask, action=action)  # no CSRF token, as all browsers get the same: `turn.js` sends one
 
 
-rows = DjangoTurnRows()
 hub = LiveHub(rows, Threads(), relay)
 HTML = HtmlEncoder(render_part=render_part, render_ask=_render_ask, render_error=render_error)
 

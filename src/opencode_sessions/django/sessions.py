@@ -14,7 +14,7 @@ from opencode_sessions.django.conf import settings
 from opencode_sessions.django.registry import record_of
 from opencode_sessions.django.relay import relay
 from opencode_sessions.django.signals import Announcing
-from opencode_sessions.django.turn_rows import DjangoTurnRows
+from opencode_sessions.django.turn_rows import rows
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.host.turn_options import turn_options
 from opencode_sessions.sessions.session import AsyncSession, Session
@@ -23,8 +23,6 @@ from opencode_sessions.turns.observers import Observers, listeners_of
 from opencode_sessions.turns.turn import AsyncTurn, Turn
 
 __all__ = ["aprepared_turn", "asession_for", "aturn_for", "prepared_turn", "session_for", "turn_for"]
-
-_rows = DjangoTurnRows()
 
 
 def session_for(record: models.Model) -> Session:
@@ -114,6 +112,6 @@ def _turn_options(
     found = {"on_ask": now.on_ask, **defaults, **given, **options}
     announcing = Announcing(message)
     others = listeners_of(found.get("observer") if observer is None else observer)
-    teller = relay().teller(_rows.key_of(message))
+    teller = relay().teller(rows.key_of(message))
     store = teller.store(message_store(message, found.get("store"), asynchronous=asynchronous))
     return announcing, {**found, "store": store, "observer": (announcing, teller, *others)}

@@ -17,7 +17,7 @@ from opencode_sessions.django.rows import all_rows, database_of, give_back_conne
 from opencode_sessions.django.tenants import current_tenant, inside
 from opencode_sessions.store.turn_table import Head, RowKey, TurnRow
 
-__all__ = ["DjangoTurnRows"]
+__all__ = ["DjangoTurnRows", "rows"]
 
 Field: TypeAlias = "models.Field[Any, Any]"
 
@@ -81,6 +81,9 @@ class DjangoTurnRows:
     def give_back(self) -> None:
         """See `TurnRows.give_back`. Where the host keeps a pool, its connections are given back to it."""
         give_back_connections()
+
+
+rows = DjangoTurnRows()
 
 
 def _primary_key(table: str) -> Field:

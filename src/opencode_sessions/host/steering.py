@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from opencode_sessions.display import QuestionAsk, ShownAsk, display_error
 from opencode_sessions.errors import (
@@ -13,7 +14,7 @@ from opencode_sessions.errors import (
     WireError,
 )
 
-__all__ = ["Refused", "check_answer", "refusal_of"]
+__all__ = ["Refused", "check_answer", "nobody", "refusal_of"]
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
@@ -26,6 +27,11 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
     def __init__(self, status: int, said: str) -> None:
         super().__init__(said)
         self.status = status
+
+
+def nobody(_user: Any, _message: Any) -> bool:
+    """Who may see and steer a turn, unless the host says it."""
+    return False
 
 
 def check_answer(reply: str, labels: Sequence[Sequence[str]], shown: ShownAsk, *, allow_always: bool) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 from opencode_sessions.jobs.attempts import TurnAttempts
 from opencode_sessions.jobs.ports import JobHost, QueueHost
-from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.runtime.stepping import blocking_sleep, run_sync
 from opencode_sessions.store.messages import PENDING_LEASE
 from opencode_sessions.store.turn_table import TurnJob
 from opencode_sessions.turns.results import TurnResult
@@ -36,11 +35,7 @@ def run_job(host: JobHost, job: TurnJob, *, patience: float | None = None) -> Tu
     Raises:
         ConfigurationError: The host cannot be started here. The row is as it was.
     """
-
-    async def sleep(seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251 - it is stepped in a thread, by `run_sync`
-
-    return run_sync(_run(host, job, patience, sleep))
+    return run_sync(_run(host, job, patience, blocking_sleep))
 
 
 async def arun_job(host: JobHost, job: TurnJob, *, patience: float | None = None) -> TurnResult | None:

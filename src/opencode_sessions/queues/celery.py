@@ -59,9 +59,8 @@ class CeleryDispatcher:
 
         self._run_turn = task(name=RUN)(run_turn)
         look = task(name=RECOVER)(recover)
-        if (
-            recover_every is not None
-        ):  # if no worker is free, one look waits for it, not one for each interval
+        if recover_every is not None:
+            # It expires: if no worker is free, one look waits for it, and not one for each interval.
             app.add_periodic_task(recover_every, look.s(), name=RECOVER, expires=recover_every)
 
     def dispatch(self, job: TurnJob) -> None:

@@ -8,11 +8,12 @@ suspending port is awaited as usual.
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from inspect import isawaitable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-__all__ = ["blocking", "blocking_iterator", "iterate_sync", "result_of", "run_sync"]
+__all__ = ["blocking", "blocking_iterator", "blocking_sleep", "iterate_sync", "result_of", "run_sync"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,6 +32,11 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
         return result
     coroutine.close()
     raise RuntimeError("a suspending port was used in the sync API; use opencode_sessions.aio throughout")
+
+
+async def blocking_sleep(seconds: float) -> None:
+    """Wait, in a thread that steps a coroutine by `run_sync`."""
+    time.sleep(seconds)  # noqa: ASYNC251 - see above
 
 
 async def result_of(value: T | Awaitable[T]) -> T:

@@ -19,6 +19,7 @@ from opencode_sessions.sqlalchemy.tables import MappedTable
 from opencode_sessions.store.messages import TurnStatus
 
 __all__ = [
+    "LEASE_COLUMNS",
     "abandoned",
     "being_run",
     "is_abandoned",
@@ -30,7 +31,7 @@ __all__ = [
     "waiting_for_answer",
 ]
 
-_NAMES = ("status", "opencode_turn_lease", "opencode_turn_order", "opencode_turn_parked", "asks")
+LEASE_COLUMNS = ("status", "opencode_turn_lease", "opencode_turn_order", "opencode_turn_parked", "asks")
 
 _Columns = Mapping[str, ColumnElement[Any]]
 
@@ -141,4 +142,4 @@ def _streaming(columns: _Columns) -> ColumnElement[bool]:
 
 
 def _columns_of(model: type[Any]) -> Any:
-    return MappedTable.of(model, _NAMES).columns
+    return MappedTable.of(model, LEASE_COLUMNS).columns

@@ -12,8 +12,9 @@ from starlette.routing import Route
 
 from opencode_sessions.host import AsyncHost, Refused
 from opencode_sessions.host.chats import CHAT_SECONDS, Chats
+from opencode_sessions.host.steering import nobody
 from opencode_sessions.starlette.chats import ChatRoute, chat_routes_of
-from opencode_sessions.starlette.turns import NOT_STORED, MaySee, Turns, nobody, read_answer, read_body
+from opencode_sessions.starlette.turns import NOT_STORED, MaySee, Turns, read_answer, read_body
 
 __all__ = ["chat_routes", "turn_routes"]
 

@@ -17,7 +17,7 @@ from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.frontends.display_json import JSON, plain
 from opencode_sessions.host import AsyncHost, Refused
 from opencode_sessions.host.chats import name_of
-from opencode_sessions.host.steering import refusal_of
+from opencode_sessions.host.steering import nobody, refusal_of
 from opencode_sessions.live.channel import WatchRequest
 from opencode_sessions.live.encoder import Encoder
 from opencode_sessions.live.streams import astream, ended
@@ -27,7 +27,7 @@ from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import RowKey, TurnRow
 from opencode_sessions.turns.asks import Answer
 
-__all__ = ["NOT_STORED", "AnswerGiven", "MaySee", "Turns", "nobody", "read_answer", "read_body", "refusing"]
+__all__ = ["NOT_STORED", "AnswerGiven", "MaySee", "Turns", "read_answer", "read_body", "refusing"]
 
 MaySee = Callable[[Any, Any], bool | Awaitable[bool]]
 """Of the user and a message: may this user see its turn, and steer it?"""
@@ -47,11 +47,6 @@ _log = logging.getLogger("opencode_sessions.host")
 
 _NOT_FOUND = "There is no such turn, or not for you."
 _LONGEST_REVISION = 20
-
-
-def nobody(_user: Any, _message: Any) -> bool:
-    """Who may see a turn unless the host says it."""
-    return False
 
 
 @dataclass(frozen=True, slots=True)
