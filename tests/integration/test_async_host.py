@@ -262,6 +262,27 @@ def test_turns_that_are_about_to_begin_when_the_host_ends_do_not_fail(run):
     run(main)
 
 
+def test_a_turn_that_is_found_while_the_pool_stops_is_released(run):
+    async def main(rows):
+        async with rows.host(recover=False) as host:
+            pool, found, abandoned = TaskPool(host, 1), asyncio.Event(), host.table.abandoned
+            message = await rows.add("hello", opencode_turn_lease=datetime(2020, 1, 1, tzinfo=UTC))
+
+            async def slow(**options):
+                jobs = await abandoned(**options)
+                found.set()
+                await asyncio.sleep(0.3)
+                return jobs
+
+            host.table.abandoned = slow
+            pool.start()
+            await found.wait()
+            await pool.stop()
+            assert [job.pk for job in await abandoned(reserve_for=60)] == [str(message.id)]
+
+    run(main)
+
+
 def test_a_host_starts_again_after_it_has_stopped(run):
     async def main(rows):
         host = rows.host()

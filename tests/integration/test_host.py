@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 
 import pytest
 from host_models import Answer, Prompt
@@ -18,6 +19,8 @@ from opencode_sessions import Answer as AskAnswer
 from opencode_sessions import ConfigurationError
 from opencode_sessions.host import Host, Refused
 from opencode_sessions.jobs.dispatch import run_job
+from opencode_sessions.jobs.thread_pool import ThreadPool
+from opencode_sessions.runtime.stepping import run_sync
 
 BASH = '!tool bash {"command": "echo hello", "description": "greets"}'
 LONG = "!slow 0.05\n!say one two three four five six"
@@ -100,6 +103,25 @@ def test_turns_that_run_or_begin_when_the_host_ends_are_left_to_another(rows, he
         assert rows.ended(running).content.strip() == "one two three four five six"
         assert {rows.ended(message).status for message in (behind, *sent)} == {"completed"}
     assert rows.told == []
+
+
+def test_a_turn_that_is_found_while_the_pool_stops_is_released(rows):
+    with rows.host(recover=False) as host:
+        pool, found, abandoned = ThreadPool(host, 1), threading.Event(), host.table.abandoned
+        message = rows.add("hello", opencode_turn_lease=datetime(2020, 1, 1, tzinfo=UTC))
+
+        async def slow(**options):
+            jobs = await abandoned(**options)
+            found.set()
+            time.sleep(0.3)  # noqa: ASYNC251 - the sync API's
+            return jobs
+
+        host.table.abandoned = slow
+        pool.start()
+        assert found.wait(PATIENCE)
+        pool.stop()
+        assert [job.pk for job in run_sync(abandoned(reserve_for=60))] == [str(message.id)]
+        pool.join(PATIENCE)
 
 
 def test_a_host_starts_again_but_not_twice_at_once(rows):

@@ -56,7 +56,7 @@ class TaskPool:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
         self._waiting = 0
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._own: list[asyncio.Task[None]] = []
         self._turns: set[asyncio.Task[None]] = set()
 
@@ -75,9 +75,10 @@ class TaskPool:
             ]
 
     async def look(self) -> None:
-        """Look once, now, for what was left behind."""
-        for job in await self._host.table.abandoned(reserve_for=self.pending_lease):
-            self.dispatch(job)
+        """Look once, now, for what was left behind. Does nothing if the pool stops."""
+        if not self._stopping.is_set():
+            for job in await self._host.table.abandoned(reserve_for=self.pending_lease):
+                self.dispatch(job)
 
     def dispatch(self, job: TurnJob) -> None:
         """See `Dispatcher.dispatch`. It may be called in any thread.
@@ -92,12 +93,14 @@ class TaskPool:
         self._loop.call_soon_threadsafe(self._add, job)
 
     async def stop(self) -> None:
-        """Begin nothing more, and release what runs or waits to others; what runs is waited for, for 5 s at most."""
-        if self._stopping:
+        """Begin nothing more, and release what runs or waits to others; what runs is waited for, for 5 s at most.
+
+        Nothing is cancelled before: a look that was would leave the turns that it has just reserved to nobody.
+        """
+        if self._stopping.is_set():
             return
-        self._stopping = True
-        for task in self._own:
-            task.cancel()
+        self._stopping.set()
+        self._wake.set()
         known = self._schedule.all()
         self._do(self._leave([attempts.job for attempts in known], known))
         deadline = time.monotonic() + SHUTDOWN_TIMEOUT
@@ -105,6 +108,8 @@ class TaskPool:
             ended, _ = await asyncio.wait(tasks, timeout=left)
             self._own = [task for task in self._own if task not in ended]
             self._turns -= ended
+        for task in self._own:
+            task.cancel()
 
     async def _leave(self, jobs: list[TurnJob], attempts: Collection[TurnAttempts] = ()) -> None:
         """Release them to others, at once: each may wait for a write that is on its way."""
@@ -117,7 +122,7 @@ class TaskPool:
             _log.warning("turns could not be released to others at once: %s", failed)
 
     def _add(self, job: TurnJob) -> None:
-        if self._stopping:  # and requests are still being served
+        if self._stopping.is_set():  # and requests are still being served
             self._do(self._leave([job]))
         else:
             self._schedule.add(job, time.monotonic())
@@ -136,7 +141,7 @@ class TaskPool:
         self._wake.set()
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             self._wake.clear()
             now = time.monotonic()
             while len(self._turns) - self._waiting < self._most:
@@ -165,11 +170,13 @@ class TaskPool:
 
     async def _keep(self) -> None:
         """Keep what waits from being taken for abandoned, and look for what is."""
-        while True:
+        while not self._stopping.is_set():
             await self._try(self._renew(), "turns that wait here cannot be reserved")
             if self._recover:
                 await self._try(self.look(), "turns that were left behind cannot be looked for")
-            await asyncio.sleep(self._every)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._every):
+                    await self._stopping.wait()
 
     async def _renew(self) -> None:
         await self._host.table.renew(self._schedule.jobs, self.pending_lease)

@@ -64,6 +64,7 @@ class ThreadPool:
         self._idle = self._waiting = 0
         self.threads: list[threading.Thread] = []
         self._keeper: threading.Thread | None = None
+        self._looking = threading.RLock()  # held until what a look has reserved is known here
         self._stopping = threading.Event()
         self._stopped = threading.Event()
 
@@ -86,9 +87,11 @@ class ThreadPool:
                     self._keeper = keeper
 
     def look(self) -> None:
-        """Look once, here and now, for what was left behind."""
-        for job in run_sync(self._host.table.abandoned(reserve_for=self.pending_lease)):
-            self.dispatch(job)
+        """Look once, here and now, for what was left behind. Does nothing if the pool stops."""
+        with self._looking:
+            if not self._stopping.is_set():
+                for job in run_sync(self._host.table.abandoned(reserve_for=self.pending_lease)):
+                    self.dispatch(job)
 
     def dispatch(self, job: TurnJob) -> None:
         """See `Dispatcher.dispatch`.
@@ -138,6 +141,9 @@ class ThreadPool:
     def _release(self, known: list[TurnAttempts]) -> None:
         if known:
             self._on_stop()
+        # What is being found is released by who finds it, unless this process ends before.
+        if self._looking.acquire(timeout=SHUTDOWN_TIMEOUT):
+            self._looking.release()
         for attempts in known:
             try:
                 run_sync(attempts.release())
