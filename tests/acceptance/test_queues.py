@@ -60,6 +60,36 @@ def test_after_a_worker_is_killed_in_a_turn_another_one_goes_on_with_it(queued, 
 
 
 @pytest.mark.full
+@every_queue
+def test_a_worker_that_is_told_to_end_hands_its_turn_to_another_at_once(queued, held, client):
+    hands_over(queued, held, client, *queued.queue.ending)
+
+
+@pytest.mark.full
+@in_celery
+def test_a_process_of_celerys_pool_that_is_told_to_end_hands_its_turn_over(queued, held, client):
+    hands_over(queued, held, client, REMAP_SIGTERM="SIGQUIT")
+
+
+def hands_over(queued, held, client, *arguments, **environ):
+    (key,) = queued.send(HELD)
+    first = queued.work(*arguments, **environ)
+    queued.wait(key, lambda row: "four" in row.content)
+    queued.tell_to_end(first)
+    row = queued.rows()[key]
+    assert (row.status, row.opencode_turn_epoch) == ("streaming", 1)
+    assert "four" in row.content
+    assert queued.is_abandoned(key)
+    queued.work()
+    queued.recover()
+    queued.wait(key, lambda row: row.opencode_turn_epoch > 1)
+    held.set()
+    row = queued.ended(key)
+    assert (row.status, row.content) == ("completed", "one two three four five six")
+    assert (prompted(client, row), queued.told()) == (1, [])
+
+
+@pytest.mark.full
 @two_queues
 def test_jobs_that_come_again_run_nothing_twice_and_hold_no_slot(queued, held, client):
     (key,) = queued.send(HELD)

@@ -212,7 +212,7 @@ class _Host:
         self, message: models.Model, *, store: MessageStore, when_busy: WhenBusy
     ) -> PreparedTurn:
         """See `JobHost.prepare`."""
-        defaults = {"when_busy": when_busy, "store": store}
+        defaults = {"when_busy": when_busy, "store": store, "on_cancel": "release"}
         with borrowed(database_of(message)):
             turn, announcing, options = prepared_turn(message, defaults=defaults)
         deadlines = options.get("deadlines") or Deadlines()

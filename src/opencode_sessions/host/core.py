@@ -157,9 +157,9 @@ class HostCore(ABC, Generic[C]):
         """See `JobHost.prepare`."""
         given = self._given_options(message)
         busy = given.get("when_busy", when_busy)
-        turn = self._make_turn(
-            message, self._turn_options(message, given, {"store": store, "when_busy": busy})
-        )
+        # Whoever cancels a job's task ends its worker, not the turn.
+        options = {"store": store, "when_busy": busy, "on_cancel": given.get("on_cancel", "release")}
+        turn = self._make_turn(message, self._turn_options(message, given, options))
         deadlines = given.get("deadlines") or Deadlines()
         announce = partial(self.announce, message)
         steering = self._relay.steering(self.table.key_of(message), turn.row_written)

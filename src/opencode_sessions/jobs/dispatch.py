@@ -12,7 +12,7 @@ from opencode_sessions.store.messages import PENDING_LEASE
 from opencode_sessions.store.turn_table import TurnJob
 from opencode_sessions.turns.results import TurnResult
 
-__all__ = ["InlineDispatcher", "arun_job", "dispatch_abandoned", "run_job"]
+__all__ = ["InlineDispatcher", "JobRun", "arun_job", "dispatch_abandoned", "run_job"]
 
 
 def run_job(host: JobHost, job: TurnJob, *, patience: float | None = None) -> TurnResult | None:
@@ -35,31 +35,49 @@ def run_job(host: JobHost, job: TurnJob, *, patience: float | None = None) -> Tu
     Raises:
         ConfigurationError: The host cannot be started here. The row is as it was.
     """
-    return run_sync(_run(host, job, patience, blocking_sleep))
+    return run_sync(JobRun(host, job, patience).run(blocking_sleep))
 
 
 async def arun_job(host: JobHost, job: TurnJob, *, patience: float | None = None) -> TurnResult | None:
     """The same for asyncio."""
-    return await _run(host, job, patience, asyncio.sleep)
+    return await JobRun(host, job, patience).run(asyncio.sleep)
 
 
-async def _run(
-    host: JobHost, job: TurnJob, patience: float | None, sleep: Callable[[float], Awaitable[None]]
-) -> TurnResult | None:
-    await host.ready()
-    known: list[TurnAttempts] = []
-    first: TurnJob | None = job
-    while True:
-        if first is not None:
-            known.append(TurnAttempts(host, first, when_busy="reject", patience=patience))
-        pause = await known[-1].attempt()
-        first = known[-1].first
-        if pause is not None:
-            await sleep(pause)
-        elif len(known) == 1:
-            return known[0].result
-        else:
-            known.pop()
+class JobRun:
+    """A job that is run here and now, with what comes before it; see `run_job`."""
+
+    def __init__(self, host: JobHost, job: TurnJob, patience: float | None = None) -> None:
+        self._host = host
+        self._patience = patience
+        self._known = [self._attempts(job)]
+        self._released = False
+
+    def _attempts(self, job: TurnJob) -> TurnAttempts:
+        return TurnAttempts(self._host, job, when_busy="reject", patience=self._patience)
+
+    async def run(self, sleep: Callable[[float], Awaitable[None]]) -> TurnResult | None:
+        """Run it to its end, or until it is released."""
+        await self._host.ready()
+        while not self._released:
+            attempts = self._known[-1]
+            pause = await attempts.attempt()
+            if pause is not None:
+                await sleep(pause)
+            elif len(self._known) == 1:
+                return attempts.result
+            else:
+                self._known.pop()
+            if attempts.first is not None:
+                self._known.append(self._attempts(attempts.first))
+        return None
+
+    async def release(self) -> None:
+        """This process ends: leave its turns to the next runner. Called from another thread or task."""
+        self._released = True
+        known = list(self._known)
+        for attempts in known:
+            await attempts.release()
+        await self._host.table.release([attempts.job for attempts in known])
 
 
 async def dispatch_abandoned(host: QueueHost) -> int:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from opencode_sessions.store.turn_table import TurnJob
 
 with needs("celery"):
     from celery import Celery
+    from celery.signals import worker_shutting_down
 
 __all__ = ["CeleryDispatcher"]
 
@@ -50,6 +52,12 @@ class CeleryDispatcher:
         self.pending_lease = pending_lease
         worker = Worker(host)
         task = partial(app.task, ignore_result=True, acks_late=False, **options)
+
+        # In a signal handler of the main process. Child processes end with SIGTERM, and release their turns.
+        def stop(**_: object) -> None:
+            threading.Thread(target=worker.stop, name="opencode-sessions stop").start()
+
+        worker_shutting_down.connect(stop, weak=False)
 
         def run_turn(**fields: str) -> None:
             worker.run(fields)

@@ -55,7 +55,7 @@ class DBOSDispatcher:
         self._recover_every = recover_every
         self._queue = queue
         self._options: EnqueueOptions = {"workflow_name": RUN, "queue_name": queue}
-        worker = Worker(host)
+        worker = self._worker = Worker(host)
 
         @DBOS.workflow(name=RUN)
         async def run_turn(fields: dict[str, str]) -> None:
@@ -68,7 +68,11 @@ class DBOSDispatcher:
         self._recover = recover
 
     def work(self, turns: int) -> None:
-        """In a worker, after `DBOS.launch()`: run so many turns at once, and look for those that nobody runs."""
+        """In a worker, after `DBOS.launch()`: run so many turns at once, and look for those that nobody runs.
+
+        Call it in the main thread: then SIGTERM releases the worker's turns.
+        """
+        self._worker.stop_at_signals()
         DBOS.register_queue(self._queue, worker_concurrency=turns)
         schedule = f"*/{self._recover_every} * * * * *"
         DBOS.apply_schedules(

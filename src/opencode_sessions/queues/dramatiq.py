@@ -23,6 +23,16 @@ _OPTIONS = {"max_retries": 0, "time_limit": float("inf"), "max_age": None}
 """Dramatiq's defaults are twenty retries and ten minutes. A turn is repeated by its row, and ended by its deadlines."""
 
 
+class _Stop(dramatiq.Middleware):
+    """Stops the worker before Dramatiq waits for its turns."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002
+        self._worker.stop()
+
+
 class DramatiqDispatcher:
     """A `Dispatcher` that sends turns to Dramatiq. Make it in a module that the worker imports.
 
@@ -40,6 +50,7 @@ class DramatiqDispatcher:
     ) -> None:
         self.pending_lease = pending_lease
         worker = Worker(host)
+        broker.add_middleware(_Stop(worker))
         # A broker knows the options of the middleware that it has.
         ours = {name: value for name, value in _OPTIONS.items() if name in broker.actor_options}
 

@@ -52,13 +52,13 @@ class TaskiqDispatcher:
         async def recover() -> None:
             await worker.arecover()
 
-        async def close(_: TaskiqState) -> None:
-            await worker.aclose()
+        async def stop(_: TaskiqState) -> None:
+            await worker.astop()
 
         schedule = [] if recover_every is None else [{"interval": recover_every}]
         self._run_turn = broker.register_task(run_turn, task_name=RUN, **early)
         broker.register_task(recover, task_name=RECOVER, schedule=schedule, **early)
-        broker.add_event_handler(TaskiqEvents.WORKER_SHUTDOWN, close)
+        broker.add_event_handler(TaskiqEvents.WORKER_SHUTDOWN, stop)
 
     def dispatch(self, job: TurnJob) -> None:
         """Taskiq sends from an event loop only.
