@@ -15,7 +15,7 @@ from opencode_sessions import Client, OpencodeServer, Reply, Session, Turn, Turn
 from opencode_sessions.protocol.sse import SSEDecoder
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 from opencode_sessions.wire.event_router import EventRouter
-from opencode_sessions.wire.event_stream import decode_event
+from opencode_sessions.wire.v1.frames import decode_event
 
 _TURNS = 200
 _ROUNDS = 7

@@ -19,7 +19,7 @@ from opencode_sessions.live.live_reply import LiveReply
 from opencode_sessions.live.view import RenderContext, view_of_row
 from opencode_sessions.protocol.sse import SSEDecoder
 from opencode_sessions.store.turn_table import TurnRow
-from opencode_sessions.wire.event_stream import decode_event
+from opencode_sessions.wire.v1.frames import decode_event
 
 _ROUNDS = 15
 _CONTEXT = RenderContext(turn="messages-1", thread="bench", run="bench")

@@ -18,8 +18,8 @@ from opencode_sessions.protocol.events import (
     SessionIdle,
 )
 from opencode_sessions.protocol.sse import SSEDecoder
-from opencode_sessions.wire.event_stream import decode_event
 from opencode_sessions.wire.v1 import session_peek
+from opencode_sessions.wire.v1.frames import decode_event
 
 
 def test_the_heads_of_a_real_turn_tell_the_session_that_parsing_tells(server, client):

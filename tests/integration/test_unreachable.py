@@ -11,7 +11,7 @@ from scripted_server import FACES, ScriptedServer, response
 
 from opencode_sessions import Client, OpencodeServer, Timeouts, errors
 from opencode_sessions.server.diagnostics import State, look_at_server
-from opencode_sessions.wire.v1 import requests
+from opencode_sessions.wire.v1 import calls
 
 SHORT = Timeouts(connect=0.5, first_read=0.3, read=0.5, creation=0.5)
 
@@ -126,7 +126,7 @@ def test_a_server_that_hangs_is_named(ask, silent_port):
 
 
 def test_the_health_of_a_server_that_hangs_is_not_awaited_for_long(ask, silent_port, monkeypatch):
-    monkeypatch.setattr(requests, "_HEALTH", 1)
+    monkeypatch.setattr(calls, "_HEALTH", 1)
     began = time.monotonic()
     error = error_of(
         ask, f"http://127.0.0.1:{silent_port}", lambda client: client.health(), Timeouts(first_read=0.3)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol import events
-from opencode_sessions.wire.v1 import frames, requests, responses
+from opencode_sessions.wire.v1 import calls, frames, responses
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -116,12 +116,14 @@ def test_what_only_speaks_of_a_repetition_is_none():
 
 
 def test_rules_are_patched_only_when_given():
-    assert requests.update("ses_1", title="t", rules=None, metadata=None).json == {"title": "t"}
-    assert requests.update("ses_1", title=None, rules=[], metadata=None).json == {"permission": []}
+    (named,) = calls.update("ses_1", title="t", rules=None, metadata=None)
+    (freed,) = calls.update("ses_1", title=None, rules=[], metadata=None)
+    assert named.request.json == {"title": "t"}
+    assert freed.request.json == {"permission": []}
 
 
 def test_tools_is_never_sent_with_a_prompt():
-    request = requests.prompt(
+    (call,) = calls.prompt(
         "ses_1",
         message_id="msg_1",
         parts=[],
@@ -131,16 +133,16 @@ def test_tools_is_never_sent_with_a_prompt():
         variant=None,
         schema=None,
     )
-    assert request.json == {
+    assert call.request.json == {
         "messageID": "msg_1",
         "parts": [],
         "agent": "a",
         "model": {"providerID": "p", "modelID": "m/x"},
     }
-    assert not request.repeatable
+    assert not call.request.repeatable
 
 
 @pytest.mark.parametrize("session_id", [None, "", 7])
 def test_what_is_no_id_of_a_session_is_refused_before_it_is_asked_about(session_id):
     with pytest.raises(ConfigurationError, match=f"which is a text, not by {session_id!r}"):
-        requests.get(session_id)
+        calls.get(session_id)

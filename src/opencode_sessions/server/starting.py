@@ -11,7 +11,7 @@ from opencode_sessions.errors import ServerStartError
 from opencode_sessions.server.environment import guard_marker
 from opencode_sessions.server.process_tree import ProcessTree
 from opencode_sessions.wire.address import Address
-from opencode_sessions.wire.v1 import requests, responses
+from opencode_sessions.wire.detect import LINES
 
 __all__ = ["await_health", "check_guarded"]
 
@@ -28,13 +28,12 @@ def await_health(tree: ProcessTree, address: Address, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     seen = "nothing answered"
     timeout, longest = _PROBE_TIMEOUTS
+    call = LINES[0].health()
     with httpx2.Client(headers=address.headers(), trust_env=False) as client:
         while tree.exit_code is None:
             try:
-                answer = client.get(address.base_url + requests.health().path, timeout=timeout)
-                health = (
-                    responses.parse_health(answer.json()) if answer.status_code == httpx2.codes.OK else None
-                )
+                answer = client.get(address.base_url + call.request.path, timeout=timeout)
+                health = call.parse(answer.json()) if answer.status_code == httpx2.codes.OK else None
             except (httpx2.HTTPError, ValueError, AttributeError) as error:
                 seen = f"the last attempt gave {type(error).__name__}"
                 if isinstance(error, httpx2.TimeoutException):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from opencode_sessions.errors import (
@@ -26,10 +26,10 @@ from opencode_sessions.protocol.plain import said
 from opencode_sessions.protocol.values import Message, SessionInfo
 from opencode_sessions.runtime.ports import Runtime
 from opencode_sessions.wire.ask_requests import AskCalls
+from opencode_sessions.wire.dialect import Call, Reader
 from opencode_sessions.wire.event_stream import EventStream, Subscription
 from opencode_sessions.wire.http import Transport
 from opencode_sessions.wire.requester import SUPPORTED
-from opencode_sessions.wire.v1 import requests, responses
 
 __all__ = ["SUPPORTED", "Api"]
 
@@ -45,11 +45,7 @@ class Api(AskCalls):
 
     def __init__(self, transport: Transport, runtime: Runtime, *, directory: str | None = None) -> None:
         super().__init__(transport, runtime, directory=directory)
-        self._events = EventStream(
-            lambda: transport.stream(requests.event_stream()),
-            lambda nonce: transport.send(requests.probe(nonce, directory=self.directory)),
-            runtime,
-        )
+        self._events = EventStream(self._open_events, self._probe_events, runtime)
 
     # Sessions.
 
@@ -74,22 +70,24 @@ class Api(AskCalls):
         """
         directory = directory or self.directory
         rules = tuple(rules)
-        if session_id is None:
-            request = requests.create(
-                directory=directory, title=title, rules=rules, metadata=metadata, parent_id=parent_id
-            )
-            return await self._parsed(responses.parse_session, request)
-        if parent_id is not None:
+        if session_id is not None and parent_id is not None:
             raise ValueError("a session with a parent gets its id from the server: pass no session_id")
-        info = await self._create_with_id(session_id, directory)
-        if title is None and metadata is None and not rules:
-            return info
-        return await self.update(session_id, title=title, rules=rules or None, metadata=metadata)
+        dialect = await self._dialect()
+        if session_id is None:
+            return await self._ask(
+                dialect.create_unnamed(
+                    directory=directory, title=title, rules=rules, metadata=metadata, parent_id=parent_id
+                )
+            )
+        make, *more = dialect.create(
+            session_id, directory=directory, title=title, rules=rules, metadata=metadata
+        )
+        info = await self._create_with_id(session_id, make)
+        return await self._ask(*more) if more else info
 
-    async def _create_with_id(self, session_id: str, directory: str | None) -> SessionInfo:
-        request = requests.create_with_id(session_id, directory=directory)
+    async def _create_with_id(self, session_id: str, make: Call[SessionInfo]) -> SessionInfo:
         try:
-            info = await self._parsed(responses.parse_session, request)
+            info = await self._ask(make)
         except (NotFoundError, ServerError):
             await self.health()  # which says so, if it is a server that we do not speak with
             raise
@@ -111,8 +109,8 @@ class Api(AskCalls):
         metadata: Mapping[str, Any] | None = None,
     ) -> SessionInfo:
         """Change what is given. The server appends `rules` to those in force, and replaces `metadata`."""
-        request = requests.update(session_id, title=title, rules=rules, metadata=metadata)
-        return await self._parsed(responses.parse_session, request)
+        dialect = await self._dialect()
+        return await self._ask(*dialect.update(session_id, title=title, rules=rules, metadata=metadata))
 
     async def delete(self, session_id: str) -> bool:
         """Delete a session, with its children. A busy one goes on spending: `abort` it first.
@@ -121,7 +119,7 @@ class Api(AskCalls):
             False if there was none.
         """
         try:
-            await self._json(requests.delete(session_id))
+            await self._ask((await self._dialect()).delete(session_id))
         except SessionNotFoundError:
             return False
         return True
@@ -131,7 +129,7 @@ class Api(AskCalls):
 
         What they wait for a person to answer goes on waiting (1.18.33): see `stop`.
         """
-        await self._json(requests.abort(session_id))
+        await self._ask((await self._dialect()).abort(session_id))
 
     async def stop(self, session_id: str) -> Sequence[WireError]:
         """Abort, and reject what the session and its sub-agents wait for a person to answer.
@@ -148,32 +146,25 @@ class Api(AskCalls):
         self, *, search: str | None = None, all_directories: bool = False, page_size: int = 100
     ) -> AsyncIterator[SessionInfo]:
         """Sessions, newest first, a page of `page_size` or more fetched when it is needed."""
+        dialect = await self._dialect()
+        directory = None if all_directories else self.directory
         cursor: str | None = None
         listed: frozenset[str] = frozenset()
         while True:
-            response = await self._send(
-                requests.list_sessions(
-                    directory=None if all_directories else self.directory,
-                    search=search,
-                    limit=page_size,
-                    cursor=cursor,
-                )
+            page, cursor = await self._page(
+                dialect.sessions(directory=directory, search=search, limit=page_size, cursor=cursor)
             )
-            page = await self._read(responses.parse_sessions, response)
-            for info in page:
+            for info in page:  # the pages of a line may overlap
                 if info.id not in listed:
                     yield info
-            cursor = response.headers.get(requests.CURSOR)
             if not cursor:
                 return
-            # It is a millisecond, and excludes it: what shares it with the page's last would be left out (1.18.33).
-            cursor = str(int(cursor) + 1) if cursor.isdigit() else cursor
             page_size *= 2 if listed.issuperset(info.id for info in page) else 1
             listed = frozenset(info.id for info in page)
 
     async def children(self, session_id: str) -> Sequence[SessionInfo]:
         """The sessions of its sub-agents."""
-        return await self._parsed(responses.parse_sessions, requests.children(session_id))
+        return await self._ask((await self._dialect()).children(session_id))
 
     async def busy(self, session_id: str, *, directory: str | None = None) -> bool:
         """Does the session work, or wait to retry? Asked of its own directory, found out if it is not given."""
@@ -182,16 +173,14 @@ class Api(AskCalls):
                 directory = (await self.get(session_id)).directory
             except SessionNotFoundError:
                 return False
-        return session_id in await self._parsed(responses.parse_busy, requests.status(directory=directory))
+        return session_id in await self._ask((await self._dialect()).busy(directory=directory))
 
     async def status(self, *, directory: str | None = None) -> Mapping[str, SessionStatus]:
         """The busy and retrying sessions of a directory, by id; without one, of this client's.
 
         One that is absent is idle, was never started, is of another directory, or its server was restarted.
         """
-        return await self._parsed(
-            responses.parse_statuses, requests.status(directory=directory or self.directory)
-        )
+        return await self._ask((await self._dialect()).statuses(directory=directory or self.directory))
 
     async def fork(self, session_id: str, message_id: str | None = None) -> SessionInfo:
         """A copy, up to before `message_id` if one is given. It has no rules: put them in force first.
@@ -202,15 +191,15 @@ class Api(AskCalls):
         if message_id is not None:
             with suppress(BadRequestError):  # it is there: a prompt with a schema cannot be read (1.18.33)
                 await self.message(session_id, message_id)
-        return await self._parsed(responses.parse_session, requests.fork(session_id, message_id))
+        return await self._ask((await self._dialect()).fork(session_id, message_id))
 
     async def revert(self, session_id: str, message_id: str, part_id: str | None = None) -> SessionInfo:
         """Take back what came from this message on, files included; ConflictError while busy."""
-        return await self._parsed(responses.parse_session, requests.revert(session_id, message_id, part_id))
+        return await self._ask((await self._dialect()).revert(session_id, message_id, part_id))
 
     async def unrevert(self, session_id: str) -> SessionInfo:
         """Undo a revert."""
-        return await self._parsed(responses.parse_session, requests.unrevert(session_id))
+        return await self._ask((await self._dialect()).unrevert(session_id))
 
     # Messages.
 
@@ -222,25 +211,24 @@ class Api(AskCalls):
         Raises:
             ResponseTooLargeError: One message alone is larger than that.
         """
+        dialect = await self._dialect()
         cursor: str | None = None
         while True:
-            request = requests.messages(session_id, limit=page_size, cursor=cursor)
             try:
-                response = await self._send(request)
+                page, cursor = await self._page(dialect.messages(session_id, limit=page_size, cursor=cursor))
             except ResponseTooLargeError:
                 if page_size == 1:
                     raise
                 page_size = max(page_size // 4, 1)
                 continue
-            for message in reversed(await self._read(responses.parse_messages, response, session_id)):
+            for message in page:
                 yield message
-            cursor = response.headers.get(requests.CURSOR)
             if not cursor:
                 return
 
     async def message(self, session_id: str, message_id: str) -> Message:
         """One stored message; NotFoundError where there is none, SessionNotFoundError without the session."""
-        return await self._parsed(responses.parse_message, requests.message(session_id, message_id))
+        return await self._ask((await self._dialect()).message(session_id, message_id))
 
     async def attachment(self, session_id: str, message_id: str, attachment_id: str) -> bytes:
         """The content of a picture or a file that a tool returned, or that is a part of an answer.
@@ -262,7 +250,7 @@ class Api(AskCalls):
 
     async def todos(self, session_id: str) -> Sequence[Mapping[str, Any]]:
         """The agent's todo list as it is now, each as `{content, status, priority}`; empty if it made none."""
-        return await self._parsed(responses.parse_todos, requests.todos(session_id))
+        return await self._ask((await self._dialect()).todos(session_id))
 
     async def prompt(
         self,
@@ -297,7 +285,7 @@ class Api(AskCalls):
         parts = prompt
         if isinstance(prompt, str):
             parts = [{"id": part_id or new_part_id(), "type": "text", "text": prompt}]
-        request = requests.prompt(
+        steps = (await self._dialect()).prompt(
             session_id,
             message_id=message_id,
             parts=parts,  # type: ignore[arg-type]  # a str was turned into a list just above
@@ -307,10 +295,22 @@ class Api(AskCalls):
             variant=variant,
             schema=schema,
         )
-        await self._json(request)
+        await self._ask(*steps)
         return message_id
 
     # Events.
+
+    @asynccontextmanager
+    async def _open_events(self) -> AsyncIterator[tuple[AsyncIterator[bytes], Reader]]:
+        dialect = await self._dialect()
+        async with self._transport.stream(dialect.events()) as chunks:
+            yield chunks, dialect.reader()
+
+    async def _probe_events(self) -> bool:
+        request = (await self._dialect()).probe(directory=self.directory)
+        if request is not None:
+            await self._transport.send(request)
+        return request is not None
 
     async def subscribe(self, session_id: str | None = None) -> Subscription:
         """The events of one session and its children from now on (None: all), over the shared stream.

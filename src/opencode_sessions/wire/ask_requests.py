@@ -12,8 +12,6 @@ from opencode_sessions.errors import BadRequestError, NotFoundError, SessionNotF
 from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked
 from opencode_sessions.protocol.values import SessionInfo
 from opencode_sessions.wire.requester import Calls
-from opencode_sessions.wire.v1 import requests
-from opencode_sessions.wire.v1 import responses as parsers
 
 __all__ = ["AskCalls"]
 
@@ -23,7 +21,7 @@ class AskCalls(Calls):
 
     async def get(self, session_id: str) -> SessionInfo:
         """The session; SessionNotFoundError where there is none."""
-        return await self._parsed(parsers.parse_session, requests.get(session_id))
+        return await self._ask((await self._dialect()).get(session_id))
 
     async def pending_permissions(self, *, directory: str | None = None) -> Sequence[PermissionAsked]:
         """What waits for leave in a directory, by default this client's.
@@ -33,8 +31,7 @@ class AskCalls(Calls):
                 `glob` without a path, or of `webfetch` without a timeout (1.18.33): the whole list is refused. Its
                 event has told of it, though.
         """
-        request = requests.pending_permissions(directory=directory or self.directory)
-        return await self._parsed(parsers.parse_permissions, request)
+        return await self._ask((await self._dialect()).permissions(directory=directory or self.directory))
 
     async def pending_asks(self, session_id: str) -> Sequence[PermissionAsked | QuestionAsked]:
         """What a session and its sub-agents wait for a person to answer; BadRequestError as above."""
@@ -47,16 +44,15 @@ class AskCalls(Calls):
         self, session_id: str, request_id: str, reply: str, *, message: str | None = None
     ) -> None:
         """Answer `once`, `always` or `reject`; a rejection may tell the agent why. NotFoundError if late."""
-        request = requests.answer_permission_of(session_id, request_id, reply)
-        if message is not None:
-            directory = (await self.get(session_id)).directory
-            request = requests.answer_permission(request_id, reply, message=message, directory=directory)
-        await self._json(request)
+        dialect = await self._dialect()
+        directory = None if message is None else (await self.get(session_id)).directory
+        await self._ask(
+            dialect.answer_permission(session_id, request_id, reply, message=message, directory=directory)
+        )
 
     async def pending_questions(self, *, directory: str | None = None) -> Sequence[QuestionAsked]:
         """What the agents of a directory ask, by default this client's."""
-        request = requests.pending_questions(directory=directory or self.directory)
-        return await self._parsed(parsers.parse_questions, request)
+        return await self._ask((await self._dialect()).questions(directory=directory or self.directory))
 
     async def answer_question(
         self, request_id: str, answers: Iterable[Iterable[str]], *, session_id: str | None = None
@@ -65,13 +61,13 @@ class AskCalls(Calls):
 
         Questions are found in a directory: the session's, if one is given, else this client's.
         """
-        directory = await self._directory_of(session_id)
-        await self._json(requests.answer_question(request_id, answers, directory=directory))
+        dialect, directory = await self._dialect(), await self._directory_of(session_id)
+        await self._ask(dialect.answer_question(request_id, answers, directory=directory))
 
     async def reject_question(self, request_id: str, *, session_id: str | None = None) -> None:
         """Tell the agent that nobody answers. NotFoundError if late; found as for `answer_question`."""
-        directory = await self._directory_of(session_id)
-        await self._json(requests.reject_question(request_id, directory=directory))
+        dialect, directory = await self._dialect(), await self._directory_of(session_id)
+        await self._ask(dialect.reject_question(request_id, directory=directory))
 
     async def _directory_of(self, session_id: str | None) -> str | None:
         return self.directory if session_id is None else (await self.get(session_id)).directory
@@ -82,16 +78,17 @@ class AskCalls(Calls):
         Returns:
             Why some of it could not be listed, or not be rejected: none of these is raised.
         """
+        dialect = await self._dialect()
         asks, unrejected = await self._asks_of(session_id)
         for ask in asks:
             if isinstance(ask, PermissionAsked):
-                request = requests.answer_permission(
-                    ask.request_id, "reject", message=None, directory=ask.directory
+                call = dialect.answer_permission(
+                    None, ask.request_id, "reject", message=None, directory=ask.directory
                 )
             else:
-                request = requests.reject_question(ask.request_id, directory=ask.directory)
+                call = dialect.reject_question(ask.request_id, directory=ask.directory)
             try:
-                await self._json(request)
+                await self._ask(call)
             except NotFoundError:
                 pass  # answered meanwhile, or rejected along with another of its session
             except WireError as error:

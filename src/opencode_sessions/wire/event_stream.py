@@ -5,14 +5,12 @@ opened again, with backoff, and every subscriber is told that there was a gap: t
 so whoever must not miss anything reads the state again. A subscriber that is too slow for its events is told
 the same (see `backlog`); the reader waits for nobody.
 
-A stream that says that it is connected does not listen yet: what happens in the next milliseconds is lost
-(seen on 1.18.33). So it counts as standing only when an event has come through, and we make the server
-send one.
+A stream of the V1 line that says that it is connected does not listen yet: what happens in the next milliseconds is
+lost (seen on 1.18.33). So it counts as standing only when an event has come through, and we make the server send one.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import threading
@@ -34,8 +32,8 @@ from opencode_sessions.protocol.sse import SSEDecoder
 from opencode_sessions.runtime.forks import renew_in_children
 from opencode_sessions.runtime.ports import Mailbox, Runtime
 from opencode_sessions.wire.backlog import Backlog
+from opencode_sessions.wire.dialect import PROBE, Hears, Reader
 from opencode_sessions.wire.event_router import EventRouter
-from opencode_sessions.wire.v1 import frames, requests, session_peek
 
 __all__ = ["EventStream", "Subscription"]
 
@@ -44,7 +42,6 @@ _log = logging.getLogger("opencode_sessions.stream")
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _PATIENCE = 30.0
-_NONCE = "opencode-sessions.probe"
 _HOPELESS = (CredentialsRefusedError, NotOpencodeError)
 _TRIES = 3
 """Connections that may break one after the other before who waits for a first one hears of it."""
@@ -52,8 +49,11 @@ _TRIES = 3
 _PROBES = (0.02, 0.04, 0.08, 0.16, 0.3, 0.6, 1.2, 2.4)
 """Seconds to wait for each probe before the next."""
 
-Probe = Callable[[str], Coroutine[Any, Any, object]]
-Connect = Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+Probe = Callable[[], Coroutine[Any, Any, bool]]
+"""Makes the server say something; False if a stream of this server stands as soon as it is connected."""
+
+Connect = Callable[[], AbstractAsyncContextManager[tuple[AsyncIterator[bytes], Reader]]]
+"""Opens the stream; with what reads it."""
 
 
 class EventStream:
@@ -138,8 +138,8 @@ class EventStream:
         while True:
             try:
                 await self._runtime.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, no secret
-                async with self._connect() as chunks:
-                    async for event in _decode(chunks, self._router.hears):
+                async with self._connect() as (chunks, read):
+                    async for event in _decode(chunks, read, self._router.hears):
                         if isinstance(event, Connected):
                             pause, broken = 0.0, 0
                             self._connection += 1
@@ -164,7 +164,8 @@ class EventStream:
         connection = self._connection
         for pause in _PROBES:
             try:
-                await self._probe(_NONCE)
+                if not await self._probe():
+                    break
             except OpencodeError as error:  # it is the reader's to say what is wrong with the connection
                 _log.debug("a probe of the event stream failed: %s", error)
             try:
@@ -173,7 +174,8 @@ class EventStream:
                 return
             if self._standing or self._connection != connection:
                 return
-        _log.warning("the event stream says nothing when it is probed; taking it to stand all the same")
+        else:
+            _log.warning("the event stream says nothing when it is probed; taking it to stand all the same")
         self._stand()
 
     def _stand(self) -> None:
@@ -255,44 +257,12 @@ def _passes(failure: Exception, broken: int) -> bool:
 
 
 def _is_probe(event: Event) -> bool:
-    return (
-        isinstance(event, Unknown)
-        and event.kind == requests.PROBE
-        and event.properties.get("command") == _NONCE
-    )
+    return isinstance(event, Unknown) and event.properties.get("command") == PROBE
 
 
-async def _decode(chunks: AsyncIterator[bytes], hears: Callable[[str], bool]) -> AsyncIterator[Event]:
+async def _decode(chunks: AsyncIterator[bytes], read: Reader, hears: Hears) -> AsyncIterator[Event]:
     decoder = SSEDecoder()
     async for chunk in chunks:
         for framed in decoder.feed(chunk):
-            event = decode_event(framed.data, hears)
-            if event is not None:
+            for event in read(framed.data, hears):
                 yield event
-
-
-def decode_event(data: bytes, hears: Callable[[str], bool] | None = None) -> Event | None:
-    """One event's data as an event.
-
-    Args:
-        data: What the stream said.
-        hears: Does anybody listen to a session? Without it, all are parsed.
-
-    Returns:
-        None for a repetition, for what concerns only a session that nobody listens to, and for JSON that does
-        not parse (logged).
-    """
-    if frames.is_repetition(data):
-        return None
-    if (
-        hears is not None
-        and (session_id := session_peek.session_of(data)) is not None
-        and not hears(session_id)
-    ):
-        return None
-    try:
-        frame = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        _log.warning("an event that is not JSON was dropped (%s, %d bytes)", error, len(data))
-        return None
-    return frames.parse_event(frame)

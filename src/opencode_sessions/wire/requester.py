@@ -31,8 +31,9 @@ from opencode_sessions.protocol.places import directory_of
 from opencode_sessions.protocol.plain import clean
 from opencode_sessions.protocol.values import Health
 from opencode_sessions.runtime.ports import Runtime
+from opencode_sessions.wire.detect import LINES
+from opencode_sessions.wire.dialect import Call, Dialect
 from opencode_sessions.wire.http import Request, Response, Transport, facts, interpret
-from opencode_sessions.wire.v1 import requests, responses
 
 __all__ = ["SUPPORTED", "Calls"]
 
@@ -67,8 +68,9 @@ class Calls:
             NotOpencodeError: It is another program.
         """
         try:
-            response = await self._send(requests.health())
-            found = _understood(responses.parse_health, response)
+            call = (await self._dialect()).health()
+            response = await self._send(call.request)
+            found = _understood(call.parse, response)
         except NotOpencodeError:
             await self._refuse_v2()
             raise
@@ -90,7 +92,7 @@ class Calls:
     async def clock_difference(self) -> float | None:
         """How many seconds the server's clock is ahead of this machine's, to a second; None if it does not say."""
         before = time.time()
-        response = await self._send(requests.health())
+        response = await self._send((await self._dialect()).health().request)
         try:
             there = parsedate_to_datetime(response.headers.get("date", ""))
         except ValueError:
@@ -111,10 +113,11 @@ class Calls:
         Returns:
             None if the server does not see the directory: it is on another machine, or may not read it.
         """
-        config = await self._parsed(_object, requests.config(directory))
+        dialect = await self._dialect()
+        config = await self._ask(dialect.config(directory))
         if config.get("username") == user:
             return True
-        seen = await self._parsed(_object, requests.file(directory, file))
+        seen = await self._ask(dialect.file(directory, file))
         return False if user in str(seen.get("content")) else None
 
     async def unopened_directory(self, session_id: str) -> str | None:
@@ -122,16 +125,17 @@ class Calls:
 
         In such a session the server ends each prompt at once, without a word (1.18.33).
         """
-        directory = (await self._parsed(responses.parse_session, requests.get(session_id))).directory
-        if directory is None or await self._opens(directory):
+        dialect = await self._dialect()
+        directory = (await self._ask(dialect.get(session_id))).directory
+        if directory is None or await self._opens(dialect, directory):
             return None
         # The server does not notice a directory that is made after it first looked (1.18.33): it must look again.
-        await self._json(requests.dispose(directory))
-        return None if await self._opens(directory) else directory
+        await self._ask(dialect.dispose(directory))
+        return None if await self._opens(dialect, directory) else directory
 
-    async def _opens(self, directory: str) -> bool:
+    async def _opens(self, dialect: Dialect, directory: str) -> bool:
         try:
-            response = await self._send(requests.listing(directory))
+            response = await self._send(dialect.listing(directory).request)
         except (ResponseTooLargeError, RequestTimedOutError):
             return True  # there is much in it
         return response.status != httpx2.codes.INTERNAL_SERVER_ERROR
@@ -166,11 +170,24 @@ class Calls:
         except WireError as error:
             _log.debug("not told who answers there: %s", error)
 
-    async def _json(self, request: Request) -> Any:
-        return await self._parsed(lambda body: body, request)
+    async def _dialect(self) -> Dialect:
+        """What the server speaks."""
+        return LINES[0]
 
-    async def _parsed(self, parse: Callable[[Any], T], request: Request) -> T:
-        return await self._read(parse, await self._send(request), request.session_id)
+    async def _ask(self, *calls: Call[T]) -> T:
+        """What the last of these calls is answered, which are made in their order."""
+        for call in calls:
+            found = await self._read(call.parse, await self._send(call.request), call.request.session_id)
+        return found
+
+    async def _page(self, call: Call[T]) -> tuple[T, str | None]:
+        """One page of a list, and the cursor of the next one."""
+        response = await self._send(call.request)
+
+        def parse(body: Any) -> tuple[T, str | None]:
+            return call.parse(body), call.next_page(body, response.headers)
+
+        return await self._read(parse, response, call.request.session_id)
 
     async def _read(self, parse: Callable[[Any], T], response: Response, session_id: str | None = None) -> T:
         try:
@@ -232,12 +249,6 @@ def _understood(parse: Callable[[Any], T], response: Response, session_id: str |
             "is that an OpenCode 1.x server? `opencode-sessions doctor` looks at it",
             **facts(response),
         ) from error
-
-
-def _object(body: Any) -> Mapping[str, Any]:
-    if not isinstance(body, Mapping):
-        raise TypeError("something else where a JSON object belongs")
-    return body
 
 
 def _is_supported(version: str) -> bool:

@@ -2,21 +2,57 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from opencode_sessions.protocol import events
 from opencode_sessions.protocol.events import Event
 from opencode_sessions.protocol.plain import said
-from opencode_sessions.wire.v1 import responses
+from opencode_sessions.wire.dialect import Hears, Json
+from opencode_sessions.wire.v1 import responses, session_peek
 from opencode_sessions.wire.v1.responses import objects, optional, text
 
-__all__ = ["is_repetition", "parse_event"]
+__all__ = ["decode_event", "is_repetition", "parse_event", "read"]
 
-Json = Mapping[str, Any]
+_log = logging.getLogger("opencode_sessions.stream")
 
 _REPETITION = b'"payload":{"type":"sync"'
 _PAYLOAD = b'"payload":{'
+
+
+def read(data: bytes, hears: Hears) -> tuple[Event, ...]:
+    """The event that a frame tells of, if it is to be told."""
+    event = decode_event(data, hears)
+    return () if event is None else (event,)
+
+
+def decode_event(data: bytes, hears: Hears | None = None) -> Event | None:
+    """One event's data as an event.
+
+    Args:
+        data: What the stream said.
+        hears: Does anybody listen to a session? Without it, all are parsed.
+
+    Returns:
+        None for a repetition, for what concerns only a session that nobody listens to, and for JSON that does
+        not parse (logged).
+    """
+    if is_repetition(data):
+        return None
+    if (
+        hears is not None
+        and (session_id := session_peek.session_of(data)) is not None
+        and not hears(session_id)
+    ):
+        return None
+    try:
+        frame = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        _log.warning("an event that is not JSON was dropped (%s, %d bytes)", error, len(data))
+        return None
+    return parse_event(frame)
 
 
 def is_repetition(data: bytes) -> bool:

@@ -68,8 +68,14 @@ def parse_sessions(body: Sequence[Json]) -> list[SessionInfo]:
 
 
 def parse_messages(body: Sequence[Json]) -> list[Message]:
-    """Stored messages, in their order."""
-    return [parse_message(each) for each in body]
+    """Stored messages, which come oldest first, newest first."""
+    return [parse_message(each) for each in reversed(body)]
+
+
+def parse_object(body: Any) -> Json:
+    """A JSON object, as it came."""
+    (found,) = objects([body])
+    return found
 
 
 def parse_statuses(body: Json) -> dict[str, events.SessionStatus]:

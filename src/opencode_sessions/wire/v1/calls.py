@@ -1,0 +1,271 @@
+"""What a V1 server can be asked, and how its answers are read: the dialect of the V1 line.
+
+`POST /api/session` is the one route that takes the caller's id, and is idempotent by it; it takes no title,
+rules or metadata, so those follow in a PATCH, whose rules are appended and whose metadata replaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked, SessionStatus
+from opencode_sessions.protocol.permissions import Rule, to_json
+from opencode_sessions.protocol.values import Health, Message, SessionInfo
+from opencode_sessions.wire.dialect import PROBE, Call, Json, Reader
+from opencode_sessions.wire.http import Request
+from opencode_sessions.wire.v1 import frames, responses
+
+_CURSOR = "x-next-cursor"
+"""The header of a listing that says where the next page begins."""
+
+_HEALTH = 10.0
+"""Seconds until a server must have answered how it is."""
+
+
+def health() -> Call[Health | None]:
+    """Answers `{healthy, version}`; on the V2 line, the web app. A server that hangs is given up soon."""
+    request = Request("GET", "/global/health", repeatable=True, within=_HEALTH)
+    return Call(request, responses.parse_health)
+
+
+def config(directory: str) -> Call[Json]:
+    """The configuration that holds in a directory, with that of the directory if the server reads it (1.18.33)."""
+    return Call(Request("GET", "/config", _scope(directory), repeatable=True), responses.parse_object)
+
+
+def file(directory: str, path: str) -> Call[Json]:
+    """A file as `{type, content}`; empty if the server's machine has none there (1.18.33)."""
+    params = {**_scope(directory), "path": path}
+    return Call(Request("GET", "/file/content", params, repeatable=True), responses.parse_object)
+
+
+def listing(directory: str) -> Call[Any]:
+    """What is in a directory; 500 if the server's machine has none there (1.18.33)."""
+    return Call(Request("GET", "/file", {**_scope(directory), "path": "."}, repeatable=True))
+
+
+def dispose(directory: str) -> Call[Any]:
+    """Lets the server forget what it has loaded of a directory; it loads it again when it is next asked."""
+    return Call(Request("POST", "/instance/dispose", _scope(directory), repeatable=True))
+
+
+def events() -> Request:
+    """The events of all directories."""
+    return Request("GET", "/global/event")
+
+
+def probe(*, directory: str | None) -> Request:
+    """A command for a terminal interface, which ignores what it does not know."""
+    body = {"type": "tui.command.execute", "properties": {"command": PROBE}}
+    return Request("POST", "/tui/publish", _scope(directory), json=body, repeatable=True)
+
+
+def reader() -> Reader:
+    """Each frame says all that there is to know of it."""
+    return frames.read
+
+
+def create(
+    session_id: str,
+    *,
+    directory: str | None,
+    title: str | None,
+    rules: Sequence[Rule],
+    metadata: Json | None,
+) -> list[Call[SessionInfo]]:
+    """Idempotent; the directory goes into the body, the query is ignored here."""
+    body: dict[str, Any] = {"id": session_id}
+    if directory is not None:
+        body["location"] = {"directory": directory}
+    request = Request("POST", "/api/session", json=body, repeatable=True, creation=True)
+    made = Call(request, responses.parse_session)
+    if title is None and metadata is None and not rules:
+        return [made]
+    return [made, *update(session_id, title=title, rules=rules or None, metadata=metadata)]
+
+
+def create_unnamed(
+    *,
+    directory: str | None,
+    title: str | None,
+    rules: Sequence[Rule],
+    metadata: Json | None,
+    parent_id: str | None,
+) -> Call[SessionInfo]:
+    """All in one request."""
+    body = _given(title=title, metadata=metadata, parentID=parent_id, permission=to_json(rules) or None)
+    request = Request("POST", "/session", _scope(directory), json=body, creation=True)
+    return Call(request, responses.parse_session)
+
+
+def get(session_id: str) -> Call[SessionInfo]:
+    """404 where there is none."""
+    return Call(_on(session_id, "GET", "", repeatable=True), responses.parse_session)
+
+
+def update(
+    session_id: str, *, title: str | None, rules: Iterable[Rule] | None, metadata: Json | None
+) -> list[Call[SessionInfo]]:
+    """Rules are appended: the same list twice decides as once, so this is repeatable."""
+    permission = None if rules is None else to_json(tuple(rules))
+    body = _given(title=title, metadata=metadata, permission=permission)
+    return [Call(_on(session_id, "PATCH", "", json=body, repeatable=True), responses.parse_session)]
+
+
+def delete(session_id: str) -> Call[Any]:
+    """Does not stop the model of a busy session: abort first."""
+    return Call(_on(session_id, "DELETE", "", repeatable=True))
+
+
+def abort(session_id: str) -> Call[Any]:
+    """Answers `true` for a session that does not exist, too."""
+    return Call(_on(session_id, "POST", "/abort", repeatable=True))
+
+
+def sessions(
+    *, directory: str | None, search: str | None, limit: int, cursor: str | None
+) -> Call[list[SessionInfo]]:
+    """The only listing with a cursor."""
+    params = _scope(directory) | _given(search=search, cursor=cursor) | {"limit": str(limit)}
+    request = Request("GET", "/experimental/session", params, repeatable=True)
+    return Call(request, responses.parse_sessions, _next_sessions)
+
+
+def children(session_id: str) -> Call[list[SessionInfo]]:
+    """Sub-agents' sessions."""
+    return Call(_on(session_id, "GET", "/children", repeatable=True), responses.parse_sessions)
+
+
+def statuses(*, directory: str | None) -> Call[dict[str, SessionStatus]]:
+    """Only busy and retrying sessions of one directory are listed."""
+    return Call(_status(directory), responses.parse_statuses)
+
+
+def busy(*, directory: str | None) -> Call[frozenset[str]]:
+    """The same, without what it says of each."""
+    return Call(_status(directory), responses.parse_busy)
+
+
+def messages(session_id: str, *, limit: int, cursor: str | None) -> Call[list[Message]]:
+    """The `limit` newest before the cursor, newest first."""
+    params = {"limit": str(limit)} | _given(before=cursor)
+    request = _on(session_id, "GET", "/message", params=params, repeatable=True)
+    return Call(request, responses.parse_messages, _next_messages)
+
+
+def message(session_id: str, message_id: str) -> Call[Message]:
+    """404 if the prompt never arrived."""
+    request = _on(session_id, "GET", f"/message/{quote(message_id, safe='')}", repeatable=True)
+    return Call(request, responses.parse_message)
+
+
+def todos(session_id: str) -> Call[tuple[Json, ...]]:
+    """The agent's todo list as it is; stored, so that it survives a restart."""
+    return Call(_on(session_id, "GET", "/todo", repeatable=True), responses.parse_todos)
+
+
+def prompt(
+    session_id: str,
+    *,
+    message_id: str,
+    parts: Iterable[Json],
+    agent: str | None,
+    model: str | None,
+    system: str | None,
+    variant: str | None,
+    schema: Json | None,
+) -> list[Call[Any]]:
+    """Answers 204: accepted, no more. `tools` is never sent: it would replace the session's whole rules."""
+    provider, _, name = (model or "").partition("/")
+    body: dict[str, Any] = {"messageID": message_id, "parts": [dict(part) for part in parts]}
+    body |= _given(agent=agent, system=system, variant=variant)
+    body |= {"model": {"providerID": provider, "modelID": name}} if model else {}
+    body |= {"format": {"type": "json_schema", "schema": dict(schema)}} if schema is not None else {}
+    return [Call(_on(session_id, "POST", "/prompt_async", json=body))]
+
+
+def permissions(*, directory: str | None) -> Call[list[PermissionAsked]]:
+    """What waits for leave in one directory."""
+    request = Request("GET", "/permission", _scope(directory), repeatable=True)
+    return Call(request, responses.parse_permissions)
+
+
+def answer_permission(
+    session_id: str | None, request_id: str, reply: str, *, message: str | None, directory: str | None
+) -> Call[Any]:
+    """Found by its session from every directory, but then it takes no message.
+
+    Else it is found from its own directory only, but also when its session was deleted.
+    """
+    if session_id is not None and message is None:
+        path = f"/permissions/{quote(request_id, safe='')}"
+        return Call(_on(session_id, "POST", path, json={"response": reply}))
+    path = f"/permission/{quote(request_id, safe='')}/reply"
+    return Call(Request("POST", path, _scope(directory), json={"reply": reply} | _given(message=message)))
+
+
+def questions(*, directory: str | None) -> Call[list[QuestionAsked]]:
+    """What the agents of one directory ask."""
+    request = Request("GET", "/question", _scope(directory), repeatable=True)
+    return Call(request, responses.parse_questions)
+
+
+def answer_question(request_id: str, answers: Iterable[Iterable[str]], *, directory: str | None) -> Call[Any]:
+    """One list of labels for each question."""
+    body = {"answers": [list(labels) for labels in answers]}
+    path = f"/question/{quote(request_id, safe='')}/reply"
+    return Call(Request("POST", path, _scope(directory), json=body))
+
+
+def reject_question(request_id: str, *, directory: str | None) -> Call[Any]:
+    """The agent hears that nobody answers."""
+    return Call(Request("POST", f"/question/{quote(request_id, safe='')}/reject", _scope(directory)))
+
+
+def fork(session_id: str, message_id: str | None) -> Call[SessionInfo]:
+    """Drops rules, agent, model and parent; keeps metadata."""
+    request = _on(session_id, "POST", "/fork", json=_given(messageID=message_id))
+    return Call(request, responses.parse_session)
+
+
+def revert(session_id: str, message_id: str, part_id: str | None) -> Call[SessionInfo]:
+    """409 while busy."""
+    request = _on(session_id, "POST", "/revert", json=_given(messageID=message_id, partID=part_id))
+    return Call(request, responses.parse_session)
+
+
+def unrevert(session_id: str) -> Call[SessionInfo]:
+    """Undoes a revert."""
+    return Call(_on(session_id, "POST", "/unrevert"), responses.parse_session)
+
+
+def _status(directory: str | None) -> Request:
+    return Request("GET", "/session/status", _scope(directory), repeatable=True)
+
+
+def _next_sessions(_: Any, headers: Mapping[str, str]) -> str | None:
+    cursor = headers.get(_CURSOR)
+    # It is a millisecond, and excludes it: what shares it with the page's last would be left out (1.18.33).
+    return str(int(cursor) + 1) if cursor and cursor.isdigit() else cursor
+
+
+def _next_messages(_: Any, headers: Mapping[str, str]) -> str | None:
+    return headers.get(_CURSOR)
+
+
+def _on(session_id: str, method: str, tail: str, **more: Any) -> Request:
+    if not isinstance(session_id, str) or not session_id:
+        raise ConfigurationError(f"a session is named by its id, which is a text, not by {session_id!r}")
+    path = f"/session/{quote(session_id, safe='')}{tail}"
+    return Request(method, path, session_id=session_id, **more)
+
+
+def _scope(directory: str | None) -> dict[str, str]:
+    return {} if directory is None else {"directory": directory}
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
