@@ -86,6 +86,8 @@ class Reply(Base):
     input_tokens: Mapped[int] = mapped_column(default=0)
     output_tokens: Mapped[int] = mapped_column(default=0)
     revision: Mapped[int] = mapped_column(default=0)
+    opencode_trace: Mapped[str | None]
+    enqueued_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
@@ -246,6 +248,8 @@ def test_a_message_is_pending_and_empty_from_its_first_commit(bench):
         "input_tokens": 0,
         "output_tokens": 0,
         "revision": 0,
+        "opencode_trace": None,
+        "enqueued_at": None,
         "started_at": None,
         "finished_at": None,
     }
@@ -307,6 +311,8 @@ def test_the_columns_are_what_the_documentation_says():
         "input_tokens": Integer,
         "output_tokens": Integer,
         "revision": Integer,
+        "opencode_trace": String,
+        "enqueued_at": DateTime,
         "started_at": DateTime,
         "finished_at": DateTime,
     }
@@ -316,6 +322,8 @@ def test_the_columns_are_what_the_documentation_says():
         "opencode_prompt_session_id",
         "opencode_turn_lease",
         "error",
+        "opencode_trace",
+        "enqueued_at",
         "started_at",
         "finished_at",
     }

@@ -16,11 +16,14 @@ from opencode_sessions import (
     ReplyChanged,
     Session,
     SessionCreated,
+    SessionEnsured,
     Turn,
     TurnFinished,
+    TurnFound,
     TurnInProgressError,
     TurnStarted,
     TurnStatus,
+    TurnTaken,
     aio,
 )
 from opencode_sessions.runtime import streaming
@@ -84,7 +87,8 @@ def at_first_word(event):
 def test_the_events_of_a_turn_come_in_order_and_end_with_its_result(stream, record):
     message = MemoryMessage(STORY)
     told = stream(message, record)
-    assert [type(each) for each in told[:2]] == [SessionCreated, TurnStarted]
+    begins = [TurnFound, TurnTaken, SessionEnsured, SessionCreated, TurnStarted]
+    assert [type(each) for each in told[:5]] == begins
     assert sum(isinstance(each, FirstToken) for each in told) == 1
     assert "".join(each.change.delta for each in told if isinstance(each, ReplyChanged)) == SAID
     (finished,) = (each for each in told if isinstance(each, TurnFinished))

@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 
 from opencode_sessions.errors import ConfigurationError, InvalidRulesError
 from opencode_sessions.host.chats import CHAT_SECONDS, Chats
-from opencode_sessions.host.settings import HostSettings
+from opencode_sessions.host.settings import HostSettings, telemetry_of
 from opencode_sessions.host.steering import nobody
 from opencode_sessions.jobs.ports import QueueDispatcher
 from opencode_sessions.live.notifier import Notifier
@@ -267,6 +267,13 @@ def _asks(key: str, value: Any) -> InTheRow | None:
     return _ASKS[value]
 
 
+def _telemetry(key: str, value: Any) -> Any:
+    try:
+        return telemetry_of(_imported(key, value))
+    except ConfigurationError as error:
+        raise ImproperlyConfigured(f'OPENCODE["{key}"] cannot work: {error}') from error
+
+
 def _imported(key: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -298,6 +305,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "CHATS": _chats,
     "CHAT_SECONDS": _positive,
     "ON_ASK": _asks,
+    "TELEMETRY": _telemetry,
     "ALLOW_ALWAYS": _flag,
     "CURRENT_TENANT": _function_or_none,
     "TENANT_CONTEXT": _function_or_none,

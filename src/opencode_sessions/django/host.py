@@ -36,6 +36,8 @@ from opencode_sessions.store.messages import PENDING_LEASE, MessageStore
 from opencode_sessions.store.turn_table import TurnJob, TurnTable
 from opencode_sessions.turns.claim import WhenBusy
 from opencode_sessions.turns.deadlines import Deadlines
+from opencode_sessions.turns.events import TurnFound
+from opencode_sessions.turns.observers import drop
 from opencode_sessions.turns.results import TurnResult
 
 __all__ = [
@@ -219,9 +221,10 @@ class _Host:
         steering = relay().steering(rows.key_of(message), turn.row_written)
         return PreparedTurn(turn, options["when_busy"], deadlines, announcing.end, steering)
 
-    def announce(self, message: models.Model, result: TurnResult) -> None:
+    def announce(self, message: models.Model, turn: TurnFound, result: TurnResult) -> None:
         """See `JobHost.announce`."""
         Announcing(message).end(result)
+        drop(turn, result, settings().listeners(), self.report)
         relay().tell(rows.key_of(message), RowWritten())
 
     def report(self, error: Exception, action: str, key: str) -> None:

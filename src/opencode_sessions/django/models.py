@@ -15,6 +15,7 @@ from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.records import DjangoRecordStore
 from opencode_sessions.django.registry import record_field
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.store.origin import new_trace
 from opencode_sessions.store.queue import TurnQueue
 from opencode_sessions.store.record_columns import new_uid
 
@@ -81,6 +82,8 @@ class MessageModel(models.Model):
         input_tokens: What the model was given.
         output_tokens: What it made.
         revision: Raised by every write of the answer.
+        opencode_trace: The span in which the message was made, as a W3C `traceparent`, if there was one.
+        enqueued_at: When the turn was enqueued.
         started_at: When the turn was first taken.
         finished_at: When its end was stored.
     """
@@ -125,6 +128,12 @@ class MessageModel(models.Model):
     input_tokens: models.IntegerField[int, int] = models.IntegerField(default=0)
     output_tokens: models.IntegerField[int, int] = models.IntegerField(default=0)
     revision: models.IntegerField[int, int] = models.IntegerField(default=0, editable=False)
+    opencode_trace: models.CharField[str | None, str | None] = models.CharField(  # noqa: DJ001 - null without a span
+        max_length=55, default=new_trace, null=True, blank=True, editable=False
+    )
+    enqueued_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        null=True, blank=True, editable=False
+    )
     started_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
         null=True, blank=True, editable=False
     )

@@ -114,4 +114,4 @@ def _turn_options(
     others = listeners_of(found.get("observer") if observer is None else observer)
     teller = relay().teller(rows.key_of(message))
     store = teller.store(message_store(message, found.get("store"), asynchronous=asynchronous))
-    return announcing, {**found, "store": store, "observer": (announcing, teller, *others)}
+    return announcing, {**found, "store": store, "observer": (announcing, teller, *now.listeners(), *others)}

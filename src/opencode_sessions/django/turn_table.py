@@ -14,7 +14,9 @@ from typing import Any
 from django.apps import apps
 from django.db import Error as DatabaseError
 from django.db import connections, models, transaction
-from django.db.models import Exists, Max, OuterRef, Q
+from django.db.models import Exists, Max, OuterRef, Q, Value
+from django.db.models.functions import Coalesce
+from django.utils import timezone
 
 from opencode_sessions.django.clock import Epoch, Moment
 from opencode_sessions.django.databases import databases_of, has_table
@@ -96,7 +98,8 @@ class DjangoTurnTable:
         """See `TurnTable.reserve`."""
         row = _row(self.job_of(message))
         pending = row.filter(_PENDING)
-        values = {"opencode_turn_lease": Moment(seconds)}
+        enqueued = Coalesce("enqueued_at", Value(timezone.now()), output_field=models.DateTimeField())
+        values = {"opencode_turn_lease": Moment(seconds), "enqueued_at": enqueued}
         field = _record_field(type(message))
         if field is not None:
             turns = all_rows(type(message), row.db).filter(**{field.attname: row.values(field.attname)[:1]})

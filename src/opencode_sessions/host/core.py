@@ -33,7 +33,8 @@ from opencode_sessions.store.turn_table import TurnJob
 from opencode_sessions.turns.asks import Answer
 from opencode_sessions.turns.claim import WhenBusy
 from opencode_sessions.turns.deadlines import Deadlines
-from opencode_sessions.turns.observers import listeners_of
+from opencode_sessions.turns.events import TurnFound
+from opencode_sessions.turns.observers import drop, listeners_of
 from opencode_sessions.turns.results import TurnResult
 from opencode_sessions.turns.turn import AsyncTurn, Turn
 from opencode_sessions.wire.clients import AsyncClient, Client
@@ -150,7 +151,7 @@ class HostCore(ABC, Generic[C]):
         }
         found: dict[str, Any] = {**defaults, **given, **options}
         teller = self._relay.teller(key)
-        observers = (watched, teller, *listeners_of(found.get("observer")))
+        observers = (watched, teller, *self.settings.listeners(), *listeners_of(found.get("observer")))
         return {**found, "store": teller.store(found["store"]), "observer": observers}
 
     async def prepare(self, message: Any, *, store: MessageStore, when_busy: WhenBusy) -> PreparedTurn:
@@ -161,12 +162,16 @@ class HostCore(ABC, Generic[C]):
         options = {"store": store, "when_busy": busy, "on_cancel": given.get("on_cancel", "release")}
         turn = self._make_turn(message, self._turn_options(message, given, options))
         deadlines = given.get("deadlines") or Deadlines()
-        announce = partial(self.announce, message)
+        announce = partial(self._show_end, message)
         steering = self._relay.steering(self.table.key_of(message), turn.row_written)
         return PreparedTurn(turn, busy, deadlines, announce, steering)
 
-    def announce(self, message: Any, result: TurnResult) -> None:  # noqa: ARG002 - the port's
+    def announce(self, message: Any, turn: TurnFound, result: TurnResult) -> None:
         """See `JobHost.announce`."""
+        self._show_end(message)
+        drop(turn, result, self.settings.listeners(), self.report)
+
+    def _show_end(self, message: Any, _result: TurnResult | None = None) -> None:
         key = self.table.key_of(message)
         self.live.finished(key)
         self._relay.tell(key, RowWritten())

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
 from opencode_sessions.reporting import OnError
 from opencode_sessions.sessions.spec import PermissionsFor, check_permissions_for
 from opencode_sessions.turns.asks import IN_THE_ROW, AskHandler, InTheRow
+from opencode_sessions.turns.events import Listener
 from opencode_sessions.validation import check_ordinary, require
 from opencode_sessions.wire.address import Timeouts, server_url
 
-__all__ = ["HostSettings", "TurnOptionsFor"]
+__all__ = ["HostSettings", "TurnOptionsFor", "telemetry_of"]
+
+if TYPE_CHECKING:
+    from opencode_sessions.telemetry import Telemetry
 
 TurnOptionsFor = Callable[[Any], Mapping[str, Any]]
+
+
+def telemetry_of(given: Telemetry | bool | None) -> Telemetry | None:  # noqa: FBT001 - the setting as it is written
+    """What a host says of its telemetry; None if it is off.
+
+    Raises:
+        ConfigurationError: It is something else, or OpenTelemetry is not installed.
+    """
+    if not given:
+        return None
+    try:
+        from opencode_sessions.telemetry import Telemetry  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"telemetry needs {error.name}, which is not installed: pip install 'opencode-sessions[otel]'"
+        ) from error
+    require(given is True or isinstance(given, Telemetry), "telemetry must be True or a Telemetry", given)
+    return Telemetry() if given is True else given
 
 
 def _nothing(_message: Any) -> Mapping[str, Any]:
@@ -44,6 +67,7 @@ class HostSettings:
         recover: Whether this process takes up turns that others left behind: at its start, and then every few seconds.
         retry: Of a message that failed or was cancelled, a new one with its prompt, not yet added to an ORM session; by
             default a copy.
+        telemetry: True: spans and metrics of turns go to OpenTelemetry. A `Telemetry` says more, such as its content.
 
     Raises:
         ConfigurationError: One cannot work.
@@ -63,8 +87,10 @@ class HostSettings:
     turns: int | None = None
     recover: bool = True
     retry: Callable[[Any], Any] | None = None
+    telemetry: Telemetry | bool | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "telemetry", telemetry_of(self.telemetry))
         for name in ("turn_options", "retry", "on_error"):
             check_ordinary(name, getattr(self, name))
         object.__setattr__(self, "permissions_for", check_permissions_for(self.permissions_for))
@@ -89,7 +115,12 @@ class HostSettings:
             "permissions_for": self.permissions_for,
             "on_error": self.on_error,
             "namespace": self.namespace or DEFAULT_NAMESPACE,
+            "observer": next(iter(self.listeners()), None),
         }
+
+    def listeners(self) -> tuple[Listener, ...]:
+        """The listeners of a turn that they say."""
+        return (self.telemetry.listener(),) if self.telemetry else ()  # type: ignore[union-attr]  # never True by now
 
     def client_options(self) -> dict[str, Any]:
         """The keyword arguments of `Client` that they say."""

@@ -39,6 +39,7 @@ from opencode_sessions.store.messages import PENDING_LEASE, MessageState, Messag
 from opencode_sessions.store.turn_table import Ahead, TurnJob
 from opencode_sessions.turns.claim import WhenBusy
 from opencode_sessions.turns.deadlines import Deadlines
+from opencode_sessions.turns.events import TurnFound
 from opencode_sessions.turns.follower import PASSING
 from opencode_sessions.turns.results import TurnResult
 
@@ -256,7 +257,8 @@ class TurnAttempts:
             end = replace(row, status=TurnStatus.FAILED, asks=(), error=why, revision=row.revision + 1)
             store.remember(end)
             self.result = TurnResult.of(end)
-            self._host.announce(message, self.result)
+            turn = TurnFound.of(store.key, self.job.record, row)
+            self._host.announce(message, turn, self.result)
 
     def _report(self, error: Exception) -> None:
         self._host.report(error, "run", str(self.job))

@@ -11,6 +11,7 @@ from opencode_sessions.store.messages import MessageStore
 from opencode_sessions.store.turn_table import TurnJob, TurnTable
 from opencode_sessions.turns.claim import WhenBusy
 from opencode_sessions.turns.deadlines import Deadlines
+from opencode_sessions.turns.events import TurnFound
 from opencode_sessions.turns.results import TurnResult
 from opencode_sessions.turns.turn import AsyncTurn, Turn
 
@@ -62,7 +63,7 @@ class JobHost(Protocol):
             OpencodeError: It cannot be made.
         """
 
-    def announce(self, message: Any, result: TurnResult) -> None:
+    def announce(self, message: Any, turn: TurnFound, result: TurnResult) -> None:
         """Tell the host's listeners how a turn ended that was not run."""
 
     def report(self, error: Exception, action: str, key: str) -> None:

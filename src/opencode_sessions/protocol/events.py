@@ -43,7 +43,8 @@ _GOES_ON = (None, "tool-calls", "unknown")
 class StoredMessage:
     """A message's envelope: who said it, in answer to what, what it cost, how it ended.
 
-    `structured` is the JSON value that a prompt with a schema was answered with.
+    `structured` is the JSON value that a prompt with a schema was answered with. `time` has `created` and `completed`,
+    in milliseconds since 1970 by the server's clock.
     """
 
     id: str
@@ -56,6 +57,10 @@ class StoredMessage:
     cost: float = 0.0
     tokens: Mapping[str, int] = field(default_factory=dict)
     structured: Any = None
+    provider: str | None = None
+    model: str | None = None
+    agent: str | None = None
+    time: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def goes_on(self) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
 from opencode_sessions.reporting import OnError
 from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.sessions.events import Action, SessionEnsured
 from opencode_sessions.sessions.lifecycle import Lifecycle
 from opencode_sessions.sessions.spec import PermissionsFor, check_permissions_for
 from opencode_sessions.store.lookup import record_store
 from opencode_sessions.store.records import RecordStore
-from opencode_sessions.validation import require
+from opencode_sessions.validation import check_ordinary, require
 from opencode_sessions.wire.clients import AsyncClient, Client, blocking_wire, suspending_wire
 
 __all__ = ["AsyncSession", "Session"]
@@ -30,8 +33,12 @@ class _Session:
         on_error: OnError | None = None,
         namespace: str = DEFAULT_NAMESPACE,
         store: RecordStore | None = None,
+        observer: Callable[[SessionEnsured], object] | None = None,
     ) -> None:
         found = record_store(record, store, asynchronous=self._asynchronous)
+        require(observer is None or callable(observer), "observer must be a function", observer)
+        check_ordinary("observer", observer)
+        self._observer = observer
         require(isinstance(namespace, str), "namespace must be a text", namespace)
         self.lifecycle = Lifecycle(
             found,
@@ -44,6 +51,18 @@ class _Session:
     def just_created(self) -> bool:
         """Did the last call make the session, rather than find it?"""
         return self.lifecycle.just_created
+
+    async def _told(self, action: Action, call: Awaitable[str]) -> str:
+        """What the call gives, after the observer was told of it."""
+        began, lifecycle = time.monotonic(), self.lifecycle
+        session_id = await call
+        if self._observer is not None:
+            seconds, key = time.monotonic() - began, lifecycle.store.key
+            try:
+                self._observer(SessionEnsured(action, key, session_id, lifecycle.just_created, seconds))
+            except Exception as error:  # noqa: BLE001 - a host's callback must not fail the call
+                lifecycle.report_suppressed("observe", session_id, error)
+        return session_id
 
 
 class Session(_Session):
@@ -60,6 +79,7 @@ class Session(_Session):
         namespace: Written into the session's metadata, beside the record's key, to tell what is yours. They follow
             the row: a session whose metadata name another one is this row's all the same.
         store: A store of your own, instead of the record's.
+        observer: Called with a `SessionEnsured` after each `ensure`, `recreate` and `fork` that did not raise.
 
     Raises:
         ConfigurationError: The record's model has no session columns, or it cannot be reached from here; or another
@@ -82,7 +102,7 @@ class Session(_Session):
             RecordContendedError: Others replaced the session ten times meanwhile.
             WireError: The server could not be reached or refused; call again, nothing is lost.
         """
-        return run_sync(self.lifecycle.ensure(blocking_wire(client)))
+        return run_sync(self._told("ensure", self.lifecycle.ensure(blocking_wire(client))))
 
     def recreate(self, client: Client, *, stale: str | None = None) -> str:
         """The id of a fresh session, for when the old one has gone stale.
@@ -97,7 +117,7 @@ class Session(_Session):
         Raises:
             OpencodeError: As `ensure`.
         """
-        return run_sync(self.lifecycle.recreate(blocking_wire(client), stale=stale))
+        return run_sync(self._told("recreate", self.lifecycle.recreate(blocking_wire(client), stale=stale)))
 
     def fork(self, client: Client, source: str, *, before: str | None = None) -> str:
         """Give a record that has no session yet a copy of another one: its messages, guarded by this record's rules.
@@ -117,7 +137,7 @@ class Session(_Session):
             NotFoundError: It has no message `before`.
             OpencodeError: As `ensure`.
         """
-        return run_sync(self.lifecycle.fork(blocking_wire(client), source, before=before))
+        return run_sync(self._told("fork", self.lifecycle.fork(blocking_wire(client), source, before=before)))
 
     def reconcile(self, client: Client) -> bool:
         """Put in force again what changed: the record's title, and what `permissions_for` returns.
@@ -175,15 +195,15 @@ class AsyncSession(_Session):
 
     async def ensure(self, client: AsyncClient) -> str:
         """See `Session.ensure`."""
-        return await self.lifecycle.ensure(suspending_wire(client))
+        return await self._told("ensure", self.lifecycle.ensure(suspending_wire(client)))
 
     async def recreate(self, client: AsyncClient, *, stale: str | None = None) -> str:
         """See `Session.recreate`."""
-        return await self.lifecycle.recreate(suspending_wire(client), stale=stale)
+        return await self._told("recreate", self.lifecycle.recreate(suspending_wire(client), stale=stale))
 
     async def fork(self, client: AsyncClient, source: str, *, before: str | None = None) -> str:
         """See `Session.fork`."""
-        return await self.lifecycle.fork(suspending_wire(client), source, before=before)
+        return await self._told("fork", self.lifecycle.fork(suspending_wire(client), source, before=before))
 
     async def reconcile(self, client: AsyncClient) -> bool:
         """See `Session.reconcile`."""

@@ -20,6 +20,7 @@ from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
 from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
 from opencode_sessions.sqlalchemy.uids import keep_uids_of
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.store.origin import new_trace
 from opencode_sessions.store.record_columns import new_uid
 
 __all__ = ["MessageMixin", "RecordMixin"]
@@ -87,6 +88,8 @@ class MessageMixin:
         input_tokens: What the model was given.
         output_tokens: What it made.
         revision: Raised by every write of the answer.
+        opencode_trace: The span in which the message was made, as a W3C `traceparent`, if there was one.
+        enqueued_at: When the turn was enqueued.
         started_at: When the turn was first taken.
         finished_at: When its end was stored.
     """
@@ -123,6 +126,8 @@ class MessageMixin:
     input_tokens = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
     output_tokens = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
     revision = cast("Mapped[int]", mapped_column(Integer(), default=0, nullable=False))
+    opencode_trace = cast("Mapped[str | None]", mapped_column(String(55), default=new_trace))
+    enqueued_at = cast("Mapped[datetime | None]", mapped_column(_TIME))
     started_at = cast("Mapped[datetime | None]", mapped_column(_TIME))
     finished_at = cast("Mapped[datetime | None]", mapped_column(_TIME))
 

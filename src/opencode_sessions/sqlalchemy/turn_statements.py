@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -69,6 +70,7 @@ class TurnStatements:
         self._lease = columns["opencode_turn_lease"]
         self._order = columns["opencode_turn_order"]
         self._parked = columns["opencode_turn_parked"]
+        self._enqueued_at = columns["enqueued_at"]
         self._pending = columns["status"] == TurnStatus.PENDING.value
         self._streaming = columns["status"] == TurnStatus.STREAMING.value
         self._is_behind = is_behind(columns)
@@ -95,6 +97,9 @@ class TurnStatements:
         values = {
             self._order: case((and_(self._pending, self._order == 0), place), else_=self._order),
             self._lease: case((self._pending, moment(self._lease, seconds)), else_=self._lease),
+            self._enqueued_at: func.coalesce(
+                self._enqueued_at, literal(datetime.now(UTC), self._enqueued_at.type)
+            ),
         }
         connection.execute(update(self._table.table).where(self._table.is_row(identity)).values(values))
 

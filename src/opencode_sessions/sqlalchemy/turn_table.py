@@ -178,7 +178,7 @@ class SQLAlchemyTurnTable:
             identity = self._identity(message)
             record = self._require_record(self._link.load(message), identity)
             self._statements.reserve(self._connection_in(session), identity, record, seconds)
-            session.refresh(message, ["opencode_turn_lease", "opencode_turn_order"])
+            session.refresh(message, ["opencode_turn_lease", "opencode_turn_order", "enqueued_at"])
 
         await self._in_session(message, work)
 

@@ -17,6 +17,7 @@ from opencode_sessions.store import claims
 from opencode_sessions.store.keys import key_of, values_in
 from opencode_sessions.store.message_columns import ColumnMessages
 from opencode_sessions.store.messages import MessageState
+from opencode_sessions.store.origin import new_trace
 from opencode_sessions.store.record_columns import EXPIRED, UID, Later, new_uid
 from opencode_sessions.store.records import RecordState
 
@@ -176,6 +177,7 @@ class MemoryMessage:
         self.row: dict[str, Any] = {
             **dict.fromkeys(MemoryMessageStore.columns),
             UID: new_uid(),
+            "opencode_trace": new_trace(),
             "prompt": prompt,
             "status": "pending",
             "opencode_turn_epoch": 0,

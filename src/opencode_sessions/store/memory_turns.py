@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from opencode_sessions.errors import ConfigurationError, RecordNotSavedError, WrongRowError
@@ -87,7 +87,12 @@ class MemoryTurnTable:
             places = (row["opencode_turn_order"] for _, row in self._rows(message.record))
             last = max(places, default=0)
             place = message.row["opencode_turn_order"] or last + 1
-            values = {"opencode_turn_order": place, "opencode_turn_lease": moment(seconds)}
+            enqueued = message.row["enqueued_at"] or datetime.now(UTC)
+            values = {
+                "opencode_turn_order": place,
+                "opencode_turn_lease": moment(seconds),
+                "enqueued_at": enqueued,
+            }
             _update(message, _is_pending, values)
 
     def after_commit(self, message: Any, action: Callable[[], None]) -> None:  # noqa: ARG002 - the port's

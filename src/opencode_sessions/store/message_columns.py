@@ -39,6 +39,8 @@ class ColumnMessages(Columns):
         "input_tokens",
         "output_tokens",
         "revision",
+        "opencode_trace",
+        "enqueued_at",
         "started_at",
         "finished_at",
         UID,
@@ -74,6 +76,9 @@ class ColumnMessages(Columns):
             input_tokens=row["input_tokens"],
             output_tokens=row["output_tokens"],
             revision=row["revision"],
+            trace=row["opencode_trace"],
+            enqueued_at=row["enqueued_at"],
+            started_at=row["started_at"],
         )
 
     async def take(self, seen: MessageState, lease: float) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -42,7 +43,7 @@ class TurnStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MessageState:
-    """What a message's row holds of its turn. JSON-safe throughout.
+    """What a message's row holds of its turn. JSON-safe throughout, but for the two times.
 
     Attributes:
         prompt: What is asked.
@@ -57,6 +58,9 @@ class MessageState:
         asks: What the agent waits for a person to answer.
         error: Why it failed or was cancelled.
         revision: Raised by every write of the answer.
+        trace: The span in which the message was made, as a W3C `traceparent`; None if there was none.
+        enqueued_at: When the turn was enqueued, by the clock of that machine; None if it never was.
+        started_at: When it was first taken, likewise.
     """
 
     prompt: str
@@ -74,6 +78,9 @@ class MessageState:
     input_tokens: int = 0
     output_tokens: int = 0
     revision: int = 0
+    trace: str | None = None
+    enqueued_at: datetime | None = field(default=None, compare=False)
+    started_at: datetime | None = field(default=None, compare=False)
 
 
 class MessageStore(Protocol):

@@ -35,6 +35,7 @@ from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.store.messages import MessageState, TurnStatus
 from opencode_sessions.turns.asks import Answer, Ask, send_answer
 from opencode_sessions.turns.claim import RecordLock, WhenBusy
+from opencode_sessions.turns.events import TurnDropped
 from opencode_sessions.turns.exchange import is_stored, read_exchange
 from opencode_sessions.turns.execution import TurnExecution
 from opencode_sessions.turns.observers import LoggingObserver
@@ -79,11 +80,13 @@ class TurnDriver:
             self._check_prompt(row)
             if await self._took(wire, claim, row):
                 break
+        found = spec.found(row)
         row = replace(row, status=TurnStatus.STREAMING, epoch=row.epoch + 1)
         run = TurnExecution(spec, wire, claim, row, self._release, park=park)
         stay_open = wire.clock.at_close(lambda: self._hand_over(wire))
         try:
-            return await run.run()
+            with spec.listeners.run(found, row.epoch):
+                return await run.run()
         except (GeneratorExit, TurnParkedError):
             run.owns = False  # nothing may be awaited any more; or the record stays this turn's
             raise
@@ -122,7 +125,7 @@ class TurnDriver:
                 break
         else:
             raise OpencodeError(f"{store.key} changed {_ATTEMPTS} times while its turn was being cancelled")
-        asks = row.asks
+        asks, unattended, found = row.asks, _is_to_run(row), self._spec.found(row)
         row = replace(row, status=TurnStatus.CANCELLED, epoch=row.epoch + 1, asks=(), error=error)
         LoggingObserver(store.key, row.session_id, row.prompt_id).cancelled(by)
         claim = self._claim()
@@ -132,10 +135,14 @@ class TurnDriver:
         except Exception as swallowed:  # noqa: BLE001 - the row is cancelled: the rest is a courtesy
             self._spec.lifecycle.report_suppressed("claim", row.session_id, swallowed)
         try:
-            store.remember(await self._stopped(wire, replace(row, revision=row.revision + 1)))
+            row = await self._stopped(wire, replace(row, revision=row.revision + 1))
+            store.remember(row)
             await reject_asks(self._spec.lifecycle, wire, asks)
         finally:
             await self._let_next_in(claim)
+        if unattended:
+            self._spec.listeners.tell(found)
+            self._spec.listeners.tell(TurnDropped(self._spec.result(row)))
         return True
 
     async def answer(self, wire: TurnWire, ask_id: str, answer: Answer) -> None:

@@ -7,6 +7,10 @@
             case TurnFinished(result=result):
                 print(result.status)
 
+Each run of a turn begins with `TurnTaken`, and ends with `TurnFinished` or `TurnLeft`, once, whatever breaks in; only a
+process that is killed tells nothing any more. A turn that is recovered, or that was parked, has several runs. A turn
+that ends while nobody runs it has a `TurnDropped`.
+
 Events come in order, from whoever runs the turn. While a listener is called, no event of the server is read: be quick.
 With asyncio it is called in the turn's own task, so one that blocks stops all turns of its event loop. One that raises
 is reported to `on_error`, and stops neither the turn nor the other listeners. No database transaction is open.
@@ -15,11 +19,14 @@ is reported to `on_error`, and stops neither the turn nor the other listeners. N
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeAlias
 
 from opencode_sessions.protocol.events import SessionStatus
 from opencode_sessions.protocol.reply import Change, Reply
+from opencode_sessions.sessions.events import SessionEnsured
+from opencode_sessions.store.messages import MessageState
 from opencode_sessions.turns.asks import Ask
 from opencode_sessions.turns.results import TurnResult
 
@@ -29,14 +36,80 @@ __all__ = [
     "EventsMissed",
     "FirstToken",
     "Listener",
+    "Reason",
     "ReplyChanged",
     "SessionCreated",
+    "SessionEnsured",
     "StatusChanged",
+    "TurnDropped",
     "TurnEvent",
     "TurnFinished",
+    "TurnFound",
+    "TurnLeft",
     "TurnRecovered",
     "TurnStarted",
+    "TurnTaken",
 ]
+
+
+Reason = Literal["parked", "released", "superseded", "error"]
+"""Why a run ended before its turn: see `TurnLeft`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFound:
+    """The turn's row was read by whoever is about to tell of the turn: its runner, or who answered or cancelled it.
+
+    Attributes:
+        key: What names the message, such as ``"messages:7"``.
+        record: What names its record.
+        prompt: What is asked.
+        trace: The span in which the message was made, as a W3C `traceparent`, if there was one.
+        enqueued_at: When the turn was enqueued, if it was.
+        started_at: When it was first taken, if it was.
+    """
+
+    key: str
+    record: str
+    prompt: str = field(repr=False)
+    trace: str | None
+    enqueued_at: datetime | None
+    started_at: datetime | None
+
+    @classmethod
+    def of(cls, key: str, record: str, row: MessageState) -> TurnFound:
+        """What a row says."""
+        return cls(
+            key=key,
+            record=record,
+            prompt=row.prompt,
+            trace=row.trace,
+            enqueued_at=row.enqueued_at,
+            started_at=row.started_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTaken:
+    """A run of the turn begins: number `run` of all processes, counted from 1."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnLeft:
+    """The run has ended before the turn, which is left to the next runner.
+
+    | `reason` | why |
+    |---|---|
+    | `parked` | a person is waited for: see `Turn.run` |
+    | `released` | see `Turn.release`; or the process, or its task, is being ended |
+    | `superseded` | another runner has taken the turn |
+    | `error` | `error` is raised: nothing was sent yet, or the row cannot be written |
+    """
+
+    reason: Reason
+    error: BaseException
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +189,18 @@ class TurnFinished:
     result: TurnResult
 
 
+@dataclass(frozen=True, slots=True)
+class TurnDropped:
+    """The turn has ended while nobody ran it: it was cancelled, or could not begin. Whoever did that tells it."""
+
+    result: TurnResult
+
+
 TurnEvent: TypeAlias = (
-    SessionCreated
+    TurnFound
+    | TurnTaken
+    | SessionEnsured
+    | SessionCreated
     | TurnStarted
     | TurnRecovered
     | FirstToken
@@ -127,6 +210,8 @@ TurnEvent: TypeAlias = (
     | AskAnswered
     | EventsMissed
     | TurnFinished
+    | TurnLeft
+    | TurnDropped
 )
 
 Listener: TypeAlias = Callable[[TurnEvent], object]

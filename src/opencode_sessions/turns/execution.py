@@ -19,6 +19,7 @@ from opencode_sessions.errors import (
 )
 from opencode_sessions.protocol.ids import new_message_id
 from opencode_sessions.protocol.reply import Reply
+from opencode_sessions.sessions.events import Action, SessionEnsured
 from opencode_sessions.store.messages import MessageState, TurnStatus
 from opencode_sessions.turns.claim import RecordLock
 from opencode_sessions.turns.deadlines import DeadlineTimer
@@ -29,13 +30,7 @@ from opencode_sessions.turns.parking import Parking
 from opencode_sessions.turns.pending_asks import PendingAsks
 from opencode_sessions.turns.ports import Events, TurnWire
 from opencode_sessions.turns.releasing import Release
-from opencode_sessions.turns.results import (
-    TurnResult,
-    outcome,
-    snapshot,
-    was_aborted,
-    was_rejected,
-)
+from opencode_sessions.turns.results import TurnResult, outcome, snapshot, was_aborted, was_rejected
 from opencode_sessions.turns.sending import send_prompt
 from opencode_sessions.turns.spec import TurnSpec
 from opencode_sessions.turns.stop_agent import stop_agent, stop_late
@@ -81,7 +76,6 @@ class TurnExecution:
         self._watch = DeadlineTimer(wire.clock, spec.deadlines, self._key)
         self._kept = self._began = wire.clock.monotonic()
         self._just_created = self._doubted = self._prepared = False
-        spec.listeners.begin(self._key)
         self._follower: EventFollower
         self._events: Events
         self.owns = True
@@ -151,9 +145,9 @@ class TurnExecution:
 
     async def _current(self) -> str:
         """The record's session, with nothing else running in it."""
-        before = self._spec.lifecycle.store.seen
+        before, began = self._spec.lifecycle.store.seen, self._wire.clock.monotonic()
         session_id, info = await self._spec.lifecycle.current(self._wire)
-        self._note_created(session_id, before)
+        self._note_ensured("ensure", session_id, began, before)
         if info is None:
             return session_id
 
@@ -181,12 +175,16 @@ class TurnExecution:
         return await self._release.write(lambda: store.extend(self._row.epoch, lease))
 
     async def _recreated(self, gone: str) -> str:
+        began = self._wire.clock.monotonic()
         session_id = await self._spec.lifecycle.recreate(self._wire, stale=gone)
-        self._note_created(session_id, gone)
+        self._note_ensured("recreate", session_id, began, gone)
         return session_id
 
-    def _note_created(self, session_id: str, replaced: str | None) -> None:
-        if self._spec.lifecycle.just_created:
+    def _note_ensured(self, action: Action, session_id: str, began: float, replaced: str | None) -> None:
+        created, record = self._spec.lifecycle.just_created, self._spec.lifecycle.store.key
+        took = self._wire.clock.monotonic() - began
+        self._spec.listeners.tell(SessionEnsured(action, record, session_id, created, took))
+        if created:
             self._just_created = True
             self._spec.listeners.tell(SessionCreated(session_id, replaced))
 
@@ -328,6 +326,7 @@ class TurnExecution:
             just_created=self._just_created,
             duration=self._wire.clock.monotonic() - self._began,
             first_token=self._watch.first_token,
+            steps=tuple(self._reply.messages.values()) if hasattr(self, "_follower") else (),
         )
         self._spec.listeners.tell(TurnFinished(result))
         return result
@@ -387,11 +386,10 @@ class TurnExecution:
         return TurnTakenError(f"the turn of {self._key} was taken or ended elsewhere", message_key=self._key)
 
     def _stale(self) -> StaleSessionError:
-        session_id, record = self._reply.session_id, self._spec.lifecycle.store.key
         error = StaleSessionError(
-            f"the server has no session {session_id}, which {record} names, and the fresh one that replaced it is gone "
-            "too: is something deleting sessions, or are there two servers behind this address?"
+            f"the server has no session {self._reply.session_id}, which {self._spec.lifecycle.store.key} names, and "
+            "the fresh one that replaced it is gone too: is something deleting sessions, or are there two servers "
+            "behind this address?"
         )
-        error.session_id = session_id
-        error.record = record
+        error.session_id, error.record = self._reply.session_id, self._spec.lifecycle.store.key
         return error

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from opencode_sessions.errors import TurnParkedError, TurnReleasedError, TurnTakenError
 from opencode_sessions.protocol.events import SessionStatus
 from opencode_sessions.protocol.reply import Change, Reply
+from opencode_sessions.sessions.events import Action, SessionEnsured
 from opencode_sessions.turns.asks import Ask
 from opencode_sessions.turns.events import (
     AskAnswered,
@@ -17,18 +19,23 @@ from opencode_sessions.turns.events import (
     EventsMissed,
     FirstToken,
     Listener,
+    Reason,
     ReplyChanged,
     SessionCreated,
     StatusChanged,
+    TurnDropped,
     TurnEvent,
     TurnFinished,
+    TurnFound,
+    TurnLeft,
     TurnRecovered,
     TurnStarted,
+    TurnTaken,
 )
 from opencode_sessions.turns.results import TurnResult
 from opencode_sessions.validation import check_ordinary, no_coroutine, require
 
-__all__ = ["Listeners", "LoggingObserver", "Observer", "Observers", "listeners_of"]
+__all__ = ["Listeners", "LoggingObserver", "Observer", "Observers", "drop", "listeners_of"]
 
 _log = logging.getLogger("opencode_sessions.turn")
 
@@ -42,7 +49,18 @@ class Observer:
     def __call__(self, event: TurnEvent) -> object:
         """Call the event's method, with what the event says."""
         method = getattr(self, _METHODS[type(event)])
+        if isinstance(event, TurnFound):
+            return method(event)
         return method(*(getattr(event, name) for name in event.__slots__))
+
+    def found(self, turn: TurnFound) -> None:
+        """See `TurnFound`."""
+
+    def taken(self, run: int) -> None:
+        """See `TurnTaken`."""
+
+    def ensured(self, action: Action, record: str, session_id: str, created: bool, seconds: float) -> None:  # noqa: FBT001 - as the event has it
+        """See `SessionEnsured`."""
 
     def created(self, session_id: str, replaced: str | None) -> None:
         """See `SessionCreated`."""
@@ -74,8 +92,17 @@ class Observer:
     def finished(self, result: TurnResult) -> None:
         """See `TurnFinished`."""
 
+    def left(self, reason: Reason, error: BaseException) -> None:
+        """See `TurnLeft`."""
+
+    def dropped(self, result: TurnResult) -> None:
+        """See `TurnDropped`."""
+
 
 _METHODS: dict[type[TurnEvent], str] = {
+    TurnTaken: "taken",
+    TurnFound: "found",
+    SessionEnsured: "ensured",
     SessionCreated: "created",
     TurnStarted: "started",
     TurnRecovered: "recovered",
@@ -86,6 +113,8 @@ _METHODS: dict[type[TurnEvent], str] = {
     AskAnswered: "answered",
     EventsMissed: "gap",
     TurnFinished: "finished",
+    TurnLeft: "left",
+    TurnDropped: "dropped",
 }
 
 Observers: TypeAlias = Listener | Sequence[Listener] | None
@@ -130,11 +159,21 @@ class Listeners:
         self._listeners = tuple(listeners)
         self._suppressed = suppressed
         self._log: Listener = Observer()
+        self._ended = False
         self.session_id: str | None = None
 
-    def begin(self, key: str) -> None:
-        """A run of this message's turn begins."""
-        self._log = LoggingObserver(key)
+    @contextmanager
+    def run(self, turn: TurnFound, run: int) -> Iterator[None]:
+        """Inside, a run of a turn is told of, to its end."""
+        self._log, self._ended = LoggingObserver(turn.key), False
+        self.tell(turn)
+        self.tell(TurnTaken(run))
+        try:
+            yield
+        except BaseException as error:
+            if not self._ended:
+                self.tell(TurnLeft(_reason_of(error), error))
+            raise
 
     @contextmanager
     def also(self, listener: Listener) -> Iterator[None]:
@@ -147,12 +186,40 @@ class Listeners:
 
     def tell(self, event: TurnEvent) -> None:
         """Of one event."""
+        self._ended |= isinstance(event, TurnFinished)
         self._log(event)
         for listener in self._listeners:
             try:
                 no_coroutine(_name(listener), listener(event))
             except Exception as error:  # noqa: BLE001 - a host's callback must not end the turn
                 self._suppressed("observe", self.session_id, error)
+
+
+def drop(
+    turn: TurnFound,
+    result: TurnResult,
+    listeners: Iterable[Listener],
+    report: Callable[[Exception, str, str], object],
+) -> None:
+    """Tell listeners of a turn that has ended before it could begin; `report` is `JobHost.report`."""
+
+    def suppressed(action: str, _session_id: str | None, error: Exception) -> None:
+        report(error, action, turn.key)
+
+    told = Listeners(listeners, suppressed)
+    told.tell(turn)
+    told.tell(TurnDropped(result))
+
+
+def _reason_of(error: BaseException) -> Reason:
+    match error:
+        case TurnParkedError():
+            return "parked"
+        case TurnTakenError():
+            return "superseded"
+        case TurnReleasedError():
+            return "released"
+    return "error" if isinstance(error, Exception) else "released"
 
 
 class LoggingObserver(Observer):
@@ -214,6 +281,11 @@ class LoggingObserver(Observer):
             first_token=result.first_token,
             cost=result.cost,
         )
+
+    def left(self, reason: Reason, error: BaseException) -> None:
+        """See `TurnLeft`."""
+        said = f"the turn is left to the next runner: {reason}"
+        self._note("left", said, reason=reason, error=type(error).__name__)
 
     def cancelled(self, by: str) -> None:
         """The row says so; what runs on the server is stopped next."""

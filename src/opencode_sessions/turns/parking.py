@@ -122,6 +122,7 @@ async def resume(spec: TurnSpec, ask: Ask) -> None:
     asks = tuple(value for value in row.asks if value["id"] != ask.id)
     said = replace(row, asks=asks, revision=row.revision + 1)
     if await store.snapshot(row.epoch, said, spec.deadlines.lease):
+        spec.listeners.tell(spec.found(row))
         spec.listeners.tell(AskAnswered(ask))
         await spec.hand_on(spec.queue.put)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from opencode_sessions.errors import ConfigurationError, OpencodeError, TurnTimeoutError
+from opencode_sessions.protocol.events import StoredMessage
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.protocol.storable import storable
 from opencode_sessions.store.messages import MessageState, TurnStatus
@@ -40,6 +41,8 @@ class TurnResult:
         structured: The data that fits the schema that was asked for.
         duration: Seconds from the taking of the turn to its end; None for one that had ended before this call.
         first_token: Seconds from the prompt to the first text, thought or tool call, if there was one.
+        steps: The model's messages: one for each time that it was asked, with its model, tokens and cost. Empty for a
+            turn that had ended before this call.
     """
 
     status: TurnStatus
@@ -55,6 +58,7 @@ class TurnResult:
     structured: Any = None
     duration: float | None = None
     first_token: float | None = None
+    steps: Sequence[StoredMessage] = field(default=(), repr=False)
     make: Callable[[Any], Any] | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -11,6 +11,7 @@ from opencode_sessions.store.messages import MessageState, MessageStore
 from opencode_sessions.store.queue import TurnQueue
 from opencode_sessions.turns.asks import AskHandler, InTheRow
 from opencode_sessions.turns.deadlines import Deadlines
+from opencode_sessions.turns.events import TurnFound
 from opencode_sessions.turns.observers import Listeners
 from opencode_sessions.turns.options import TurnOptions
 from opencode_sessions.turns.results import Fallback, TurnResult, said_of
@@ -48,6 +49,10 @@ class TurnSpec:
         except Exception as swallowed:  # noqa: BLE001 - the turn has its end, whatever the host's function does
             self.lifecycle.report_suppressed("fallback", self.listeners.session_id, swallowed)
             return ""
+
+    def found(self, row: MessageState) -> TurnFound:
+        """What listeners are told of the turn's row."""
+        return TurnFound.of(self.store.key, self.lifecycle.store.key, row)
 
     def result(self, row: MessageState, **more: Any) -> TurnResult:
         """What a row that has ended says."""

@@ -5,6 +5,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
+import opencode_sessions.store.origin
 import opencode_sessions.store.record_columns
 
 
@@ -127,6 +128,17 @@ class Migration(migrations.Migration):
                 ("input_tokens", models.IntegerField(default=0)),
                 ("output_tokens", models.IntegerField(default=0)),
                 ("revision", models.IntegerField(default=0, editable=False)),
+                (
+                    "opencode_trace",
+                    models.CharField(
+                        blank=True,
+                        default=opencode_sessions.store.origin.new_trace,
+                        editable=False,
+                        max_length=55,
+                        null=True,
+                    ),
+                ),
+                ("enqueued_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("started_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("finished_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("key", models.UUIDField(blank=True, editable=False, null=True, unique=True)),

@@ -128,12 +128,13 @@ def parse_envelope(info: Json) -> StoredMessage:
     """A message without its parts."""
     tokens = info.get("tokens") or {}
     cache = tokens.get("cache") or {}
+    time = info.get("time") or {}
     return StoredMessage(
         id=text(info["id"]),
         session_id=text(info["sessionID"]),
         role=said(info.get("role")),
         parent_id=optional(info.get("parentID")),
-        completed=(info.get("time") or {}).get("completed") is not None,
+        completed=time.get("completed") is not None,
         finish=optional(info.get("finish")),
         error=None if info.get("error") is None else flat_error(info["error"]),
         cost=_number(info.get("cost")),
@@ -145,6 +146,10 @@ def parse_envelope(info: Json) -> StoredMessage:
             "cache_write": int(_number(cache.get("write"))),
         },
         structured=plain(info.get("structured")),
+        provider=said(info.get("providerID")) or None,
+        model=said(info.get("modelID")) or None,
+        agent=said(info.get("agent")) or None,
+        time={name: time[name] for name in ("created", "completed") if isinstance(time.get(name), int)},
     )
 
 
