@@ -37,6 +37,7 @@ pytest_plugins = [
     "fix_processes",
     "fix_pace",
     "fix_order",
+    "fix_otlp",
     "fix_runners",
     "fix_server",
     "fix_stores",

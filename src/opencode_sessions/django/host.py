@@ -221,6 +221,11 @@ class _Host:
         steering = relay().steering(rows.key_of(message), turn.row_written)
         return PreparedTurn(turn, options["when_busy"], deadlines, announcing.end, steering)
 
+    async def count(self) -> None:
+        """See `JobHost.count`."""
+        if (telemetry := settings().active_telemetry) is not None:
+            telemetry.count(await table.counts())
+
     def announce(self, message: models.Model, turn: TurnFound, result: TurnResult) -> None:
         """See `JobHost.announce`."""
         Announcing(message).end(result)

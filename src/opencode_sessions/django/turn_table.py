@@ -14,13 +14,13 @@ from typing import Any
 from django.apps import apps
 from django.db import Error as DatabaseError
 from django.db import connections, models, transaction
-from django.db.models import Exists, Max, OuterRef, Q, Value
+from django.db.models import Count, Exists, Max, OuterRef, Q, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from opencode_sessions.django.clock import Epoch, Moment
 from opencode_sessions.django.databases import databases_of, has_table
-from opencode_sessions.django.leases import abandoned, behind_another
+from opencode_sessions.django.leases import abandoned, behind_another, waiting_for_answer
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.registry import message_models, record_field, record_of
 from opencode_sessions.django.rows import all_rows, borrowed, database_of
@@ -30,7 +30,7 @@ from opencode_sessions.errors import WrongRowError
 from opencode_sessions.store import claims
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import UID
-from opencode_sessions.store.turn_table import Ahead, TurnJob
+from opencode_sessions.store.turn_table import Ahead, TurnCounts, TurnJob
 
 __all__ = ["DjangoTurnTable", "table"]
 
@@ -176,6 +176,19 @@ class DjangoTurnTable:
                 continue
             yield job
 
+    async def counts(self) -> TurnCounts:
+        """See `TurnTable.counts`. A database that is away counts as empty."""
+        found = TurnCounts()
+        for tenant in all_tenants():
+            with inside(tenant):
+                for model in message_models():
+                    for using in databases_of(model):
+                        try:
+                            found = found.plus(_counts(model, using))
+                        except DatabaseError as error:  # the others are to be counted all the same
+                            _log.debug("turns in the database %s cannot be counted now: %s", using, error)
+        return found
+
     async def ahead_of(self, job: TurnJob, message: models.Model) -> Ahead | None:
         """See `TurnTable.ahead_of`."""
         with borrowed(job.database):
@@ -228,6 +241,19 @@ table = DjangoTurnTable()
 def _row(job: TurnJob) -> models.QuerySet[Any]:
     model = apps.get_model(job.table)
     return all_rows(model, job.database).filter(pk=model._meta.pk.to_python(job.pk))
+
+
+def _counts(model: type[models.Model], using: str) -> tuple[int, ...]:
+    live = Q(opencode_turn_lease__gt=Moment())
+    asking = waiting_for_answer()
+    queued = _PENDING & live | behind_another()
+    states = queued, _STREAMING & live & ~asking, asking & live, abandoned()
+    with borrowed(using):
+        rows = all_rows(model, using).filter(_PENDING | _STREAMING)
+        found = rows.aggregate(
+            **{f"opencode_{at}": Count("pk", filter=state) for at, state in enumerate(states)}
+        )
+    return tuple(found.values())
 
 
 def _lacks_table(model: type[models.Model], using: str) -> bool:

@@ -166,6 +166,11 @@ class HostCore(ABC, Generic[C]):
         steering = self._relay.steering(self.table.key_of(message), turn.row_written)
         return PreparedTurn(turn, busy, deadlines, announce, steering)
 
+    async def count(self) -> None:
+        """See `JobHost.count`."""
+        if (telemetry := self.settings.active_telemetry) is not None:
+            telemetry.count(await self.table.counts())
+
     def announce(self, message: Any, turn: TurnFound, result: TurnResult) -> None:
         """See `JobHost.announce`."""
         self._show_end(message)

@@ -118,9 +118,14 @@ class HostSettings:
             "observer": next(iter(self.listeners()), None),
         }
 
+    @property
+    def active_telemetry(self) -> Telemetry | None:
+        """The `telemetry`, if it is on."""
+        return None if isinstance(self.telemetry, bool) else self.telemetry
+
     def listeners(self) -> tuple[Listener, ...]:
         """The listeners of a turn that they say."""
-        return (self.telemetry.listener(),) if self.telemetry else ()  # type: ignore[union-attr]  # never True by now
+        return () if self.active_telemetry is None else (self.active_telemetry.listener(),)
 
     def client_options(self) -> dict[str, Any]:
         """The keyword arguments of `Client` that they say."""

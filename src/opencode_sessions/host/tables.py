@@ -11,7 +11,16 @@ from typing import Any, Protocol, TypeVar
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.store.messages import MessageStore
 from opencode_sessions.store.records import RecordStore
-from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnJob, TurnRow, TurnRows, TurnTable
+from opencode_sessions.store.turn_table import (
+    Ahead,
+    Head,
+    RowKey,
+    TurnCounts,
+    TurnJob,
+    TurnRow,
+    TurnRows,
+    TurnTable,
+)
 
 __all__ = ["HostTable", "HostTables"]
 
@@ -173,6 +182,13 @@ class HostTables:
                 _log.warning(
                     "turns of %s that were left behind cannot be looked for now: %s", table.name, error
                 )
+        return found
+
+    async def counts(self) -> TurnCounts:
+        """See `TurnTable.counts`."""
+        found = TurnCounts()
+        for table in self._tables.values():
+            found = found.plus(await table.counts())
         return found
 
     async def ahead_of(self, job: TurnJob, message: Any) -> Ahead | None:

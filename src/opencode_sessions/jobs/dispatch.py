@@ -90,6 +90,7 @@ async def dispatch_abandoned(host: QueueHost) -> int:
     jobs = await host.table.abandoned(reserve_for=host.pending_lease)
     for job in jobs:
         host.dispatch(job)
+    await host.count()
     return len(jobs)
 
 

@@ -63,6 +63,9 @@ class JobHost(Protocol):
             OpencodeError: It cannot be made.
         """
 
+    async def count(self) -> None:
+        """Tell the host's telemetry, if it has one, how many turns have not ended; called now and then."""
+
     def announce(self, message: Any, turn: TurnFound, result: TurnResult) -> None:
         """Tell the host's listeners how a turn ended that was not run."""
 

@@ -174,6 +174,7 @@ class TaskPool:
             await self._try(self._renew(), "turns that wait here cannot be reserved")
             if self._recover:
                 await self._try(self.look(), "turns that were left behind cannot be looked for")
+            await self._try(self._host.count(), "turns cannot be counted")
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._every):
                     await self._stopping.wait()

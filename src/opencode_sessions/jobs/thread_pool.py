@@ -223,6 +223,7 @@ class ThreadPool:
             self._try(self._renew, "turns that wait here cannot be reserved")
             if self._recover:
                 self._try(self.look, "turns that were left behind cannot be looked for")
+            self._try(lambda: run_sync(self._host.count()), "turns cannot be counted")
             self._host.table.give_back()
             self._stopping.wait(self._every)
 

@@ -73,9 +73,7 @@ def waiting_for_answer(model: type[Any]) -> ColumnElement[bool]:
     Raises:
         ConfigurationError: The model has no turn columns.
     """
-    columns = _columns_of(model)
-    # As text: PostgreSQL compares no values of the type json.
-    return and_(_streaming(columns), cast(columns["asks"], Text()) != "[]")
+    return is_asking(_columns_of(model))
 
 
 def set_pending_lease(message: Any, seconds: float = 60.0) -> None:
@@ -111,6 +109,12 @@ def is_abandoned(columns: _Columns) -> ColumnElement[bool]:
     """See `abandoned`; of these columns."""
     lease: Any = columns["opencode_turn_lease"]
     return or_(and_(_streaming(columns), is_past(lease)), and_(_pending(columns), lease <= moment(lease)))
+
+
+def is_asking(columns: _Columns) -> ColumnElement[bool]:
+    """See `waiting_for_answer`; of these columns."""
+    # As text: PostgreSQL compares no values of the type json.
+    return and_(_streaming(columns), cast(columns["asks"], Text()) != "[]")
 
 
 def is_run(columns: _Columns) -> ColumnElement[bool]:

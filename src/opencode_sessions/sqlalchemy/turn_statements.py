@@ -24,13 +24,13 @@ from sqlalchemy import (
 )
 
 from opencode_sessions.sqlalchemy.clock import moment
-from opencode_sessions.sqlalchemy.leases import is_abandoned, is_behind
+from opencode_sessions.sqlalchemy.leases import is_abandoned, is_asking, is_behind
 from opencode_sessions.sqlalchemy.record_of import RecordLink
 from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
 from opencode_sessions.store.index import batches
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import UID
-from opencode_sessions.store.turn_table import TurnRow
+from opencode_sessions.store.turn_table import TurnCounts, TurnRow
 
 __all__ = ["Found", "TurnStatements"]
 
@@ -125,6 +125,16 @@ class TurnStatements:
         """Reserve a turn that was found so and has not begun, if it still is so."""
         still = and_(self._pending, or_(is_abandoned(self._columns), self._is_behind))
         return self._lend(connection, [identity], still, seconds)
+
+    def counts(self, connection: Connection) -> TurnCounts:
+        """How many turns have not ended, by their state."""
+        live, asks = and_(self._streaming, self._lease > moment(self._lease)), is_asking(self._columns)
+        queued = or_(self._is_behind, and_(self._pending, self._lease > moment(self._lease)))
+        states = queued, and_(live, ~asks), and_(live, asks), is_abandoned(self._columns)
+        sums = (func.sum(case((state, 1), else_=0)) for state in states)
+        return TurnCounts().plus(
+            connection.execute(select(*sums).where(self._pending | self._streaming)).one()
+        )
 
     def ahead_of(
         self, connection: Connection, identity: Identity, record: Identity, place: int

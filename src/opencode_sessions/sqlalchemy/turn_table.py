@@ -27,7 +27,7 @@ from opencode_sessions.sqlalchemy.uids import carried
 from opencode_sessions.store import claims
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import NOW, UID
-from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnJob, TurnRow
+from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnCounts, TurnJob, TurnRow
 
 __all__ = ["SQLAlchemyTurnTable"]
 
@@ -211,8 +211,7 @@ class SQLAlchemyTurnTable:
         pending = [each.identity for each in found if each.status == TurnStatus.PENDING]
 
         def claim(connection: Connection) -> set[Identity]:
-            claim_left = self._statements.claim_left
-            return {each for each in pending if claim_left(connection, each, reserve_for)}
+            return {each for each in pending if self._statements.claim_left(connection, each, reserve_for)}
 
         claimed = await self._write(claim) if pending else set()
         return [
@@ -220,6 +219,10 @@ class SQLAlchemyTurnTable:
             for each in found
             if each.status == TurnStatus.STREAMING or each.identity in claimed
         ]
+
+    async def counts(self) -> TurnCounts:
+        """See `TurnTable.counts`."""
+        return await self._transactions.run(self._statements.counts)
 
     async def ahead_of(self, job: TurnJob, message: Any) -> Ahead | None:
         """See `TurnTable.ahead_of`. A turn without a record has no others ahead of it."""
@@ -345,9 +348,8 @@ class SQLAlchemyTurnTable:
         identity: Identity | None = inspect(message).identity
         if identity is None:
             name = self._model.__name__
-            raise RecordNotSavedError(
-                f"this {name} has no row yet: add it to a session and flush it first", record=name
-            )
+            said = f"this {name} has no row yet: add it to a session and flush it first"
+            raise RecordNotSavedError(said, record=name)
         return identity
 
     def _require_record(self, record: Identity | None, identity: Identity) -> Identity:
@@ -371,7 +373,7 @@ class SQLAlchemyTurnTable:
             ConfigurationError: There is none, or it does not go with this table.
         """
         self._require_model(message)
-        name = self._model.__name__
+        name, made_with = self._model.__name__, "an async engine" if self.suspends else "a sync engine"
         session, suspending = object_session(message), async_object_session(message)
         if session is None:
             raise ConfigurationError(
@@ -379,11 +381,10 @@ class SQLAlchemyTurnTable:
                 "enqueued: add it to the session first (session.add(message)), and enqueue it before you commit"
             )
         if self._engine.dialect.is_async != (suspending is not None):
-            own, other = ("a sync Session", "an async engine"), ("an AsyncSession", "a sync engine")
-            has, made = own if suspending is None else other
+            has = "a sync Session" if suspending is None else "an AsyncSession"
             raise ConfigurationError(
-                f"this {name} is attached to {has}, and its turn table was made with {made}: make the table with the "
-                "engine or sessionmaker of that session"
+                f"this {name} is attached to {has}, and its turn table was made with {made_with}: make the table with "
+                "the engine or sessionmaker of that session"
             )
         if suspending is not None:
             await suspending.run_sync(work)

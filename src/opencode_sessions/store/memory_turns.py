@@ -24,7 +24,7 @@ from opencode_sessions.store.memory import (
 )
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import UID
-from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnJob, TurnRow
+from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnCounts, TurnJob, TurnRow
 
 __all__ = ["MemoryTurnTable"]
 
@@ -121,6 +121,15 @@ class MemoryTurnTable:
                 if message.row["status"] == TurnStatus.STREAMING or _update(message, _is_left, lease):
                     jobs.append(self.job_of(message))
         return jobs
+
+    async def counts(self) -> TurnCounts:
+        """See `TurnTable.counts`."""
+        with self._lock:
+            rows = [row for _, row in self._rows()]
+        live = [row for row in rows if _has_begun(row) and _is_live(row)]
+        asking = sum(bool(row["asks"]) for row in live)
+        queued = sum(_is_reserved(row) or _is_behind(row) for row in rows)
+        return TurnCounts(queued, len(live) - asking, asking, sum(map(_is_abandoned, rows)))
 
     async def ahead_of(self, job: TurnJob, message: Any) -> Ahead | None:  # noqa: ARG002 - the port's
         """See `TurnTable.ahead_of`."""

@@ -8,7 +8,7 @@ The same rules as for stores: one short transaction a call, which blocks or susp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Protocol
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.store.messages import MessageStore
 
-__all__ = ["Ahead", "Head", "RowKey", "TurnJob", "TurnRow", "TurnRows", "TurnTable"]
+__all__ = ["Ahead", "Head", "RowKey", "TurnCounts", "TurnJob", "TurnRow", "TurnRows", "TurnTable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,26 @@ class Ahead(NamedTuple):
     runs: bool
 
 
+class TurnCounts(NamedTuple):
+    """How many turns have not ended; a draft, which was never enqueued, is no turn.
+
+    Attributes:
+        queued: They have not begun, and are going to be run.
+        running: Somebody runs them.
+        asking: They have begun, and wait for a person, with or without a runner.
+        abandoned: Nobody runs them any more, or is going to: recovery takes them up.
+    """
+
+    queued: int = 0
+    running: int = 0
+    asking: int = 0
+    abandoned: int = 0
+
+    def plus(self, other: Iterable[int | None]) -> TurnCounts:
+        """These, and as many of another table."""
+        return TurnCounts(*(own + (more or 0) for own, more in zip(self, other, strict=True)))
+
+
 class TurnTable(Protocol):
     """Tables of messages, as those who run turns need them."""
 
@@ -139,6 +159,9 @@ class TurnTable(Protocol):
         Those that have not begun are reserved for so many seconds first, for one of several processes that look at
         once. One that had begun is given to all: who takes it from the others is decided when it is run.
         """
+
+    async def counts(self) -> TurnCounts:
+        """How many turns have not ended, by their state. One query for each table, database and tenant."""
 
     async def ahead_of(self, job: TurnJob, message: Any) -> Ahead | None:
         """What is to be run before a turn that has not begun; None if there is nothing, or its record is not a column.

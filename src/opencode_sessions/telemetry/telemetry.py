@@ -10,6 +10,7 @@ from opentelemetry.trace import SpanKind, Tracer, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from opencode_sessions.store.origin import begin_traces_with
+from opencode_sessions.store.turn_table import TurnCounts
 from opencode_sessions.telemetry.listener import TurnTelemetry
 from opencode_sessions.telemetry.metrics import Instruments
 
@@ -44,6 +45,11 @@ class Telemetry:
     def listener(self) -> TurnTelemetry:
         """A new one for each `Turn`, as its `observer`, and for each `Session`. A host's turns have theirs."""
         return TurnTelemetry(self.tracer, self.instruments, content=self.content)
+
+    def count(self, counts: TurnCounts) -> None:
+        """Tell how many turns have not ended."""
+        for state, number in counts._asdict().items():
+            self.instruments.turns.set(number, {"opencode.turn.state": state})
 
     def _begin(self) -> str | None:
         """The trace of a message that is made outside of any span begins with a short span of its own."""

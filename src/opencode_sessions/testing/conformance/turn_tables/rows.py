@@ -128,6 +128,25 @@ class Rows(Staged):
         keys = [_key(stage, stage.message()) for _ in range(_MANY)]
         assert stage.counted(lambda: stage.rows.heads(keys)) == 1
 
+    def test_turns_are_counted_by_their_state(self, stage: Stage) -> None:
+        before = stage.bench.run(stage.table.counts())
+        record = stage.bench.record()
+        asked = stage.ask(stage.take(stage.reserved(record)))
+        stage.parked(record)
+        for _ in range(2):
+            stage.reserved()
+        for _ in range(3):
+            stage.take(stage.reserved())
+        for _ in range(2):
+            stage.take(stage.reserved(), OUT)
+        stage.reserved(seconds=OUT)
+        stage.message()
+        stage.end(stage.take(stage.reserved()))
+        after = stage.bench.run(stage.table.counts())
+        assert [now - then for now, then in zip(after, before, strict=True)] == [3, 3, 1, 3]
+        stage.end(asked)
+        assert stage.bench.run(stage.table.counts()).asking == before.asking
+
     def test_a_row_is_what_is_shown_of_it_as_it_is_committed(self, stage: Stage) -> None:
         message = stage.message()
         key, run, store = _key(stage, message), stage.bench.run, stage.store(message)
