@@ -215,10 +215,10 @@ def _reason_of(error: BaseException) -> Reason:
     match error:
         case TurnParkedError():
             return "parked"
-        case TurnTakenError():
-            return "superseded"
         case TurnReleasedError():
             return "released"
+        case TurnTakenError():
+            return "superseded"
     return "error" if isinstance(error, Exception) else "released"
 
 
