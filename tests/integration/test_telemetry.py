@@ -118,7 +118,12 @@ def test_a_turn_that_is_taken_up_is_one_trace_and_a_message_without_a_span_begin
     caplog.handler.addFilter(lambda _: seen.append(trace.get_current_span().get_span_context()) or True)
     message = MemoryMessage(HELD)
     turn = turn_of(message, record, client, told)
-    thread = threading.Thread(target=lambda: pytest.raises(errors.TurnReleasedError, turn.run))
+
+    def lose():
+        with pytest.raises(errors.TurnReleasedError):
+            turn.run()
+
+    thread = threading.Thread(target=lose)
     thread.start()
     eventually(lambda: message.state.content)
     turn.release()

@@ -41,7 +41,9 @@ class Instruments:
             description="Tokens of one answer of a model",
             explicit_bucket_boundaries_advisory=_TOKENS,
         )
-        self.cost = meter.create_counter("opencode.cost", unit="USD", description="As the server reckons it")
+        self.cost = meter.create_counter(
+            "opencode.cost", unit="{USD}", description="As the server reckons it"
+        )
         self.active = meter.create_up_down_counter(
             "opencode.runs.active", unit="{run}", description="Runs of turns in this process"
         )
