@@ -24,6 +24,7 @@ from bench import (
     latency,
     merging,
     notifying,
+    observing,
     rendering,
     stalling,
     telling,
@@ -95,6 +96,7 @@ GROUPS: dict[str, tuple[str, Callable[[Stage], Rows]]] = {
         "One ASGI process runs the turns, another one shows each to one browser: FastAPI, PostgreSQL",
         lambda stage: notifying.measure(stage.server, stage.database),
     ),
+    "observing": ("A turn with telemetry, and without", lambda stage: observing.measure(stage.server)),
     "growing": ("The server's memory, with an empty catalogue of models", lambda _: growing.measure()),
     "rendering": ("200,000 characters of Markdown", lambda _: rendering.measure()),
     "conversations": (

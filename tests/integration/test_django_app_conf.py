@@ -96,6 +96,10 @@ async def asynchronous(*_):
         ({"RECOVER_AT_START": "no"}, r'OPENCODE\["RECOVER_AT_START"\] must be True or False'),
         ({"ALLOW_ALWAYS": 0}, r'OPENCODE\["ALLOW_ALWAYS"\] must be True or False, not 0'),
         ({"ON_ASK": "browser"}, r'OPENCODE\["ON_ASK"\] must be "row" or "refuse", not \'browser\''),
+        (
+            {"TELEMETRY": 1},
+            r'OPENCODE\["TELEMETRY"\] cannot work: telemetry must be True or a Telemetry, not 1',
+        ),
         ({"ON_ASK": []}, r'OPENCODE\["ON_ASK"\] must be "row" or "refuse"'),
         (
             {"RUNNER": "celery"},

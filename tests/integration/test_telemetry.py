@@ -79,6 +79,7 @@ def test_a_turn_is_one_trace_with_its_steps_its_tools_and_what_a_person_was_aske
     assert sum(step.cost for step in result.steps) == result.cost
 
 
+@pytest.mark.full
 def test_what_is_measured_of_a_turn(client, record, told):
     turn_of(MemoryMessage(ASKING), record, client, told, on_ask=lambda _: Answer.once()).run()
     metrics = told.metrics()
@@ -99,6 +100,7 @@ def test_what_is_measured_of_a_turn(client, record, told):
     assert metrics["opencode.turn.duration"][0].attributes == {"opencode.turn.status": "completed"}
 
 
+@pytest.mark.full
 def test_content_is_told_if_it_is_switched_on(client, record):
     with Told(content=True) as told:
         turn_of(MemoryMessage(ASKING), record, client, told, on_ask=lambda _: Answer.once()).run()
@@ -147,6 +149,7 @@ def test_a_turn_that_is_taken_up_is_one_trace_and_a_message_without_a_span_begin
     assert told.metrics()["opencode.runs.active"][0].value == 0
 
 
+@pytest.mark.full
 def test_a_gap_and_a_prompt_that_is_sent_again_are_counted(client, server, record, told):
     gone = Session(record).ensure(client)
 

@@ -44,7 +44,7 @@ from opencode_sessions.telemetry.attributes import (
 )
 from opencode_sessions.telemetry.metrics import Instruments
 from opencode_sessions.turns.asks import Ask
-from opencode_sessions.turns.events import Reason, TurnFound
+from opencode_sessions.turns.events import Reason, ReplyChanged, TurnEvent, TurnFound
 from opencode_sessions.turns.observers import Observer
 from opencode_sessions.turns.results import TurnResult
 
@@ -65,6 +65,10 @@ class TurnTelemetry(Observer):
         self._sends = 0
         self._run: Span = trace.INVALID_SPAN
         self._attached: Token[Context] | None = None
+
+    def __call__(self, event: TurnEvent) -> object:
+        """See `Observer`. There is an event for each piece of the answer, and nothing to tell of it."""
+        return None if isinstance(event, ReplyChanged) else super().__call__(event)
 
     def found(self, turn: TurnFound) -> None:
         """See `TurnFound`."""
