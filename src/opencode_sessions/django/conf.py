@@ -14,6 +14,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from opencode_sessions.errors import ConfigurationError, InvalidRulesError
+from opencode_sessions.files.artifacts import Artifacts
 from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.host.steering import nobody
@@ -190,6 +191,13 @@ def _chats(key: str, value: Any) -> Chats | None:
     return made
 
 
+def _artifacts(key: str, value: Any) -> Artifacts | None:
+    found = _imported(key, value)
+    if found is not None and not isinstance(found, Artifacts):
+        raise _wrong(key, "an Artifacts, or the dotted path of one", value)
+    return found
+
+
 def _flag(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise _wrong(key, "True or False", value)
@@ -294,6 +302,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "THREADS": _count,
     "RECOVER_AT_START": _flag,
     "RETRY": _function_or_none,
+    "ARTIFACTS": _artifacts,
     "STREAM_SECONDS": _minute,
     "CHATS": _chats,
     "CHAT_SECONDS": _positive,

@@ -25,6 +25,7 @@ __all__ = [
     "Artifact",
     "ArtifactStore",
     "Content",
+    "Due",
     "FileInfo",
     "FileKind",
     "FolderLayout",
@@ -74,7 +75,8 @@ class Artifact:
         message: The message's key, as `MessageStore.key` has it: ``"chat_message:7"``.
         record: The key of the record that it belongs to: ``"chat_conversation:3"``.
         path: Relative to the record's folder, with ``/`` between its parts; never absolute, without ``.`` and ``..``.
-            It is the agent's text: quote it wherever it is shown.
+            Of one that was skipped because it lies outside the folder, what the agent's tool was told. It is the
+            agent's text in any case: quote it wherever it is shown.
         kind: What became of it.
         reason: Why it was skipped, in plain English; else empty.
         size: Of its content, in bytes; of one that is skipped, as far as it is known.
@@ -122,6 +124,23 @@ class Content:
     size: int
     sha256: str
     head: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """That a turn's files are to be collected.
+
+    Attributes:
+        job: The turn.
+        message: The message's key.
+        record: The key of its record.
+        folder: The name of the record's folder in the sandbox.
+    """
+
+    job: TurnJob
+    message: str
+    record: str
+    folder: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,30 +200,34 @@ class ArtifactStore(Protocol):
 
     # For whoever collects what an agent has made.
 
-    async def expect(self, job: TurnJob, message: str, record: str, *, look_after: float) -> None:
-        """Store that files of this turn are due, before its prompt is sent. It may be called again.
+    async def latest(self, record: str, path: str) -> Artifact | None:
+        """The latest artifact of a record with this path, a deleted one too; but none that was skipped."""
+
+    async def expect(self, due: Due, *, look_after: float) -> None:
+        """Store that files of a turn are due, before its prompt is sent. It may be called again.
 
         Args:
-            job: The turn, for whoever collects them after a crash.
-            message: The message's key.
-            record: The key of its record.
+            due: Of which turn.
             look_after: After how many seconds `due` gives it: its runner collects the files before that.
         """
 
-    async def is_due(self, message: str) -> bool:
-        """Are files of this message's turn due?"""
+    async def find_due(self, message: str) -> Due | None:
+        """What is due of this message's turn; None if nothing is."""
 
-    async def due(self, *, look_after: float, limit: int = 100) -> Sequence[TurnJob]:
-        """The turns whose files were to be looked at by now, the oldest first.
+    async def due(self, *, look_after: float, limit: int = 100) -> Sequence[Due]:
+        """What was to be looked at by now, the oldest first.
 
         Each is given to one of several processes that ask at once, and again after `look_after` seconds.
         """
 
-    async def due_of(self, record: str) -> Sequence[TurnJob]:
-        """All turns of a record whose files are due, the oldest first; at once."""
+    async def due_of(self, record: str) -> Sequence[Due]:
+        """All that is due of a record's turns, the oldest first; at once."""
 
     async def save(self, content: AsyncIterator[bytes]) -> Content:
         """Store bytes that no row names yet. If `content` raises, nothing stays stored."""
+
+    def read(self, content: Content) -> AsyncIterator[bytes]:
+        """The bytes that were saved, in pieces."""
 
     async def discard(self, name: str) -> None:
         """Remove bytes that were saved and that no row names. It may be called again."""
@@ -214,8 +237,9 @@ class ArtifactStore(Protocol):
 
         Args:
             message: The message's key.
-            artifacts: Each with its bytes, as `save` has stored them; None if it has none. A path that the message has
-                an artifact of already (a person's upload) keeps that one.
+            artifacts: Each with its bytes, as `save` has stored them; None if it has none. No path comes twice. One
+                that the message has an artifact of already (a person's upload) keeps that one, and its bytes here are
+                discarded.
 
         Returns:
             False if no files were due: another collector was first. No row is written then, and the caller discards

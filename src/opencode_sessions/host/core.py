@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from opencode_sessions.display import ShownAsk, display_ask
 from opencode_sessions.errors import AskAnsweredError, ConfigurationError
+from opencode_sessions.files.ports import ArtifactStore
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.host.started import started
 from opencode_sessions.host.steering import Refused, check_answer
@@ -104,6 +105,11 @@ class HostCore(ABC, Generic[C]):
         return self._pool is None or self._pool.idle
 
     @property
+    def artifacts(self) -> ArtifactStore | None:
+        """See `JobHost.artifacts`."""
+        return None if self.settings.artifacts is None else self.settings.artifacts.store
+
+    @property
     def pending_lease(self) -> float:
         """See `Dispatcher.pending_lease`."""
         return self._dispatcher.pending_lease
@@ -143,11 +149,15 @@ class HostCore(ABC, Generic[C]):
         job = self.table.job_of(message)
         key = self.table.key_of(message)
         watched = LiveObserver(self.live, key)
-        defaults = {
+        defaults: dict[str, Any] = {
             "on_ask": self.settings.on_ask,
             "store": self.table.store(job, message),
             "queue": RecordQueue(self.table, message, self),
         }
+        if self.settings.artifacts is not None:
+            defaults["artifacts"] = self.settings.artifacts.of_turn(
+                job, lambda error: self.report(error, "collect", str(job))
+            )
         found: dict[str, Any] = {**defaults, **given, **options}
         teller = self._relay.teller(key)
         observers = (watched, teller, *listeners_of(found.get("observer")))

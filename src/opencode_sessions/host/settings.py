@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from opencode_sessions.files.artifacts import Artifacts
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
 from opencode_sessions.reporting import OnError
 from opencode_sessions.sessions.spec import PermissionsFor, check_permissions_for
@@ -44,6 +45,7 @@ class HostSettings:
         recover: Whether this process takes up turns that others left behind: at its start, and then every few seconds.
         retry: Of a message that failed or was cancelled, a new one with its prompt, not yet added to an ORM session; by
             default a copy.
+        artifacts: Where agents work, and where the files are kept that they make.
 
     Raises:
         ConfigurationError: One cannot work.
@@ -63,6 +65,7 @@ class HostSettings:
     turns: int | None = None
     recover: bool = True
     retry: Callable[[Any], Any] | None = None
+    artifacts: Artifacts | None = None
 
     def __post_init__(self) -> None:
         for name in ("turn_options", "retry", "on_error"):
@@ -75,6 +78,11 @@ class HostSettings:
         )
         require(
             self.retry is None or callable(self.retry), "retry must be a function of a message", self.retry
+        )
+        require(
+            self.artifacts is None or isinstance(self.artifacts, Artifacts),
+            "artifacts must be Artifacts",
+            self.artifacts,
         )
         turns = self.turns
         require(

@@ -75,7 +75,8 @@ class TurnDriver:
         while True:
             row = await self._when_free(wire, claim)
             if row.status.terminal:
-                return self._spec.result(row)
+                await spec.collect_files(wire, row)
+                return spec.result(row)
             self._check_prompt(row)
             if await self._took(wire, claim, row):
                 break
@@ -134,6 +135,7 @@ class TurnDriver:
         try:
             store.remember(await self._stopped(wire, replace(row, revision=row.revision + 1)))
             await reject_asks(self._spec.lifecycle, wire, asks)
+            await self._spec.collect_files(wire, row)
         finally:
             await self._let_next_in(claim)
         return True

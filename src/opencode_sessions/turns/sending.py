@@ -24,6 +24,7 @@ _UNACKNOWLEDGED = (RequestTimedOutError, ConnectionLostError, ServerUnreachableE
 async def send_prompt(wire: TurnWire, spec: TurnSpec, session_id: str, prompt_id: str, prompt: str) -> bool:
     """Send it once. False if there is no such session; True also if the server did not acknowledge the prompt."""
     options = spec.options
+    await spec.artifacts.begin(wire, spec.store)
     try:
         await wire.prompt(
             session_id,

@@ -22,6 +22,7 @@ from opencode_sessions.turns.events import Listener, TurnEvent, TurnFinished
 from opencode_sessions.turns.observers import Listeners, Observers, listeners_of
 from opencode_sessions.turns.options import File, TurnOptions
 from opencode_sessions.turns.output_schema import SchemaLike, shape_of
+from opencode_sessions.turns.ports import NoFiles, TurnFiles
 from opencode_sessions.turns.results import Fallback, TurnResult
 from opencode_sessions.turns.spec import OnCancel, TurnSpec
 from opencode_sessions.validation import check_ordinary, is_coroutine_function, require
@@ -62,6 +63,7 @@ class _Turn(Generic[S, C]):
         observer: Observers = None,
         store: MessageStore | None = None,
         queue: TurnQueue | None = None,
+        artifacts: TurnFiles | None = None,
     ) -> None:
         if when_busy not in get_args(WhenBusy):
             raise ConfigurationError(
@@ -104,6 +106,7 @@ class _Turn(Generic[S, C]):
             fallback=fallback,
             on_cancel=on_cancel,
             queue=queue_of(message, queue, asynchronous=self._asynchronous),
+            artifacts=artifacts or NoFiles(),
         )
         self._core = TurnDriver(self._spec, when_busy=when_busy)
 
@@ -163,6 +166,7 @@ class Turn(_Turn[Session, Client]):
         store: A store of your own, instead of the message's.
         queue: Who runs turns beside the requests: told when this turn, parked, is to be run again, and when the next
             one of its record may be. By default the message's own: with Django, the runner of the settings.
+        artifacts: Who collects the files that the agent makes. A host with `artifacts` in its settings gives it.
 
     Raises:
         ConfigurationError: The message's model has no turn columns, or it cannot be reached from here; or another
