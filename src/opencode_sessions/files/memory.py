@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from opencode_sessions.files.ports import Artifact, Due, FileKind
+from opencode_sessions.files.rows import place_of
 from opencode_sessions.files.storage import Storage
 from opencode_sessions.files.stored import ArtifactRow, StoredArtifacts
 
@@ -20,6 +21,8 @@ class MemoryArtifactStore(StoredArtifacts):
         storage: Where the bytes are.
         suspends: Do calls suspend?
     """
+
+    conflict = KeyError
 
     def __init__(self, storage: Storage, *, suspends: bool = False) -> None:
         super().__init__(storage, suspends=suspends)
@@ -72,14 +75,21 @@ class MemoryArtifactStore(StoredArtifacts):
         with self._lock:
             return next((row for row in self._rows if row[0].id == artifact_id), None)
 
-    async def _add(self, rows: Sequence[ArtifactRow], *, clear: str | None = None) -> Collection[str] | None:
+    async def _insert(self, rows: Sequence[ArtifactRow], *, clear: str | None) -> bool:
         with self._lock:
+            if not self._places().isdisjoint(place_of(artifact) for artifact, _ in rows):
+                raise self.conflict
             if clear is not None and self._due.pop(clear, None) is None:
-                return None
-            known = {(artifact.message, artifact.path) for artifact, _ in self._rows}
-            new = [row for row in rows if (row[0].message, row[0].path) not in known]
-            self._rows += new
-            return {artifact.path for artifact, _ in new}
+                return False
+            self._rows += rows
+            return True
+
+    async def _known(self, places: Sequence[str]) -> Collection[str]:
+        with self._lock:
+            return self._places() & set(places)
+
+    def _places(self) -> set[str]:
+        return {place_of(artifact) for artifact, _ in self._rows}
 
     async def _remove(self, *, record: str | None = None, message: str | None = None) -> Sequence[str]:
         with self._lock:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from opencode_sessions.files.errors import ArtifactGoneError
 from opencode_sessions.files.ports import Artifact, Content, Due, LeftOver
+from opencode_sessions.files.rows import place_of
 from opencode_sessions.files.storage import Storage, pieces_of
 
 __all__ = ["ArtifactRow", "StoredArtifacts"]
@@ -23,6 +24,7 @@ ArtifactRow = tuple[Artifact, str]
 """An artifact, and what its bytes are called; empty if it has none."""
 
 _HEAD = 8_192
+_TRIES = 5
 
 
 class StoredArtifacts(ABC):
@@ -31,7 +33,12 @@ class StoredArtifacts(ABC):
     Args:
         storage: Where the bytes are.
         suspends: Do calls suspend? Then the storage is used in threads.
+
+    Attributes:
+        conflict: What the database raises where a row is there already.
     """
+
+    conflict: type[Exception]
 
     def __init__(self, storage: Storage, *, suspends: bool) -> None:
         self.storage = storage
@@ -135,6 +142,25 @@ class StoredArtifacts(ABC):
         named = await self._named([each.name for each in old])
         return [LeftOver(each.name, each.size) for each in old if each.name not in named]
 
+    async def _add(self, rows: Sequence[ArtifactRow], *, clear: str | None = None) -> Collection[str] | None:
+        """Write rows, except where there is one already.
+
+        Returns:
+            The paths that were written. None if no files of `clear` were due.
+        """
+        known: Collection[str] = ()
+        for last in (*[False] * _TRIES, True):
+            new = [row for row in rows if place_of(row[0]) not in known]
+            try:
+                written = await self._insert(new, clear=clear)
+            except self.conflict:
+                if last:
+                    raise
+                known = await self._known([place_of(artifact) for artifact, _ in rows])
+                continue
+            return {artifact.path for artifact, _ in new} if written else None
+        raise AssertionError  # the last try has returned or raised
+
     async def _do(self, work: Callable[[], T]) -> T:
         """What a call of the storage gives."""
         return await asyncio.to_thread(work) if self._suspends else work()
@@ -174,12 +200,21 @@ class StoredArtifacts(ABC):
         """The row with this id."""
 
     @abstractmethod
-    async def _add(self, rows: Sequence[ArtifactRow], *, clear: str | None = None) -> Collection[str] | None:
+    async def _insert(self, rows: Sequence[ArtifactRow], *, clear: str | None) -> bool:
         """Write rows, in one transaction, and that the files of the message `clear` are due no more.
 
+        It writes before it reads: SQLite would otherwise refuse one of two that do so at once.
+
         Returns:
-            The paths that were written: their messages had none of the same. None if no files of `clear` were due.
+            False if no files of `clear` were due.
+
+        Raises:
+            conflict: A message has an artifact of one of these paths already.
         """
+
+    @abstractmethod
+    async def _known(self, places: Sequence[str]) -> Collection[str]:
+        """Which of these messages and paths (`place_of`) have a row."""
 
     @abstractmethod
     async def _remove(self, *, record: str | None = None, message: str | None = None) -> Sequence[str]:

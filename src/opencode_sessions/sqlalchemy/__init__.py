@@ -11,6 +11,7 @@ none, or is no mixin's, say where it is: `store=SQLAlchemyRecordStore(Conversati
 
 from __future__ import annotations
 
+from opencode_sessions.sqlalchemy.artifacts import ArtifactTables, SQLAlchemyArtifactStore
 from opencode_sessions.sqlalchemy.deletion import delete_session_with_row
 from opencode_sessions.sqlalchemy.index import SQLAlchemyIndex
 from opencode_sessions.sqlalchemy.leases import (
@@ -27,8 +28,10 @@ from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
 from opencode_sessions.sqlalchemy.turn_table import SQLAlchemyTurnTable
 
 __all__ = [
+    "ArtifactTables",
     "MessageMixin",
     "RecordMixin",
+    "SQLAlchemyArtifactStore",
     "SQLAlchemyIndex",
     "SQLAlchemyMessageStore",
     "SQLAlchemyRecordStore",
