@@ -321,10 +321,44 @@ def test_with_asyncio_it_is_the_same(server, request, tmp_path):
                 )
                 message = await rows.ended(await rows.send(host, prompt, record))
                 key = f"prompts:{message.id}"
-                while await store.find_due(key):
-                    await asyncio.sleep(0.05)  # noqa: ASYNC110 - what is polled is a row
+                while await store.find_due(key):  # noqa: ASYNC110 - what is polled is a row
+                    await asyncio.sleep(0.05)
             sizes = {each.path: each.size for each in await store.list(key)}
             assert (sizes, rows.told) == ({"large": 1_000_000, "small": 2}, [])
 
     url = urls_of(request, tmp_path, "sqlite")[1]
     asyncio.run(main())
+
+
+def test_without_a_shared_disk_files_are_read_through_the_server_and_no_link_is(rows, tmp_path):
+    kept = Kept(rows, tmp_path)
+    kept.sandbox = Sandbox(tmp_path / "sandbox", disk=False)
+    kept.artifacts = replace(kept.artifacts, sandbox=kept.sandbox, limits=FileLimits(each=3_000_000))
+    beside = tmp_path / "sandbox" / "folders" / "beside"
+    beside.mkdir(parents=True)
+    (beside / "secret.txt").write_text("secret")
+    written = {
+        "a b#c?d%25é.txt": "odd\n",
+        "sub/p.html": "<b>\n",
+        "s.txt": "x",
+        "d/secret.txt": "x",
+        "big": "x",
+        "huge": "x",
+    }
+    with kept.host() as host:
+        found = kept.run(
+            host,
+            *(tool("write", filePath=f"FOLDER/{path}", content=text) for path, text in written.items()),
+            bash(
+                "cd FOLDER && rm -r s.txt d && ln -s ../beside d && ln -s ../beside/secret.txt s.txt && touch more"
+                " && head -c 2500000 /dev/urandom > big && head -c 3000001 /dev/zero > huge"
+            ),
+        )
+    contents = {path: kept.content(each) for path, each in found.items() if each.kind == "created"}
+    assert contents.pop("big") == (tmp_path / "sandbox/folders" / kept.name / "big").read_bytes()
+    assert contents == {"a b#c?d%25é.txt": b"odd\n", "sub/p.html": b"<b>\n"}
+    assert {path: each.reason for path, each in found.items() if each.kind == "skipped"} == {
+        "s.txt": "it is gone, is a link, or is no regular file",
+        "d/secret.txt": "what leads to it is a link, or no folder",
+        "huge": "it is larger than 3,000,000 bytes",
+    }

@@ -9,7 +9,7 @@ from functools import partial
 from opencode_sessions.errors import ConfigurationError, RecordGoneError
 from opencode_sessions.files.collecting import Collection
 from opencode_sessions.files.errors import FileRefusedError
-from opencode_sessions.files.folders import DiskFolder, RecordFolder
+from opencode_sessions.files.folders import DiskFolder, RecordFolder, ServerFolder
 from opencode_sessions.files.kinds import check_installed
 from opencode_sessions.files.limits import FileLimits
 from opencode_sessions.files.manifest import load_manifest, store_manifest, take_manifest
@@ -164,6 +164,8 @@ class TurnArtifacts:
             await wire.clock.call(partial(path.unlink, missing_ok=True))
 
     async def _folder(self, wire: TurnWire, due: Due) -> RecordFolder | None:
+        if not self._sandbox.disk:
+            return ServerFolder(wire, self._sandbox.session_directory(due.folder), due.folder)
         try:
             return DiskFolder(await wire.clock.call(partial(self._sandbox.open, due.folder)), wire.clock)
         except FileRefusedError as error:
