@@ -71,6 +71,10 @@ class MemoryArtifactStore(StoredArtifacts):
         with self._lock:
             return [due for due, _ in self._due.values() if due.record == record]
 
+    async def records(self) -> Sequence[str]:
+        """See `ArtifactStore.records`."""
+        return sorted({artifact.record for artifact in self._those(lambda _: True)})
+
     async def _find(self, artifact_id: str) -> ArtifactRow | None:
         with self._lock:
             return next((row for row in self._rows if row[0].id == artifact_id), None)

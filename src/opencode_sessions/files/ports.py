@@ -248,6 +248,9 @@ class ArtifactStore(Protocol):
 
     # For whoever tidies up.
 
+    async def records(self) -> Sequence[str]:
+        """The keys of the records that have artifacts."""
+
     async def left_over(self, *, older_than: float = 3_600.0) -> Sequence[LeftOver]:
         """Bytes that no row names, stored more than so many seconds ago: a process died over them."""
 

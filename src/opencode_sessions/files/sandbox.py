@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,11 @@ class Sandbox:
         folders of their own.
         """
         key = record_store(record, None, asynchronous=True).key  # it suspends nowhere
-        unique = f"{key}\0{getattr(record, UID, None) or ''}"
+        return self.name_of(key, getattr(record, UID, None) or "")
+
+    def name_of(self, key: str, uid: str) -> str:
+        """The same, by the record's key and its `opencode_uid`."""
+        unique = f"{key}\0{uid}"
         words = _PLAIN.sub("-", key.lower()).strip("-")[:_LONGEST_WORDS].strip("-")
         return f"{words or 'record'}-{hashlib.sha256(unique.encode()).hexdigest()[:16]}"
 
@@ -178,18 +183,24 @@ class Sandbox:
         """Remove a folder of this name with all that is in it. False if there was none. No link is followed."""
         parts_of(name, depth=1)
         self.manifest(name).unlink(missing_ok=True)
+        path = self.root / _FOLDERS / name
         try:
-            shutil.rmtree(self.root / _FOLDERS / name)
+            if path.is_symlink():
+                path.unlink()
+            else:
+                shutil.rmtree(path)
         except FileNotFoundError:
             return False
         return True
 
-    def names(self) -> Sequence[str]:
-        """The names of all folders that are there."""
+    def names(self, *, older_than: float = 0.0) -> Sequence[str]:
+        """The names of all folders that are there and were made, or last written in, so many seconds ago."""
+        before = time.time() - older_than
         try:
-            return sorted(entry.name for entry in os.scandir(self.root / _FOLDERS) if entry.is_dir())
+            found = list(os.scandir(self.root / _FOLDERS))
         except FileNotFoundError:
             return ()
+        return sorted(each.name for each in found if each.stat(follow_symlinks=False).st_mtime <= before)
 
     def manifest(self, name: str) -> Path:
         """Where the manifest of a folder is kept."""

@@ -196,6 +196,10 @@ class StoredArtifacts(ABC):
         """See `ArtifactStore.due_of`."""
 
     @abstractmethod
+    async def records(self) -> Sequence[str]:
+        """See `ArtifactStore.records`."""
+
+    @abstractmethod
     async def _find(self, artifact_id: str) -> ArtifactRow | None:
         """The row with this id."""
 

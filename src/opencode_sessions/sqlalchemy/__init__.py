@@ -11,6 +11,7 @@ none, or is no mixin's, say where it is: `store=SQLAlchemyRecordStore(Conversati
 
 from __future__ import annotations
 
+from opencode_sessions.sqlalchemy.artifact_deletion import delete_artifacts_with_row
 from opencode_sessions.sqlalchemy.artifacts import ArtifactTables, SQLAlchemyArtifactStore
 from opencode_sessions.sqlalchemy.deletion import delete_session_with_row
 from opencode_sessions.sqlalchemy.index import SQLAlchemyIndex
@@ -38,6 +39,7 @@ __all__ = [
     "SQLAlchemyTurnTable",
     "abandoned",
     "being_run",
+    "delete_artifacts_with_row",
     "delete_session_with_row",
     "parked",
     "record_store_of",

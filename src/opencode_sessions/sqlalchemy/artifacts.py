@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
+    func,
     insert,
     select,
     update,
@@ -130,6 +131,7 @@ class SQLAlchemyArtifactStore(StoredArtifacts):
         super().__init__(storage, suspends=engine.dialect.is_async)
         self._artifacts = tables.artifacts
         self._due = tables.due
+        self._engine = engine
         self._transactions = transactions_over(engine, prepare)
 
     async def list(self, message: str) -> Sequence[Artifact]:
@@ -192,6 +194,12 @@ class SQLAlchemyArtifactStore(StoredArtifacts):
         """See `ArtifactStore.due_of`."""
         return await self._select_due(self._due.c.record_hash == hash_of(record))
 
+    async def records(self) -> Sequence[str]:
+        """See `ArtifactStore.records`."""
+        hashes = select(func.min(self._artifacts.c.id)).group_by(self._artifacts.c.record_hash)
+        query = select(self._artifacts.c.record).where(self._artifacts.c.id.in_(hashes))
+        return await self._transactions.run(lambda c: sorted(c.scalars(query)))
+
     async def _find(self, artifact_id: str) -> ArtifactRow | None:
         query = select(self._artifacts).where(self._artifacts.c.artifact_id == artifact_id)
         row = await self._transactions.run(lambda c: c.execute(query).mappings().first())
@@ -215,15 +223,26 @@ class SQLAlchemyArtifactStore(StoredArtifacts):
     async def _remove(self, *, record: str | None = None, message: str | None = None) -> Sequence[str]:
         column, key = ("record_hash", record) if record is not None else ("message_hash", message or "")
 
-        def work(connection: Connection) -> Sequence[str]:
-            table = self._artifacts
-            connection.execute(delete(self._due).where(self._due.c[column] == hash_of(key)))
-            is_it = table.c[column] == hash_of(key)
-            names = connection.scalars(select(table.c.stored).where(is_it).with_for_update()).all()
-            connection.execute(delete(table).where(is_it))
-            return names
+        return await self._transactions.run(lambda c: self.remove_rows(c, column, key), commit=True)
 
-        return await self._transactions.run(work, commit=True)
+    def remove_rows(self, connection: Connection, column: str, key: str) -> Sequence[str]:
+        """Delete rows in a transaction that is open: what the bytes of theirs are called.
+
+        Args:
+            connection: Of the transaction.
+            column: `record_hash` or `message_hash`.
+            key: The record's, or the message's.
+        """
+        table = self._artifacts
+        connection.execute(delete(self._due).where(self._due.c[column] == hash_of(key)))
+        is_it = table.c[column] == hash_of(key)
+        names = connection.scalars(select(table.c.stored).where(is_it).with_for_update()).all()
+        connection.execute(delete(table).where(is_it))
+        return names
+
+    def has_rows_behind(self, connection: Connection) -> bool:
+        """Do connections of this engine lead to its rows?"""
+        return connection.engine is self._engine
 
     async def _named(self, names: Sequence[str]) -> Collection[str]:
         return await self._among(self._artifacts.c.stored, names)

@@ -14,3 +14,9 @@ class ArtifactsConfig(AppConfig):
     label = "opencode_artifacts"
     verbose_name = "OpenCode files"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """See to it that artifacts go with the rows of the host's."""
+        from opencode_sessions.django.artifacts.deletion import connect  # noqa: PLC0415 - not before all models are there
+
+        connect()

@@ -26,7 +26,7 @@ from opencode_sessions.files.rows import (
 from opencode_sessions.files.stored import ArtifactRow, StoredArtifacts
 from opencode_sessions.store.index import batches
 
-__all__ = ["DjangoArtifactStore"]
+__all__ = ["DjangoArtifactStore", "artifacts_database", "remove_rows"]
 
 T = TypeVar("T")
 
@@ -114,6 +114,11 @@ class DjangoArtifactStore(StoredArtifacts):
         )
         return [_due(row) for row in rows]
 
+    async def records(self) -> Sequence[str]:
+        """See `ArtifactStore.records`."""
+        firsts = _rows().order_by().values("record_hash").annotate(first=models.Min("pk")).values("first")
+        return await self._run(lambda: sorted(_rows().filter(pk__in=firsts).values_list("record", flat=True)))
+
     async def _find(self, artifact_id: str) -> ArtifactRow | None:
         found = await self._run(lambda: _rows().filter(artifact_id=artifact_id).first())
         return None if found is None else (_artifact(found), found.stored.name or "")
@@ -134,14 +139,7 @@ class DjangoArtifactStore(StoredArtifacts):
         which = {"record_hash": hash_of(record)} if record is not None else {}
         which = which or {"message_hash": hash_of(message or "")}
 
-        def work() -> Sequence[str]:
-            _due_rows().filter(**which).delete()
-            rows = _rows().filter(**which)
-            names = list(rows.select_for_update().values_list("stored", flat=True))
-            rows.delete()
-            return names
-
-        return await self._write(work)
+        return await self._write(lambda: remove_rows(**which))
 
     async def _named(self, names: Sequence[str]) -> Collection[str]:
         return await self._among("stored", names)
@@ -163,19 +161,32 @@ class DjangoArtifactStore(StoredArtifacts):
         """Write in one transaction."""
 
         def once() -> T:
-            with transaction.atomic(using=_using()):
+            with transaction.atomic(using=artifacts_database()):
                 return work()
 
         return await self._run(once)
 
     async def _run(self, work: Callable[[], T]) -> T:
         def here() -> T:
-            with borrowed(_using()):
+            with borrowed(artifacts_database()):
                 return work()
 
         if self._suspends:
             return await sync_to_async(here, thread_sensitive=True)()
         return here()
+
+
+def remove_rows(**which: str) -> Sequence[str]:
+    """Delete rows in a transaction that is open: what the bytes of theirs are called.
+
+    Args:
+        which: `record_hash` or `message_hash`.
+    """
+    _due_rows().filter(**which).delete()
+    rows = _rows().filter(**which)
+    names = list(rows.select_for_update().values_list("stored", flat=True))
+    rows.delete()
+    return names
 
 
 def _artifact_model() -> type[Any]:
@@ -190,16 +201,17 @@ def _due_model() -> type[Any]:
     return FilesDue
 
 
-def _using() -> str:
+def artifacts_database() -> str:
+    """The alias of the database that has the rows."""
     return router.db_for_write(_artifact_model())
 
 
 def _rows() -> models.QuerySet[Any]:
-    return all_rows(_artifact_model(), _using())
+    return all_rows(_artifact_model(), artifacts_database())
 
 
 def _due_rows() -> models.QuerySet[Any]:
-    return all_rows(_due_model(), _using())
+    return all_rows(_due_model(), artifacts_database())
 
 
 def _versions(record: str, path: str, *, before: str = "") -> models.QuerySet[Any]:
