@@ -20,6 +20,7 @@ from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.files.ports import FolderLayout
 from opencode_sessions.files.safe_open import Folder, parts_of
 from opencode_sessions.protocol.permissions import Rule, allow, deny
+from opencode_sessions.protocol.presets import NOT_TO_EDIT
 from opencode_sessions.store.lookup import record_store
 from opencode_sessions.store.record_columns import UID
 from opencode_sessions.validation import require
@@ -30,10 +31,6 @@ _FOLDERS, _MANIFESTS = "folders", "manifests"
 _PLAIN = re.compile(r"[^a-z0-9]+")
 _LONGEST_WORDS = 40
 _PRIVATE = 0o700
-
-_READING = ("read", "list", "glob")
-_WRITING = "edit"
-_WITH_PATHS = ("read", "edit")
 
 
 class Sandbox:
@@ -52,7 +49,7 @@ class Sandbox:
         root: A directory for this alone. It is made, with mode 0700, if it is not there. It must lie in no Git
             worktree: the server takes a worktree's root for the agent's.
         layout: `FolderLayout.SHARED`, or a directory for each record: `OWN`.
-        on_server: The same directory as the server calls it, if that runs in a container, say.
+        on_server: The same directory as the server calls it, if that runs in a container, say; no link is on its way.
         disk: Whether this process reads and writes the root itself. If not, the root is the server's: make
             `root/folders` there. Files are then read through the server, and what a shell changes is not noticed.
 
@@ -69,11 +66,16 @@ class Sandbox:
         on_server: str | None = None,
         disk: bool = True,
     ) -> None:
-        self.root = Path(root)
+        require(Path(root).is_absolute(), "the root of a sandbox must be an absolute path", str(root))
+        self.root = Path(root).resolve() if disk else Path(root)
         self.layout = FolderLayout(layout)
         self.disk = disk
         self._server_root = (on_server or str(self.root)).rstrip("/")
-        require(self.root.is_absolute(), "the root of a sandbox must be an absolute path", str(root))
+        require(
+            self._server_root.startswith("/") and not {"*", "?"} & set(self._server_root),
+            "the root of a sandbox must be an absolute path on the server, too, and hold no * and no ?",
+            self._server_root,
+        )
         if disk:
             self._check_worktree()
         elif self.layout is FolderLayout.OWN:
@@ -112,25 +114,21 @@ class Sandbox:
 
             permissions_for=lambda conversation: [*READ_WRITE, *SANDBOX.rules(conversation)]
 
-        They take away nothing else: if the rules before them allow the shell, it reaches the folders of all records.
-        With the layout `OWN` there are none: the directory is the record's.
+        The agent cannot search, as no rule says where it may. If the rules before these allow the shell, it reaches the
+        folders of all records. With the layout `OWN` there are none: the directory is the record's.
         """
         if self.layout is FolderLayout.OWN:
             return ()
-        inside = f"{self.name(record)}/*"
+        # The server names a file from its disk's root on, outside of Git, and follows links before (1.18.33).
+        folder = self.on_server(self.name(record)).lstrip("/")
         return (
             deny("read"),
-            allow("read", inside),
+            *(allow("read", path) for path in (folder, f"{folder}/*")),
             deny("read", "*.env*"),
             deny("edit"),
-            allow("edit", inside),
-            *(
-                deny("edit", path)
-                for path in ("*.opencode/*", "*opencode.json*", "*.git", "*.git/*", "*.env*")
-            ),
-            deny("list"),
-            deny("glob"),
-            deny("grep"),
+            allow("edit", f"{folder}/*"),
+            *NOT_TO_EDIT,
+            *(deny(tool) for tool in ("list", "glob", "grep")),
         )
 
     def instructions(self, record: Any) -> str:
