@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 from django.conf import settings as django_settings
@@ -15,6 +16,7 @@ from django.utils.module_loading import import_string
 
 from opencode_sessions.errors import ConfigurationError, InvalidRulesError
 from opencode_sessions.files.artifacts import Artifacts
+from opencode_sessions.files.uploads import Uploads
 from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.host.steering import nobody
@@ -195,6 +197,10 @@ def _artifacts(key: str, value: Any) -> Artifacts | None:
     found = _imported(key, value)
     if found is not None and not isinstance(found, Artifacts):
         raise _wrong(key, "an Artifacts, or the dotted path of one", value)
+def _uploads(key: str, value: Any) -> Uploads | None:
+    found = Uploads(value) if isinstance(value, Path) else _imported(key, value)
+    if found is not None and not isinstance(found, Uploads):
+        raise _wrong(key, "an Uploads, the dotted path of one, or the Path of its folder", value)
     return found
 
 
@@ -304,6 +310,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "RETRY": _function_or_none,
     "ARTIFACTS": _artifacts,
     "STREAM_SECONDS": _minute,
+    "UPLOADS": _uploads,
     "CHATS": _chats,
     "CHAT_SECONDS": _positive,
     "ON_ASK": _asks,

@@ -19,7 +19,7 @@ from opencode_sessions.django.signals import Announcing
 from opencode_sessions.django.turn_rows import rows
 from opencode_sessions.django.turn_table import table
 from opencode_sessions.errors import ConfigurationError
-from opencode_sessions.host.turn_options import turn_options
+from opencode_sessions.host.turn_options import turn_options, with_uploads
 from opencode_sessions.reporting import ErrorContext, ErrorReporter
 from opencode_sessions.sessions.session import AsyncSession, Session
 from opencode_sessions.store.lookup import message_store
@@ -113,13 +113,14 @@ def _turn_options(
         given = turn_options('OPENCODE["TURN_OPTIONS"]', now.turn_options, message)
     except ConfigurationError as error:
         raise ImproperlyConfigured(str(error)) from error
-    found = {
+    known = {
         "on_ask": now.on_ask,
         **_artifacts(message, asynchronous=asynchronous),
         **defaults,
         **given,
         **options,
     }
+    found = with_uploads(known, now.uploads, message)
     announcing = Announcing(message)
     others = listeners_of(found.get("observer") if observer is None else observer)
     teller = relay().teller(rows.key_of(message))

@@ -5,14 +5,15 @@
     OpencodeError
     └── FileError
         ├── ArtifactGoneError    there is no such artifact, or its bytes are gone
-        └── FileRefusedError     a file in the agent's folder is not read; carries the path and the reason
+        ├── FileRefusedError     a file in the agent's folder is not read; carries the path and the reason
+        └── UploadError          a person's file is not taken, or cannot be given to the agent
 """
 
 from __future__ import annotations
 
 from opencode_sessions.errors import OpencodeError
 
-__all__ = ["ArtifactGoneError", "FileError", "FileRefusedError"]
+__all__ = ["ArtifactGoneError", "FileError", "FileRefusedError", "UploadError"]
 
 
 class FileError(OpencodeError):
@@ -43,3 +44,15 @@ class FileRefusedError(FileError):
         super().__init__(f"{path!r} is not read: {reason}")
         self.path = path
         self.reason = reason
+
+
+class UploadError(FileError):
+    """A person's file is not taken, or cannot be given to the agent. The message is for that person.
+
+    Attributes:
+        status: Of the HTTP response: 413 too much, 415 a type that is not taken, 410 gone, 503 nowhere to put it.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status

@@ -16,7 +16,7 @@ from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.host.started import started
 from opencode_sessions.host.steering import Refused, check_answer
 from opencode_sessions.host.tables import HostTables
-from opencode_sessions.host.turn_options import turn_options
+from opencode_sessions.host.turn_options import turn_options, with_uploads
 from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn, TransactionalDispatcher
 from opencode_sessions.jobs.queue import RecordQueue
 from opencode_sessions.jobs.task_pool import TaskPool
@@ -158,7 +158,9 @@ class HostCore(ABC, Generic[C]):
             defaults["artifacts"] = self.settings.artifacts.of_turn(
                 job, lambda error: self.report(error, "collect", str(job))
             )
-        found: dict[str, Any] = {**defaults, **given, **options}
+        found: Mapping[str, Any] = with_uploads(
+            {**defaults, **given, **options}, self.settings.uploads, message
+        )
         teller = self._relay.teller(key)
         observers = (watched, teller, *listeners_of(found.get("observer")))
         return {**found, "store": teller.store(found["store"]), "observer": observers}

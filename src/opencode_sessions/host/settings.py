@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opencode_sessions.files.artifacts import Artifacts
+from opencode_sessions.files.uploads import Uploads
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
 from opencode_sessions.reporting import OnError
 from opencode_sessions.sessions.spec import PermissionsFor, check_permissions_for
@@ -46,6 +47,7 @@ class HostSettings:
         retry: Of a message that failed or was cancelled, a new one with its prompt, not yet added to an ORM session; by
             default a copy.
         artifacts: Where agents work, and where the files are kept that they make.
+        uploads: Where the files are that people send with a message, and what is taken.
 
     Raises:
         ConfigurationError: One cannot work.
@@ -66,6 +68,7 @@ class HostSettings:
     recover: bool = True
     retry: Callable[[Any], Any] | None = None
     artifacts: Artifacts | None = None
+    uploads: Uploads | None = None
 
     def __post_init__(self) -> None:
         for name in ("turn_options", "retry", "on_error"):
@@ -83,6 +86,9 @@ class HostSettings:
             self.artifacts is None or isinstance(self.artifacts, Artifacts),
             "artifacts must be Artifacts",
             self.artifacts,
+        )
+        require(
+            self.uploads is None or isinstance(self.uploads, Uploads), "uploads must be Uploads", self.uploads
         )
         turns = self.turns
         require(

@@ -20,7 +20,7 @@ from opencode_sessions.turns.deadlines import Deadlines
 from opencode_sessions.turns.driver import TurnDriver
 from opencode_sessions.turns.events import Listener, TurnEvent, TurnFinished
 from opencode_sessions.turns.observers import Listeners, Observers, listeners_of
-from opencode_sessions.turns.options import File, TurnOptions
+from opencode_sessions.turns.options import File, FilesOf, TurnOptions
 from opencode_sessions.turns.output_schema import SchemaLike, shape_of
 from opencode_sessions.turns.ports import NoFiles, TurnFiles
 from opencode_sessions.turns.results import Fallback, TurnResult
@@ -53,7 +53,7 @@ class _Turn(Generic[S, C]):
         model: str | None = None,
         system: str | None = None,
         variant: str | None = None,
-        files: Sequence[File] = (),
+        files: Sequence[File] | FilesOf = (),
         schema: SchemaLike = None,
         when_busy: WhenBusy = "reject",
         on_cancel: OnCancel = "stop",
@@ -150,7 +150,7 @@ class Turn(_Turn[Session, Client]):
         model: As ``"provider/model"``; else that of the session's last prompt, and for a first prompt the agent's.
         system: More system prompt.
         variant: The model's variant, such as an effort.
-        files: What goes with the prompt.
+        files: What goes with the prompt; see also `opencode_sessions.files.Uploads.attached`.
         schema: The answer is data that fits it: a JSON schema, a model of pydantic's or a dataclass. See
             `TurnResult.structured` and `TurnResult.value`.
         when_busy: Where another turn of the same record runs, in whatever process: `reject` raises, `wait` waits,
