@@ -72,14 +72,14 @@ def test_a_file_is_kept_under_a_name_of_ours_with_its_type_by_its_content(upload
         ("dot.gif", "image/png", len(PICTURE)),
     ]
     for each, content in zip(saved, (TABLE, TABLE, zipped, PICTURE), strict=True):
-        with uploads.open(Record, each) as file:
+        with uploads.open(each) as file:
             assert file.read() == content
             assert os.fstat(file.fileno()).st_mode & 0o777 == 0o600
     assert saved[0]["path"].startswith("uploads/")
     assert saved[0]["path"].endswith("-days.csv")
     uploads.remove(Record)
     with pytest.raises(UploadError, match=r"“days.csv” is not there any more"):
-        uploads.open(Record, saved[0])
+        uploads.open(saved[0])
 
 
 LIMITS = UploadLimits(number=2, each=100, together=150)
@@ -126,7 +126,7 @@ def test_without_a_folder_in_common_only_what_goes_with_the_prompt_is_taken(tmp_
 def test_a_name_is_shown_as_it_is_and_is_never_a_path(uploads, name, shown, ending):
     (saved,) = uploads.save(Record, [(name, io.BytesIO(TABLE))])
     assert saved["name"] == shown
-    assert saved["path"] == f"uploads/{saved['id'][:6]}{ending}"
+    assert saved["path"] == f"uploads/{saved['id'][32:38]}{ending}"
     assert Path(saved["path"]).parts[:-1] == ("uploads",)
 
 
@@ -150,7 +150,7 @@ def test_what_cannot_work_is_a_configuration_error(uploads):
     with pytest.raises(ConfigurationError, match="has no opencode_uid"):
         uploads.save(MemoryRecord, given(a_txt=b""))
     with pytest.raises(ConfigurationError, match="no id of an upload"):
-        uploads.open(Record, {"id": "../../secret", "name": "x"})
+        uploads.open({"id": "../../secret", "name": "x"})
 
 
 # -- putting it into the agent's folder
@@ -240,7 +240,7 @@ def test_a_retry_of_a_django_host_has_the_files_of_the_first_try(chat, opencode,
     assert len(bodies) == 2
     for body in bodies:
         assert json.dumps(str(copy)) in "\n".join(texts(body))
-    with uploads.open(conversation, again.opencode_uploads[0]) as file:
+    with uploads.open(again.opencode_uploads[0]) as file:
         assert file.read() == TABLE
 
 
@@ -318,7 +318,7 @@ def test_files_go_with_the_row_of_a_django_record_unless_that_is_rolled_back(cha
         with transaction.atomic():
             chat.Conversation.objects.filter(pk=conversation.pk).delete()
             transaction.set_rollback(True)
-        uploads.open(conversation, saved).close()
+        uploads.open(saved).close()
         conversation.delete()
         assert list(uploads.folder.iterdir()) == []
 
@@ -333,7 +333,7 @@ def test_files_go_with_the_row_of_an_sqlalchemy_record(server, request, tmp_path
             await db.delete(await db.get_one(Conversation, record.id))
             await db.flush()
             await db.rollback()
-        uploads.open(record, saved).close()
+        uploads.open(saved).close()
         async with rows.sessions.begin() as db:
             await db.delete(await db.get_one(Conversation, record.id))
         assert list(uploads.folder.iterdir()) == []

@@ -2,7 +2,7 @@
 
 | what | where |
 |---|---|
-| the file as it came | in the folder of `Uploads`, which no agent works in: `{record}/{id}` |
+| the file as it came | in the folder of `Uploads`, which no agent works in: a folder for each record |
 | what is known of it | in the message's `opencode_uploads`: so a retry and the recovery of a turn have it, too |
 | a copy for the agent | in the agent's folder, below `uploads`, from when the prompt is sent |
 
@@ -46,14 +46,15 @@ _LONGEST_NAME = 200
 _LONGEST_STEM = 60
 _NOT_SAFE = re.compile(r"[^a-z0-9]+")
 _EXTENSION = re.compile(r"\.[a-z0-9]{1,8}\Z")
-_ID = re.compile(r"[0-9a-f]{32}")
+_HEX = 32
+_ID = re.compile(rf"[0-9a-f]{{{_HEX}}}")
 
 
 class Upload(TypedDict):
     """What a message's `opencode_uploads` says of one file.
 
     Attributes:
-        id: Of the file, in the folder of `Uploads`.
+        id: Where the file is, in the folder of `Uploads`: the record's uid and a random name.
         name: What the person calls it, for people.
         path: Of the copy, from the agent's folder on: a name of ours.
         size: In bytes.
@@ -140,7 +141,7 @@ class Uploads:
                 left = self.limits.together - sum(each["size"] for each in saved)
                 saved.append(self._save(record, name, content, left))
         except BaseException:
-            self.discard(record, saved)
+            self.discard(saved)
             raise
         return saved
 
@@ -148,18 +149,21 @@ class Uploads:
         """See `save`. The files are read and written in a thread."""
         return await asyncio.to_thread(self.save, record, list(files))
 
-    def open(self, record: Any, upload: Upload) -> BinaryIO:
+    def open(self, upload: Upload) -> BinaryIO:
         """The file as it came.
 
         Raises:
             UploadError: It is not there any more.
         """
-        return _opened(self._path(record, upload["id"]), upload)
+        try:
+            return self._path(upload).open("rb")
+        except OSError as error:
+            raise UploadError(f"“{upload['name']}” is not there any more.", status=410) from error
 
-    def discard(self, record: Any, uploads: Iterable[Upload]) -> None:
+    def discard(self, uploads: Iterable[Upload]) -> None:
         """Remove files of a message that is not going to be stored."""
         for upload in uploads:
-            self._path(record, upload["id"]).unlink(missing_ok=True)
+            self._path(upload).unlink(missing_ok=True)
 
     def remove(self, record: Any) -> None:
         """Remove all files of a record. Copies in the agent's folder go with that folder."""
@@ -182,8 +186,8 @@ class Uploads:
         """
         return _Attached(self, uploads, besides)
 
-    def _file(self, folder: Path, work: Path | None, upload: Upload) -> File:
-        with _opened(folder / upload["id"], upload) as content:
+    def _file(self, work: Path | None, upload: Upload) -> File:
+        with self.open(upload) as content:
             path = ""
             if work is not None:
                 path = str(work / upload["path"])
@@ -198,10 +202,10 @@ class Uploads:
         return _is_among(mime, self.parts) and size <= self.largest_part
 
     def _save(self, record: Any, name: str, content: BinaryIO, left: int) -> Upload:
-        upload_id, safe, name = secrets.token_hex(16), _safe(name), _shown(name)
+        own_id, safe, name = secrets.token_hex(16), _safe(name), _shown(name)
         folder = self._folder_of(record)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / upload_id
+        path = folder / own_id
         try:
             size, digest = self._write(path, name, content, left)
             mime = kind_of(path, name)
@@ -210,9 +214,9 @@ class Uploads:
             path.unlink(missing_ok=True)
             raise
         return Upload(
-            id=upload_id,
+            id=folder.name + own_id,
             name=name,
-            path=f"uploads/{upload_id[:6]}-{safe}",
+            path=f"uploads/{own_id[:6]}-{safe}",
             size=size,
             mime=mime,
             sha256=digest,
@@ -257,10 +261,11 @@ class Uploads:
             )
         return self.folder / uid
 
-    def _path(self, record: Any, upload_id: str) -> Path:
-        if not _ID.fullmatch(upload_id):
-            raise ConfigurationError(f"{upload_id!r} is no id of an upload")
-        return self._folder_of(record) / upload_id
+    def _path(self, upload: Upload) -> Path:
+        uid, own_id = upload["id"][:_HEX], upload["id"][_HEX:]
+        if not (_ID.fullmatch(uid) and _ID.fullmatch(own_id)):
+            raise ConfigurationError(f"{upload['id']!r} is no id of an upload")
+        return self.folder / uid / own_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,12 +278,12 @@ class _Attached:
 
     def locate(self, record: Any) -> Callable[[], Sequence[File]]:
         uploads, besides = self._uploads, self._besides
-        folder, work = uploads._folder_of(record), uploads.work_folder(record)  # noqa: SLF001 - it is a part of it
+        work = uploads.work_folder(record)
         others = None if isinstance(besides, Sequence) else besides.locate(record)
 
         def files() -> list[File]:
             place = None if work is None else Path(work)
-            ours = [uploads._file(folder, place, each) for each in self._attached]  # noqa: SLF001 - likewise
+            ours = [uploads._file(place, each) for each in self._attached]  # noqa: SLF001 - it is a part of it
             return [*(besides if others is None else others()), *ours]  # type: ignore[misc]  # a Sequence, then
 
         return files
@@ -287,13 +292,6 @@ class _Attached:
 def _remove(folder: Path) -> None:
     with suppress(FileNotFoundError):
         shutil.rmtree(folder)
-
-
-def _opened(path: Path, upload: Upload) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise UploadError(f"“{upload['name']}” is not there any more.", status=410) from error
 
 
 def _named(given: Any) -> tuple[str, BinaryIO]:
