@@ -12,6 +12,7 @@ from pictures import png
 from PIL import Image
 
 from opencode_sessions.files.archive import archive
+from opencode_sessions.files.message_files import MessageFile, MessageFiles
 from opencode_sessions.files.ports import FileKind
 from opencode_sessions.files.previews import (
     MarkdownPreview,
@@ -23,7 +24,6 @@ from opencode_sessions.files.previews import (
     picture_of,
     preview_of,
 )
-from opencode_sessions.files.turn_files import TurnFile, TurnFiles
 from opencode_sessions.files.uploads import Uploads
 
 PDF = b"""%PDF-1.4
@@ -43,13 +43,13 @@ class Kept:
 
     def __init__(self, folder):
         self.uploads = Uploads(folder, work_folder=lambda _: folder)
-        self.files = TurnFiles(self.uploads, None, suspends=False)
+        self.files = MessageFiles(self.uploads, None, suspends=False)
         self.versions = {}
         self.files.previous = self.previous
 
     def add(self, name, content):
         (saved,) = self.uploads.save(Record, [(name, io.BytesIO(content))])
-        return TurnFile.of_upload(saved)
+        return MessageFile.of_upload(saved)
 
     async def previous(self, file):
         return self.versions.get(file.id)

@@ -197,6 +197,9 @@ def _artifacts(key: str, value: Any) -> Artifacts | None:
     found = _imported(key, value)
     if found is not None and not isinstance(found, Artifacts):
         raise _wrong(key, "an Artifacts, or the dotted path of one", value)
+    return found
+
+
 def _uploads(key: str, value: Any) -> Uploads | None:
     found = Uploads(value) if isinstance(value, Path) else _imported(key, value)
     if found is not None and not isinstance(found, Uploads):

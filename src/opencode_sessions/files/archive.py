@@ -8,14 +8,14 @@ from io import RawIOBase
 from pathlib import PurePosixPath
 from typing import Any
 
-from opencode_sessions.files.turn_files import TurnFile, TurnFiles
+from opencode_sessions.files.message_files import MessageFile, MessageFiles
 
 __all__ = ["archive", "archived_paths"]
 
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-async def archive(files: TurnFiles, chosen: Iterable[TurnFile]) -> AsyncIterator[bytes]:
+async def archive(files: MessageFiles, chosen: Iterable[MessageFile]) -> AsyncIterator[bytes]:
     """A zip of these files, in pieces. It is not compressed.
 
     Raises:
@@ -35,7 +35,7 @@ async def archive(files: TurnFiles, chosen: Iterable[TurnFile]) -> AsyncIterator
     yield sink.taken()
 
 
-def archived_paths(files: Sequence[TurnFile]) -> list[str]:
+def archived_paths(files: Sequence[MessageFile]) -> list[str]:
     """What they are called in a zip: each once, and none that leads out of the folder that it is unpacked in."""
     known: set[str] = set()
     paths = []

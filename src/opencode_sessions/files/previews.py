@@ -25,7 +25,7 @@ from opencode_sessions.display.tools.cards import Diff, FileContent
 from opencode_sessions.display.tools.diffs import FileDiff, parse_diff
 from opencode_sessions.display.tools.paths import language_of
 from opencode_sessions.files.kinds import is_text
-from opencode_sessions.files.turn_files import TurnFile, TurnFiles
+from opencode_sessions.files.message_files import MessageFile, MessageFiles
 from opencode_sessions.protocol.visible import visible, visible_line
 
 __all__ = [
@@ -115,7 +115,7 @@ class NoPreview:
 Preview: TypeAlias = PicturePreview | TextPreview | MarkdownPreview | Table | NoPreview
 
 
-async def preview_of(files: TurnFiles, file: TurnFile) -> Preview:
+async def preview_of(files: MessageFiles, file: MessageFile) -> Preview:
     """What is shown of a file.
 
     Raises:
@@ -135,7 +135,7 @@ async def preview_of(files: TurnFiles, file: TurnFile) -> Preview:
     return _table(text, whole=len(data) == file.size) if is_table else _text(file, text)
 
 
-def _text(file: TurnFile, text: str) -> TextPreview | MarkdownPreview:
+def _text(file: MessageFile, text: str) -> TextPreview | MarkdownPreview:
     shown = laid_out(text)
     if file.media_type == "text/markdown":
         return MarkdownPreview(markdown=shown.text, left_out=shown.left_out)
@@ -148,7 +148,7 @@ def _text(file: TurnFile, text: str) -> TextPreview | MarkdownPreview:
     return TextPreview(content=content)
 
 
-async def picture_of(files: TurnFiles, file: TurnFile) -> bytes | None:
+async def picture_of(files: MessageFiles, file: MessageFile) -> bytes | None:
     """A file that `preview_of` calls a picture, drawn anew as WebP; None if it cannot be drawn.
 
     Raises:
@@ -160,7 +160,7 @@ async def picture_of(files: TurnFiles, file: TurnFile) -> bytes | None:
     return await files.work(lambda: _drawn(data, is_pdf=file.media_type == _PDF))
 
 
-async def changes_of(files: TurnFiles, file: TurnFile) -> Diff | None:
+async def changes_of(files: MessageFiles, file: MessageFile) -> Diff | None:
     """What has changed since the version before; None if there is none, or one of the two is no text.
 
     Raises:

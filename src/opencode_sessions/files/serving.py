@@ -24,6 +24,7 @@ SEALED = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Encoding": "identity",  # a part of what is compressed is no part of the file: middleware leaves it alone
     "Cache-Control": "private, no-cache",  # it is asked for again each time, and so is who may see it
 }
 """The headers of all that comes from agents and people."""

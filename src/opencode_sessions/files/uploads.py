@@ -26,12 +26,13 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict
+from typing import Any, BinaryIO, NamedTuple, TypedDict
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.files.errors import UploadError
 from opencode_sessions.files.kinds import check_installed, kind_of
 from opencode_sessions.files.placing import place
+from opencode_sessions.files.sandbox import Sandbox
 from opencode_sessions.protocol.visible import visible_line
 from opencode_sessions.turns.options import File, FilesOf
 
@@ -87,6 +88,13 @@ class UploadLimits:
     types: Sequence[str] = (*_TYPES, *_ARCHIVES, *OFFICE)
 
 
+class _Work(NamedTuple):
+    """The folder of a record's agent: what gives it here, and what the server calls it."""
+
+    make: Callable[[], Path]
+    told: str
+
+
 @dataclass(frozen=True, slots=True)
 class Uploads:
     """Where the files that people upload are kept, and what is taken.
@@ -94,9 +102,9 @@ class Uploads:
     Args:
         folder: Where they are kept: an absolute path, which no agent works in. It is made when it is needed.
         limits: What is taken.
-        work_folder: Of a record, the folder that its agent works in, as this machine sees it; a copy is put below it.
-            By default the record's `opencode_directory`. None: the agent's server has no disk in common with this
-            machine; then only what `parts` lets through can be uploaded.
+        work_folder: Below which a copy is put for the agent: a `Sandbox`, or a function of the record that returns the
+            folder its agent works in. By default the record's `opencode_directory`. If the function returns None, or
+            the sandbox has no `disk`, only what `parts` lets through is taken.
         parts: Patterns of the media types that are sent with the prompt itself, for models that read them.
         largest_part: How many bytes such a file may have; a larger one is in the agent's folder only.
 
@@ -106,7 +114,7 @@ class Uploads:
 
     folder: Path
     limits: UploadLimits = field(default_factory=UploadLimits)
-    work_folder: Callable[[Any], str | Path | None] = field(
+    work_folder: Sandbox | Callable[[Any], str | Path | None] = field(
         default=lambda record: getattr(record, "opencode_directory", None)
     )
     parts: Sequence[str] = ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
@@ -186,12 +194,21 @@ class Uploads:
         """
         return _Attached(self, uploads, besides)
 
-    def _file(self, work: Path | None, upload: Upload) -> File:
+    def _work(self, record: Any) -> _Work | None:
+        if isinstance(self.work_folder, Sandbox):
+            sandbox, name = self.work_folder, self.work_folder.name(record)
+            return (
+                _Work(partial(sandbox.make_folder, name), sandbox.on_server(name)) if sandbox.disk else None
+            )
+        found = self.work_folder(record)
+        return None if found is None else _Work(partial(Path, found), str(found))
+
+    def _file(self, work: _Work | None, upload: Upload) -> File:
         with self.open(upload) as content:
             path = ""
             if work is not None:
-                path = str(work / upload["path"])
-                place(content, work, upload["path"])
+                path = f"{work.told}/{upload['path']}"
+                place(content, work.make(), upload["path"])
                 content.seek(0)
             url = ""
             if self._is_part(upload["mime"], upload["size"]):
@@ -244,7 +261,7 @@ class Uploads:
     def _check_type(self, record: Any, name: str, mime: str, size: int) -> None:
         if not _is_among(mime, self.limits.types):
             raise UploadError(f"“{name}” is of a type that is not taken here ({mime}).", status=415)
-        if self.work_folder(record) is None and not self._is_part(mime, size):
+        if self._work(record) is None and not self._is_part(mime, size):
             most = _megabytes(self.largest_part)
             raise UploadError(
                 f"“{name}” cannot be read by this agent: it takes pictures and PDFs of up to {most} ({mime}).",
@@ -278,12 +295,11 @@ class _Attached:
 
     def locate(self, record: Any) -> Callable[[], Sequence[File]]:
         uploads, besides = self._uploads, self._besides
-        work = uploads.work_folder(record)
+        work = uploads._work(record)  # noqa: SLF001 - it is a part of it
         others = None if isinstance(besides, Sequence) else besides.locate(record)
 
         def files() -> list[File]:
-            place = None if work is None else Path(work)
-            ours = [uploads._file(place, each) for each in self._attached]  # noqa: SLF001 - it is a part of it
+            ours = [uploads._file(work, each) for each in self._attached]  # noqa: SLF001 - likewise
             return [*(besides if others is None else others()), *ours]  # type: ignore[misc]  # a Sequence, then
 
         return files

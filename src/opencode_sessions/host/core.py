@@ -7,11 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Mapping
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from opencode_sessions.display import ShownAsk, display_ask
 from opencode_sessions.errors import AskAnsweredError, ConfigurationError
+from opencode_sessions.files.message_files import MessageFiles
 from opencode_sessions.files.ports import ArtifactStore
+from opencode_sessions.host.files import FileService
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.host.started import started
 from opencode_sessions.host.steering import Refused, check_answer
@@ -52,6 +54,8 @@ class HostCore(ABC, Generic[C]):
         table: All tables.
         live: Who watches turns in this process.
     """
+
+    suspends: ClassVar[bool]
 
     def __init__(
         self,
@@ -98,6 +102,13 @@ class HostCore(ABC, Generic[C]):
                 "to the app"
             )
         return self._client
+
+    @property
+    def files(self) -> FileService:
+        """The files of messages: those that people sent with them, and those that agents made."""
+        artifacts = self.settings.artifacts
+        store = artifacts.store if artifacts is not None else None
+        return FileService(MessageFiles(self.settings.uploads, store, suspends=self.suspends))
 
     @property
     def idle(self) -> bool:

@@ -1,4 +1,4 @@
-"""The files of a turn, for people: those that were sent with its message, and those that its agent made."""
+"""The files of a message, for people: those that were sent with it, and those that its turn's agent made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opencode_sessions.files.ports import Artifact, ArtifactStore, FileKind
 from opencode_sessions.files.serving import FileHead, limited
 from opencode_sessions.files.uploads import Upload, Uploads
 
-__all__ = ["TurnFile", "TurnFiles"]
+__all__ = ["MessageFile", "MessageFiles"]
 
 T = TypeVar("T")
 
@@ -22,8 +22,8 @@ _PIECE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnFile:
-    """A file of a turn.
+class MessageFile:
+    """A file of a message.
 
     Attributes:
         id: Names it among the files of its message.
@@ -49,6 +49,11 @@ class TurnFile:
     source: Upload | Artifact = field(repr=False)
 
     @property
+    def is_upload(self) -> bool:
+        """Has a person sent it?"""
+        return self.kind is FileKind.UPLOADED
+
+    @property
     def has_content(self) -> bool:
         """Are there bytes to be had?"""
         return self.kind not in (FileKind.DELETED, FileKind.SKIPPED)
@@ -59,7 +64,7 @@ class TurnFile:
         return FileHead(self.name, self.size, self.sha256)
 
     @classmethod
-    def of_upload(cls, upload: Upload) -> TurnFile:
+    def of_upload(cls, upload: Upload) -> MessageFile:
         """What a person has sent."""
         return cls(
             id=upload["id"],
@@ -73,7 +78,7 @@ class TurnFile:
         )
 
     @classmethod
-    def of_artifact(cls, artifact: Artifact) -> TurnFile:
+    def of_artifact(cls, artifact: Artifact) -> MessageFile:
         """What an agent has made."""
         return cls(
             id=artifact.id,
@@ -89,8 +94,8 @@ class TurnFile:
         )
 
 
-class TurnFiles:
-    """The files of a host's turns.
+class MessageFiles:
+    """The files of a host's messages.
 
     Args:
         uploads: Where those are that people send; None: nowhere.
@@ -103,37 +108,41 @@ class TurnFiles:
         self._artifacts = artifacts
         self._suspends = suspends
 
-    async def list(self, message: Any, key: str) -> Sequence[TurnFile]:
+    async def list(self, message: Any, key: str) -> Sequence[MessageFile]:
         """The files of a message: first those that were sent with it, then those that its turn made, by path.
 
         Args:
             message: With all its columns.
             key: Of the message, as `MessageStore.key` has it.
         """
-        sent = [TurnFile.of_upload(each) for each in getattr(message, "opencode_uploads", None) or ()]
+        sent = [MessageFile.of_upload(each) for each in getattr(message, "opencode_uploads", None) or ()]
         if self._artifacts is None:
             return sent
         made = await self._artifacts.list(key)
         known = {file.path for file in sent}
-        return [*sent, *(TurnFile.of_artifact(each) for each in made if each.path not in known)]
+        return [*sent, *(MessageFile.of_artifact(each) for each in made if each.path not in known)]
 
-    async def find(self, message: Any, key: str, file_id: str) -> TurnFile | None:
+    async def are_due(self, key: str) -> bool:
+        """Has the turn made files that are not collected yet?"""
+        return self._artifacts is not None and await self._artifacts.find_due(key) is not None
+
+    async def find(self, message: Any, key: str, file_id: str) -> MessageFile | None:
         """One of them; None if the message has none of this id."""
         for upload in getattr(message, "opencode_uploads", None) or ():
             if upload["id"] == file_id:
-                return TurnFile.of_upload(upload)
+                return MessageFile.of_upload(upload)
         artifact = await self._artifacts.find(file_id) if self._artifacts is not None else None
-        return TurnFile.of_artifact(artifact) if artifact is not None and artifact.message == key else None
+        return MessageFile.of_artifact(artifact) if artifact is not None and artifact.message == key else None
 
-    async def previous(self, file: TurnFile) -> TurnFile | None:
+    async def previous(self, file: MessageFile) -> MessageFile | None:
         """The version of the same path before this one."""
         if isinstance(file.source, dict) or self._artifacts is None:
             return None
         found = await self._artifacts.previous(file.source)
-        return None if found is None else TurnFile.of_artifact(found)
+        return None if found is None else MessageFile.of_artifact(found)
 
     async def open(
-        self, file: TurnFile, *, start: int = 0, length: int | None = None
+        self, file: MessageFile, *, start: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:
         """Its bytes in pieces.
 
@@ -149,7 +158,7 @@ class TurnFiles:
         first = await anext(pieces, b"")
         return limited(_with(first, pieces), file.size if length is None else length)
 
-    async def read(self, file: TurnFile, most: int) -> bytes:
+    async def read(self, file: MessageFile, most: int) -> bytes:
         """The first bytes of it.
 
         Raises:
@@ -157,7 +166,7 @@ class TurnFiles:
         """
         return b"".join([piece async for piece in await self.open(file, length=most)])
 
-    def _pieces(self, file: TurnFile, start: int) -> AsyncIterator[bytes]:
+    def _pieces(self, file: MessageFile, start: int) -> AsyncIterator[bytes]:
         if not isinstance(file.source, dict):
             if self._artifacts is None:
                 raise ConfigurationError("this host has no store of artifacts")
