@@ -72,10 +72,10 @@ def render_uploads(message: Any) -> SafeString:
 
 def render_files(message: Any) -> SafeString:
     """The files that the agent of a message's turn has made, likewise; and what is left out, with the reason."""
+    due = are_due(message)  # first: else they could be collected between the two
     files = _listed(message, uploads=False)
     several = sum(bool(file["url"]) for file in files) > 1
     archive = address_of("archive", message) if several else ""
-    due = are_due(message)
     return _render("files", files=files, archive=archive, due=due, label="Files of this answer")
 
 

@@ -65,7 +65,7 @@ class FileService:
         return list(await self._files.list(message, key))
 
     async def are_due(self, message: Any, key: str) -> bool:
-        """Has its turn ended, and are files of it still to be collected?"""
+        """Has its turn ended, and are files of it still to be collected? Ask this before `list`."""
         return TurnStatus(message.status).terminal and await self._files.are_due(key)
 
     async def find(self, message: Any, key: str, file_id: str) -> MessageFile:
@@ -165,7 +165,7 @@ def told(file: MessageFile, base: str) -> dict[str, Any]:
 
 def told_preview(preview: Preview, picture: str) -> dict[str, Any]:
     """A preview as JSON has it, with its `type`; a picture has the `url` where it is drawn."""
-    found: dict[str, Any] = {"type": preview.type, **plain(preview)}
+    found: dict[str, Any] = plain(preview)
     return {**found, "url": picture} if isinstance(preview, PicturePreview) else found
 
 

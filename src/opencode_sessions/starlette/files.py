@@ -43,14 +43,10 @@ class Files:
     async def listed(self, message: Any, request: Request) -> Response:
         """The list as JSON: first what was sent with the message, then what its turn has made."""
         base, key = f"{request.url.path}/", self._key_of(message)
-        return JSONResponse(
-            {
-                "files": [told(file, base) for file in await self._service.list(message, key)],
-                "due": await self._service.are_due(message, key),
-                "archive": f"{request.url.path}.zip",
-            },
-            headers=NOT_STORED,
-        )
+        due = await self._service.are_due(message, key)  # first: else they could be collected between the two
+        files = [told(file, base) for file in await self._service.list(message, key)]
+        archive = f"{request.url.path}.zip"
+        return JSONResponse({"files": files, "due": due, "archive": archive}, headers=NOT_STORED)
 
     async def download(self, message: Any, request: Request) -> Response:
         """A file, or a part of it."""
