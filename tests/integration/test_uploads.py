@@ -6,12 +6,16 @@ import asyncio
 import io
 import json
 import os
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
+from artifact_benches import django_settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
 from django.db import transaction
+from django.test import override_settings
 from host_models import Conversation, Prompt
 from host_rows import AsyncRows, urls_of
 from model_bodies import bodies_asked
@@ -19,11 +23,15 @@ from pictures import png
 
 from opencode_sessions import ConfigurationError, File, Session, Turn, allow
 from opencode_sessions.django import enqueue, save_uploads
+from opencode_sessions.files.artifacts import Artifacts
 from opencode_sessions.files.errors import UploadError
+from opencode_sessions.files.memory import MemoryArtifactStore
 from opencode_sessions.files.placing import place
+from opencode_sessions.files.sandbox import Sandbox
+from opencode_sessions.files.storage import FolderStorage
 from opencode_sessions.files.uploads import UploadLimits, Uploads
 from opencode_sessions.jobs.dispatch import arun_job
-from opencode_sessions.sqlalchemy import remove_uploads_with_row
+from opencode_sessions.sqlalchemy import delete_uploads_with_row
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 
 TABLE = b"day,city\n1,Rome\n"
@@ -128,6 +136,21 @@ def test_a_name_is_shown_as_it_is_and_is_never_a_path(uploads, name, shown, endi
     assert saved["name"] == shown
     assert saved["path"] == f"uploads/{saved['id'][32:38]}{ending}"
     assert Path(saved["path"]).parts[:-1] == ("uploads",)
+
+
+def test_folders_of_records_that_are_gone_are_left_over_once_they_are_old(uploads):
+    class Gone:
+        opencode_uid = "f" * 32
+
+    for record in (Record, Gone):
+        uploads.save(record, given(days_csv=TABLE))
+    (uploads.folder / "notes").mkdir()
+    assert uploads.left_over([Record.opencode_uid], older_than=60) == []
+    assert uploads.left_over([Record.opencode_uid], older_than=-1) == [Gone.opencode_uid]
+    uploads.remove_left_over([Gone.opencode_uid])
+    assert sorted(each.name for each in uploads.folder.iterdir()) == sorted([Record.opencode_uid, "notes"])
+    with pytest.raises(ConfigurationError, match=r"'\.\./x' names no record's folder"):
+        uploads.remove_left_over(["../x"])
 
 
 def test_a_large_file_is_never_in_memory(uploads):
@@ -323,6 +346,23 @@ def test_files_go_with_the_row_of_a_django_record_unless_that_is_rolled_back(cha
         assert list(uploads.folder.iterdir()) == []
 
 
+def test_a_command_finds_the_files_of_records_that_are_gone(chat, opencode, uploads, tmp_path, capsys):
+    artifacts = Artifacts(Sandbox(tmp_path / "agents"), MemoryArtifactStore(FolderStorage(tmp_path / "kept")))
+    settings = {**opencode, "UPLOADS": uploads, "ARTIFACTS": artifacts}
+    with django_settings(tmp_path / "kept"), override_settings(OPENCODE=settings):
+        there, gone = chat.conversation(), chat.conversation()
+        for each in (there, gone):
+            save_uploads(each, given(days_csv=TABLE))
+        chat.Conversation.objects.filter(pk=gone.pk)._raw_delete("default")  # of which nobody hears
+        call_command("opencode_files", "--older-than", "0s")
+        assert capsys.readouterr().out.splitlines() == [
+            f"the uploads {gone.opencode_uid}, whose record is gone",
+            "1 left over, listed; --delete removes them",
+        ]
+        call_command("opencode_files", "--older-than", "0s", "--delete")
+        assert [each.name for each in uploads.folder.iterdir()] == [there.opencode_uid]
+
+
 def test_files_go_with_the_row_of_an_sqlalchemy_record(server, request, tmp_path, uploads):
     async def main(rows):
         async with rows.sessions.begin() as db:
@@ -336,9 +376,12 @@ def test_files_go_with_the_row_of_an_sqlalchemy_record(server, request, tmp_path
         uploads.open(saved).close()
         async with rows.sessions.begin() as db:
             await db.delete(await db.get_one(Conversation, record.id))
-        assert list(uploads.folder.iterdir()) == []
+        deadline = time.monotonic() + 60
+        while list(uploads.folder.iterdir()):
+            assert time.monotonic() < deadline, "they are still there"
+            await asyncio.sleep(0.02)
 
-    end = remove_uploads_with_row(Conversation, uploads)
+    end = delete_uploads_with_row(Conversation, uploads)
     try:
         run(main, server, request, tmp_path)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -64,10 +65,18 @@ async def _tidy(host: Host | AsyncHost, older_than: float, *, delete: bool) -> N
             found += await record_keys(table)
         return found
 
-    found = await look_for_left_over(artifacts, records, older_than=older_than)
+    found, uploads = (
+        await look_for_left_over(artifacts, records, older_than=older_than),
+        host.settings.uploads,
+    )
+    if uploads is not None:
+        uids = {uid for _, uid in await records()}
+        found = replace(found, uploads=uploads.left_over(uids, older_than=older_than))
     if delete:
         await clear_left_over(artifacts, found)
+        if uploads is not None:
+            uploads.remove_left_over(found.uploads)
     for line in left_over_lines(found):
         typer.echo(clean(line))
-    count = len(found.records) + len(found.folders) + len(found.stored)
+    count = len(found.records) + len(found.folders) + len(found.stored) + len(found.uploads)
     typer.echo(left_over_summary(count, deleted=delete))

@@ -21,11 +21,10 @@ class OpencodeConfig(AppConfig):
         """Register the checks; take up what was left behind once this process serves; release its own at its end."""
         from django.core.checks import register  # noqa: PLC0415 - Django's way: not before it is ready
         from django.core.signals import request_started  # noqa: PLC0415 - likewise
-        from django.db.models.signals import post_delete  # noqa: PLC0415 - likewise
 
         from opencode_sessions.django import checks  # noqa: PLC0415 - likewise
         from opencode_sessions.django.host import shutdown, start_with_requests  # noqa: PLC0415 - likewise
-        from opencode_sessions.django.uploads import remove_with_row  # noqa: PLC0415 - likewise
+        from opencode_sessions.django.uploads import delete_with_rows  # noqa: PLC0415 - likewise
         from opencode_sessions.runtime.shutdown import install_handlers, on_signal  # noqa: PLC0415 - likewise
 
         for check in (
@@ -37,6 +36,6 @@ class OpencodeConfig(AppConfig):
             register(check, checks.TAG)
         register(checks.check_deployment, checks.TAG, deploy=True)
         request_started.connect(start_with_requests, dispatch_uid="opencode_sessions.django")
-        post_delete.connect(remove_with_row, dispatch_uid="opencode_sessions.django")
+        delete_with_rows()
         on_signal(signal.SIGTERM, shutdown)
         install_handlers()

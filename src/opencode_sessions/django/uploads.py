@@ -7,11 +7,14 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models, transaction
+from django.db.models.signals import post_delete
 
 from opencode_sessions.django.conf import settings
+from opencode_sessions.django.deletion import with_proxies
+from opencode_sessions.django.registry import record_models
 from opencode_sessions.files.uploads import Upload, Uploads
 
-__all__ = ["remove_with_row", "save_uploads", "uploads"]
+__all__ = ["delete_with_rows", "save_uploads", "uploads"]
 
 
 def save_uploads(record: models.Model, files: Iterable[Any]) -> list[Upload]:
@@ -48,8 +51,14 @@ def uploads() -> Uploads:
     return found
 
 
-def remove_with_row(*, instance: models.Model, using: str, **_: Any) -> None:
-    """Receives `post_delete`: the files of a record go when its row has gone."""
-    found = settings().uploads if hasattr(instance, "opencode_session_id") else None
+def delete_with_rows() -> None:
+    """From now on, the files of records go with their rows. Django deletes other models as fast as before."""
+    for model in record_models():
+        for sender in with_proxies(model):
+            post_delete.connect(_row_deleted, sender=sender, dispatch_uid="opencode_sessions.uploads")
+
+
+def _row_deleted(*, instance: models.Model, using: str, **_: Any) -> None:
+    found = settings().uploads
     if found is not None:
         transaction.on_commit(found.removal_of(instance), using=using, robust=True)

@@ -30,11 +30,13 @@ class LeftOverFiles:
         records: The keys of records that are gone and have artifacts.
         folders: The names of folders in the sandbox whose record is gone.
         stored: Bytes in the store that no row names.
+        uploads: The names of folders of people's files whose record is gone.
     """
 
     records: Sequence[str] = ()
     folders: Sequence[str] = ()
     stored: Sequence[LeftOver] = ()
+    uploads: Sequence[str] = ()
 
 
 async def look_for_left_over(
@@ -88,6 +90,7 @@ def left_over_lines(found: LeftOverFiles) -> Iterator[str]:
     yield from (f"files of {key}, which is gone" for key in found.records)
     yield from (f"the folder {name}, whose record is gone" for name in found.folders)
     yield from (f"{each.name}, {each.size:,} bytes that nothing names" for each in found.stored)
+    yield from (f"the uploads {name}, whose record is gone" for name in found.uploads)
 
 
 def left_over_summary(count: int, *, deleted: bool) -> str:

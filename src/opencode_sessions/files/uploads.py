@@ -18,9 +18,10 @@ import os
 import re
 import secrets
 import shutil
+import time
 import unicodedata
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -182,6 +183,28 @@ class Uploads:
         if getattr(record, "opencode_uid", None) is None:  # a row from before there was that column
             return lambda: None
         return partial(_remove, self._folder_of(record))
+
+    def left_over(self, uids: Collection[str], *, older_than: float = 3_600.0) -> list[str]:
+        """The names of folders whose record is gone: a cascade of the database told nobody, or a process died.
+
+        Args:
+            uids: The `opencode_uid` of each record that there is.
+            older_than: A folder that changed within so many seconds is none: its record may not be committed yet.
+        """
+        before = time.time() - older_than
+        with suppress(FileNotFoundError):
+            found = [
+                each for each in self.folder.iterdir() if _ID.fullmatch(each.name) and each.name not in uids
+            ]
+            return sorted(each.name for each in found if each.stat().st_mtime < before)
+        return []
+
+    def remove_left_over(self, names: Iterable[str]) -> None:
+        """Remove what `left_over` has found."""
+        for name in names:
+            if not _ID.fullmatch(name):
+                raise ConfigurationError(f"{name!r} names no record's folder")
+            _remove(self.folder / name)
 
     def attached(self, uploads: Sequence[Upload], *, besides: Sequence[File] | FilesOf = ()) -> FilesOf:
         """What goes with the prompt, for `Turn(…, files=…)`. A host with `uploads` in its settings does it itself.

@@ -27,7 +27,7 @@ from opencode_sessions.sqlalchemy.mixins import MessageMixin, RecordMixin
 from opencode_sessions.sqlalchemy.record_of import record_store_of
 from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
 from opencode_sessions.sqlalchemy.turn_table import SQLAlchemyTurnTable
-from opencode_sessions.sqlalchemy.uploads import remove_uploads_with_row
+from opencode_sessions.sqlalchemy.uploads import delete_uploads_with_row
 
 __all__ = [
     "ArtifactTables",
@@ -42,9 +42,9 @@ __all__ = [
     "being_run",
     "delete_artifacts_with_row",
     "delete_session_with_row",
+    "delete_uploads_with_row",
     "parked",
     "record_store_of",
-    "remove_uploads_with_row",
     "set_pending_lease",
     "waiting_for_answer",
 ]

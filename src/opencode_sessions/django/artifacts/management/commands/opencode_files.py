@@ -50,7 +50,7 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, delete: bool, older_than: str, **__: Any) -> None:
         """See the class."""
-        artifacts = settings().artifacts
+        artifacts, uploads = settings().artifacts, settings().uploads
         if artifacts is None:
             raise CommandError('OPENCODE["ARTIFACTS"] says nothing: this project keeps no files of agents')
         try:
@@ -58,15 +58,18 @@ class Command(BaseCommand):
         except ConfigurationError as error:
             raise CommandError(str(error)) from error
         found: dict[str, LeftOverFiles] = {}
+        uids: set[str] = set()
         for tenant in all_tenants():
             with inside(tenant):
+                uids |= {uid for _, uid in _each_record()}
                 found[tenant] = run_sync(look_for_left_over(artifacts, _records, older_than=seconds))
         # A folder, or bytes, can be another tenant's: left over is what is so for all of them.
         shared = LeftOverFiles(
             folders=sorted(set.intersection(*(set(each.folders) for each in found.values()))),
             stored=list(set.intersection(*(set(each.stored) for each in found.values()))),
+            uploads=uploads.left_over(uids, older_than=seconds) if uploads is not None else (),
         )
-        count = len(shared.folders) + len(shared.stored)
+        count = len(shared.folders) + len(shared.stored) + len(shared.uploads)
         for tenant, each in found.items():
             count += len(each.records)
             with inside(tenant):
@@ -75,8 +78,11 @@ class Command(BaseCommand):
         self.stdout.write(left_over_summary(count, deleted=delete))
 
     def _clear(self, artifacts: Artifacts, found: LeftOverFiles, *, delete: bool) -> None:
+        uploads = settings().uploads
         if delete:
             run_sync(clear_left_over(artifacts, found))
+            if uploads is not None:
+                uploads.remove_left_over(found.uploads)
         for line in left_over_lines(found):
             self.stdout.write(one_line(line, limit=500))
 
