@@ -14,27 +14,28 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import Body, Depends, FastAPI, HTTPException, Request
+from database import engine, sessions
+from fastapi import Depends, FastAPI, File, Form, HTTPException, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from files import ARTIFACTS, UPLOADS
 from models import Base, Conversation, Message
 from pydantic import Field
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from opencode_sessions import READ_WRITE, allow, ask, deny
 from opencode_sessions.fastapi import AsyncHost, HostSettings, turn_router
+from opencode_sessions.files.errors import UploadError
 from opencode_sessions.live.notifiers import notifier_at
 from opencode_sessions.sqlalchemy import SQLAlchemyTurnTable
 
 STRANGER = {"description": "Open / first: it gives you a name, in a cookie."}
 NO_CHAT = {"description": "There is no such chat, or not for you."}
-BAD = {"description": "The body is no JSON."}
+BAD = {"description": "The body is no form."}
+NOT_TAKEN = {"description": "A file is too large, or there are too many."}
+OTHER_TYPE = {"description": "A file is of a type that is not taken."}
 PAGE = (Path(__file__).parent / "page.html").read_text()
 VISITOR = "visitor"
-
-engine = create_async_engine(os.environ.get("DATABASE_URL", "sqlite+aiosqlite:///chat.sqlite3"))
-sessions = async_sessionmaker(engine, expire_on_commit=False)
-
 
 # The agent may read, ask questions, and asks before it runs a command or changes a file.
 RULES = [*READ_WRITE, allow("question"), ask("bash"), ask("edit"), deny("task")]
@@ -43,7 +44,9 @@ RULES = [*READ_WRITE, allow("question"), ask("bash"), ask("edit"), deny("task")]
 notifier = notifier_at(os.environ["NOTIFIER_URL"]) if "NOTIFIER_URL" in os.environ else None
 
 opencode = AsyncHost(
-    HostSettings(permissions_for=RULES), tables=[SQLAlchemyTurnTable(Message, sessions)], notifier=notifier
+    HostSettings(permissions_for=RULES, uploads=UPLOADS, artifacts=ARTIFACTS),
+    tables=[SQLAlchemyTurnTable(Message, sessions)],
+    notifier=notifier,
 )
 
 
@@ -139,15 +142,26 @@ async def show(pk: Key, db: Database, visitor: Visitor) -> HTMLResponse:
     return HTMLResponse(PAGE.replace("{}/* the chat */", json.dumps(told).replace("<", "\\u003c")))
 
 
-@app.post("/chats/{pk}/messages", responses={400: BAD, 401: STRANGER, 404: NO_CHAT})
+@app.post(
+    "/chats/{pk}/messages",
+    responses={400: BAD, 401: STRANGER, 404: NO_CHAT, 413: NOT_TAKEN, 415: OTHER_TYPE},
+)
 async def send(
-    pk: Key, prompt: Annotated[str, Body(embed=True, min_length=1)], db: Database, visitor: Visitor
+    pk: Key,
+    prompt: Annotated[str, Form(min_length=1)],
+    db: Database,
+    visitor: Visitor,
+    files: Annotated[list[UploadFile] | None, File()] = None,
 ) -> dict[str, int]:
-    """Store a prompt, and have it answered once it is committed."""
+    """Store a prompt and its files, and have it answered once it is committed."""
     conversation = await _conversation(db, pk, visitor)
+    try:
+        uploads = await UPLOADS.asave(conversation, files or [])
+    except UploadError as error:
+        raise HTTPException(error.status, str(error)) from error
     if conversation.title == "A new chat":
         conversation.title = prompt[:80]
-    db.add(message := Message(conversation_id=pk, prompt=prompt))
+    db.add(message := Message(conversation_id=pk, prompt=prompt, opencode_uploads=uploads))
     await opencode.enqueue(message)
     await db.commit()
     return {"pk": message.id}

@@ -10,10 +10,11 @@
 # ruff: noqa: FAST003 - the dependency takes what the path names
 # No annotations from the future: FastAPI would look for the names that are local here in the module.
 
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, cast
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
@@ -22,9 +23,12 @@ from opencode_sessions.host import AsyncHost, HostSettings, Refused
 from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.host.steering import nobody
 from opencode_sessions.starlette.chats import ChatRoute, chat_routes_of
+from opencode_sessions.starlette.files import Files
 from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, MaySee, Turns, read_body
 
 __all__ = ["AsyncHost", "HostSettings", "Refused", "chat_router", "turn_router"]
+
+T = TypeVar("T")
 
 
 class Retried(BaseModel):
@@ -84,6 +88,15 @@ _EVENT = {
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Its events.", "content": {"text/event-stream": {"itemSchema": _EVENT}}}
 }
+_PARTS: dict[int | str, dict[str, Any]] = {
+    206: {"description": "The part that `Range` names."},
+    304: {"description": "It is as `If-None-Match` says."},
+    416: {"description": "It has no such part."},
+}
+_NO_FILE = _responses(_404="There is no such turn or file, or not for this user.")
+_JSON: dict[int | str, dict[str, Any]] = {
+    200: {"description": "As JSON.", "content": {"application/json": {}}}
+}
 _LATE = "It is too late: the turn has ended, or the ask was answered or has changed."
 _AWAY = "The OpenCode server cannot be reached now."
 
@@ -96,7 +109,9 @@ def turn_router(
     who: Callable[[Any], str] = lambda _: "visitor",
     seconds: float = 60.0,
 ) -> APIRouter:
-    """A router with `/{table}/{pk}/events`, `asks/{ask}`, `answer`, `cancel` and `retry`.
+    """A router with `/{table}/{pk}/events`, `asks/{ask}`, `answer`, `cancel` and `retry`, and a message's files.
+
+    These are `files`, `files.zip`, `files/{file}`, and below that `preview`, `picture` and `changes`.
 
     Args:
         host: Whose turns.
@@ -130,13 +145,14 @@ def turn_router(
     ) -> Response:
         """Tell a turn from what is shown already until its end, as server-sent events of JSON."""
         del last_event_id  # it is among the request's headers
-        return turns.events(message, request.headers, after)
+        base = f"{request.url.path.removesuffix('/events')}/files/"
+        return turns.events(message, request.headers, after, files=base)
 
     @router.get("/{table}/{pk}/asks/{ask}", responses={**_UNSEEN, **_responses(_409=_LATE)})
     async def asked(message: Message, ask: str, response: Response) -> dict[str, Any]:
         """Show an ask with nothing left out: the events shorten a long one, and say so in its `left_out`."""
         response.headers.update(NOT_STORED)
-        return cast("dict[str, Any]", await _doing(turns.asked(message, ask)))
+        return await _doing(turns.asked(message, ask))
 
     @router.post(
         "/{table}/{pk}/answer",
@@ -172,7 +188,49 @@ def turn_router(
         table, pk = await _doing(turns.retry(message))
         return Retried(table=table, pk=pk)
 
+    _add_files(router, Files(host), Message)
     return router
+
+
+def _add_files(router: APIRouter, files: Files, Message: Any) -> None:  # noqa: N803 - a type
+    """Add the routes of a message's files."""
+    File = Annotated[str, Path(description="Its `id` in the list.")]  # noqa: N806 - likewise
+    get = partial(router.get, response_class=Response, responses=_NO_FILE)
+
+    @get("/{table}/{pk}/files", responses={**_JSON, **_UNSEEN})
+    async def files_of(request: Request, message: Message) -> Response:
+        """List the files that were sent with a message, and those that its turn has made."""
+        return await _doing(files.listed(message, request))
+
+    @get("/{table}/{pk}/files.zip")
+    async def archive(request: Request, message: Message) -> Response:
+        """Download all files that the turn has made, as one zip."""
+        return await _doing(files.archive(message, request))
+
+    @get("/{table}/{pk}/files/{file}/preview", responses={**_JSON, **_NO_FILE})
+    async def preview(request: Request, message: Message, file: File) -> Response:  # noqa: ARG001 - of the path
+        """Show what can be shown of a file."""
+        return await _doing(files.preview(message, request))
+
+    @get("/{table}/{pk}/files/{file}/picture")
+    async def picture(request: Request, message: Message, file: File) -> Response:  # noqa: ARG001 - likewise
+        """Draw a file anew, as WebP."""
+        return await _doing(files.picture(message, request))
+
+    @get("/{table}/{pk}/files/{file}/changes", responses={**_JSON, **_NO_FILE})
+    async def changes(request: Request, message: Message, file: File) -> Response:  # noqa: ARG001 - likewise
+        """Show what has changed in a file since the version before."""
+        return await _doing(files.changes(message, request))
+
+    @get("/{table}/{pk}/files/{told}/{attachment}", responses={**_NO_FILE, **_responses(_503=_AWAY)})
+    async def of_tool(request: Request, message: Message, told: str, attachment: str) -> Response:  # noqa: ARG001
+        """Download a picture or a file that a tool returned; a picture is shown as such."""
+        return await _doing(files.of_tool(message, request))
+
+    @get("/{table}/{pk}/files/{file}", responses={**_NO_FILE, **_PARTS})
+    async def download(request: Request, message: Message, file: File) -> Response:  # noqa: ARG001 - likewise
+        """Download a file, or a part of it."""
+        return await _doing(files.download(message, request))
 
 
 def chat_router(
@@ -214,7 +272,7 @@ def chat_router(
     return router
 
 
-async def _doing(doing: Any) -> Any:
+async def _doing(doing: Awaitable[T]) -> T:
     try:
         return await doing
     except Refused as refused:

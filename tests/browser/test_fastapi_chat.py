@@ -153,6 +153,79 @@ def test_questions_are_answered_with_one_with_several_and_in_own_words(ada, tab)
         expect(tab.turn).to_contain_text(answer)
 
 
+# -- Files.
+
+
+DROP = """(area, [kind, name, text]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([text], name, { type: "text/plain" }));
+  const event = kind === "paste" ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true })
+    : new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true });
+  area.dispatchEvent(event);
+}"""
+
+
+@pytest.fixture
+def filed(come, start_fastapi, fastapi_database, tmp_path):
+    """A tab of the chat whose agents work in a sandbox."""
+    ada = come(start_fastapi(fastapi_database(), CHAT_SANDBOX=str(tmp_path / "agents")))
+    return ada.open()
+
+
+def write(name, content):
+    return tool("write", filePath=name, content=content)
+
+
+def test_files_go_to_the_agent_and_what_it_makes_comes_back(filed):
+    tab, page = filed, filed.page
+    table = {"name": "days.csv", "mimeType": "text/csv", "buffer": b"day,city\n1,Rome\n"}
+    page.get_by_label("Attach files").set_input_files([table])
+    tab.prompt.evaluate(DROP, ["drop", "dropped.txt", "dropped"])
+    tab.prompt.evaluate(DROP, ["paste", "pasted.txt", "pasted"])
+    waiting = page.get_by_label("Files to send").get_by_role("listitem")
+    expect(waiting).to_have_text(["days.csv×", "dropped.txt×", "pasted.txt×"])
+    tab.button("Remove dropped.txt").click()
+    tab.say("\n".join([run("cat uploads/*.txt > both.txt"), write("plan.md", "# Rome"), "!say made"]))
+    for asked in ("cat uploads", "plan.md"):
+        ask = tab.ask.filter(has_text=asked)
+        ask.get_by_role("button", name="Allow once").click()
+        expect(ask).to_have_count(0)
+    tab.ends("made")
+    expect(waiting).to_have_count(0)
+    sent, made = (tab.turn.get_by_label(name) for name in ("Files that were sent", "Files of this answer"))
+    expect(sent.get_by_role("link")).to_have_text(["days.csv", "pasted.txt"])
+    expect(made.get_by_role("link", name="both.txt")).to_be_visible()
+    made.get_by_text("Preview of both.txt").click()
+    expect(made.get_by_text("pasted", exact=True)).to_be_visible()
+    sent.get_by_text("Preview of days.csv").click()
+    expect(sent.get_by_role("cell", name="Rome")).to_be_visible()
+    with page.expect_download() as download:
+        made.get_by_role("link", name="Download all of them").click()
+    assert download.value.suggested_filename == "files.zip"
+
+    tab.say("\n".join([write("plan.md", "# Lisbon"), "!say again"]))
+    tab.button("Allow once").click()
+    tab.ends("again")
+    made.get_by_text("Changes in plan.md").click()
+    expect(made.locator(".remove")).to_have_text("-# Rome")
+    expect(made.locator(".add")).to_have_text("+# Lisbon")
+
+
+@pytest.mark.full
+def test_a_file_that_is_not_taken_is_said_and_kept_to_be_removed(ada, tab):
+    ada.expects("status of 415")
+    program = {"name": "tool.txt", "mimeType": "text/plain", "buffer": b"\x7fELF" + bytes(99)}
+    tab.page.get_by_label("Attach files").set_input_files([program])
+    tab.say("And this?")
+    expect(tab.page.get_by_role("alert").first).to_contain_text(
+        "“tool.txt” is of a type that is not taken here"
+    )
+    expect(tab.prompt).to_have_value("And this?")
+    tab.button("Remove tool.txt").click()
+    tab.prompt.press("Enter")
+    tab.ends('You said: "And this?".')
+
+
 # -- What the agent asks.
 
 

@@ -177,4 +177,4 @@ def test_others_see_nothing_and_can_do_nothing(ada, fastapi_chat):
             assert other.http.post(f"{url}/{what}").status_code == 404
         body = {"ask": "per_1", "reply": "reject"}
         assert other.http.post(f"{url}/answer", json=body).status_code == 404
-    assert other.http.post(f"/chats/{ada.chat}/messages", json={"prompt": "hello"}).status_code == 404
+    assert other.http.post(f"/chats/{ada.chat}/messages", data={"prompt": "hello"}).status_code == 404

@@ -16,6 +16,13 @@ OPERATIONS = {
     "POST /turns/{table}/{pk}/answer",
     "POST /turns/{table}/{pk}/cancel",
     "POST /turns/{table}/{pk}/retry",
+    "GET /turns/{table}/{pk}/files",
+    "GET /turns/{table}/{pk}/files.zip",
+    "GET /turns/{table}/{pk}/files/{file}",
+    "GET /turns/{table}/{pk}/files/{file}/preview",
+    "GET /turns/{table}/{pk}/files/{file}/picture",
+    "GET /turns/{table}/{pk}/files/{file}/changes",
+    "GET /turns/{table}/{pk}/files/{told}/{attachment}",
     "POST /chats/{pk}/messages",
 }
 
@@ -34,6 +41,7 @@ def test_the_schema_says_all_that_the_router_answers(fastapi_chat):
     assert said["POST /turns/{table}/{pk}/answer"] == {
         "204", "400", "401", "403", "404", "409", "413", "422", "503"
     }  # fmt: skip
+    assert said["GET /turns/{table}/{pk}/files/{file}"] == {"200", "206", "304", "401", "404", "416", "422"}
     assert said["POST /turns/{table}/{pk}/retry"] == {"200", "401", "404", "409", "422", "503"}
 
 

@@ -296,6 +296,7 @@ def test_the_columns_are_what_the_documentation_says():
     assert kinds == {
         "opencode_uid": String,
         "prompt": Text,
+        "opencode_uploads": JSON,
         "status": Enum,
         "opencode_prompt_id": String,
         "opencode_prompt_session_id": String,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import ExitStack
 
 from django.db import transaction
 
+from chat.files import UPLOADS
 from chat.models import Conversation, Message
 from opencode_sessions.django import client, enqueue, session_for
 from opencode_sessions.django.views import RETRIED_AS
 from opencode_sessions.errors import SessionNotFoundError
+from opencode_sessions.files.uploads import Upload
 
 __all__ = ["branch"]
 
@@ -39,7 +42,7 @@ def branch(message: Message, prompt: str, key: uuid.UUID) -> Message:
             copies: dict[int, Message] = {}
             for each in shared:
                 copies[each.pk] = _copy(each, made, copies, prompts)
-            sent = made.messages.create(prompt=prompt, key=key)
+            sent = made.messages.create(prompt=prompt, key=key, opencode_uploads=_uploads(message, made))
             enqueue(sent)
     except Exception:
         made.delete()
@@ -78,6 +81,15 @@ def _prompts_in(session_id: str) -> list[str]:
     return found[::-1]
 
 
+def _uploads(message: Message, made: Conversation) -> list[Upload]:
+    """Copies of the files that were sent with a message: they go with their own conversation."""
+    with ExitStack() as opened:
+        files = [
+            (each["name"], opened.enter_context(UPLOADS.open(each))) for each in message.opencode_uploads
+        ]
+        return UPLOADS.save(made, files)
+
+
 def _copy(
     message: Message, conversation: Conversation, copies: dict[int, Message], prompts: dict[str, str]
 ) -> Message:
@@ -87,6 +99,7 @@ def _copy(
         conversation=conversation,
         retry_of=copies.get(message.retry_of_id),
         prompt=message.prompt,
+        opencode_uploads=_uploads(message, conversation),
         opencode_prompt_id=prompt_id,
         opencode_prompt_session_id=prompt_id and conversation.opencode_session_id,
         status=message.status,

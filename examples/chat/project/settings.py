@@ -15,9 +15,12 @@ SECRET_KEY = secret_in(STATE / "secret")
 DEBUG = os.environ.get("CHAT_DEBUG") == "1"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
+CHAT_SANDBOX = os.environ.get("CHAT_SANDBOX", "")  # a folder in no Git worktree: see chat/files.py
+
 INSTALLED_APPS = [
     "chat",
     "opencode_sessions.django",
+    "opencode_sessions.django.artifacts",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",
@@ -73,10 +76,20 @@ LANGUAGE_CODE = "en-gb"
 TIME_ZONE = os.environ.get("TZ") or "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "opencode_artifacts": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": STATE / "artifacts"},
+    },
+}
 
 OPENCODE = {
     "SERVER": os.environ.get("OPENCODE_BASE_URL"),
-    "DIRECTORY": os.environ.get("CHAT_DIRECTORY"),
+    "DIRECTORY": f"{CHAT_SANDBOX}/folders" if CHAT_SANDBOX else os.environ.get("CHAT_DIRECTORY"),
+    "UPLOADS": "chat.files.UPLOADS",
+    "ARTIFACTS": "chat.files.ARTIFACTS",
     "NAMESPACE": "chat",
     "PERMISSIONS_FOR": "chat.policy.rules_for",
     "MAY_SEE": "chat.policy.may_see",

@@ -17,6 +17,7 @@ from opencode_sessions.cli.chat import chat
 from opencode_sessions.cli.demo import demo
 from opencode_sessions.cli.doctor import doctor
 from opencode_sessions.cli.exits import BAD_USAGE, CANCELLED, FAILED
+from opencode_sessions.cli.files import files
 from opencode_sessions.cli.pruning import prune
 from opencode_sessions.cli.recovering import recover
 from opencode_sessions.cli.rendering import clean
@@ -62,7 +63,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (chat, serve, doctor, demo, prune, recover):
+for command in (chat, serve, doctor, demo, prune, recover, files):
     app.command()(command)
 
 

@@ -17,7 +17,7 @@ from opencode_sessions.jobs.dispatch import dispatch_abandoned
 from opencode_sessions.runtime.stepping import blocking_sleep, run_sync
 from opencode_sessions.store.messages import PENDING_LEASE
 
-__all__ = ["recover"]
+__all__ = ["load_host", "recover"]
 
 _LOOK = 0.2
 
@@ -39,7 +39,7 @@ def recover(
     """
     if watch is not None and not 0 < watch < PENDING_LEASE:
         raise ConfigurationError(f"--watch needs a number of seconds between 0 and {PENDING_LEASE:g}")
-    found = _load(host)
+    found = load_host(host)
     if isinstance(found, AsyncHost):
         asyncio.run(_entered(found, watch))
     else:
@@ -47,7 +47,12 @@ def recover(
             run_sync(_recover(found, watch, blocking_sleep))
 
 
-def _load(name: str) -> Host | AsyncHost:
+def load_host(name: str) -> Host | AsyncHost:
+    """The host that `module:name` names.
+
+    Raises:
+        ConfigurationError: It names none.
+    """
     module, _, attribute = name.partition(":")
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `python -m` does
     try:

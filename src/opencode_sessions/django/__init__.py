@@ -29,6 +29,7 @@ from opencode_sessions.django.leases import TurnQuerySet, abandoned, being_run, 
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.records import DjangoRecordStore
 from opencode_sessions.django.sessions import asession_for, aturn_for, session_for, turn_for
+from opencode_sessions.django.uploads import save_uploads
 from opencode_sessions.store.turn_table import TurnJob
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "enqueue",
     "parked",
     "run_job",
+    "save_uploads",
     "session_for",
     "turn_for",
     "waiting_for_answer",

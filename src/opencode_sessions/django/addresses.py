@@ -11,12 +11,20 @@ from django.urls import NoReverseMatch, reverse
 
 from opencode_sessions.django.registry import table_model
 
-__all__ = ["address", "files_of", "named"]
+__all__ = ["address", "address_of", "files_of", "named"]
 
 
 def address(name: str, message: models.Model) -> str:
     """Of one of our views of a message."""
     return reverse(f"opencode:{name}", args=named(message))
+
+
+def address_of(name: str, message: models.Model, *more: str) -> str:
+    """Of one of our views of something of a message; empty without our views."""
+    try:
+        return reverse(f"opencode:{name}", args=[*named(message), *more])
+    except NoReverseMatch:
+        return ""
 
 
 def files_of(message: Any) -> str:

@@ -24,6 +24,7 @@ class OpencodeConfig(AppConfig):
 
         from opencode_sessions.django import checks  # noqa: PLC0415 - likewise
         from opencode_sessions.django.host import shutdown, start_with_requests  # noqa: PLC0415 - likewise
+        from opencode_sessions.django.uploads import delete_with_rows  # noqa: PLC0415 - likewise
         from opencode_sessions.runtime.shutdown import install_handlers, on_signal  # noqa: PLC0415 - likewise
 
         for check in (
@@ -35,5 +36,6 @@ class OpencodeConfig(AppConfig):
             register(check, checks.TAG)
         register(checks.check_deployment, checks.TAG, deploy=True)
         request_started.connect(start_with_requests, dispatch_uid="opencode_sessions.django")
+        delete_with_rows()
         on_signal(signal.SIGTERM, shutdown)
         install_handlers()

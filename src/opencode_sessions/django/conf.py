@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 from django.conf import settings as django_settings
@@ -14,6 +15,8 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from opencode_sessions.errors import ConfigurationError, InvalidRulesError
+from opencode_sessions.files.artifacts import Artifacts
+from opencode_sessions.files.uploads import Uploads
 from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.host.settings import HostSettings, telemetry_of
 from opencode_sessions.host.steering import nobody
@@ -190,6 +193,20 @@ def _chats(key: str, value: Any) -> Chats | None:
     return made
 
 
+def _artifacts(key: str, value: Any) -> Artifacts | None:
+    found = _imported(key, value)
+    if found is not None and not isinstance(found, Artifacts):
+        raise _wrong(key, "an Artifacts, or the dotted path of one", value)
+    return found
+
+
+def _uploads(key: str, value: Any) -> Uploads | None:
+    found = Uploads(value) if isinstance(value, Path) else _imported(key, value)
+    if found is not None and not isinstance(found, Uploads):
+        raise _wrong(key, "an Uploads, the dotted path of one, or the Path of its folder", value)
+    return found
+
+
 def _flag(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise _wrong(key, "True or False", value)
@@ -301,7 +318,9 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "THREADS": _count,
     "RECOVER_AT_START": _flag,
     "RETRY": _function_or_none,
+    "ARTIFACTS": _artifacts,
     "STREAM_SECONDS": _minute,
+    "UPLOADS": _uploads,
     "CHATS": _chats,
     "CHAT_SECONDS": _positive,
     "ON_ASK": _asks,

@@ -17,7 +17,7 @@ from opencode_sessions.reporting import OnError
 from opencode_sessions.sessions.deletion import SessionDeleter
 from opencode_sessions.wire.clients import Client
 
-__all__ = ["delete_session_with_row"]
+__all__ = ["delete_session_with_row", "with_proxies"]
 
 
 def delete_session_with_row(
@@ -48,7 +48,7 @@ def delete_session_with_row(
     owner = owner_of_column(model)
     key = owner._meta.pk.attname
     remover = SessionDeleter(client, on_error)
-    senders = list(_with_proxies(model._meta.concrete_model or model))
+    senders = list(with_proxies(model._meta.concrete_model or model))
 
     def before_delete(*, instance: models.Model, using: str, **_: Any) -> None:
         # With a signal's receiver Django deletes inside a transaction. In it the row is read with a lock, where
@@ -69,12 +69,12 @@ def delete_session_with_row(
     return end
 
 
-def _with_proxies(model: type[models.Model]) -> Iterator[type[models.Model]]:
+def with_proxies(model: type[models.Model]) -> Iterator[type[models.Model]]:
     """The model and its proxies: what is deleted through one of these sends its signals in that one's name."""
     yield model
     for child in model.__subclasses__():
         if child._meta.proxy:
-            yield from _with_proxies(child)
+            yield from with_proxies(child)
 
 
 def _row_key(owner: type[models.Model], primary_key: object) -> str:

@@ -25,6 +25,7 @@ from opencode_sessions.django.signals import Announcing
 from opencode_sessions.django.tasks_dispatcher import TasksDispatcher
 from opencode_sessions.django.turn_rows import rows
 from opencode_sessions.django.turn_table import table
+from opencode_sessions.files.ports import ArtifactStore
 from opencode_sessions.jobs import dispatch
 from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn, QueueDispatcher
 from opencode_sessions.jobs.thread_pool import SHUTDOWN_TIMEOUT, ThreadPool
@@ -195,6 +196,12 @@ class _Host:
         if now.runner in ("threads", "inline") and _held.made_from is not now:
             return PENDING_LEASE
         return dispatcher().pending_lease
+
+    @property
+    def artifacts(self) -> ArtifactStore | None:
+        """See `JobHost.artifacts`."""
+        found = settings().artifacts
+        return None if found is None else found.store
 
     async def ready(self) -> None:
         """See `JobHost.ready`. It needs nothing but the settings."""

@@ -25,10 +25,24 @@ from opencode_sessions.display import (
 )
 from opencode_sessions.display.forms import ASK, answer_field, own_field
 from opencode_sessions.display.tools.cards import Detail
-from opencode_sessions.django.addresses import files_of
+from opencode_sessions.django.addresses import address_of, files_of
 from opencode_sessions.django.conf import settings
+from opencode_sessions.django.files import are_due, files_of_message
+from opencode_sessions.files.message_files import MessageFile
+from opencode_sessions.files.previews import Preview
+from opencode_sessions.host.files import told
 
-__all__ = ["render_ask", "render_asks", "render_detail", "render_error", "render_part", "render_parts"]
+__all__ = [
+    "render_ask",
+    "render_asks",
+    "render_detail",
+    "render_error",
+    "render_files",
+    "render_part",
+    "render_parts",
+    "render_preview",
+    "render_uploads",
+]
 
 
 def render_parts(message: Any, *, root: str | None = None) -> SafeString:
@@ -49,6 +63,30 @@ def render_part(part: Shown) -> SafeString:
 def render_detail(detail: Detail) -> SafeString:
     """What a tool's card shows below its line."""
     return _render(f"detail_{detail.type}", detail=detail)
+
+
+def render_uploads(message: Any) -> SafeString:
+    """The files that a person has sent with a message, with links to download and preview them."""
+    return _render("files", files=_listed(message, uploads=True), label="Files that were sent")
+
+
+def render_files(message: Any) -> SafeString:
+    """The files that the agent of a message's turn has made, likewise; and what is left out, with the reason."""
+    due = are_due(message)  # first: else they could be collected between the two
+    files = _listed(message, uploads=False)
+    several = sum(bool(file["url"]) for file in files) > 1
+    archive = address_of("archive", message) if several else ""
+    return _render("files", files=files, archive=archive, due=due, label="Files of this answer")
+
+
+def render_preview(preview: Preview, file: MessageFile, message: Any) -> SafeString:
+    """What is shown of a file."""
+    return _render("preview", preview=preview, picture=address_of("picture", message, file.id))
+
+
+def _listed(message: Any, *, uploads: bool) -> list[dict[str, Any]]:
+    base = files_of(message)
+    return [told(file, base) for file in files_of_message(message) if file.is_upload == uploads]
 
 
 def render_error(error: ShownError | Mapping[str, Any] | None) -> SafeString:

@@ -14,6 +14,7 @@ from django.dispatch import receiver
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.records import DjangoRecordStore
 from opencode_sessions.django.registry import record_field
+from opencode_sessions.files.uploads import Upload
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.origin import new_trace
 from opencode_sessions.store.queue import TurnQueue
@@ -67,6 +68,7 @@ class MessageModel(models.Model):
     Attributes:
         opencode_uid: As of a record.
         prompt: What is asked. Yours to write, before the turn.
+        opencode_uploads: What is sent with it, as `Uploads.save` returns it. Likewise.
         status: A `TurnStatus`, from `pending` on.
         opencode_prompt_id: The id of the prompt in the session, from the start of the turn on.
         opencode_prompt_session_id: That session.
@@ -92,6 +94,9 @@ class MessageModel(models.Model):
         max_length=32, default=new_uid, null=True, blank=True, editable=False
     )
     prompt: models.TextField[str, str] = models.TextField()
+    opencode_uploads: models.JSONField[list[Upload], list[Upload]] = models.JSONField(
+        default=list, blank=True, editable=False
+    )
     status: models.CharField[str, str] = models.CharField(
         max_length=16,
         choices=[(status.value, status.value) for status in TurnStatus],

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 
+from opencode_sessions.django.artifacts.store import DjangoArtifactStore
 from opencode_sessions.django.clients import async_client, client
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.registry import record_of
 from opencode_sessions.django.relay import relay
 from opencode_sessions.django.signals import Announcing
 from opencode_sessions.django.turn_rows import rows
+from opencode_sessions.django.turn_table import table
 from opencode_sessions.errors import ConfigurationError
-from opencode_sessions.host.turn_options import turn_options
+from opencode_sessions.host.turn_options import turn_options, with_uploads
+from opencode_sessions.reporting import ErrorContext, ErrorReporter
 from opencode_sessions.sessions.session import AsyncSession, Session
 from opencode_sessions.store.lookup import message_store
 from opencode_sessions.turns.observers import Observers, listeners_of
@@ -109,9 +113,28 @@ def _turn_options(
         given = turn_options('OPENCODE["TURN_OPTIONS"]', now.turn_options, message)
     except ConfigurationError as error:
         raise ImproperlyConfigured(str(error)) from error
-    found = {"on_ask": now.on_ask, **defaults, **given, **options}
+    known = {
+        "on_ask": now.on_ask,
+        **_artifacts(message, asynchronous=asynchronous),
+        **defaults,
+        **given,
+        **options,
+    }
+    found = with_uploads(known, now.uploads, message)
     announcing = Announcing(message)
     others = listeners_of(found.get("observer") if observer is None else observer)
     teller = relay().teller(rows.key_of(message))
     store = teller.store(message_store(message, found.get("store"), asynchronous=asynchronous))
     return announcing, {**found, "store": store, "observer": (announcing, teller, *now.listeners(), *others)}
+
+
+def _artifacts(message: models.Model, *, asynchronous: bool) -> Mapping[str, Any]:
+    """What keeps the files that the agent makes, if the settings say so."""
+    found, on_error = settings().artifacts, settings().on_error
+    if found is None:
+        return {}
+    if asynchronous and isinstance(found.store, DjangoArtifactStore):
+        found = replace(found, store=found.store.suspending())
+    job = table.job_of(message)
+    context = ErrorContext("collect", str(job))
+    return {"artifacts": found.of_turn(job, lambda error: ErrorReporter(on_error)(error, context))}

@@ -7,15 +7,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Mapping
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from opencode_sessions.display import ShownAsk, display_ask
 from opencode_sessions.errors import AskAnsweredError, ConfigurationError
+from opencode_sessions.files.message_files import MessageFiles
+from opencode_sessions.files.ports import ArtifactStore
+from opencode_sessions.host.files import FileService
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.host.started import started
 from opencode_sessions.host.steering import Refused, check_answer
 from opencode_sessions.host.tables import HostTables
-from opencode_sessions.host.turn_options import turn_options
+from opencode_sessions.host.turn_options import turn_options, with_uploads
 from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn, TransactionalDispatcher
 from opencode_sessions.jobs.queue import RecordQueue
 from opencode_sessions.jobs.task_pool import TaskPool
@@ -52,6 +55,8 @@ class HostCore(ABC, Generic[C]):
         table: All tables.
         live: Who watches turns in this process.
     """
+
+    suspends: ClassVar[bool]
 
     def __init__(
         self,
@@ -100,9 +105,21 @@ class HostCore(ABC, Generic[C]):
         return self._client
 
     @property
+    def files(self) -> FileService:
+        """The files of messages: those that people sent with them, and those that agents made."""
+        artifacts = self.settings.artifacts
+        store = artifacts.store if artifacts is not None else None
+        return FileService(MessageFiles(self.settings.uploads, store, suspends=self.suspends))
+
+    @property
     def idle(self) -> bool:
         """Does this process run no turn, and is none waiting here to be run?"""
         return self._pool is None or self._pool.idle
+
+    @property
+    def artifacts(self) -> ArtifactStore | None:
+        """See `JobHost.artifacts`."""
+        return None if self.settings.artifacts is None else self.settings.artifacts.store
 
     @property
     def pending_lease(self) -> float:
@@ -144,12 +161,18 @@ class HostCore(ABC, Generic[C]):
         job = self.table.job_of(message)
         key = self.table.key_of(message)
         watched = LiveObserver(self.live, key)
-        defaults = {
+        defaults: dict[str, Any] = {
             "on_ask": self.settings.on_ask,
             "store": self.table.store(job, message),
             "queue": RecordQueue(self.table, message, self),
         }
-        found: dict[str, Any] = {**defaults, **given, **options}
+        if self.settings.artifacts is not None:
+            defaults["artifacts"] = self.settings.artifacts.of_turn(
+                job, lambda error: self.report(error, "collect", str(job))
+            )
+        found: Mapping[str, Any] = with_uploads(
+            {**defaults, **given, **options}, self.settings.uploads, message
+        )
         teller = self._relay.teller(key)
         observers = (watched, teller, *self.settings.listeners(), *listeners_of(found.get("observer")))
         return {**found, "store": teller.store(found["store"]), "observer": observers}

@@ -50,6 +50,7 @@ class AsyncHost(HostCore[AsyncClient]):
         ConfigurationError: The tables do not go with it.
     """
 
+    suspends = True
     _pool: TaskPool | None
 
     def __init__(
@@ -193,6 +194,7 @@ class AsyncHost(HostCore[AsyncClient]):
 class Host(HostCore[Client]):
     """`AsyncHost` for code that blocks, as of Flask or a script: the same arguments, with tables over sync engines."""
 
+    suspends = False
     _pool: ThreadPool | None
 
     def __init__(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.files.artifacts import Artifacts
+from opencode_sessions.files.uploads import Uploads
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
 from opencode_sessions.reporting import OnError
 from opencode_sessions.sessions.spec import PermissionsFor, check_permissions_for
@@ -68,6 +70,8 @@ class HostSettings:
         retry: Of a message that failed or was cancelled, a new one with its prompt, not yet added to an ORM session; by
             default a copy.
         telemetry: True: spans and metrics of turns go to OpenTelemetry. A `Telemetry` says more, such as its content.
+        artifacts: Where agents work, and where the files are kept that they make.
+        uploads: Where the files are that people send with a message, and what is taken.
 
     Raises:
         ConfigurationError: One cannot work.
@@ -88,6 +92,8 @@ class HostSettings:
     recover: bool = True
     retry: Callable[[Any], Any] | None = None
     telemetry: Telemetry | bool | None = None
+    artifacts: Artifacts | None = None
+    uploads: Uploads | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "telemetry", telemetry_of(self.telemetry))
@@ -101,6 +107,14 @@ class HostSettings:
         )
         require(
             self.retry is None or callable(self.retry), "retry must be a function of a message", self.retry
+        )
+        require(
+            self.artifacts is None or isinstance(self.artifacts, Artifacts),
+            "artifacts must be Artifacts",
+            self.artifacts,
+        )
+        require(
+            self.uploads is None or isinstance(self.uploads, Uploads), "uploads must be Uploads", self.uploads
         )
         turns = self.turns
         require(

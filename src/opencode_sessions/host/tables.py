@@ -105,6 +105,11 @@ class HostTables:
                 raise ConfigurationError(f"the table {table.name} of {kind} must be made with {how}")
 
     @property
+    def tables(self) -> Sequence[HostTable]:
+        """Each of them."""
+        return list(self._tables.values())
+
+    @property
     def places(self) -> dict[str, object]:
         """Where the rows are, by the table's name; see `HostTable.place`."""
         return {name: table.place for name, table in self._tables.items()}

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.files.uploads import Uploads
 from opencode_sessions.host.settings import TurnOptionsFor
 from opencode_sessions.turns.turn import Turn
 from opencode_sessions.validation import meant_among, not_awaitable
 
-__all__ = ["turn_options"]
+__all__ = ["turn_options", "with_uploads"]
 
 _OPTIONS = [
     name for name, each in inspect.signature(Turn).parameters.items() if each.kind is each.KEYWORD_ONLY
@@ -38,3 +39,20 @@ def turn_options(name: str, function: TurnOptionsFor, message: Any) -> Mapping[s
                 f"{name} says {option!r}, which Turn does not take. {meant_among(_OPTIONS, str(option))}"
             )
     return given
+
+
+def with_uploads(options: Mapping[str, Any], uploads: Uploads | None, message: Any) -> Mapping[str, Any]:
+    """The options, and with them the files that a person has sent with the message.
+
+    Raises:
+        ConfigurationError: There are some, and the host does not say where they are.
+    """
+    attached = getattr(message, "opencode_uploads", None)
+    if not attached:
+        return options
+    if uploads is None:
+        raise ConfigurationError(
+            f"a {type(message).__name__} has files in opencode_uploads, and the host does not say where uploads are: "
+            "give its settings `uploads`"
+        )
+    return {**options, "files": uploads.attached(attached, besides=options.get("files", ()))}

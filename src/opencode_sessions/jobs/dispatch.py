@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from opencode_sessions.jobs.attempts import TurnAttempts
+from opencode_sessions.jobs.left_behind import left_behind
 from opencode_sessions.jobs.ports import JobHost, QueueHost
 from opencode_sessions.runtime.stepping import blocking_sleep, run_sync
 from opencode_sessions.store.messages import PENDING_LEASE
@@ -87,7 +88,7 @@ async def dispatch_abandoned(host: QueueHost) -> int:
         ConfigurationError: The host cannot be started here.
     """
     await host.ready()
-    jobs = await host.table.abandoned(reserve_for=host.pending_lease)
+    jobs = await left_behind(host, reserve_for=host.pending_lease)
     for job in jobs:
         host.dispatch(job)
     await host.count()

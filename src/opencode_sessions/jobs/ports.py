@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from opencode_sessions.files.ports import ArtifactStore
 from opencode_sessions.store.messages import MessageStore
 from opencode_sessions.store.turn_table import TurnJob, TurnTable
 from opencode_sessions.turns.claim import WhenBusy
@@ -43,6 +44,10 @@ class JobHost(Protocol):
     @property
     def table(self) -> TurnTable:
         """Where the messages are."""
+
+    @property
+    def artifacts(self) -> ArtifactStore | None:
+        """Where the files of turns are kept that are due; None if this host keeps none."""
 
     async def ready(self) -> None:
         """Start in this process, unless it has started: a queue's worker runs nothing before its first job.

@@ -14,6 +14,7 @@ from typing import Any
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.jobs.attempts import TurnAttempts
+from opencode_sessions.jobs.left_behind import left_behind
 from opencode_sessions.jobs.ports import JobHost
 from opencode_sessions.jobs.schedule import Schedule
 from opencode_sessions.jobs.thread_pool import SHUTDOWN_TIMEOUT
@@ -77,7 +78,7 @@ class TaskPool:
     async def look(self) -> None:
         """Look once, now, for what was left behind. Does nothing if the pool stops."""
         if not self._stopping.is_set():
-            for job in await self._host.table.abandoned(reserve_for=self.pending_lease):
+            for job in await left_behind(self._host, reserve_for=self.pending_lease):
                 self.dispatch(job)
 
     def dispatch(self, job: TurnJob) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from opencode_sessions.jobs.attempts import TurnAttempts
+from opencode_sessions.jobs.left_behind import left_behind
 from opencode_sessions.jobs.ports import JobHost
 from opencode_sessions.jobs.schedule import Schedule
 from opencode_sessions.runtime.stepping import run_sync
@@ -90,7 +91,7 @@ class ThreadPool:
         """Look once, here and now, for what was left behind. Does nothing if the pool stops."""
         with self._looking:
             if not self._stopping.is_set():
-                for job in run_sync(self._host.table.abandoned(reserve_for=self.pending_lease)):
+                for job in run_sync(left_behind(self._host, reserve_for=self.pending_lease)):
                     self.dispatch(job)
 
     def dispatch(self, job: TurnJob) -> None:

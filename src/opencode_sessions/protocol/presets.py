@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from opencode_sessions.protocol.permissions import Rule, allow, ask, deny
 
-__all__ = ["ASK_FIRST", "READ_ONLY", "READ_WRITE", "TRUSTED"]
+__all__ = ["ASK_FIRST", "NOT_TO_EDIT", "READ_ONLY", "READ_WRITE", "TRUSTED"]
 
 READ_ONLY: tuple[Rule, ...] = (
     deny("*"),
@@ -36,14 +36,14 @@ READ_ONLY: tuple[Rule, ...] = (
 """The agent reads and lists the files of its folder."""
 
 # A server reads the first two, and runs what they name. Git runs commands that a repository's configuration names.
-_NOT_TO_EDIT = tuple(
+NOT_TO_EDIT = tuple(
     deny("edit", path) for path in ("*.opencode/*", "*opencode.json*", "*.git", "*.git/*", "*.env*")
 )
 
 ASK_FIRST: tuple[Rule, ...] = (
     *READ_ONLY,
     ask("edit"),
-    *_NOT_TO_EDIT,
+    *NOT_TO_EDIT,
     ask("bash"),
     ask("webfetch"),
     ask("websearch"),
@@ -52,7 +52,7 @@ ASK_FIRST: tuple[Rule, ...] = (
 """Like `READ_ONLY`; a person decides about each change of a file, each command and each web page. The commands that a
 person allows reach everything that the server's user can. There are no sub-agents, as those would not ask (1.18.33)."""
 
-READ_WRITE: tuple[Rule, ...] = (*READ_ONLY, allow("edit"), *_NOT_TO_EDIT)
+READ_WRITE: tuple[Rule, ...] = (*READ_ONLY, allow("edit"), *NOT_TO_EDIT)
 """The agent works on the files of its folder, and nobody has to be there. It runs no commands."""
 
 TRUSTED: tuple[Rule, ...] = (allow("*"), allow("external_directory"), allow("read"))

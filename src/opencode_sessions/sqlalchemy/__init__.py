@@ -11,6 +11,8 @@ none, or is no mixin's, say where it is: `store=SQLAlchemyRecordStore(Conversati
 
 from __future__ import annotations
 
+from opencode_sessions.sqlalchemy.artifact_deletion import delete_artifacts_with_row
+from opencode_sessions.sqlalchemy.artifacts import ArtifactTables, SQLAlchemyArtifactStore
 from opencode_sessions.sqlalchemy.deletion import delete_session_with_row
 from opencode_sessions.sqlalchemy.index import SQLAlchemyIndex
 from opencode_sessions.sqlalchemy.leases import (
@@ -25,17 +27,22 @@ from opencode_sessions.sqlalchemy.mixins import MessageMixin, RecordMixin
 from opencode_sessions.sqlalchemy.record_of import record_store_of
 from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
 from opencode_sessions.sqlalchemy.turn_table import SQLAlchemyTurnTable
+from opencode_sessions.sqlalchemy.uploads import delete_uploads_with_row
 
 __all__ = [
+    "ArtifactTables",
     "MessageMixin",
     "RecordMixin",
+    "SQLAlchemyArtifactStore",
     "SQLAlchemyIndex",
     "SQLAlchemyMessageStore",
     "SQLAlchemyRecordStore",
     "SQLAlchemyTurnTable",
     "abandoned",
     "being_run",
+    "delete_artifacts_with_row",
     "delete_session_with_row",
+    "delete_uploads_with_row",
     "parked",
     "record_store_of",
     "set_pending_lease",

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped, Mapper, mapped_column
 
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.files.uploads import Upload
 from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
 from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
 from opencode_sessions.sqlalchemy.uids import keep_uids_of
@@ -72,6 +73,7 @@ class MessageMixin:
     Attributes:
         opencode_uid: As of a record.
         prompt: What is asked. Yours to write, before the turn.
+        opencode_uploads: What is sent with it, as `Uploads.save` returns it. Likewise.
         status: A `TurnStatus`, from `pending` on.
         opencode_prompt_id: The id of the prompt in the session, from the start of the turn on.
         opencode_prompt_session_id: That session.
@@ -96,6 +98,7 @@ class MessageMixin:
 
     opencode_uid = cast("Mapped[str | None]", mapped_column(String(32), default=new_uid))
     prompt = cast("Mapped[str]", mapped_column(_TEXT, nullable=False))
+    opencode_uploads = cast("Mapped[list[Upload]]", mapped_column(JSON(), default=list, nullable=False))
     status = cast(
         "Mapped[str]",
         mapped_column(

@@ -12,12 +12,15 @@ from typing import Any
 
 from sqlalchemy import Column, Date, DateTime, TypeDecorator, UniqueConstraint, inspect
 from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.attributes import set_attribute
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
 from opencode_sessions.validation import not_awaitable
 
 __all__ = ["RETRIED_AS", "copy_of", "new_message"]
+
+_UPLOADS = "opencode_uploads"
 
 RETRIED_AS = "retried_as"
 """In the `error` of a message: the primary key of the one that tries it again, as text."""
@@ -39,6 +42,10 @@ def new_message(message: Any, make: Callable[[Any], Any] | None) -> Any:
             f"retry must return a new {type(message).__name__}, not added to a session yet, and not {made!r}: the old "
             "one keeps its end"
         )
+    if not getattr(made, _UPLOADS, None):
+        set_attribute(
+            made, _UPLOADS, getattr(message, _UPLOADS)
+        )  # which need be no field of a class of SQLModel's
     return made
 
 
@@ -70,7 +77,7 @@ def _factories(model: type[Any]) -> dict[str, Callable[[], Any]]:
 
 
 def _is_copied(name: str, column: Column[Any], *, has_factory: bool) -> bool:
-    if name in SQLAlchemyMessageStore.columns or column.primary_key or _is_unique(column):
+    if name in (*SQLAlchemyMessageStore.columns, _UPLOADS) or column.primary_key or _is_unique(column):
         return False
     has_default = (
         has_factory

@@ -14,6 +14,7 @@ from opencode_sessions.host import AsyncHost, Refused
 from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.host.steering import nobody
 from opencode_sessions.starlette.chats import ChatRoute, chat_routes_of
+from opencode_sessions.starlette.files import Files
 from opencode_sessions.starlette.turns import NOT_STORED, MaySee, Turns, read_answer, read_body
 
 __all__ = ["chat_routes", "turn_routes"]
@@ -28,7 +29,8 @@ def turn_routes(
 ) -> list[Route]:
     """Routes for `Mount("/turns", routes=turn_routes(…))`.
 
-    They are `{table}/{pk}/events`, `asks/{ask}`, `answer`, `cancel` and `retry`.
+    They are `{table}/{pk}/events`, `asks/{ask}`, `answer`, `cancel` and `retry`; and `files`, `files.zip`,
+    `files/{file}`, with `preview`, `picture` and `changes` below that.
 
     Args:
         host: Whose turns.
@@ -43,7 +45,11 @@ def turn_routes(
         return await turns.message(request, request.path_params["table"], request.path_params["pk"])
 
     async def events(request: Request) -> Response:
-        return turns.events(await message(request), request.headers, request.query_params.get("after", ""))
+        after, base = (
+            request.query_params.get("after", ""),
+            f"{request.url.path.removesuffix('/events')}/files/",
+        )
+        return turns.events(await message(request), request.headers, after, files=base)
 
     async def asked(request: Request) -> Response:
         return JSONResponse(
@@ -77,6 +83,25 @@ def turn_routes(
             )
             for act in (answer, cancel, retry)
         ),
+        *_file_routes(Files(host), message),
+    ]
+
+
+def _file_routes(files: Files, message_of: Callable[[Request], Awaitable[Any]]) -> list[Route]:
+    def route(name: str, path: str, act: Callable[[Any, Request], Awaitable[Response]]) -> Route:
+        async def endpoint(request: Request) -> Response:
+            return await act(await message_of(request), request)
+
+        return Route(f"/{{table}}/{{pk}}/{path}", _refusing(endpoint), name=f"opencode:{name}")
+
+    return [
+        route("files", "files", files.listed),
+        route("archive", "files.zip", files.archive),
+        route("preview", "files/{file}/preview", files.preview),
+        route("picture", "files/{file}/picture", files.picture),
+        route("changes", "files/{file}/changes", files.changes),
+        route("file", "files/{told}/{attachment}", files.of_tool),
+        route("download", "files/{file}", files.download),
     ]
 
 

@@ -152,11 +152,17 @@ class Turns:
         return found
 
     def events(
-        self, message: Any, headers: Mapping[str, str], after: str = "", who: Hashable = None
+        self,
+        message: Any,
+        headers: Mapping[str, str],
+        after: str = "",
+        who: Hashable = None,
+        *,
+        files: str = "",
     ) -> StreamingResponse:
-        """The events of a turn, from what the browser has until the turn's end."""
+        """The events of a turn, from what the browser has until the turn's end; for `files` see `display`."""
         key, has = self._host.table.key_of(message), _revision(headers.get("last-event-id") or after)
-        context = RenderContext(turn=name_of(key))
+        context = RenderContext(files=files, turn=name_of(key))
         return self.stream(key, TurnRow.of(message), context, encoder=JSON, has=has, who=who)
 
     def stream(

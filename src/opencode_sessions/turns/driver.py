@@ -76,7 +76,8 @@ class TurnDriver:
         while True:
             row = await self._when_free(wire, claim)
             if row.status.terminal:
-                return self._spec.result(row)
+                await spec.collect_files(wire, row)
+                return spec.result(row)
             self._check_prompt(row)
             if await self._took(wire, claim, row):
                 break
@@ -138,6 +139,7 @@ class TurnDriver:
             row = await self._stopped(wire, replace(row, revision=row.revision + 1))
             store.remember(row)
             await reject_asks(self._spec.lifecycle, wire, asks)
+            await self._spec.collect_files(wire, row)
         finally:
             await self._let_next_in(claim)
         if unattended:

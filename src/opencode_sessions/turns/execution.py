@@ -86,6 +86,7 @@ class TurnExecution:
         failure: OpencodeError | None = None
         try:
             try:
+                await self._spec.artifacts.open(self._wire, self._spec.store, self._spec.lifecycle.store)
                 must_send = await self._prepare()
                 self._prepared = True
                 await self._converse(must_send=must_send)
@@ -114,6 +115,7 @@ class TurnExecution:
             # A deadline can pass in the instant after the prompt was sent, or an answer end in that of the next step.
             patiently = isinstance(failure, TurnTimeoutError | EndlessAnswerError)
             await self._stop_agent(patiently=patiently)
+        await self._spec.collect_files(self._wire, end)
         return self._report(end)
 
     @property

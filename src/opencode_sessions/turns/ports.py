@@ -9,8 +9,10 @@ from opencode_sessions.protocol.events import Event, PermissionAsked, QuestionAs
 from opencode_sessions.protocol.values import Message, SessionInfo
 from opencode_sessions.runtime.ports import Clock
 from opencode_sessions.sessions.ports import SessionWire
+from opencode_sessions.store.messages import MessageState, MessageStore
+from opencode_sessions.store.records import RecordStore
 
-__all__ = ["AskWire", "Events", "ExchangeWire", "TurnWire"]
+__all__ = ["AskWire", "Events", "ExchangeWire", "NoFiles", "TurnFiles", "TurnWire"]
 
 
 class Events(Protocol):
@@ -50,6 +52,9 @@ class TurnWire(SessionWire, ExchangeWire, AskWire, Protocol):
     """What a turn asks of a server."""
 
     async def subscribe(self, session_id: str, /) -> Events: ...
+    async def attachment(self, session_id: str, message_id: str, attachment_id: str, /) -> bytes: ...
+    async def list_files(self, path: str, /, *, directory: str | None) -> Mapping[str, str]: ...
+    def read_file(self, path: str, /, *, directory: str | None) -> AsyncIterator[bytes]: ...
     async def prompt(
         self,
         session_id: str,
@@ -63,3 +68,24 @@ class TurnWire(SessionWire, ExchangeWire, AskWire, Protocol):
         variant: str | None,
         schema: Mapping[str, Any] | None,
     ) -> object: ...
+
+
+class TurnFiles(Protocol):
+    """What becomes of the files of a turn."""
+
+    async def open(self, wire: TurnWire, message: MessageStore, record: RecordStore, /) -> None:
+        """The turn has the record, and nothing was asked of the server yet: see to it that its agent can work."""
+
+    async def begin(self, wire: TurnWire, message: MessageStore, /) -> None:
+        """The prompt is about to be sent, perhaps not for the first time."""
+
+    async def collect(self, wire: TurnWire, message: MessageStore, row: MessageState, /) -> None:
+        """The turn's end is stored, perhaps long ago: collect its files, if that was not done."""
+
+
+class NoFiles:
+    """`TurnFiles` of a host that keeps none."""
+
+    async def open(self, wire: TurnWire, message: MessageStore, record: RecordStore, /) -> None: ...
+    async def begin(self, wire: TurnWire, message: MessageStore, /) -> None: ...
+    async def collect(self, wire: TurnWire, message: MessageStore, row: MessageState, /) -> None: ...

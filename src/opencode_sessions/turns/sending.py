@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from opencode_sessions.errors import (
     ConnectionLostError,
@@ -10,7 +11,7 @@ from opencode_sessions.errors import (
     ServerUnreachableError,
     SessionNotFoundError,
 )
-from opencode_sessions.turns.options import prompt_parts
+from opencode_sessions.turns.options import File, check_files, prompt_parts
 from opencode_sessions.turns.ports import TurnWire
 from opencode_sessions.turns.spec import TurnSpec
 
@@ -24,10 +25,12 @@ _UNACKNOWLEDGED = (RequestTimedOutError, ConnectionLostError, ServerUnreachableE
 async def send_prompt(wire: TurnWire, spec: TurnSpec, session_id: str, prompt_id: str, prompt: str) -> bool:
     """Send it once. False if there is no such session; True also if the server did not acknowledge the prompt."""
     options = spec.options
+    files = await _files(wire, spec)
+    await spec.artifacts.begin(wire, spec.store)
     try:
         await wire.prompt(
             session_id,
-            prompt_parts(prompt_id, prompt, options.files),
+            prompt_parts(prompt_id, prompt, files),
             message_id=prompt_id,
             agent=options.agent,
             model=options.model,
@@ -41,3 +44,11 @@ async def send_prompt(wire: TurnWire, spec: TurnSpec, session_id: str, prompt_id
         # It may have arrived: the stored messages will tell.
         _log.warning("the prompt of %s was sent, but not acknowledged: %s", spec.store.key, error)
     return True
+
+
+async def _files(wire: TurnWire, spec: TurnSpec) -> Sequence[File]:
+    files = spec.options.files
+    if isinstance(files, Sequence):
+        return files
+    _, found = await spec.lifecycle.store.read(files.locate)
+    return check_files(await wire.clock.call(found))

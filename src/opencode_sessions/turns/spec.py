@@ -14,6 +14,7 @@ from opencode_sessions.turns.deadlines import Deadlines
 from opencode_sessions.turns.events import TurnFound
 from opencode_sessions.turns.observers import Listeners
 from opencode_sessions.turns.options import TurnOptions
+from opencode_sessions.turns.ports import TurnFiles, TurnWire
 from opencode_sessions.turns.results import Fallback, TurnResult, said_of
 
 __all__ = ["OnCancel", "TurnSpec"]
@@ -34,6 +35,7 @@ class TurnSpec:
     fallback: Fallback
     on_cancel: OnCancel
     queue: TurnQueue
+    artifacts: TurnFiles
 
     async def hand_on(self, put: Callable[[], Awaitable[None]]) -> None:
         """Have a turn run, by a call of the `queue`. An error is reported: its lease expires, or recovery finds it."""
@@ -41,6 +43,13 @@ class TurnSpec:
             await put()
         except Exception as error:  # noqa: BLE001 - reported
             self.lifecycle.report_suppressed("enqueue", None, error)
+
+    async def collect_files(self, wire: TurnWire, row: MessageState) -> None:
+        """Of a turn that has ended. An error is reported: the files stay due, and recovery collects them."""
+        try:
+            await self.artifacts.collect(wire, self.store, row)
+        except Exception as error:  # noqa: BLE001 - reported
+            self.lifecycle.report_suppressed("collect", row.session_id, error)
 
     def said_of(self, error: Mapping[str, Any]) -> str:
         """What the host says of a turn that failed so, if that can be had."""

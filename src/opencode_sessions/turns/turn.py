@@ -20,8 +20,9 @@ from opencode_sessions.turns.deadlines import Deadlines
 from opencode_sessions.turns.driver import TurnDriver
 from opencode_sessions.turns.events import Listener, TurnEvent, TurnFinished
 from opencode_sessions.turns.observers import Listeners, Observers, listeners_of
-from opencode_sessions.turns.options import File, TurnOptions
+from opencode_sessions.turns.options import File, FilesOf, TurnOptions
 from opencode_sessions.turns.output_schema import SchemaLike, shape_of
+from opencode_sessions.turns.ports import NoFiles, TurnFiles
 from opencode_sessions.turns.results import Fallback, TurnResult
 from opencode_sessions.turns.spec import OnCancel, TurnSpec
 from opencode_sessions.validation import check_ordinary, is_coroutine_function, require
@@ -52,7 +53,7 @@ class _Turn(Generic[S, C]):
         model: str | None = None,
         system: str | None = None,
         variant: str | None = None,
-        files: Sequence[File] = (),
+        files: Sequence[File] | FilesOf = (),
         schema: SchemaLike = None,
         when_busy: WhenBusy = "reject",
         on_cancel: OnCancel = "stop",
@@ -62,6 +63,7 @@ class _Turn(Generic[S, C]):
         observer: Observers = None,
         store: MessageStore | None = None,
         queue: TurnQueue | None = None,
+        artifacts: TurnFiles | None = None,
     ) -> None:
         if when_busy not in get_args(WhenBusy):
             raise ConfigurationError(
@@ -104,6 +106,7 @@ class _Turn(Generic[S, C]):
             fallback=fallback,
             on_cancel=on_cancel,
             queue=queue_of(message, queue, asynchronous=self._asynchronous),
+            artifacts=artifacts or NoFiles(),
         )
         self._core = TurnDriver(self._spec, when_busy=when_busy)
 
@@ -147,7 +150,7 @@ class Turn(_Turn[Session, Client]):
         model: As ``"provider/model"``; else that of the session's last prompt, and for a first prompt the agent's.
         system: More system prompt.
         variant: The model's variant, such as an effort.
-        files: What goes with the prompt.
+        files: What goes with the prompt; see also `opencode_sessions.files.Uploads.attached`.
         schema: The answer is data that fits it: a JSON schema, a model of pydantic's or a dataclass. See
             `TurnResult.structured` and `TurnResult.value`.
         when_busy: Where another turn of the same record runs, in whatever process: `reject` raises, `wait` waits,
@@ -163,6 +166,7 @@ class Turn(_Turn[Session, Client]):
         store: A store of your own, instead of the message's.
         queue: Who runs turns beside the requests: told when this turn, parked, is to be run again, and when the next
             one of its record may be. By default the message's own: with Django, the runner of the settings.
+        artifacts: Who collects the files that the agent makes. A host with `artifacts` in its settings gives it.
 
     Raises:
         ConfigurationError: The message's model has no turn columns, or it cannot be reached from here; or another

@@ -248,6 +248,30 @@ class Api(AskCalls):
             raise NotFoundError(f"the message {message_id} has no attachment {attachment_id}")
         return content
 
+    async def list_files(self, path: str = "", *, directory: str | None = None) -> Mapping[str, str]:
+        """What is in a folder of a directory on the server's machine: `file` or `directory`, by name.
+
+        Links are left out (1.18.33).
+
+        Raises:
+            ServerError: There is no such folder in the directory.
+        """
+        dialect = await self._dialect()
+        return await self._ask(dialect.list_files(directory or self.directory, path))
+
+    async def read_file(self, path: str, *, directory: str | None = None) -> AsyncIterator[bytes]:
+        """The bytes of a file in a directory on the server's machine, in pieces.
+
+        The server follows links as far as they lead into that directory (1.18.33): see `list_files`.
+
+        Raises:
+            ServerError: There is no such file in the directory.
+        """
+        dialect = await self._dialect()
+        async with self._transport.stream(dialect.read_file(directory or self.directory, path)) as pieces:
+            async for piece in pieces:
+                yield piece
+
     async def todos(self, session_id: str) -> Sequence[Mapping[str, Any]]:
         """The agent's todo list as it is now, each as `{content, status, priority}`; empty if it made none."""
         return await self._ask((await self._dialect()).todos(session_id))

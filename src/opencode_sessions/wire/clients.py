@@ -76,6 +76,8 @@ class Client:
     messages = blocking_iterator(Api.messages)
     message = blocking(Api.message)
     attachment = blocking(Api.attachment)
+    list_files = blocking(Api.list_files)
+    read_file = blocking_iterator(Api.read_file)
     todos = blocking(Api.todos)
     prompt = blocking(Api.prompt)
     pending_permissions = blocking(Api.pending_permissions)

@@ -41,6 +41,7 @@ class Request:
         creation: It has the short timeout of creations.
         within: Seconds until the answer begins, where they are fewer than those for the whole answer.
         session_id: Whose absence a 404 means.
+        raw: Its good answer may be of any type: it is a file.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Request:
     creation: bool = False
     within: float | None = None
     session_id: str | None = None
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)

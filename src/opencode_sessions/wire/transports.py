@@ -268,7 +268,7 @@ class BlockingTransport(_Httpx):
                     self._http.stream(timeout=timeout, **self._arguments(request, _UNCOMPRESSED))
                 )
                 chunks = _stepwise(response.iter_bytes())
-                if not _is_stream(response):
+                if not _is_stream(request, response):
                     raise await self._not_a_stream(request, response, chunks)
             _allow(response, self.timeouts.silence)
             yield chunks
@@ -347,7 +347,7 @@ class SuspendingTransport(_Httpx):
                         self._client.stream(timeout=timeout, **self._arguments(request, _UNCOMPRESSED))
                     )
                     chunks = response.aiter_bytes()
-                    if not _is_stream(response):
+                    if not _is_stream(request, response):
                         raise await self._not_a_stream(request, response, chunks)
                 _allow(response, self.timeouts.silence)
                 yield chunks
@@ -367,9 +367,10 @@ def _allow(response: httpx2.Response, seconds: float) -> None:
     response.request.extensions["timeout"]["read"] = seconds
 
 
-def _is_stream(response: httpx2.Response) -> bool:
+def _is_stream(request: Request, response: httpx2.Response) -> bool:
     kind: str = response.headers.get("content-type", "")
-    return response.status_code < httpx2.codes.BAD_REQUEST and kind.startswith("text/event-stream")
+    good = response.status_code < httpx2.codes.BAD_REQUEST
+    return good and (request.raw or kind.startswith("text/event-stream"))
 
 
 async def _stepwise(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -89,6 +89,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("prompt", models.TextField()),
+                ("opencode_uploads", models.JSONField(blank=True, default=list, editable=False)),
                 (
                     "status",
                     models.CharField(

@@ -13,12 +13,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
+from chat.files import UPLOADS
 from chat.forking import branch
 from chat.models import Conversation, Message
 from chat.views.pages import render_turns
 from opencode_sessions.display import display_error
 from opencode_sessions.django import enqueue
 from opencode_sessions.errors import OpencodeError
+from opencode_sessions.files.errors import UploadError
 
 __all__ = ["begin", "resend", "send"]
 
@@ -36,10 +38,13 @@ def begin(request: HttpRequest) -> HttpResponse:
         return redirect("home")
 
     def store() -> Message:
-        conversation = Conversation.objects.create(owner=request.user, title=Conversation.title_for(prompt))
-        return _store(conversation, prompt, key)
+        conversation = Conversation(owner=request.user, title=Conversation.title_for(prompt))
+        return _store(request, conversation, prompt, key)
 
-    return redirect(_once(request, key, transaction.atomic(store)).conversation)
+    try:
+        return redirect(_once(request, key, store).conversation)
+    except UploadError as error:
+        return _not_taken(request, str(error), error.status, prompt)
 
 
 @require_POST
@@ -53,8 +58,11 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
         return (
             HttpResponseBadRequest("Write something first.") if _is_part(request) else redirect(conversation)
         )
-    store = transaction.atomic(partial(_store, conversation, prompt, key))
-    return _answer(request, _once(request, key, store))
+    try:
+        sent = _once(request, key, partial(_store, request, conversation, prompt, key))
+    except UploadError as error:
+        return _not_taken(request, str(error), error.status, prompt)
+    return _answer(request, sent)
 
 
 @require_POST
@@ -77,12 +85,22 @@ def resend(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect(sent.conversation)
 
 
-def _store(conversation: Conversation, prompt: str, key: uuid.UUID) -> Message:
-    """Within a transaction, which the turn is run after."""
-    message = conversation.messages.create(prompt=prompt, key=key)
-    conversation.touched_at = timezone.now()
-    conversation.save(update_fields=["touched_at"])
-    enqueue(message)
+def _store(request: HttpRequest, conversation: Conversation, prompt: str, key: uuid.UUID) -> Message:
+    """With the files that were sent with it. The turn is run after the transaction.
+
+    Raises:
+        UploadError: One of the files is not taken.
+    """
+    uploads = UPLOADS.save(conversation, request.FILES.getlist("files"))
+    try:
+        with transaction.atomic():
+            conversation.touched_at = timezone.now()
+            conversation.save()
+            message = conversation.messages.create(prompt=prompt, key=key, opencode_uploads=uploads)
+            enqueue(message)
+    except BaseException:
+        UPLOADS.discard(uploads)
+        raise
     return message
 
 
@@ -104,9 +122,13 @@ def _answer(request: HttpRequest, message: Message) -> HttpResponse:
 def _too_long(request: HttpRequest, prompt: str) -> HttpResponse:
     """Say so; without the page's script there is all of it on a page of its own, to be shortened and sent again."""
     said = f"This is too long: it has {len(prompt):,} characters, and {LONGEST_PROMPT:,} is the most."
+    return _not_taken(request, said, 413, prompt)
+
+
+def _not_taken(request: HttpRequest, said: str, status: int, prompt: str) -> HttpResponse:
     if _is_part(request):
-        return HttpResponse(said, status=413, content_type="text/plain; charset=utf-8")
-    return render(request, "chat/too_long.html", {"said": said, "prompt": prompt}, status=413)
+        return HttpResponse(said, status=status, content_type="text/plain; charset=utf-8")
+    return render(request, "chat/too_long.html", {"said": said, "prompt": prompt}, status=status)
 
 
 def _is_part(request: HttpRequest) -> bool:

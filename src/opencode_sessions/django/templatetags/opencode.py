@@ -4,6 +4,8 @@
     {% opencode_styles %}
     {% opencode_parts message %}
     {% opencode_asks message action=answer_url %}
+    {% opencode_uploads message %}
+    {% opencode_files message %}
     {{ text|opencode_markdown }}
 
 See docs/display.md, and `opencode_sessions.django.html` for the same in Python.
@@ -33,6 +35,8 @@ register.simple_tag(html.render_parts, name="opencode_parts")
 register.simple_tag(html.render_part, name="opencode_part")
 register.simple_tag(html.render_detail, name="opencode_detail")
 register.simple_tag(html.render_error, name="opencode_error")
+register.simple_tag(html.render_files, name="opencode_files")
+register.simple_tag(html.render_uploads, name="opencode_uploads")
 
 
 @register.simple_tag(takes_context=True)
@@ -55,6 +59,12 @@ def opencode_ask(
 def opencode_styles() -> SafeString:
     """The stylesheet's link."""
     return format_html('<link rel="stylesheet" href="{}">', static("opencode/parts.css"))
+
+
+@register.simple_tag
+def opencode_files_script() -> SafeString:
+    """What loads the files of answers; see `opencode/files.js`."""
+    return format_html('<script type="module" src="{}"></script>', static("opencode/files.js"))
 
 
 @register.simple_tag

@@ -6,8 +6,22 @@ Whoever may not see a message, by `OPENCODE["MAY_SEE"]`, learns nothing of it: 4
 from __future__ import annotations
 
 from opencode_sessions.django.views.events import events
-from opencode_sessions.django.views.files import file
+from opencode_sessions.django.views.files import archive, changes, download, file, files, picture, preview
 from opencode_sessions.django.views.retrying import RETRIED_AS, copy_of
 from opencode_sessions.django.views.steering import answer, cancel, retry
 
-__all__ = ["RETRIED_AS", "answer", "cancel", "copy_of", "events", "file", "retry"]
+__all__ = [
+    "RETRIED_AS",
+    "answer",
+    "archive",
+    "cancel",
+    "changes",
+    "copy_of",
+    "download",
+    "events",
+    "file",
+    "files",
+    "picture",
+    "preview",
+    "retry",
+]

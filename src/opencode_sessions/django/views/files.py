@@ -1,70 +1,143 @@
-"""The view of a picture or a file that a tool returned."""
+"""The views of a message's files: the list, one of them, a preview, what has changed, all of them in a zip."""
 
 from __future__ import annotations
 
-from itertools import chain
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from functools import wraps
+from typing import Any, cast
 
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
 from django.db import models
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from opencode_sessions.display.files import PICTURES, shown_file
 from opencode_sessions.django.clients import client
-from opencode_sessions.django.registry import record_of
+from opencode_sessions.django.files import file_of, key_of, service
+from opencode_sessions.django.html import render_detail, render_files, render_preview
 from opencode_sessions.django.rows import give_back_connections
 from opencode_sessions.django.views.access import outside_transactions, seen
-from opencode_sessions.errors import NotFoundError, WireError
-from opencode_sessions.protocol.attachments import Json, attachments_of, content_of, stored_file
-from opencode_sessions.protocol.plain import said
+from opencode_sessions.files.errors import FileError
+from opencode_sessions.host.files import NO_FILE, ServedFile, served_tool_file
+from opencode_sessions.host.steering import Refused
+from opencode_sessions.protocol.values import Message
+from opencode_sessions.runtime.stepping import iterate_sync, run_sync
 
-__all__ = ["file"]
+__all__ = ["archive", "changes", "download", "file", "files", "picture", "preview"]
 
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "private, max-age=3600",
+_log = logging.getLogger("opencode_sessions.django")
+
+_FRAGMENT = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; sandbox allow-downloads",
 }
+"""Of a part of a page that is opened by itself."""
+
+View = Callable[..., HttpResponseBase]
 
 
-@require_safe
-@outside_transactions
-def file(request: HttpRequest, label: str, pk: str, message_id: str, attachment_id: str) -> HttpResponseBase:
-    """A picture as such, and anything else as a download. What the row does not hold, the server is asked for."""
-    message = seen(request, label, pk)
-    kept = chain.from_iterable(map(attachments_of, message.parts))  # type: ignore[attr-defined]  # MessageModel
-    found: Json = next((each for each in kept if each.get("id") == attachment_id), {})
-    try:
-        if "url" not in found:  # it is large, or so new that the row does not tell of it yet
-            found = _stored(message, said(found.get("sessionID")), message_id, attachment_id)
-    except NotFoundError as error:
-        raise Http404("The answer has no such file, or its session does not have it any more.") from error
-    except WireError:
-        return HttpResponse("The server that has this file cannot be asked now.", status=503)
-    content = content_of(said(found.get("url")))
-    if content is None:
-        raise Http404("The answer has no such file.")
-    shown = shown_file("", found, files="")
-    is_picture = shown.mime in PICTURES
-    return HttpResponse(
-        content,
-        content_type=shown.mime if is_picture else "application/octet-stream",
-        headers={
-            **_HEADERS,
-            "Content-Disposition": content_disposition_header(not is_picture, shown.name) or "inline",
-        },
+def _of_message(view: View) -> View:
+    """A view of a message that this user may see. What cannot be done is said in plain text."""
+
+    @require_safe
+    @outside_transactions
+    @wraps(view)
+    def call(request: HttpRequest, label: str, pk: str, **named: str) -> HttpResponseBase:
+        message = seen(request, label, pk)
+        try:
+            return view(request, message, **named)
+        except Refused as refused:
+            return _said(str(refused), refused.status)
+        except FileError as error:
+            _log.warning("a file of %s: %s", message, error)
+            return _said(NO_FILE, 404)
+
+    return call
+
+
+@_of_message
+def files(request: HttpRequest, message: models.Model) -> HttpResponseBase:  # noqa: ARG001 - Django's
+    """The list of what its agent has made, as a part of a page."""
+    return HttpResponse(render_files(message), headers=_FRAGMENT)
+
+
+@_of_message
+def download(request: HttpRequest, message: models.Model, file_id: str) -> HttpResponseBase:
+    """One of them, as a download."""
+    found = file_of(message, file_id)
+    served = run_sync(service().serve(found, request.headers, head=request.method == "HEAD"))
+    return _response(request, served)
+
+
+@_of_message
+def preview(request: HttpRequest, message: models.Model, file_id: str) -> HttpResponseBase:  # noqa: ARG001
+    """What is shown of a file, as a part of a page."""
+    found = file_of(message, file_id)
+    shown = run_sync(service().preview(found))
+    return HttpResponse(render_preview(shown, found, message), headers=_FRAGMENT)
+
+
+@_of_message
+def picture(request: HttpRequest, message: models.Model, file_id: str) -> HttpResponseBase:
+    """A picture of a file, drawn anew."""
+    return _response(request, run_sync(service().picture(file_of(message, file_id), request.headers)))
+
+
+@_of_message
+def changes(request: HttpRequest, message: models.Model, file_id: str) -> HttpResponseBase:  # noqa: ARG001
+    """What has changed in a file since the version before, as a part of a page."""
+    shown = run_sync(service().changes(file_of(message, file_id)))
+    return HttpResponse(render_detail(shown), headers=_FRAGMENT)
+
+
+@_of_message
+def archive(request: HttpRequest, message: models.Model) -> HttpResponseBase:
+    """All files that the agent has made, as one zip."""
+    return _response(request, run_sync(service().all(message, key_of(message))))
+
+
+@_of_message
+def file(
+    request: HttpRequest, message: models.Model, message_id: str, attachment_id: str
+) -> HttpResponseBase:
+    """A picture or a file that a tool returned."""
+
+    async def fetch(session_id: str, message_id: str) -> Message:
+        give_back_connections()
+        return client().message(session_id, message_id)
+
+    return _response(request, run_sync(served_tool_file(message, message_id, attachment_id, fetch)))
+
+
+def _response(request: HttpRequest, served: ServedFile) -> HttpResponseBase:
+    if isinstance(served.content, bytes):
+        return HttpResponse(served.content, status=served.status, headers=dict(served.headers))
+    pieces = iterate_sync(cast("Any", served.content))
+    return StreamingHttpResponse(
+        _in_threads(pieces) if isinstance(request, ASGIRequest) else pieces,
+        status=served.status,
+        headers=dict(served.headers),
     )
 
 
-def _stored(message: models.Model, session_id: str, message_id: str, attachment_id: str) -> Json:
-    """A file that the server has, if it belongs to this turn."""
-    session_id = session_id or said(getattr(record_of(message), "opencode_session_id", None))
-    if not session_id:
-        return {}
-    prompt_id = message.opencode_prompt_id  # type: ignore[attr-defined]  # MessageModel
-    give_back_connections()
-    stored = client().message(session_id, message_id)
-    found = stored_file(stored.parts, attachment_id) if stored.info.parent_id == prompt_id else None
-    return found or {}
+async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    def take() -> bytes | None:
+        try:
+            return next(pieces, None)
+        finally:
+            give_back_connections()
+
+    step = sync_to_async(take, thread_sensitive=False)
+    try:
+        while (piece := await step()) is not None:
+            yield piece
+    finally:
+        with suppress(ValueError):  # it is being read, and ends then
+            cast("Any", pieces).close()
+
+
+def _said(words: str, status: int) -> HttpResponse:
+    return HttpResponse(words, status=status, content_type="text/plain; charset=utf-8")

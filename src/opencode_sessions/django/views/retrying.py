@@ -79,6 +79,8 @@ def _made(old: models.Model) -> models.Model:
     hook = settings().retry
     try:
         made = copy_of(old) if hook is None else not_awaitable('OPENCODE["RETRY"]', hook(old))
+        if hook is not None and isinstance(made, type(old)) and not made.opencode_uploads:  # type: ignore[attr-defined]  # MessageModel
+            made.opencode_uploads = old.opencode_uploads  # type: ignore[attr-defined]  # likewise
         if isinstance(made, models.Model) and made._state.adding:
             with transaction.atomic(using=database_of(old)):
                 made.save(using=database_of(old))

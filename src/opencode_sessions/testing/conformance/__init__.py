@@ -17,6 +17,9 @@
 `TurnTableConformance` holds a table of turns (`opencode_sessions.store.turn_table`) to its ports; what its bench needs,
 `RecordBench` says: `table`, `message_of`, `copy`, `name_of`, `begin`, and `store` for the record of a message.
 
+`ArtifactStoreConformance` holds a store of artifacts (`opencode_sessions.files.ports`) to its port; its bench has
+`artifacts()`, which makes one more store over the same rows and bytes.
+
 `RecordBench` says what else a bench can bring; the tests that want it are skipped, by name, where it does not.
 This package needs pytest, and nothing else that the library does not need.
 """
@@ -27,9 +30,15 @@ import pytest
 
 # Before they are imported: a failed assert then says what it compared.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{name}" for name in ("records", "contention", "faults", "messages", "turn_tables"))
+    *(
+        f"{__name__}.{name}"
+        for name in ("artifacts", "records", "contention", "faults", "messages", "turn_tables")
+    )
 )
 
+from opencode_sessions.testing.conformance.artifacts import (  # noqa: E402 - see above
+    ArtifactStoreConformance,
+)
 from opencode_sessions.testing.conformance.bench import (  # noqa: E402 - see above
     BlockingBench,
     HostTransaction,
@@ -45,6 +54,7 @@ from opencode_sessions.testing.conformance.turn_tables.suite import (  # noqa: E
 )
 
 __all__ = [
+    "ArtifactStoreConformance",
     "BlockingBench",
     "HostTransaction",
     "MessageStoreConformance",

@@ -96,6 +96,12 @@ class RecordBench(ABC):
         """For `TurnTableConformance`: what those use who watch its turns; the same, if it is both."""
         return self.table()
 
+    def artifacts(self) -> Any:
+        """For `ArtifactStoreConformance`: a store of artifacts, for one more process."""
+        raise NotImplementedError(
+            f"{type(self).__name__} needs artifacts(), which makes a store of artifacts"
+        )
+
     def message_of(self, record: Any, /) -> Any:
         """For `TurnTableConformance`: a new message of that record, committed, that is pending; as `message`.
 

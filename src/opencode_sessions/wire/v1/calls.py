@@ -47,6 +47,17 @@ def listing(directory: str) -> Call[Any]:
     return Call(Request("GET", "/file", {**_scope(directory), "path": "."}, repeatable=True))
 
 
+def list_files(directory: str | None, path: str) -> Call[Mapping[str, str]]:
+    """The files and folders in a folder, no links among them; 500 if there is none (1.18.33)."""
+    params = {**_location(directory), "path": path}
+    return Call(Request("GET", "/api/fs/list", params, repeatable=True), responses.parse_files)
+
+
+def read_file(directory: str | None, path: str) -> Request:
+    """A file's bytes. A link in the directory is followed, as long as it leads to the directory (1.18.33)."""
+    return Request("GET", f"/api/fs/read/{quote(path)}", _location(directory), repeatable=True, raw=True)
+
+
 def dispose(directory: str) -> Call[Any]:
     """Lets the server forget what it has loaded of a directory; it loads it again when it is next asked."""
     return Call(Request("POST", "/instance/dispose", _scope(directory), repeatable=True))
@@ -261,6 +272,10 @@ def _on(session_id: str, method: str, tail: str, **more: Any) -> Request:
         raise ConfigurationError(f"a session is named by its id, which is a text, not by {session_id!r}")
     path = f"/session/{quote(session_id, safe='')}{tail}"
     return Request(method, path, session_id=session_id, **more)
+
+
+def _location(directory: str | None) -> dict[str, str]:
+    return {} if directory is None else {"location[directory]": directory}
 
 
 def _scope(directory: str | None) -> dict[str, str]:

@@ -20,6 +20,23 @@ const part = async (url, options = {}) => {
   return Object.assign(parse(await answer.text()), { number });
 };
 
+// As `part`, of a form with files: `fetch` does not tell how much of them has gone. `told` is called with it, from 0 to 1.
+const upload = (url, body, told, headers = { "X-Chat": "part" }) => new Promise((done, failed) => {
+  const number = ++requests, request = new XMLHttpRequest();
+  request.open("POST", url);
+  for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+  request.upload.onprogress = ({ loaded, total }) => told(loaded / total);
+  request.onload = () => {
+    const { status, responseText, responseURL } = request;
+    const redirected = headers["X-Chat"] && responseURL !== new URL(url, location).href;
+    const answer = { status, redirected, text: async () => responseText };
+    if (redirected || status >= 400) return failed(new Error("refused", { cause: answer }));
+    done(Object.assign(parse(responseText), { number, at: responseURL }));
+  };
+  request.onerror = () => failed(new Error("unreachable"));
+  request.send(body);
+});
+
 // -- scrolling: the end stays in sight for who looks at it, and nothing moves for who reads further up
 
 let following = !location.hash && document.activeElement === document.body; // else somebody is at work in it already
@@ -247,7 +264,7 @@ const tellWhy = async ({ cause: answer }) => {
   unreachable = !answer;
   if (answer?.redirected) tell("It could not be sent: you are logged out.", location.pathname, "Log in");
   else if (answer?.status === 404) tellGone();
-  else if (answer?.status === 413) tell(await answer.text());
+  else if ([413, 415, 503].includes(answer?.status)) tell(await answer.text());
   else if (answer) tell(`It could not be sent (the server said ${answer.status}). Try again.`);
   else if (navigator.onLine) tell("It could not be sent: the server cannot be reached. Try again.");
   else tell("You are offline. Try again when you are back.");
@@ -258,6 +275,80 @@ const renewKey = () => { // without crypto.randomUUID, which only HTTPS and loca
   composer.elements.key.value = Array.from(crypto.getRandomValues(new Uint8Array(16)), hex).join("");
 };
 let failed = null; // with the key that the form has
+
+// -- files to send: chosen, dropped or pasted; the field has all of them, so they also go without this script
+
+const chooser = $("[data-files]"), attached = $("[data-attached]"), progress = $("[data-progress]");
+let files = [];
+const attach = (more) => {
+  files = [...files, ...more];
+  const all = new DataTransfer();
+  for (const file of files) all.items.add(file);
+  chooser.files = all.files;
+  attached.replaceChildren(...files.map((file) => {
+    const item = document.createElement("li"), name = document.createElement("span"), button = document.createElement("button");
+    name.textContent = file.name;
+    Object.assign(button, { type: "button", textContent: "×", ariaLabel: `Remove ${file.name}` });
+    button.onclick = () => { files = files.filter((other) => other !== file); attach([]); prompt.focus(); };
+    item.append(name, button);
+    return item;
+  }));
+  attached.hidden = !files.length;
+  if (more.length) { forgetTrouble(); said && (said.textContent = `Files to send: ${files.length}.`); }
+};
+chooser.addEventListener("change", () => {
+  const chosen = [...chooser.files];
+  attach(chosen);
+  goOn(chooser);
+});
+prompt.addEventListener("paste", (event) => {
+  const pasted = [...event.clipboardData.files];
+  if (!pasted.length || event.clipboardData.getData("text/plain")) return; // a copied text can have a picture of it beside
+  event.preventDefault();
+  attach(pasted);
+});
+const carries = (event) => event.dataTransfer?.types.includes("Files");
+addEventListener("dragover", (event) => {
+  if (!carries(event)) return;
+  event.preventDefault();
+  composer.classList.add("composer--over");
+});
+addEventListener("dragleave", (event) => event.relatedTarget || composer.classList.remove("composer--over"));
+addEventListener("drop", (event) => {
+  composer.classList.remove("composer--over");
+  if (!carries(event)) return;
+  event.preventDefault();
+  attach([...event.dataTransfer.files]);
+  prompt.focus({ preventScroll: true });
+});
+
+// Send the form, with its files if there are any.
+const sendForm = async (body, headers) => {
+  if (!files.length) return part(composer.action, { method: "POST", body });
+  progress.hidden = false;
+  try {
+    return await upload(composer.action, body, (share) => { progress.value = share; }, headers);
+  } finally {
+    progress.hidden = true;
+    progress.value = 0;
+  }
+};
+
+// The first prompt of a conversation leads to its page; its files are sent from here, as that shows how far they are.
+const beginWithFiles = async () => {
+  if (!prompt.value.trim() || send.disabled) return;
+  send.disabled = true;
+  forgetTrouble();
+  try {
+    const page = await sendForm(new FormData(composer), {});
+    forgetDraft();
+    location.assign(page.at);
+  } catch (error) {
+    send.disabled = false;
+    const told = error.cause && parse(await error.cause.text()).querySelector("[data-not-taken]");
+    told ? tell(told.textContent) : tellWhy(error);
+  }
+};
 
 const sendPrompt = async () => {
   const text = prompt.value;
@@ -271,7 +362,9 @@ const sendPrompt = async () => {
   prompt.value = "";
   keepDraft();
   try {
-    const page = await part(composer.action, { method: "POST", body });
+    const page = await sendForm(body);
+    files = [];
+    attach([]);
     renewKey();
     failed = null;
     append(page);
@@ -290,6 +383,7 @@ const sendPrompt = async () => {
 };
 
 composer.addEventListener("submit", (event) => {
+  if (!turns && files.length) { event.preventDefault(); return beginWithFiles(); }
   if (!turns) return forgetDraft();
   event.preventDefault();
   sendPrompt();

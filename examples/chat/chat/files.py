@@ -1,0 +1,29 @@
+"""Where agents work, and the files that go in and out. The settings name these objects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.conf import settings
+
+from chat.models import Conversation
+from opencode_sessions.django.artifacts.store import DjangoArtifactStore
+from opencode_sessions.files.artifacts import Artifacts
+from opencode_sessions.files.sandbox import Sandbox
+from opencode_sessions.files.uploads import Uploads
+
+__all__ = ["ARTIFACTS", "SANDBOX", "UPLOADS"]
+
+SANDBOX = Sandbox(settings.CHAT_SANDBOX) if settings.CHAT_SANDBOX else None
+"""With one, each conversation has a folder of its own, and the files that its agent makes are kept."""
+
+ARTIFACTS = Artifacts(SANDBOX, DjangoArtifactStore()) if SANDBOX else None
+
+
+def work_folder(_conversation: Conversation) -> str | None:
+    """The directory that all agents work in; None if it is on another machine, or nobody says which one it is."""
+    directory = settings.OPENCODE["DIRECTORY"]
+    return directory if directory and Path(directory).is_dir() else None
+
+
+UPLOADS = Uploads(settings.STATE / "uploads", work_folder=SANDBOX or work_folder)

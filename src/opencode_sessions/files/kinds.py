@@ -1,0 +1,78 @@
+"""The media type of a file, by its content. A name only tells one kind of text from another."""
+
+from __future__ import annotations
+
+import mimetypes
+from codecs import getincrementaldecoder
+from contextlib import suppress
+from pathlib import Path
+
+from opencode_sessions.errors import ConfigurationError
+
+try:
+    import filetype
+except ImportError:
+    filetype = None
+
+__all__ = ["UNKNOWN", "check_installed", "is_text", "kind_of", "kind_of_head"]
+
+UNKNOWN = "application/octet-stream"
+
+_HEAD = 8192
+_TEXTS = (
+    "application/json",
+    "application/xml",
+    "application/yaml",
+    "application/javascript",
+    "image/svg+xml",
+)
+_OFTEN = {".md": "text/markdown", ".csv": "text/csv", ".yaml": "application/yaml", ".yml": "application/yaml"}
+"""Which the tables of some systems lack."""
+
+
+def check_installed() -> None:
+    """Refuse to go on without the package that knows the types.
+
+    Raises:
+        ConfigurationError: It is not there.
+    """
+    if filetype is None:
+        raise ConfigurationError(
+            "files need the package that tells their types: pip install 'opencode-sessions[files]'"
+        )
+
+
+def kind_of(path: Path, name: str) -> str:
+    """The media type of a file on a disk.
+
+    Args:
+        path: Where it is. Nobody else writes there.
+        name: What it is called.
+    """
+    with path.open("rb") as file:
+        return kind_of_head(file.read(_HEAD), name)
+
+
+def kind_of_head(head: bytes, name: str) -> str:
+    """The media type of a file that begins so, and is called so."""
+    if head.startswith(b"%PDF-"):
+        return "application/pdf"
+    if is_text(head):
+        return _kind_of_text(name)
+    found = filetype.guess(head)
+    return UNKNOWN if found is None else str(found.mime)
+
+
+def is_text(head: bytes) -> bool:
+    """Does a file that begins so hold UTF-8 text? An empty one does."""
+    if b"\0" in head:
+        return False
+    with suppress(UnicodeDecodeError):
+        getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+        return True
+    return False
+
+
+def _kind_of_text(name: str) -> str:
+    guessed = _OFTEN.get(Path(name).suffix.lower()) or mimetypes.guess_type(name)[0] or ""
+    return guessed if guessed.startswith("text/") or guessed in _TEXTS else "text/plain"

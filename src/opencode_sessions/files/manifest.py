@@ -1,0 +1,125 @@
+"""What is in a record's folder: taken before a turn and after it, it says what a shell's commands have changed.
+
+A file counts as changed if its size, its times or its inode is another. The change time is the kernel's own: no
+command can set it back, as it can the modification time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from opencode_sessions.files.safe_open import Folder
+
+__all__ = ["Manifest", "Stamp", "load_manifest", "store_manifest", "take_manifest"]
+
+_KINDS = {
+    stat.S_IFLNK: "it is a link",
+    stat.S_IFIFO: "it is a pipe",
+    stat.S_IFSOCK: "it is a socket",
+    stat.S_IFCHR: "it is a device",
+    stat.S_IFBLK: "it is a device",
+}
+
+
+class Stamp(NamedTuple):
+    """What tells one state of a file from another.
+
+    Attributes:
+        size: In bytes.
+        modified: In nanoseconds since 1970.
+        changed: Likewise, by the kernel.
+        inode: Its number.
+        reason: Why it is never read, of what is no regular file; else empty.
+    """
+
+    size: int
+    modified: int
+    changed: int
+    inode: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What was in a folder.
+
+    Attributes:
+        files: By path; links and the like among them.
+        left_out: How many files or folders were not looked at, as they are too many or lie too deep.
+    """
+
+    files: Mapping[str, Stamp]
+    left_out: int = 0
+
+    def differing(self, before: Manifest) -> Iterator[str]:
+        """The paths that were not there before, or are another state of a file; sorted, and those that are gone."""
+        for path in sorted(self.files.keys() | before.files.keys()):
+            if self.files.get(path) != before.files.get(path):
+                yield path
+
+
+def take_manifest(folder: Folder, *, most: int, depth: int) -> Manifest:
+    """Look at everything in a folder.
+
+    Args:
+        folder: Which.
+        most: How many files at most.
+        depth: How many folders deep at most.
+    """
+    files: dict[str, Stamp] = {}
+    left_out = 0
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        parts = waiting.pop()
+        try:
+            for name, found in folder.list(parts):
+                here = (*parts, name)
+                if stat.S_ISDIR(found.st_mode) and len(here) < depth:
+                    waiting.append(here)
+                elif stat.S_ISDIR(found.st_mode) or len(files) >= most:
+                    left_out += 1
+                else:
+                    files["/".join(here)] = _stamp(found)
+        except FileNotFoundError:
+            continue  # removed meanwhile
+        except OSError:
+            left_out += 1  # it may not be read, or something else stands there now
+    return Manifest(files, left_out)
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    reason = _KINDS.get(stat.S_IFMT(found.st_mode), "")
+    return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, reason)
+
+
+def store_manifest(path: Path, message: str, manifest: Manifest) -> None:
+    """Keep a manifest of a message's turn until its files are collected, whatever happens to this process."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    value = {"message": message, "left_out": manifest.left_out, "files": manifest.files}
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="ascii") as file:
+        try:
+            json.dump(value, file)
+            file.close()
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def load_manifest(path: Path, message: str) -> Manifest | None:
+    """The one that was stored for this message's turn; None if there is none."""
+    try:
+        value = json.loads(path.read_bytes())
+        if value["message"] != message:
+            return None
+        files = {name: Stamp(*stamp) for name, stamp in value["files"].items()}
+        return Manifest(files, value["left_out"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,214 @@
+"""Where agents work: a folder for each record, below a root that only the host decides about.
+
+root/
+    folders/conversations-42-7d0c…/    a record's folder, mode 0700
+    manifests/conversations-42-7d0c….json    what was in it before the turn that runs
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.files.ports import FolderLayout
+from opencode_sessions.files.safe_open import Folder, parts_of
+from opencode_sessions.protocol.permissions import Rule, allow, deny
+from opencode_sessions.protocol.presets import NOT_TO_EDIT
+from opencode_sessions.store.lookup import record_store
+from opencode_sessions.store.record_columns import UID
+from opencode_sessions.validation import require
+
+__all__ = ["Sandbox"]
+
+_FOLDERS, _MANIFESTS = "folders", "manifests"
+_PLAIN = re.compile(r"[^a-z0-9]+")
+_LONGEST_WORDS = 40
+_PRIVATE = 0o700
+
+
+class Sandbox:
+    """The folders of all records of a host.
+
+    ::
+
+        SANDBOX = Sandbox("/srv/agents")
+
+        class Conversation(RecordModel):
+            @property
+            def opencode_directory(self):
+                return SANDBOX.directory(self)
+
+    Args:
+        root: A directory for this alone. It is made, with mode 0700, if it is not there. It must lie in no Git
+            worktree: the server takes a worktree's root for the agent's.
+        layout: `FolderLayout.SHARED`, or a directory for each record: `OWN`.
+        on_server: The same directory as the server calls it, if that runs in a container, say; no link is on its way.
+        disk: Whether this process reads and writes the root itself. If not, the root is the server's: make
+            `root/folders` there. Files are then read through the server, and what a shell changes is not noticed.
+
+    Raises:
+        ConfigurationError: The root is relative, or lies in a Git worktree; or with `disk=False` the layout is `OWN`,
+            whose directories nobody could make.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        layout: FolderLayout = FolderLayout.SHARED,
+        on_server: str | None = None,
+        disk: bool = True,
+    ) -> None:
+        require(Path(root).is_absolute(), "the root of a sandbox must be an absolute path", str(root))
+        self.root = Path(root).resolve() if disk else Path(root)
+        self.layout = FolderLayout(layout)
+        self.disk = disk
+        self._server_root = (on_server or str(self.root)).rstrip("/")
+        require(
+            self._server_root.startswith("/") and not {"*", "?"} & set(self._server_root),
+            "the root of a sandbox must be an absolute path on the server, too, and hold no * and no ?",
+            self._server_root,
+        )
+        if disk:
+            self._check_worktree()
+        elif self.layout is FolderLayout.OWN:
+            raise ConfigurationError(
+                "a sandbox on the server's disk must have the layout SHARED: this process cannot make a directory for "
+                "each record there"
+            )
+
+    def name(self, record: Any) -> str:
+        """The name of a record's folder: its key in plain letters, and what makes it unique.
+
+        It depends on the record's key and its `opencode_uid`, so that rows of the same key in other schemas have
+        folders of their own.
+        """
+        key = record_store(record, None, asynchronous=True).key  # it suspends nowhere
+        return self.name_of(key, getattr(record, UID, None) or "")
+
+    def name_of(self, key: str, uid: str) -> str:
+        """The same, by the record's key and its `opencode_uid`."""
+        unique = f"{key}\0{uid}"
+        words = _PLAIN.sub("-", key.lower()).strip("-")[:_LONGEST_WORDS].strip("-")
+        return f"{words or 'record'}-{hashlib.sha256(unique.encode()).hexdigest()[:16]}"
+
+    def directory(self, record: Any) -> str:
+        """What the record's `opencode_directory` must be, as the server calls it. Nothing is made."""
+        if self.layout is FolderLayout.SHARED:
+            return self.server_folders
+        return self.on_server(self.name(record))
+
+    def create(self, record: Any) -> Path:
+        """Make the record's folder, unless it is there; as a turn does when it begins."""
+        return self.make_folder(self.name(record))
+
+    def rules(self, record: Any) -> Sequence[Rule]:
+        """For the layout `SHARED`, what to add at the end of a preset: the agent's file tools stay in its folder.
+
+            permissions_for=lambda conversation: [*READ_WRITE, *SANDBOX.rules(conversation)]
+
+        The agent cannot search, as no rule says where it may. If the rules before these allow the shell, it reaches the
+        folders of all records. With the layout `OWN` there are none: the directory is the record's.
+        """
+        if self.layout is FolderLayout.OWN:
+            return ()
+        # The server names a file from its disk's root on, outside of Git, and follows links before (1.18.33).
+        folder = self.on_server(self.name(record)).lstrip("/")
+        return (
+            deny("read"),
+            *(allow("read", path) for path in (folder, f"{folder}/*")),
+            deny("read", "*.env*"),
+            deny("edit"),
+            allow("edit", f"{folder}/*"),
+            *NOT_TO_EDIT,
+            *(deny(tool) for tool in ("list", "glob", "grep")),
+        )
+
+    def instructions(self, record: Any) -> str:
+        """For the layout `SHARED`, what to tell the agent, with `Turn(system=…)`; empty with the layout `OWN`."""
+        if self.layout is FolderLayout.OWN:
+            return ""
+        name = self.name(record)
+        return (
+            f"Your folder is {name}/ in the working directory. All files that you read or write are in it: begin each "
+            f"path with {name}/. You have no access to any other folder."
+        )
+
+    # By the folder's name, for those who collect files.
+
+    @property
+    def server_folders(self) -> str:
+        """The directory that holds all folders, as the server calls it."""
+        return f"{self._server_root}/{_FOLDERS}"
+
+    def on_server(self, name: str) -> str:
+        """A folder, as the server calls it."""
+        return f"{self.server_folders}/{name}"
+
+    def session_directory(self, name: str) -> str:
+        """Where the session works whose record has this folder, as the server calls it."""
+        return self.server_folders if self.layout is FolderLayout.SHARED else self.on_server(name)
+
+    def make_folder(self, name: str) -> Path:
+        """Make a folder of this name, unless it is there.
+
+        Raises:
+            ConfigurationError: The root lies in a Git worktree.
+            FileRefusedError: The name is not a plain one.
+        """
+        parts_of(name, depth=1)
+        self._check_worktree()
+        for path in (self.root, self.root / _FOLDERS, self.root / _FOLDERS / name):
+            path.mkdir(mode=_PRIVATE, parents=path == self.root, exist_ok=True)
+        return self.root / _FOLDERS / name
+
+    def open(self, name: str) -> Folder:
+        """Open a folder of this name.
+
+        Raises:
+            FileRefusedError: There is none, or it is no folder.
+        """
+        return Folder(self.root / _FOLDERS, name)
+
+    def remove(self, name: str) -> bool:
+        """Remove a folder of this name with all that is in it. False if there was none. No link is followed."""
+        parts_of(name, depth=1)
+        self.manifest(name).unlink(missing_ok=True)
+        path = self.root / _FOLDERS / name
+        try:
+            if path.is_symlink():
+                path.unlink()
+            else:
+                shutil.rmtree(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def names(self, *, older_than: float = 0.0) -> Sequence[str]:
+        """The names of all folders that are there and were made, or last written in, so many seconds ago."""
+        before = time.time() - older_than
+        try:
+            found = list(os.scandir(self.root / _FOLDERS))
+        except FileNotFoundError:
+            return ()
+        return sorted(each.name for each in found if each.stat(follow_symlinks=False).st_mtime <= before)
+
+    def manifest(self, name: str) -> Path:
+        """Where the manifest of a folder is kept."""
+        parts_of(name, depth=1)
+        return self.root / _MANIFESTS / f"{name}.json"
+
+    def _check_worktree(self) -> None:
+        for place in (self.root, *self.root.resolve().parents):
+            if (place / ".git").exists():
+                raise ConfigurationError(
+                    f"the sandbox {self.root} lies in the Git worktree {place}, whose root the server would take for "
+                    "the agent's: give it a directory outside of any worktree"
+                )

@@ -1,0 +1,362 @@
+"""Files that people upload with a prompt.
+
+| what | where |
+|---|---|
+| the file as it came | in the folder of `Uploads`, which no agent works in: a folder for each record |
+| what is known of it | in the message's `opencode_uploads`: so a retry and the recovery of a turn have it, too |
+| a copy for the agent | in the agent's folder, below `uploads`, from when the prompt is sent |
+
+A name that a person chose is never a path. The agent is told it in quotes, beside the path of the copy. Nothing is ever
+overwritten, and no link that an agent made is followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import time
+import unicodedata
+from base64 import b64encode
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TypedDict
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.files.errors import UploadError
+from opencode_sessions.files.kinds import check_installed, kind_of
+from opencode_sessions.files.placing import place
+from opencode_sessions.files.sandbox import Sandbox
+from opencode_sessions.protocol.visible import visible_line
+from opencode_sessions.turns.options import File, FilesOf
+
+__all__ = ["OFFICE", "Upload", "UploadLimits", "Uploads"]
+
+OFFICE = ("application/vnd.openxmlformats-officedocument.*", "application/vnd.oasis.opendocument.*")
+_TYPES = ("text/*", "image/*", "application/pdf", "application/json", "application/xml", "application/yaml")
+_ARCHIVES = ("application/zip", "application/gzip", "application/x-tar")
+
+_CHUNK = 1024 * 1024
+_LONGEST_NAME = 200
+_LONGEST_STEM = 60
+_NOT_SAFE = re.compile(r"[^a-z0-9]+")
+_EXTENSION = re.compile(r"\.[a-z0-9]{1,8}\Z")
+_HEX = 32
+_ID = re.compile(rf"[0-9a-f]{{{_HEX}}}")
+
+
+class Upload(TypedDict):
+    """What a message's `opencode_uploads` says of one file.
+
+    Attributes:
+        id: Where the file is, in the folder of `Uploads`: the record's uid and a random name.
+        name: What the person calls it, for people.
+        path: Of the copy, from the agent's folder on: a name of ours.
+        size: In bytes.
+        mime: Its media type, by its content.
+        sha256: Of its content, in hex.
+    """
+
+    id: str
+    name: str
+    path: str
+    size: int
+    mime: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadLimits:
+    """What is taken with one message.
+
+    Attributes:
+        number: How many files.
+        each: How many bytes one file may have.
+        together: How many bytes they may have together.
+        types: Patterns of media types, such as `image/*`. A type is told by the content.
+    """
+
+    number: int = 10
+    each: int = 25_000_000
+    together: int = 100_000_000
+    types: Sequence[str] = (*_TYPES, *_ARCHIVES, *OFFICE)
+
+
+class _Work(NamedTuple):
+    """The folder of a record's agent: what gives it here, and what the server calls it."""
+
+    make: Callable[[], Path]
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """Where the files that people upload are kept, and what is taken.
+
+    Args:
+        folder: Where they are kept: an absolute path, which no agent works in. It is made when it is needed.
+        limits: What is taken.
+        work_folder: Below which a copy is put for the agent: a `Sandbox`, or a function of the record that returns the
+            folder its agent works in. By default the record's `opencode_directory`. If the function returns None, or
+            the sandbox has no `disk`, only what `parts` lets through is taken.
+        parts: Patterns of the media types that are sent with the prompt itself, for models that read them.
+        largest_part: How many bytes such a file may have; a larger one is in the agent's folder only.
+
+    Raises:
+        ConfigurationError: One cannot work.
+    """
+
+    folder: Path
+    limits: UploadLimits = field(default_factory=UploadLimits)
+    work_folder: Sandbox | Callable[[Any], str | Path | None] = field(
+        default=lambda record: getattr(record, "opencode_directory", None)
+    )
+    parts: Sequence[str] = ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
+    largest_part: int = 10_000_000
+
+    def __post_init__(self) -> None:
+        check_installed()
+        object.__setattr__(self, "folder", Path(self.folder))
+        if not self.folder.is_absolute():
+            raise ConfigurationError(f"the folder of Uploads must be an absolute path, not {self.folder}")
+
+    def save(self, record: Any, files: Iterable[Any]) -> list[Upload]:
+        """Keep files; give what this returns to the message's `opencode_uploads`, and save that.
+
+        Args:
+            record: Whose folder they go to. It needs its `opencode_uid`, which a new one has.
+            files: As a form of Django or Starlette has them: objects with a name (`name` or `filename`) and a `file`
+                that can be read; or pairs of the two.
+
+        Raises:
+            UploadError: There are too many, one is too large, or is of a type that is not taken. None is kept then.
+        """
+        given = [_named(each) for each in files]
+        if len(given) > self.limits.number:
+            raise UploadError(
+                f"These are {len(given)} files; {self.limits.number} are the most that go with one message.",
+                status=413,
+            )
+        saved: list[Upload] = []
+        try:
+            for name, content in given:
+                left = self.limits.together - sum(each["size"] for each in saved)
+                saved.append(self._save(record, name, content, left))
+        except BaseException:
+            self.discard(saved)
+            raise
+        return saved
+
+    async def asave(self, record: Any, files: Iterable[Any]) -> list[Upload]:
+        """See `save`. The files are read and written in a thread."""
+        return await asyncio.to_thread(self.save, record, list(files))
+
+    def open(self, upload: Upload) -> BinaryIO:
+        """The file as it came.
+
+        Raises:
+            UploadError: It is not there any more.
+        """
+        try:
+            return self._path(upload).open("rb")
+        except OSError as error:
+            raise UploadError(f"“{upload['name']}” is not there any more.", status=410) from error
+
+    def discard(self, uploads: Iterable[Upload]) -> None:
+        """Remove files of a message that is not going to be stored."""
+        for upload in uploads:
+            self._path(upload).unlink(missing_ok=True)
+
+    def remove(self, record: Any) -> None:
+        """Remove all files of a record. Copies in the agent's folder go with that folder."""
+        self.removal_of(record)()
+
+    def removal_of(self, record: Any) -> Callable[[], None]:
+        """What removes them, for when the row is not there any more to be asked."""
+        if getattr(record, "opencode_uid", None) is None:  # a row from before there was that column
+            return lambda: None
+        return partial(_remove, self._folder_of(record))
+
+    def left_over(self, uids: Collection[str], *, older_than: float = 3_600.0) -> list[str]:
+        """The names of folders whose record is gone: a cascade of the database told nobody, or a process died.
+
+        Args:
+            uids: The `opencode_uid` of each record that there is.
+            older_than: A folder that changed within so many seconds is none: its record may not be committed yet.
+        """
+        before = time.time() - older_than
+        with suppress(FileNotFoundError):
+            found = [
+                each for each in self.folder.iterdir() if _ID.fullmatch(each.name) and each.name not in uids
+            ]
+            return sorted(each.name for each in found if each.stat().st_mtime < before)
+        return []
+
+    def remove_left_over(self, names: Iterable[str]) -> None:
+        """Remove what `left_over` has found."""
+        for name in names:
+            if not _ID.fullmatch(name):
+                raise ConfigurationError(f"{name!r} names no record's folder")
+            _remove(self.folder / name)
+
+    def attached(self, uploads: Sequence[Upload], *, besides: Sequence[File] | FilesOf = ()) -> FilesOf:
+        """What goes with the prompt, for `Turn(…, files=…)`. A host with `uploads` in its settings does it itself.
+
+        Each time that the prompt is sent, it puts the copies that are missing into the agent's folder.
+
+        Args:
+            uploads: The message's `opencode_uploads`.
+            besides: Other files that go with the prompt.
+        """
+        return _Attached(self, uploads, besides)
+
+    def _work(self, record: Any) -> _Work | None:
+        if isinstance(self.work_folder, Sandbox):
+            sandbox, name = self.work_folder, self.work_folder.name(record)
+            return (
+                _Work(partial(sandbox.make_folder, name), sandbox.on_server(name)) if sandbox.disk else None
+            )
+        found = self.work_folder(record)
+        return None if found is None else _Work(partial(Path, found), str(found))
+
+    def _file(self, work: _Work | None, upload: Upload) -> File:
+        with self.open(upload) as content:
+            path = ""
+            if work is not None:
+                path = f"{work.told}/{upload['path']}"
+                place(content, work.make(), upload["path"])
+                content.seek(0)
+            url = ""
+            if self._is_part(upload["mime"], upload["size"]):
+                url = f"data:{upload['mime']};base64,{b64encode(content.read()).decode()}"
+        return File(upload["name"], url, upload["mime"], path)
+
+    def _is_part(self, mime: str, size: int) -> bool:
+        return _is_among(mime, self.parts) and size <= self.largest_part
+
+    def _save(self, record: Any, name: str, content: BinaryIO, left: int) -> Upload:
+        own_id, safe, name = secrets.token_hex(16), _safe(name), _shown(name)
+        folder = self._folder_of(record)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / own_id
+        try:
+            size, digest = self._write(path, name, content, left)
+            mime = kind_of(path, name)
+            self._check_type(record, name, mime, size)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return Upload(
+            id=folder.name + own_id,
+            name=name,
+            path=f"uploads/{own_id[:6]}-{safe}",
+            size=size,
+            mime=mime,
+            sha256=digest,
+        )
+
+    def _write(self, path: Path, name: str, content: BinaryIO, left: int) -> tuple[int, str]:
+        size, digest = 0, hashlib.sha256()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as kept:
+            while chunk := content.read(_CHUNK):
+                size += len(chunk)
+                if size > self.limits.each:
+                    raise UploadError(
+                        f"“{name}” is too large: a file may have {_megabytes(self.limits.each)}.", status=413
+                    )
+                if size > left:
+                    most = _megabytes(self.limits.together)
+                    raise UploadError(
+                        f"“{name}” is too much: the files of a message may have {most} together.", status=413
+                    )
+                digest.update(chunk)
+                kept.write(chunk)
+        return size, digest.hexdigest()
+
+    def _check_type(self, record: Any, name: str, mime: str, size: int) -> None:
+        if not _is_among(mime, self.limits.types):
+            raise UploadError(f"“{name}” is of a type that is not taken here ({mime}).", status=415)
+        if self._work(record) is None and not self._is_part(mime, size):
+            most = _megabytes(self.largest_part)
+            raise UploadError(
+                f"“{name}” cannot be read by this agent: it takes pictures and PDFs of up to {most} ({mime}).",
+                status=415,
+            )
+
+    def _folder_of(self, record: Any) -> Path:
+        uid = getattr(record, "opencode_uid", None)
+        if not isinstance(uid, str) or not _ID.fullmatch(uid):
+            raise ConfigurationError(
+                f"{type(record).__name__} has no opencode_uid, which names the folder of its uploads: it must be a "
+                "record, with the columns of RecordModel or RecordMixin; a row from before there was that column gets "
+                "one by opencode_uid = new_uid()"
+            )
+        return self.folder / uid
+
+    def _path(self, upload: Upload) -> Path:
+        uid, own_id = upload["id"][:_HEX], upload["id"][_HEX:]
+        if not (_ID.fullmatch(uid) and _ID.fullmatch(own_id)):
+            raise ConfigurationError(f"{upload['id']!r} is no id of an upload")
+        return self.folder / uid / own_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Attached:
+    """A `FilesOf`."""
+
+    _uploads: Uploads
+    _attached: Sequence[Upload]
+    _besides: Sequence[File] | FilesOf
+
+    def locate(self, record: Any) -> Callable[[], Sequence[File]]:
+        uploads, besides = self._uploads, self._besides
+        work = uploads._work(record)  # noqa: SLF001 - it is a part of it
+        others = None if isinstance(besides, Sequence) else besides.locate(record)
+
+        def files() -> list[File]:
+            ours = [uploads._file(work, each) for each in self._attached]  # noqa: SLF001 - likewise
+            return [*(besides if others is None else others()), *ours]  # type: ignore[misc]  # a Sequence, then
+
+        return files
+
+
+def _remove(folder: Path) -> None:
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+
+
+def _named(given: Any) -> tuple[str, BinaryIO]:
+    if isinstance(given, tuple):
+        name, file = given
+    else:
+        name, file = getattr(given, "filename", None) or getattr(given, "name", ""), given.file
+    return re.split(r"[/\\]", str(name or ""))[-1].strip(), file  # browsers of old send a whole path
+
+
+def _shown(name: str) -> str:
+    """A name for people, on one line."""
+    return visible_line(unicodedata.normalize("NFC", name))[:_LONGEST_NAME] or "file"
+
+
+def _safe(name: str) -> str:
+    """A part of a path that reminds of a name. What is in front of it keeps it from being a name with a meaning."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    extension = _EXTENSION.search(plain)
+    stem = _NOT_SAFE.sub("-", plain[: extension.start()] if extension else plain).strip("-")
+    return (stem[:_LONGEST_STEM] or "file") + (extension[0] if extension else "")
+
+
+def _is_among(mime: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(mime, pattern) for pattern in patterns)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:.3g} MB"

@@ -1,0 +1,227 @@
+"""What people ask for of a message's files: the list, one of them, a preview, what has changed, all of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from opencode_sessions.display.files import PICTURES, shown_file
+from opencode_sessions.display.tools.cards import Diff
+from opencode_sessions.errors import NotFoundError, WireError
+from opencode_sessions.files.archive import archive
+from opencode_sessions.files.message_files import MessageFile, MessageFiles
+from opencode_sessions.files.ports import FileKind
+from opencode_sessions.files.previews import (
+    PicturePreview,
+    Preview,
+    changes_of,
+    picture_of,
+    preview_of,
+)
+from opencode_sessions.files.serving import SEALED, disposition, respond
+from opencode_sessions.frontends.display_json import plain
+from opencode_sessions.host.steering import Refused
+from opencode_sessions.protocol.attachments import Json, attachments_of, content_of, stored_file
+from opencode_sessions.protocol.plain import said
+from opencode_sessions.protocol.values import Message
+from opencode_sessions.protocol.visible import visible_line
+from opencode_sessions.store.messages import TurnStatus
+
+__all__ = ["ARCHIVE", "NO_FILE", "FileService", "ServedFile", "served_tool_file", "told", "told_preview"]
+
+NO_FILE = "There is no such file, or not for you."
+ARCHIVE = "files.zip"
+
+
+@dataclass(frozen=True, slots=True)
+class ServedFile:
+    """A response.
+
+    Attributes:
+        status: Of it.
+        headers: All of them, the content type too.
+        content: Its body.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: AsyncIterator[bytes] | bytes = b""
+
+
+class FileService:
+    """The files of messages, for whoever may see those.
+
+    Args:
+        files: Of the host.
+    """
+
+    def __init__(self, files: MessageFiles) -> None:
+        self._files = files
+
+    async def list(self, message: Any, key: str) -> list[MessageFile]:
+        """All of a message."""
+        return list(await self._files.list(message, key))
+
+    async def are_due(self, message: Any, key: str) -> bool:
+        """Has its turn ended, and are files of it still to be collected? Ask this before `list`."""
+        return TurnStatus(message.status).terminal and await self._files.are_due(key)
+
+    async def find(self, message: Any, key: str, file_id: str) -> MessageFile:
+        """One of a message.
+
+        Raises:
+            Refused: It has none of this id.
+        """
+        found = await self._files.find(message, key, file_id)
+        if found is None:
+            raise Refused(404, NO_FILE)
+        return found
+
+    async def serve(self, file: MessageFile, asked: Mapping[str, str], *, head: bool = False) -> ServedFile:
+        """A file, or a part of it, as a download.
+
+        Args:
+            file: Which.
+            asked: The headers of the request.
+            head: Whether only the headers are asked for.
+
+        Raises:
+            Refused: It has no content.
+            FileError: Its bytes are gone.
+        """
+        if not file.has_content:
+            raise Refused(404, NO_FILE)
+        found = respond(file.head, asked)
+        if head or not found.length:
+            return ServedFile(found.status, found.headers)
+        content = await self._files.open(file, start=found.start, length=found.length)
+        return ServedFile(found.status, found.headers, content)
+
+    async def all(self, message: Any, key: str) -> ServedFile:
+        """All files that the agent has made, as one zip.
+
+        Raises:
+            Refused: There are none.
+        """
+        files = [each for each in await self.list(message, key) if each.has_content and not each.is_upload]
+        if not files:
+            raise Refused(404, NO_FILE)
+        headers = {**SEALED, "Content-Type": "application/zip", "Content-Disposition": disposition(ARCHIVE)}
+        return ServedFile(200, headers, archive(self._files, files))
+
+    async def preview(self, file: MessageFile) -> Preview:
+        """What is shown of a file."""
+        return await preview_of(self._files, file)
+
+    async def picture(self, file: MessageFile, asked: Mapping[str, str]) -> ServedFile:
+        """A picture of a file, drawn anew.
+
+        Raises:
+            Refused: It cannot be drawn.
+        """
+        tag = f'"{file.sha256}-preview"'
+        if file.sha256 and tag in asked.get("If-None-Match", ""):
+            return ServedFile(304, {**SEALED, "ETag": tag})
+        drawn = await picture_of(self._files, file)
+        if drawn is None:
+            raise Refused(404, "It cannot be drawn. Download it.")
+        return ServedFile(200, {**SEALED, "Content-Type": "image/webp", "ETag": tag}, drawn)
+
+    async def changes(self, file: MessageFile) -> Diff:
+        """What has changed since the version before.
+
+        Raises:
+            Refused: There is none, or it is no text.
+        """
+        found = await changes_of(self._files, file)
+        if found is None:
+            raise Refused(404, "There is no version before this one that it could be compared with.")
+        return found
+
+
+def told(file: MessageFile, base: str) -> dict[str, Any]:
+    """A file as JSON has it.
+
+    Args:
+        file: Which.
+        base: The address of the message's files, with a `/` at its end.
+    """
+    address = f"{base}{file.id}"
+    return {
+        "id": file.id,
+        "name": visible_line(file.name),
+        "path": visible_line(file.path),
+        "kind": file.kind.value,
+        "reason": file.reason,
+        "size": file.size,
+        "media_type": file.media_type,
+        "url": address if file.has_content else "",
+        "preview": f"{address}/preview" if file.has_content else "",
+        "changes": f"{address}/changes" if file.kind is FileKind.CHANGED else "",
+    }
+
+
+def told_preview(preview: Preview, picture: str) -> dict[str, Any]:
+    """A preview as JSON has it, with its `type`; a picture has the `url` where it is drawn."""
+    found: dict[str, Any] = plain(preview)
+    return {**found, "url": picture} if isinstance(preview, PicturePreview) else found
+
+
+async def served_tool_file(
+    message: Any,
+    message_id: str,
+    attachment_id: str,
+    fetch: Callable[[str, str], Awaitable[Message]],
+) -> ServedFile:
+    """A picture or a file that a tool returned: a picture as such, and anything else as a download.
+
+    What the row does not hold, the server is asked for.
+
+    Args:
+        message: With all its columns.
+        message_id: Of the server's message that has it.
+        attachment_id: Its id.
+        fetch: Gives a message of a session from the server.
+
+    Raises:
+        Refused: The answer has no such file, or the server cannot be asked.
+    """
+    kept = chain.from_iterable(map(attachments_of, message.parts))
+    found: Json = next((each for each in kept if each.get("id") == attachment_id), {})
+    try:
+        if "url" not in found:  # it is large, or so new that the row does not tell of it yet
+            session_id = said(found.get("sessionID")) or said(message.opencode_prompt_session_id)
+            found = await _stored(message, session_id, message_id, attachment_id, fetch) if session_id else {}
+    except NotFoundError as error:
+        raise Refused(
+            404, "The answer has no such file, or its session does not have it any more."
+        ) from error
+    except WireError as error:
+        raise Refused(503, "The server that has this file cannot be asked now.") from error
+    content = content_of(said(found.get("url")))
+    if content is None:
+        raise Refused(404, "The answer has no such file.")
+    shown = shown_file("", found, files="")
+    is_picture = shown.mime in PICTURES
+    headers = {
+        **SEALED,
+        "Cache-Control": "private, max-age=3600",
+        "Content-Type": shown.mime if is_picture else "application/octet-stream",
+        "Content-Disposition": "inline" if is_picture else disposition(shown.name),
+    }
+    return ServedFile(200, headers, content)
+
+
+async def _stored(
+    message: Any,
+    session_id: str,
+    message_id: str,
+    attachment_id: str,
+    fetch: Callable[[str, str], Awaitable[Message]],
+) -> Json:
+    """A file that the server has, if it belongs to this turn."""
+    stored = await fetch(session_id, message_id)
+    of_this_turn = stored.info.parent_id == message.opencode_prompt_id
+    return (stored_file(stored.parts, attachment_id) if of_this_turn else None) or {}

@@ -1,0 +1,61 @@
+"""Deleting the files that people uploaded along with the record's row."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.orm import Mapper, object_session
+
+from opencode_sessions.files.uploads import Uploads
+from opencode_sessions.reporting import ErrorContext, ErrorReporter, OnError
+from opencode_sessions.sqlalchemy.committing import after_commit
+
+__all__ = ["delete_uploads_with_row"]
+
+
+def delete_uploads_with_row(
+    model: type[Any], uploads: Uploads, *, on_error: OnError | None = None
+) -> Callable[[], None]:
+    """From now on, when an ORM session deletes a record of this model, delete its uploads after the commit.
+
+    A bulk `delete()` statement and a cascade of the database tell nobody: call `uploads.remove(record)` there.
+
+    Call it once for a model, where your models are made.
+
+    Args:
+        model: The mapped class of the records.
+        uploads: Those of the host's settings.
+        on_error: Called as `on_error(error, context)` with what went wrong; else that is logged.
+
+    Returns:
+        A function that ends it.
+    """
+    report = ErrorReporter(on_error)
+
+    def before_delete(_mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+        act = partial(_delete, uploads.removal_of(target), str(target.opencode_uid), report)
+        if connection.dialect.is_async:  # nobody's event loop is to wait for a disk
+            act = partial(_start, act)
+        after_commit(object_session(target), act)
+
+    def end() -> None:
+        if event.contains(model, "before_delete", before_delete):
+            event.remove(model, "before_delete", before_delete)
+
+    event.listen(model, "before_delete", before_delete, propagate=True)
+    return end
+
+
+def _delete(remove: Callable[[], None], uid: str, report: ErrorReporter) -> None:
+    try:
+        remove()
+    except OSError as error:
+        report(error, ErrorContext("delete_uploads", uid))
+
+
+def _start(act: Callable[[], None]) -> None:
+    threading.Thread(target=act, name="opencode-sessions uploads").start()
