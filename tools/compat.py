@@ -19,7 +19,7 @@ from xml.etree import ElementTree as ET
 
 from opencode_sessions import Client, OpencodeServer, Session, errors
 from opencode_sessions.store.memory import MemoryRecord
-from opencode_sessions.wire.api import SUPPORTED
+from opencode_sessions.wire.detect import SUPPORTED
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVERS = ROOT / ".state" / "servers"

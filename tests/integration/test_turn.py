@@ -9,6 +9,7 @@ import time
 
 import httpx2
 import pytest
+from fix_cli import eventually
 from selection import sample
 
 from opencode_sessions import Client, Deadlines, Observer, Session, Turn, aio, allow, errors
@@ -16,6 +17,8 @@ from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.turns.exchange import read_exchange
+
+pytestmark = pytest.mark.lines
 
 LONG = "!slow 0.5\n!say " + "word " * 200  # for what is cut short
 
@@ -267,7 +270,7 @@ class WithoutEvents(httpx2.HTTPTransport):
     """Reaches everything but the event stream."""
 
     def handle_request(self, request):
-        if request.url.path == "/global/event":
+        if request.url.path in ("/global/event", "/api/event"):
             raise httpx2.ConnectError("refused", request=request)
         return super().handle_request(request)
 
@@ -293,7 +296,7 @@ def test_a_deadline_fails_the_turn_stops_the_model_and_keeps_what_came(client, s
     assert result.status is TurnStatus.FAILED
     assert result.error["name"] == "TotalTimeoutError"
     assert result.content.startswith("word")
-    assert result.session_id not in client.status()
+    assert eventually(lambda: result.session_id not in client.status())
 
 
 @pytest.mark.full

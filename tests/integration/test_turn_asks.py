@@ -29,6 +29,8 @@ from opencode_sessions.display import display_ask
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
 
+pytestmark = pytest.mark.lines
+
 BASH = '!tool bash {"command": "touch ran", "description": "run"}\n!say done'
 GOALS = [{"label": "Rome", "description": "south"}, {"label": "Oslo", "description": "north"}]
 

@@ -26,8 +26,8 @@ from opencode_sessions.protocol.plain import one_line
 from opencode_sessions.protocol.values import SessionInfo
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.server.binary import find_binary
-from opencode_sessions.wire.api import SUPPORTED
 from opencode_sessions.wire.clients import Client, blocking_wire
+from opencode_sessions.wire.detect import SUPPORTED
 from opencode_sessions.wire.memory import local_server
 from opencode_sessions.wire.waiting import announced
 

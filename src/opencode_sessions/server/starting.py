@@ -11,7 +11,7 @@ from opencode_sessions.errors import ServerStartError
 from opencode_sessions.server.environment import guard_marker
 from opencode_sessions.server.process_tree import ProcessTree
 from opencode_sessions.wire.address import Address
-from opencode_sessions.wire.detect import LINES
+from opencode_sessions.wire.detect import V1
 
 __all__ = ["await_health", "check_guarded"]
 
@@ -28,7 +28,7 @@ def await_health(tree: ProcessTree, address: Address, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     seen = "nothing answered"
     timeout, longest = _PROBE_TIMEOUTS
-    call = LINES[0].health()
+    call = V1.health()
     with httpx2.Client(headers=address.headers(), trust_env=False) as client:
         while tree.exit_code is None:
             try:

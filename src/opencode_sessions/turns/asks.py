@@ -170,7 +170,7 @@ async def send_answer(wire: AskWire, ask: Ask, answer: Answer) -> None:
             await wire.answer_permission(ask.session_id, ask.id, answer.reply, message=answer.message)
         elif answer.reply != "reject":
             await wire.answer_question(ask.id, _labels(ask, answer), session_id=ask.session_id)
-        elif answer.message is None:
+        elif answer.message is None or not ask.questions:
             await wire.reject_question(ask.id, session_id=ask.session_id)
         else:
             # A rejection takes no word along, and stops the agent; any text is an answer, though (1.18.33).

@@ -50,6 +50,7 @@ class TurnWire(SessionWire, ExchangeWire, AskWire, Protocol):
     """What a turn asks of a server."""
 
     async def subscribe(self, session_id: str, /) -> Events: ...
+    async def withdraw(self, session_id: str, message_id: str, /) -> bool: ...
     async def prompt(
         self,
         session_id: str,
