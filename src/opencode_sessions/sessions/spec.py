@@ -148,7 +148,7 @@ async def put_in_force(
         info = await wire.create(
             session_id, directory=brief.directory, title=title, rules=brief.rules or (), metadata=metadata
         )
-    if not create or not brief.is_guarded(info):  # it was there already, with other rules
+    else:
         info = await wire.update(session_id, title=title, rules=brief.rules, metadata=metadata)
     if brief.rules is None:
         return info

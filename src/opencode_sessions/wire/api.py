@@ -22,13 +22,13 @@ from opencode_sessions.errors import (
 from opencode_sessions.protocol.attachments import content_of, stored_file
 from opencode_sessions.protocol.events import SessionStatus
 from opencode_sessions.protocol.ids import new_message_id, new_part_id
-from opencode_sessions.protocol.permissions import Rule
+from opencode_sessions.protocol.permissions import Rule, from_json
 from opencode_sessions.protocol.plain import said
 from opencode_sessions.protocol.values import Message, SessionInfo
 from opencode_sessions.runtime.ports import Runtime
 from opencode_sessions.wire.ask_requests import AskCalls
 from opencode_sessions.wire.detect import SUPPORTED
-from opencode_sessions.wire.dialect import Call, Dialect, Reader, Thread
+from opencode_sessions.wire.dialect import Call, Dialect, Json, Reader, Thread
 from opencode_sessions.wire.event_stream import EventStream, Subscription
 from opencode_sessions.wire.http import Transport
 
@@ -89,7 +89,11 @@ class Api(AskCalls):
                 info = await self._answer(call)
             return info
 
-        return await self._speaking(act)
+        info = await self._speaking(act)
+        if _has(info, title, rules, metadata):
+            return info
+        # It was there already: made by an older request, or before it was known of which line the server is.
+        return await self.update(session_id, title=title, rules=rules or None, metadata=metadata)
 
     async def _create_with_id(self, session_id: str, make: Call[SessionInfo]) -> SessionInfo:
         try:
@@ -137,7 +141,8 @@ class Api(AskCalls):
 
         What they wait for a person to answer goes on waiting (1.18.33): see `stop`.
         """
-        await self._asked(lambda line: line.abort(session_id))
+        with suppress(SessionNotFoundError):  # on the V2 line
+            await self._asked(lambda line: line.abort(session_id))
 
     async def withdraw(self, session_id: str, message_id: str) -> bool:
         """Take back a prompt that the server has accepted and not begun to answer, if it keeps such prompts.
@@ -149,7 +154,14 @@ class Api(AskCalls):
         """
         if not self._identified:
             await self._refuse_others()
-        return bool(await self._ask(lambda line: line.withdraw(session_id, message_id)))
+        if message_id not in (await self._ask(lambda line: line.waiting(session_id)) or ()):
+            return False
+        await self._ask(lambda line: line.withdraw(session_id, message_id))
+        try:
+            await self.message(session_id, message_id)
+        except NotFoundError:
+            return True
+        return False  # it was delivered in this instant
 
     async def stop(self, session_id: str) -> Sequence[WireError]:
         """Abort, and reject what the session and its sub-agents wait for a person to answer.
@@ -359,3 +371,11 @@ def _sessions(line: Dialect, **given: Any) -> Call[Sequence[SessionInfo]]:
 
 def _messages(line: Dialect, *, session_id: str, **given: Any) -> Call[Sequence[Message]]:
     return line.messages(session_id, **given)
+
+
+def _has(info: SessionInfo, title: str | None, rules: tuple[Rule, ...], metadata: Json | None) -> bool:
+    """Does a session have what it was to be made with?"""
+    labelled = title in (None, info.title) and (
+        metadata is None or {**info.metadata, **metadata} == info.metadata
+    )
+    return labelled and from_json(info.rules[len(info.rules) - len(rules) :]) == rules

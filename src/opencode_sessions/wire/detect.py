@@ -8,15 +8,12 @@ from opencode_sessions.wire.dialect import Dialect
 from opencode_sessions.wire.v1 import calls as v1
 from opencode_sessions.wire.v2 import calls as v2
 
-__all__ = ["HEALTH_OF_V2", "LINES", "SUPPORTED", "V1", "V2", "is_supported"]
+__all__ = ["HEALTH_OF_V2", "SUPPORTED", "V1", "V2", "is_of_v2", "is_supported"]
 
 SUPPORTED = ">=1.18.20, <2, or >=2.0.19, <3"
 
 V1: Dialect = v1
 V2: Dialect = v2
-
-LINES: tuple[Dialect, ...] = (V1, V2)
-"""In the order in which a server is asked whether it speaks them."""
 
 HEALTH_OF_V2 = (
     "/api/info",
@@ -25,6 +22,11 @@ HEALTH_OF_V2 = (
 )  # of 2.0.6 and later, before that, and of the first ones
 
 _RANGES = (((1, 18, 20), (2,)), ((2, 0, 19), (3,)))
+
+
+def is_of_v2(version: str) -> bool:
+    """Is this a version of the V2 line?"""
+    return version.startswith("2.")
 
 
 def is_supported(version: str) -> bool:

@@ -101,8 +101,11 @@ class Dialect(Protocol):
     ) -> Sequence[Call[SessionInfo]]: ...
     def delete(self, session_id: str, /) -> Call[Any]: ...
     def abort(self, session_id: str, /) -> Call[Any]: ...
-    def withdraw(self, session_id: str, message_id: str, /) -> Call[bool] | None:
-        """Take back a prompt that waits. None if the server keeps none that could be taken back."""
+    def waiting(self, session_id: str, /) -> Call[frozenset[str]] | None:
+        """What was accepted and is not delivered yet. None if the server keeps nothing that it does not run."""
+
+    def withdraw(self, session_id: str, message_id: str, /) -> Call[Any] | None:
+        """Take back what waits; otherwise it does nothing."""
 
     def sessions(
         self, *, directory: str | None, search: str | None, limit: int, cursor: str | None

@@ -130,8 +130,12 @@ def abort(session_id: str) -> Call[Any]:
     return Call(_on(session_id, "POST", "/abort", repeatable=True))
 
 
-def withdraw(session_id: str, message_id: str) -> None:
+def waiting(session_id: str) -> None:
     """The server keeps no prompt that it does not run."""
+
+
+def withdraw(session_id: str, message_id: str) -> None:
+    """See `waiting`."""
 
 
 def sessions(

@@ -122,13 +122,19 @@ def delete(session_id: str) -> Call[Any]:
 
 def abort(session_id: str) -> Call[Any]:
     """What waits in the inbox stays there: see `withdraw`."""
-    return Call(_on(session_id, "POST", "/interrupt", repeatable=True), none_found=True)
+    return Call(_on(session_id, "POST", "/interrupt", repeatable=True))
 
 
-def withdraw(session_id: str, message_id: str) -> Call[bool]:
-    """Takes a prompt back that was not delivered yet; 404 if it was."""
+def waiting(session_id: str) -> Call[frozenset[str]]:
+    """The ids of what is in the inbox."""
+    request = _on(session_id, "GET", "/inbox", repeatable=True)
+    return Call(request, lambda body: frozenset(item["id"] for item in body["data"]))
+
+
+def withdraw(session_id: str, message_id: str) -> Call[Any]:
+    """Takes a prompt out of the inbox. If it is not there, that is no error."""
     path = f"/inbox/{quote(message_id, safe='')}"
-    return Call(_on(session_id, "DELETE", path, repeatable=True), lambda _: True, none_found=True)
+    return Call(_on(session_id, "DELETE", path, repeatable=True))
 
 
 def sessions(

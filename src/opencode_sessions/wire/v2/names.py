@@ -19,7 +19,6 @@ _INPUTS = {"read": _FILE, "write": _FILE, "edit": _FILE, "subagent": {"agent": "
 
 _ERRORS = {
     "aborted": "MessageAbortedError",
-    "provider.auth": "ProviderAuthError",
     "provider.content-filter": "ContentFilterError",
 }
 

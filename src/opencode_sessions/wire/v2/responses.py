@@ -20,6 +20,11 @@ from opencode_sessions.wire.shapes import number, text
 from opencode_sessions.wire.v2.names import input_of, name_of_error, ours, rules_of
 
 _STATUSES = {"streaming": "pending"}
+_REFUSALS = ("The user declined this tool call", "The user dismissed this question")
+_STOPPED = {
+    "name": "Stopped",
+    "message": "the agent stopped after a tool call: a permission or a question was rejected",
+}
 _QUESTION_FIELDS = ("string", "multiselect")
 
 
@@ -177,9 +182,10 @@ def _message(body: Json, session_id: str) -> Message:
     base: dict[str, Any] = {"id": text(body["id"]), "session_id": session_id}
     match body["type"]:
         case "assistant":
-            return Message(
-                _assistant(body, **base), parts_of(session_id, body["id"], body["content"], body["time"])
-            )
+            info = _assistant(body, **base)
+            if info.error is not None and any(map(_was_refused, body["content"])):
+                info = replace(info, error=_STOPPED)
+            return Message(info, parts_of(session_id, body["id"], body["content"], body["time"]))
         case "user":
             part = {"id": f"{body['id']}-text-0", "type": "text", "text": body["text"]}
             return Message(StoredMessage(role="user", **base), [part])
@@ -189,6 +195,12 @@ def _message(body: Json, session_id: str) -> Message:
             # The answer goes on after it; what it cost belongs to the turn.
             return Message(_assistant(body, finish="tool-calls", **base))
     return Message(StoredMessage(role=said(body["type"]), **base))
+
+
+def _was_refused(item: Json) -> bool:
+    """Did a person refuse this tool call without a word? Then the server interrupts the session."""
+    error = item["state"].get("error") if item.get("type") == "tool" else None
+    return isinstance(error, Mapping) and said(error.get("message")).startswith(_REFUSALS)
 
 
 def _outcome(idle: Json) -> dict[str, Any] | None:
