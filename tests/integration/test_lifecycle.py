@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from selection import sample
+from wires import InTwoRequests
 
 from opencode_sessions import Client, Observer, Session, Turn, allow, ask, deny, errors, new_session_id
 from opencode_sessions.runtime import threads
@@ -194,14 +195,6 @@ def test_recreate_without_a_session_is_ensure(client, record):
     session = Session(record)
     assert session.recreate(client) == record.opencode_session_id
     assert session.just_created
-
-
-class InTwoRequests:
-    """A wire that creates as a client does it with a server of the V1 line, one call for each request."""
-
-    async def create(self, session_id, *, directory, **given):
-        await self.__getattr__("create")(session_id, directory=directory)
-        return await self.__getattr__("update")(session_id, **given | {"rules": given["rules"] or None})
 
 
 class Crash(BaseException):
