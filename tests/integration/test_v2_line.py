@@ -31,7 +31,7 @@ from opencode_sessions.store.messages import TurnStatus
 
 pytestmark = pytest.mark.lines("v2")
 
-SLOW = "!slow 1\n!say " + "word " * 30
+SLOW = "!slow 0.04\n!say " + "word " * 30
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_an_answer_to_another_prompt_is_not_taken_for_this_ones(client, server, 
 
 
 def test_a_stream_that_begins_in_the_middle_of_an_answer_hears_the_rest_of_it(client, server, record):
-    message = MemoryMessage('!slow 1\n!tool bash {"command": "sleep 0.3"}\n!say ' + "word " * 20)
+    message = MemoryMessage('!slow 0.04\n!tool bash {"command": "sleep 0.3"}\n!say ' + "word " * 20)
     going = threading.Thread(target=turn(message, record, client).run)
     going.start()
     eventually(lambda: record.opencode_session_id and client.busy(record.opencode_session_id))
