@@ -28,6 +28,8 @@ from opencode_sessions import (
 from opencode_sessions.protocol.events import Connected, PartDelta, SessionIdle
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.store.records import RecordState
+from opencode_sessions.testing.v2.server import FakeServer
 
 pytestmark = pytest.mark.lines("v2")
 
@@ -256,3 +258,41 @@ def test_a_managed_server_of_this_line_is_found_out_and_started_as_such(scripted
             )
         server.restart()
         assert server.version.startswith("2.")
+
+
+def test_a_question_that_was_answered_already_waits_no_more(client, server, record):
+    session_id = Session(record, permissions_for=[allow("*")]).ensure(client)
+    other = V2Client(server)
+    field = {"key": "q0", "type": "string", "title": "Where to?"}
+    form = {"title": "Questions", "metadata": {"kind": "question"}, "fields": [field]}
+    made = other.data("POST", f"/api/session/{session_id}/form", form)
+    other.close()
+    (asked,) = client.pending_asks(session_id)
+    client.answer_question(asked.request_id, [["Rome"]], session_id=session_id)
+    assert asked.request_id == made["id"]
+    with pytest.raises(errors.NotFoundError):
+        client.answer_question(asked.request_id, [["Oslo"]], session_id=session_id)
+
+
+def test_a_row_whose_session_the_new_server_does_not_have_gets_a_fresh_one(client, record):
+    record.state = RecordState(gone := new_session_id(), ready=True)
+    result = turn(MemoryMessage("hello"), record, client).run()
+    assert (result.status, result.just_created) == (TurnStatus.COMPLETED, True)
+    assert record.opencode_session_id not in (None, gone)
+
+
+@pytest.mark.full
+def test_a_client_that_is_open_while_its_server_is_upgraded_goes_on(
+    own_server, scripted_model, record, tmp_path
+):
+    old = own_server()
+    with Client(old.url, password=old.password) as client:
+        before = turn(MemoryMessage("hello"), record, client).run()
+        port, password = old.port, old.password
+        old.stop()
+        new = FakeServer(scripted_model.config(), data=tmp_path / "v2", port=port, password=password)
+        with new:
+            after = turn(MemoryMessage("hello again"), record, client).run()
+            assert (after.status, after.content) == (TurnStatus.COMPLETED, 'You said: "hello again".')
+            assert after.session_id != before.session_id
+            assert client.health().version.startswith("2.")

@@ -35,7 +35,7 @@ _TAIL_BYTES = 8_000
 
 
 class OpencodeServer:
-    """A managed `opencode serve`.
+    """A managed `opencode serve`, of the 1.x line or the 2.x line.
 
     ::
 
@@ -50,8 +50,9 @@ class OpencodeServer:
     `ANTHROPIC_API_KEY` for the provider `anthropic`, and the `env` of each provider in `models`. `HOME` and the XDG
     folders point into the data folder. The commands that agents run get neither those keys nor the server's password.
 
-    The server loads a plugin of this library, which hides them and closes ways past the rules (docs/security.md). It
-    makes no snapshots, unless `config` says so. Not for use by several threads at once.
+    The server loads a plugin of this library, which hides them and closes ways past the rules (docs/security.md).
+    A server of the 2.x line does not. It makes no snapshots, unless `config` says so. Not for use by several threads
+    at once.
 
     Args:
         binary: The path of `opencode`; found by `find_binary` when None.

@@ -95,7 +95,7 @@ class Answer:
 
     @classmethod
     def always(cls) -> Answer:
-        """It may, and need not ask again for the like while this server runs.
+        """It may, and need not ask again for the like while this server runs, or on the 2.x line ever in this project.
 
         Nor need any other agent in the same directory, whoever's it is: this goes before what the rules of its
         session deny (1.18.33).
