@@ -18,8 +18,9 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from opencode_sessions import Client, OpencodeServer, Session, errors
+from opencode_sessions.server.binary import version_of
 from opencode_sessions.store.memory import MemoryRecord
-from opencode_sessions.wire.api import SUPPORTED
+from opencode_sessions.wire.detect import SUPPORTED, is_of_v2
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVERS = ROOT / ".state" / "servers"
@@ -79,7 +80,12 @@ class Outcome:
 def main() -> int:
     """Go through the releases, print the table, and say by the exit code whether all is as it should be."""
     parser = argparse.ArgumentParser(prog="make compat", description=__doc__)
-    parser.add_argument("versions", nargs="*", metavar="VERSION", help="a release; by default a spread")
+    parser.add_argument(
+        "versions",
+        nargs="*",
+        metavar="VERSION",
+        help="a release, or the path of a binary of either line; by default a spread of releases",
+    )
     parser.add_argument("--write", action="store_true", help=f"put the table into {DOCUMENT.name}")
     arguments = parser.parse_args()
     if arguments.write and arguments.versions:
@@ -94,6 +100,8 @@ def main() -> int:
 
 def examine(version: str) -> Outcome:
     """Install a release, ask the library about it, and run the tests where a session can be made."""
+    if "/" in version:
+        return examine_binary(Path(version))
     outcome = Outcome(version)
     installed = subprocess.run(  # noqa: S603 - our own tool
         [ROOT / "tools" / "install-server", sys.executable, version],
@@ -105,16 +113,33 @@ def examine(version: str) -> Outcome:
         print(installed.stderr, file=sys.stderr)
         outcome.blame("could not be installed")
         return outcome
-    binary = SERVERS / version / "node_modules" / ".bin" / "opencode"
+    run_on(SERVERS / version / "node_modules" / ".bin" / "opencode", outcome)
+    return outcome
+
+
+def examine_binary(binary: Path) -> Outcome:
+    """The same for a binary that is there."""
+    try:
+        outcome = Outcome(version_of(binary))
+    except (OSError, subprocess.SubprocessError) as error:
+        outcome = Outcome(str(binary))
+        outcome.blame(told(error))
+        return outcome
+    (SERVERS / outcome.version).mkdir(parents=True, exist_ok=True)
+    run_on(binary.absolute(), outcome)
+    return outcome
+
+
+def run_on(binary: Path, outcome: Outcome) -> None:
+    """Ask the library about a binary, and run the tests if a session can be made."""
     try:
         usable = meet(binary, outcome)
     except errors.OpencodeError as error:
         outcome.blame(told(error))
-        return outcome
+        return
     if usable:
         for suite in SUITES:
             run(suite, binary, outcome)
-    return outcome
 
 
 def meet(binary: Path, outcome: Outcome) -> bool:
@@ -148,12 +173,13 @@ def run(suite: str, binary: Path, outcome: Outcome) -> None:
     paths = [TESTS / name for name in SUITES[suite]]
     report, log = (SERVERS / outcome.version / f"{suite}.{ending}" for ending in ("xml", "log"))
     report.unlink(missing_ok=True)
+    line = {"OPENCODE_LINE": "v2" if is_of_v2(outcome.version) else "v1"}
     with log.open("w", encoding="utf-8") as output:
         command = [sys.executable, "-m", "pytest", f"--maxfail={_ENOUGH_FAILURES}", f"--junitxml={report}"]
         code = subprocess.run(  # noqa: S603 - our own tests
             [*command, *paths],
             cwd=ROOT,
-            env={**os.environ, "OPENCODE_BIN": str(binary)},
+            env={**os.environ, "OPENCODE_BIN": str(binary), **line},
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,

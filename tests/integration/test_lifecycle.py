@@ -9,12 +9,15 @@ from dataclasses import replace
 
 import pytest
 from selection import sample
+from wires import InTwoRequests
 
 from opencode_sessions import Client, Observer, Session, Turn, allow, ask, deny, errors, new_session_id
 from opencode_sessions.runtime import threads
 from opencode_sessions.sessions.lifecycle import Lifecycle
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord, MemoryRecordStore
 from opencode_sessions.store.records import RecordState
+
+pytestmark = pytest.mark.lines
 
 RULES = [allow("edit", "docs/*"), deny("bash"), ask("webfetch")]
 
@@ -55,9 +58,15 @@ def test_a_session_that_is_there_costs_no_request(client, carried, record):
     assert carried == []
 
 
-def test_a_new_session_costs_two_requests(client, carried, record):
+def requests_of_a_new(session_id, line):
+    return ["POST /api/session", *([f"PATCH /session/{session_id}"] if line == "v1" else [])]
+
+
+def test_a_new_session_costs_two_requests_and_one_where_the_server_takes_all_at_once(
+    client, carried, record, line
+):
     session_id = Session(record, permissions_for=rules).ensure(client)
-    assert carried == ["POST /api/session", f"PATCH /session/{session_id}"]
+    assert carried == requests_of_a_new(session_id, line)
 
 
 def test_permissions_for_is_asked_only_when_a_session_is_made(client, record):
@@ -192,7 +201,7 @@ class Crash(BaseException):
     """The worker dies here."""
 
 
-class Dying:
+class Dying(InTwoRequests):
     """Passes calls on until the nth, and dies before or after it."""
 
     def __init__(self, target, steps, at, *, after):
@@ -272,7 +281,7 @@ def test_a_crash_at_any_step_of_recreate_leaves_one_fresh_session(client, sessio
     assert {found.id for found in sessions_of(key(record))} <= {fresh, stale}
 
 
-class Unreachable:
+class Unreachable(InTwoRequests):
     """A wire on which one call fails once, having had its effect or not."""
 
     def __init__(self, target, name, *, after):
@@ -489,7 +498,7 @@ class CountingStore(MemoryRecordStore):
 
 
 def test_callers_of_one_process_wait_for_the_first_and_read_the_row_once_each(
-    client, carried, record, monkeypatch
+    client, carried, record, line, monkeypatch
 ):
     monkeypatch.setattr(
         threads, "LONGEST_TURN", 60
@@ -501,5 +510,5 @@ def test_callers_of_one_process_wait_for_the_first_and_read_the_row_once_each(
 
     session_ids = together(16, ensure)
     assert len(set(session_ids)) == 1
-    assert carried == ["POST /api/session", f"PATCH /session/{session_ids[0]}"]
+    assert carried == requests_of_a_new(session_ids[0], line)
     assert len(loads) == 17  # the first one reads it again, with the record

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from wires import InTwoRequests
 
 from opencode_sessions import Session, Turn, allow, ask, deny, errors, evaluate
 from opencode_sessions.protocol.permissions import from_json
@@ -144,7 +145,7 @@ def test_two_that_saw_different_rules_end_on_what_the_record_says(client, trip):
 
 
 def test_a_helper_that_saw_older_rules_mends_what_it_put_over_the_newer_ones(client, trip):
-    class Slow:
+    class Slow(InTwoRequests):
         def __getattr__(self, name):
             if name == "update" and trip.rules[0] == deny("bash"):
                 trip.rules = [allow("bash")]
@@ -171,7 +172,7 @@ def test_a_session_that_is_gone_is_said_and_a_turn_makes_a_fresh_one(client, tri
 
 
 def test_rules_that_the_server_does_not_show_leave_the_session_unready(client, trip):
-    class Deaf:
+    class Deaf(InTwoRequests):
         async def update(self, session_id, *, title, rules, metadata):
             return await client._core.update(session_id, title=title, metadata=metadata)
 

@@ -8,6 +8,7 @@ import time
 import httpx2
 import pytest
 from selection import sample
+from wires import InTwoRequests
 
 from opencode_sessions import Client, Session, Turn, allow, ask, errors, new_session_id
 from opencode_sessions.sessions.lifecycle import Lifecycle
@@ -83,7 +84,7 @@ def test_who_ensures_while_a_deletion_hangs_gets_a_new_session_and_the_old_one_i
 
 
 def test_a_maker_that_is_overtaken_by_a_deletion_leaves_nothing_behind(client, sessions_of, record):
-    class Overtaken:
+    class Overtaken(InTwoRequests):
         deleted = False
 
         def __getattr__(self, name):

@@ -8,6 +8,7 @@ import math
 import threading
 import time
 
+import httpx2
 import pytest
 from fix_cli import eventually
 from selection import sample
@@ -28,6 +29,8 @@ from opencode_sessions import (
 from opencode_sessions.display import display_ask
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
+
+pytestmark = pytest.mark.lines
 
 BASH = '!tool bash {"command": "touch ran", "description": "run"}\n!say done'
 GOALS = [{"label": "Rome", "description": "south"}, {"label": "Oslo", "description": "north"}]
@@ -55,6 +58,17 @@ def record():
     return MemoryRecord("A turn that asks")
 
 
+@pytest.fixture(autouse=True)
+def forgotten(server, line):
+    """What a person answered with "always" is stored for the next tests by a 2.x server."""
+    yield
+    if line == "v2":
+        auth = (server.username, server.password)
+        with httpx2.Client(base_url=server.url, auth=auth, trust_env=False) as http:
+            for saved in http.get("/api/permission/saved").json()["data"]:
+                http.delete(f"/api/permission/saved/{saved['id']}").raise_for_status()
+
+
 def rules(_):
     return [allow("*"), ask("bash"), ask("external_directory")]
 
@@ -78,11 +92,14 @@ def until(condition):
     return found
 
 
-def test_with_nobody_to_answer_a_permission_is_refused_at_once_and_the_agent_goes_on(place, record, tmp_path):
+def test_with_nobody_to_answer_a_permission_is_refused_at_once_and_the_agent_goes_on(
+    place, record, tmp_path, line
+):
     result = turn_of(MemoryMessage(BASH), record, place).run()
     assert (result.status, result.content) == (TurnStatus.COMPLETED, "done")
     assert (result.tools[0]["status"], result.duration < 60) == ("error", True)
-    assert "Nobody is there" in result.tools[0]["error"]
+    # A 2.x server tells the agent, and not the reader, what was said.
+    assert ("Nobody is there" in result.tools[0]["error"]) == (line == "v1")
     assert not (tmp_path / "ran").exists()
 
 
@@ -143,10 +160,10 @@ def test_always_is_asked_once(place, record):
 
 
 @pytest.mark.full
-def test_a_rejection_with_a_word_goes_on_and_one_without_stops(place, record):
+def test_a_rejection_with_a_word_goes_on_and_one_without_stops(place, record, line):
     with_word = turn_of(MemoryMessage(BASH), record, place, on_ask=lambda _: Answer.reject("not today")).run()
     assert (with_word.status, with_word.content) == (TurnStatus.COMPLETED, "done")
-    assert "not today" in with_word.tools[0]["error"]
+    assert ("not today" in with_word.tools[0]["error"]) == (line == "v1")
     without = turn_of(MemoryMessage(BASH), record, place, on_ask=lambda _: Answer.reject()).run()
     assert (without.status, without.error["name"]) == (TurnStatus.FAILED, "Stopped")
 
@@ -343,21 +360,22 @@ def test_what_a_sub_agent_asks_reaches_the_handler(place, record):
 
 
 @pytest.mark.full
-def test_a_wait_for_a_person_stops_the_clocks_and_may_have_its_own(client, carried, hours, record):
+def test_a_wait_for_a_person_stops_the_clocks_and_may_have_its_own(client, carried, hours, record, line):
+    looking = {"v1": "GET /session/status", "v2": "GET /api/session/active"}[line]
     message = MemoryMessage(BASH)
     deadlines = Deadlines(total=3600.0, silence=3600.0, look=0.5)
     thread, results = running(turn_of(message, record, client, on_ask=IN_THE_ROW, deadlines=deadlines))
     (waiting,) = until(lambda: message.state.asks)
     hours.leap(7200)
-    looks = carried.count("GET /session/status")
-    until(lambda: carried.count("GET /session/status") >= looks + 3)  # it has seen how late it is
+    looks = carried.count(looking)
+    until(lambda: carried.count(looking) >= looks + 3)  # it has seen how late it is
     assert message.state.status is TurnStatus.STREAMING
     turn_of(message, record, client).answer(waiting["id"], Answer.once())
     thread.join(60)
     assert results[0].status is TurnStatus.COMPLETED
     patient = Deadlines(person=1.0, look=0.5)
     result = turn_of(MemoryMessage(BASH), record, client, on_ask=IN_THE_ROW, deadlines=patient).run()
-    assert "in time" in result.tools[0]["error"]
+    assert ("in time" in result.tools[0]["error"]) == (line == "v1")
 
 
 def test_an_ask_that_came_in_a_gap_is_found(server, record, tmp_path):

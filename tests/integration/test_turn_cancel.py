@@ -132,7 +132,7 @@ def test_a_cancel_stops_the_sub_agents_too(client, record):
     thread.join(60)
     assert results[0].status is TurnStatus.CANCELLED
     said = [part["text"] for each in client.messages(child.id) for part in each.parts if "text" in part]
-    assert not any(LAST in text for text in said if text != SLOW)
+    assert not any(LAST in text for text in said if SLOW not in text)
 
 
 def test_the_next_turn_does_not_wait_for_the_lease_of_one_that_was_cancelled(client, record):

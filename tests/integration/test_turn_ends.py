@@ -72,7 +72,7 @@ class Interrupted(httpx2.HTTPTransport):
 
     def handle_request(self, request):
         response = super().handle_request(request)
-        if request.url.path.endswith("/prompt_async"):
+        if request.url.path.endswith(("/prompt_async", "/prompt")):
             raise KeyboardInterrupt
         return response
 

@@ -7,6 +7,7 @@ import threading
 import pytest
 from fix_cli import eventually
 from selection import sample
+from wires import InTwoRequests
 
 from opencode_sessions import Client, Deadlines, Observer, Session, Timeouts, Turn, allow, errors
 from opencode_sessions.protocol.events import SessionFailed
@@ -36,7 +37,7 @@ class Died(BaseException):
     """What a runner that is killed never gets to handle."""
 
 
-class Dying:
+class Dying(InTwoRequests):
     """A wire that lets its runner die before or after a call, the nth of its name."""
 
     def __init__(self, client, name, *, after, nth=1):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from opencode_sessions import errors
-from opencode_sessions.wire.requester import SUPPORTED, _is_supported
+from opencode_sessions.wire.detect import SUPPORTED, is_supported
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,15 +41,15 @@ def test_the_document_has_the_spread():
 @pytest.mark.parametrize("version", compat.SPREAD)
 def test_the_document_says_what_the_library_says_and_that_what_is_supported_works(version):
     row = document_rows()[version]
-    assert row["the library says"] == ("supported" if _is_supported(version) else "refused")
-    if _is_supported(version):
+    assert row["the library says"] == ("supported" if is_supported(version) else "refused")
+    if is_supported(version):
         assert {row[suite] for suite in compat.SUITES} == {"passes"}
 
 
 def test_the_spread_has_the_pinned_release_and_goes_to_where_the_library_stops():
     pinned = json.loads((ROOT / "package.json").read_text())["dependencies"]["opencode-ai"]
     assert pinned == compat.SPREAD[-1]
-    assert not _is_supported(compat.SPREAD[0])
+    assert not is_supported(compat.SPREAD[0])
 
 
 def test_the_suites_are_there():

@@ -231,8 +231,10 @@ def test_another_version_says_what_was_found_and_what_is_needed(version):
 
 def test_the_v2_line_is_told_from_something_else_altogether():
     page = httpx2.Response(200, html="<!doctype html>")
-    with Scene(page, json_answer(200, {"healthy": True})).client() as client:
-        with pytest.raises(errors.UnsupportedVersionError, match="V2 line"):
+    with Scene(page, json_answer(200, {"version": "2.1.2", "pid": 1})).client() as client:
+        assert client.health().version == "2.1.2"
+    with Scene(page, page, json_answer(200, {"healthy": True})).client() as client:
+        with pytest.raises(errors.UnsupportedVersionError, match=r"OpenCode 2\.x; needed is .* >=2\.0\.19"):
             client.health()
     with Scene(page).client() as client, pytest.raises(errors.NotOpencodeError) as caught:
         client.health()

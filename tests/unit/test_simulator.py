@@ -14,8 +14,9 @@ import os
 import pytest
 from selection import sample
 from simulator import mutants
-from simulator.explore import Exploration
+from simulator.explore import Exploration, Subject
 from simulator.scenarios import SCENARIOS, VAST, Scenario, nothing
+from simulator.world import SimulatedServerOfV2
 
 FULL = os.environ.get("SIM") == "full"
 QUICK = ("two ensure", "two recreate", "three delete", "two ensure, one recreates what works")
@@ -39,6 +40,15 @@ def test_every_interleaving_keeps_the_promises(scenario, record_property):
     record_property("simulator", f"{scenario}: {found}")
     assert found.schedules >= found.faultless > 0
     assert found.states > 70
+
+
+@pytest.mark.timeout(1200 if FULL else 600)
+@pytest.mark.parametrize("scenario", sample(SCENARIOS, "two ensure", "two recreate"))
+def test_every_interleaving_keeps_the_promises_where_a_session_is_made_with_its_rules(scenario):
+    subject = Subject(server=SimulatedServerOfV2)
+    found = Exploration(SCENARIOS[scenario], subject, faults=affordable(scenario)).run()
+    assert found.violation is None, found.violation
+    assert found.schedules >= found.faultless > 0
 
 
 @pytest.mark.full

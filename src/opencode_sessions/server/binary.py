@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from opencode_sessions.errors import ServerNotInstalledError
 
-__all__ = ["find_binary"]
+__all__ = ["find_binary", "version_of"]
 
 _REMEDY = "run `npm install opencode-ai`, or put the path of the binary into OPENCODE_BIN"
 
@@ -50,6 +51,17 @@ def find_binary(
     raise ServerNotInstalledError(
         f"there is no `opencode` on PATH, nor in node_modules/.bin of {here} or a folder above it: {_REMEDY}"
     )
+
+
+def version_of(binary: Path) -> str:
+    """What a binary says that its version is.
+
+    Raises:
+        OSError: It does not run.
+        subprocess.SubprocessError: It fails, or does not end.
+    """
+    said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - the user's own binary
+    return said.stdout.strip()
 
 
 def _node_folders(here: Path) -> Iterator[str]:

@@ -25,9 +25,9 @@ from opencode_sessions.errors import (
 from opencode_sessions.protocol.plain import one_line
 from opencode_sessions.protocol.values import SessionInfo
 from opencode_sessions.runtime.stepping import run_sync
-from opencode_sessions.server.binary import find_binary
-from opencode_sessions.wire.api import SUPPORTED
+from opencode_sessions.server.binary import find_binary, version_of
 from opencode_sessions.wire.clients import Client, blocking_wire
+from opencode_sessions.wire.detect import SUPPORTED
 from opencode_sessions.wire.memory import local_server
 from opencode_sessions.wire.waiting import announced
 
@@ -94,13 +94,13 @@ def look_at_binary(*, needed: bool) -> Finding:
     what = "opencode"
     try:
         path = find_binary()
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - the user's own binary
+        version = version_of(path)
     except ServerNotInstalledError as error:
         return Finding(what, State.MISSING if needed else State.WARNING, "not found", str(error))
     except (OSError, subprocess.SubprocessError) as error:
         mend = "install it anew: npm install opencode-ai"
         return Finding(what, State.BROKEN if needed else State.WARNING, f"{path} does not run: {error}", mend)
-    return Finding(what, State.OK, f"{said.stdout.strip()} at {path} (supported: {SUPPORTED})")
+    return Finding(what, State.OK, f"{version} at {path} (supported: {SUPPORTED})")
 
 
 def look_at_server(

@@ -29,6 +29,9 @@ _EVERYBODY = {
     ),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"),
 }
+# The V2 line calls it otherwise, and does not read the first line's variables for the others.
+_DEFAULTS_OF_V2 = {"snapshots": False, "update": "disable"}
+_WITHOUT_PROJECT_OF_V2 = {"OPENCODE_CONFIG_PROJECT_DISABLE": "1", "OPENCODE_DISABLE_CLAUDE_CODE": "1"}
 # A snapshot lets Git run what the configuration of a repository in the agent's folder names (1.18.33).
 _DEFAULTS = {"snapshot": False}
 _GUARD = Path(__file__).with_name("guard.js")
@@ -43,6 +46,7 @@ def server_environment(
     models: Mapping[str, Any] | None,
     project_config: bool,
     pass_env: Collection[str],
+    v2: bool,
 ) -> dict[str, str]:
     """The variables of a server that keeps its data in `data`, where the files that they name are written.
 
@@ -53,6 +57,7 @@ def server_environment(
         models: See `OpencodeServer`.
         project_config: See `OpencodeServer`.
         pass_env: Variables of this process that the server gets, too, and its agents' commands do not.
+        v2: Is it of the V2 line? That does not load the guard, which is a plugin of the V1 line.
     """
     config = config or {}
     keys = {*pass_env, *_keys(config)}
@@ -72,13 +77,16 @@ def server_environment(
         "PWD": str(directory),
         "OPENCODE_DISABLE_AUTOUPDATE": "true",
         "OPENCODE_CONFIG_CONTENT": json.dumps(
-            {**_DEFAULTS, **config, "plugin": [_GUARD.as_uri(), *config.get("plugin", ())]}
+            {**_DEFAULTS_OF_V2, **config}
+            if v2
+            else {**_DEFAULTS, **config, "plugin": [_GUARD.as_uri(), *config.get("plugin", ())]}
         ),
         "OPENCODE_SESSIONS_GUARDED": str(guard_marker(data)),
         "OPENCODE_SESSIONS_HIDDEN": ",".join(sorted(keys)),
     }
     if not project_config:
         environ |= {"OPENCODE_DISABLE_PROJECT_CONFIG": "true", "OPENCODE_DISABLE_EXTERNAL_SKILLS": "true"}
+        environ |= _WITHOUT_PROJECT_OF_V2 if v2 else {}
     if models is not None:
         catalogue = data / "models.json"
         catalogue.write_text(json.dumps(dict(models)), encoding="utf-8")
@@ -94,9 +102,12 @@ def guard_marker(data: Path) -> Path:
 def _keys(config: Mapping[str, Any]) -> Iterator[str]:
     """The variables that a configuration refers to, and those of the providers that it names."""
     yield from _REFERENCE.findall(json.dumps(config))
-    models = [config, *config.get("agent", {}).values(), *config.get("command", {}).values()]
+    models = [config]
+    for name in ("agent", "command", "agents", "commands"):
+        models += config.get(name, {}).values()
     named = [str(each.get(key, "")) for each in models for key in ("model", "small_model")]
-    for provider in {*config.get("provider", {}), *(name.partition("/")[0] for name in named)}:
+    providers = {*config.get("provider", {}), *config.get("providers", {})}
+    for provider in {*providers, *(name.partition("/")[0] for name in named)}:
         yield f"{provider.upper().replace('-', '_')}_API_KEY"
 
 

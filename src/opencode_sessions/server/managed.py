@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import secrets
+import subprocess
 import threading
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -13,13 +14,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from opencode_sessions.errors import ConfigurationError, ServerStartError
-from opencode_sessions.server.binary import find_binary
+from opencode_sessions.server.binary import find_binary, version_of
 from opencode_sessions.server.data_folder import DataFolder
 from opencode_sessions.server.environment import guard_marker, server_environment
 from opencode_sessions.server.process_tree import ProcessTree
 from opencode_sessions.server.recycling import Recycler
 from opencode_sessions.server.starting import await_health, check_guarded
 from opencode_sessions.wire.address import Address
+from opencode_sessions.wire.detect import is_of_v2
 from opencode_sessions.wire.listening import free_port
 
 __all__ = ["OpencodeServer"]
@@ -33,7 +35,7 @@ _TAIL_BYTES = 8_000
 
 
 class OpencodeServer:
-    """A managed `opencode serve`.
+    """A managed `opencode serve`, of the 1.x line or the 2.x line.
 
     ::
 
@@ -48,8 +50,9 @@ class OpencodeServer:
     `ANTHROPIC_API_KEY` for the provider `anthropic`, and the `env` of each provider in `models`. `HOME` and the XDG
     folders point into the data folder. The commands that agents run get neither those keys nor the server's password.
 
-    The server loads a plugin of this library, which hides them and closes ways past the rules (docs/security.md). It
-    makes no snapshots, unless `config` says so. Not for use by several threads at once.
+    The server loads a plugin of this library, which hides them and closes ways past the rules (docs/security.md).
+    A server of the 2.x line does not. It makes no snapshots, unless `config` says so. Not for use by several threads
+    at once.
 
     Args:
         binary: The path of `opencode`; found by `find_binary` when None.
@@ -115,6 +118,7 @@ class OpencodeServer:
         self._folder: DataFolder | None = None
         self._port = port
         self._version: str | None = None
+        self._v2 = False
         self._tree: ProcessTree | None = None
         self._owner = os.getpid()
         self._lock = threading.RLock()
@@ -301,6 +305,28 @@ class OpencodeServer:
                 return
 
     def _launch_once(self, binary: Path) -> None:
+        """Start it as one of the V1 line; as one of the V2 line if it turns out to be that."""
+        if self._v2:
+            self._run(binary)
+            return
+        try:
+            self._run(binary)
+        except ServerStartError:
+            if not _is_of_v2(binary):
+                raise
+        else:
+            if not is_of_v2(self.version):
+                return
+            self._end()
+        self._v2 = True
+        _log.warning(
+            "%s is of the 2.x line, which does not load the guard of this library: commands of agents may see what "
+            "the server sees, and files are guarded by permission rules alone",
+            binary,
+        )
+        self._run(binary)
+
+    def _run(self, binary: Path) -> None:
         log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         guard_marker(self.data).unlink(missing_ok=True)
         self._tree = ProcessTree(
@@ -311,7 +337,8 @@ class OpencodeServer:
         )
         try:
             self._version = await_health(self._tree, self._address(), self._startup_timeout)
-            check_guarded(self._address(), self.directory, self.data, self._startup_timeout)
+            if not is_of_v2(self._version):
+                check_guarded(self._address(), self.directory, self.data, self._startup_timeout)
         except ServerStartError as error:
             self.kill()
             tail = self.log_tail(since=log_start)
@@ -342,8 +369,10 @@ class OpencodeServer:
             models=self.models,
             project_config=self.project_config,
             pass_env=self._pass_env,
+            v2=self._v2,
         )
         credentials = {"OPENCODE_SERVER_PASSWORD": self.password, "OPENCODE_SERVER_USERNAME": self.username}
+        credentials |= {"OPENCODE_PASSWORD": self.password} if self._v2 else {}
         return environ | credentials | self._env
 
     def _address(self) -> Address:
@@ -357,3 +386,10 @@ class OpencodeServer:
     def _at_exit(self) -> None:
         if os.getpid() == self._owner:  # a fork runs this too, and the server is not its own
             self.stop()
+
+
+def _is_of_v2(binary: Path) -> bool:
+    try:
+        return is_of_v2(version_of(binary))
+    except (OSError, subprocess.SubprocessError):
+        return False

@@ -8,10 +8,11 @@ from pathlib import Path
 import httpx2
 
 from opencode_sessions.errors import ServerStartError
+from opencode_sessions.protocol.values import Health
 from opencode_sessions.server.environment import guard_marker
 from opencode_sessions.server.process_tree import ProcessTree
 from opencode_sessions.wire.address import Address
-from opencode_sessions.wire.detect import LINES
+from opencode_sessions.wire.detect import V1, V2
 
 __all__ = ["await_health", "check_guarded"]
 
@@ -28,26 +29,39 @@ def await_health(tree: ProcessTree, address: Address, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     seen = "nothing answered"
     timeout, longest = _PROBE_TIMEOUTS
-    call = LINES[0].health()
     with httpx2.Client(headers=address.headers(), trust_env=False) as client:
         while tree.exit_code is None:
             try:
-                answer = client.get(address.base_url + call.request.path, timeout=timeout)
-                health = call.parse(answer.json()) if answer.status_code == httpx2.codes.OK else None
-            except (httpx2.HTTPError, ValueError, AttributeError) as error:
+                status, health = _ask(client, address, timeout)
+            except httpx2.HTTPError as error:
                 seen = f"the last attempt gave {type(error).__name__}"
                 if isinstance(error, httpx2.TimeoutException):
                     timeout = min(2 * timeout, longest)
             else:
                 if health is not None and tree.exit_code is None:
                     return health.version
-                seen = f"the last answer was {answer.status_code} and not healthy"
+                seen = f"the last answer was {status} and not healthy"
             if time.monotonic() > deadline:
                 raise ServerStartError(
                     f"opencode did not answer at {address.base_url} within {seconds:g} s ({seen})"
                 )
             time.sleep(_PROBE_PAUSE)
     raise ServerStartError(f"opencode died at its start with exit code {tree.exit_code}")
+
+
+def _ask(client: httpx2.Client, address: Address, timeout: float) -> tuple[int, Health | None]:
+    """The last status, and how the server is, if it says so as one of either line does."""
+    status = 0
+    for call in (V1.health(), V2.health()):
+        answer = client.get(address.base_url + call.request.path, timeout=timeout)
+        status = answer.status_code
+        try:
+            health = call.parse(answer.json()) if status == httpx2.codes.OK else None
+        except (ValueError, AttributeError):
+            health = None
+        if health is not None:
+            return status, health
+    return status, None
 
 
 def check_guarded(address: Address, directory: Path, data: Path, seconds: float) -> None:

@@ -5,9 +5,9 @@
       ▼
     reserve   write a new id of ours, if the row still names what we saw
       ▼
-    create    idempotent upstream, by that id
-      ▼
-    guard     title, rules, metadata {namespace, record}
+    create    idempotent upstream, by that id; with title, rules, metadata {namespace, record} where the server takes
+      ▼       them at once
+    guard     the same, where it does not, or where the session was there with other rules
       ▼
     confirm   ready, if the row still names that id; otherwise delete what was made, start again
 
@@ -301,9 +301,7 @@ class Lifecycle(Discarding):
         mine = session_id in self._reserved
         try:
             self._doubtful.add(session_id)
-            if mine:
-                await wire.create(session_id, directory=brief.directory)
-            await self._put_in_force(wire, session_id, brief)
+            await self._put_in_force(wire, session_id, brief, create=mine)
         except SessionNotFoundError:
             self._doubtful.discard(session_id)
             if not mine and not self._has_superseded:
@@ -315,8 +313,10 @@ class Lifecycle(Discarding):
             return False  # ours was deleted as soon as it was made: the row has moved on
         return True
 
-    async def _put_in_force(self, wire: SessionWire, session_id: str, brief: SessionSpec) -> None:
-        self.check_place(await put_in_force(wire, session_id, brief, self._metadata))
+    async def _put_in_force(
+        self, wire: SessionWire, session_id: str, brief: SessionSpec, *, create: bool = False
+    ) -> None:
+        self.check_place(await put_in_force(wire, session_id, brief, self._metadata, create=create))
 
     async def _is_confirmed(self, wire: SessionWire, made: RecordState) -> bool:
         """Was it another helper that confirmed what we made? If the row does not name it, it is deleted."""

@@ -17,7 +17,16 @@ class SessionWire(Protocol):
 
     @property
     def clock(self) -> Clock: ...
-    async def create(self, session_id: str, /, *, directory: str | None) -> object: ...
+    async def create(
+        self,
+        session_id: str,
+        /,
+        *,
+        directory: str | None,
+        title: str | None,
+        rules: Iterable[Rule],
+        metadata: Mapping[str, Any] | None,
+    ) -> SessionInfo: ...
     async def update(
         self,
         session_id: str,

@@ -118,11 +118,23 @@ class SessionSpec:
 
 
 async def put_in_force(
-    wire: SessionWire, session_id: str, brief: SessionSpec, metadata: Mapping[str, Any]
+    wire: SessionWire,
+    session_id: str,
+    brief: SessionSpec,
+    metadata: Mapping[str, Any],
+    *,
+    create: bool = False,
 ) -> SessionInfo:
     """Give a session its title, rules and metadata, and make sure that the rules are in force.
 
     What the rules leave open although they look closed is logged as a warning, once for each list.
+
+    Args:
+        wire: The server.
+        session_id: The session.
+        brief: What it is given.
+        metadata: Likewise.
+        create: Make it, if there is none.
 
     Returns:
         The session as the server shows it.
@@ -131,7 +143,13 @@ async def put_in_force(
         NotGuardedError: They are not.
         WireError: The server could not be reached or refused.
     """
-    info = await wire.update(session_id, title=brief.title or None, rules=brief.rules, metadata=metadata)
+    title = brief.title or None
+    if create:
+        info = await wire.create(
+            session_id, directory=brief.directory, title=title, rules=brief.rules or (), metadata=metadata
+        )
+    else:
+        info = await wire.update(session_id, title=title, rules=brief.rules, metadata=metadata)
     if brief.rules is None:
         return info
     _warn_of(brief.rules)

@@ -95,7 +95,7 @@ class Answer:
 
     @classmethod
     def always(cls) -> Answer:
-        """It may, and need not ask again for the like while this server runs.
+        """It may, and need not ask again for the like while this server runs, or on the 2.x line ever in this project.
 
         Nor need any other agent in the same directory, whoever's it is: this goes before what the rules of its
         session deny (1.18.33).
@@ -170,7 +170,7 @@ async def send_answer(wire: AskWire, ask: Ask, answer: Answer) -> None:
             await wire.answer_permission(ask.session_id, ask.id, answer.reply, message=answer.message)
         elif answer.reply != "reject":
             await wire.answer_question(ask.id, _labels(ask, answer), session_id=ask.session_id)
-        elif answer.message is None:
+        elif answer.message is None or not ask.questions:
             await wire.reject_question(ask.id, session_id=ask.session_id)
         else:
             # A rejection takes no word along, and stops the agent; any text is an answer, though (1.18.33).

@@ -30,6 +30,7 @@ __all__ = ["PendingAsks"]
 _log = logging.getLogger("opencode_sessions.turn")
 
 _NOBODY = "Nobody is there to answer this. Go on without it, or say what you would need it for."
+_NO_QUESTION = "This form cannot be shown here. Go on without it, or ask a question."
 _EXPIRED = "Nobody has answered this in time. Go on without it, or say what you would need it for."
 
 
@@ -159,6 +160,8 @@ class PendingAsks:
         self._listeners.tell(AskRaised(ask))
         if self._on_ask is None:
             await self._refuse(ask, _NOBODY)
+        elif ask.kind == "question" and not ask.questions:
+            await self._refuse(ask, _NO_QUESTION)
         elif not isinstance(self._on_ask, InTheRow):
             cancel = self._wire.clock.spawn(lambda: self._handle(ask), "opencode-sessions ask")
             self._handlers[ask.id] = cancel

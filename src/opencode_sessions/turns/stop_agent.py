@@ -42,7 +42,7 @@ async def stop_agent(
     looks = _LOOKS if patiently else ()
     stopped = False
     try:
-        if not await _arrives(wire, *ids, looks):
+        if await wire.withdraw(*ids) or not await _arrives(wire, *ids, looks):
             return
         for pause in (*looks, None):
             if not await _is_unanswered(wire, *ids):

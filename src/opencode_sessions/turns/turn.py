@@ -149,10 +149,10 @@ class Turn(_Turn[Session, Client]):
         agent: The agent's name, else the server's default.
         model: As ``"provider/model"``; else that of the session's last prompt, and for a first prompt the agent's.
         system: More system prompt.
-        variant: The model's variant, such as an effort.
+        variant: The model's variant, such as an effort; on the 2.x line only together with `model`.
         files: What goes with the prompt; see also `opencode_sessions.files.Uploads.attached`.
         schema: The answer is data that fits it: a JSON schema, a model of pydantic's or a dataclass. See
-            `TurnResult.structured` and `TurnResult.value`.
+            `TurnResult.structured` and `TurnResult.value`. Not on a server of the 2.x line.
         when_busy: Where another turn of the same record runs, in whatever process: `reject` raises, `wait` waits,
             `cancel` cancels that one first: the row, `by` this message's key (``"messages:8"``), then its agent. With
             either of the latter, where this very turn is run elsewhere, its end is waited for.

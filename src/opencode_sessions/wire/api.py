@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from opencode_sessions.errors import (
@@ -21,20 +22,21 @@ from opencode_sessions.errors import (
 from opencode_sessions.protocol.attachments import content_of, stored_file
 from opencode_sessions.protocol.events import SessionStatus
 from opencode_sessions.protocol.ids import new_message_id, new_part_id
-from opencode_sessions.protocol.permissions import Rule
+from opencode_sessions.protocol.permissions import Rule, from_json
 from opencode_sessions.protocol.plain import said
 from opencode_sessions.protocol.values import Message, SessionInfo
 from opencode_sessions.runtime.ports import Runtime
 from opencode_sessions.wire.ask_requests import AskCalls
-from opencode_sessions.wire.dialect import Call, Reader
+from opencode_sessions.wire.detect import SUPPORTED
+from opencode_sessions.wire.dialect import Call, Dialect, Json, Reader, Thread
 from opencode_sessions.wire.event_stream import EventStream, Subscription
+from opencode_sessions.wire.file_requests import FileCalls
 from opencode_sessions.wire.http import Transport
-from opencode_sessions.wire.requester import SUPPORTED
 
-__all__ = ["SUPPORTED", "Api"]
+__all__ = ["Api"]
 
 
-class Api(AskCalls):
+class Api(AskCalls, FileCalls):
     """One server, seen from one directory.
 
     Every method raises `ServerUnreachableError`, `RequestTimedOutError` or `ConnectionLostError` where the
@@ -72,22 +74,31 @@ class Api(AskCalls):
         rules = tuple(rules)
         if session_id is not None and parent_id is not None:
             raise ValueError("a session with a parent gets its id from the server: pass no session_id")
-        dialect = await self._dialect()
         if session_id is None:
-            return await self._ask(
-                dialect.create_unnamed(
+            return await self._asked(
+                lambda line: line.create_unnamed(
                     directory=directory, title=title, rules=rules, metadata=metadata, parent_id=parent_id
                 )
             )
-        make, *more = dialect.create(
-            session_id, directory=directory, title=title, rules=rules, metadata=metadata
-        )
-        info = await self._create_with_id(session_id, make)
-        return await self._ask(*more) if more else info
+
+        async def act(line: Dialect) -> SessionInfo:
+            make, *more = line.create(
+                session_id, directory=directory, title=title, rules=rules, metadata=metadata
+            )
+            info = await self._create_with_id(session_id, make)
+            for call in more:
+                info = await self._answer(call)
+            return info
+
+        info = await self._speaking(act)
+        if _has(info, title, rules, metadata):
+            return info
+        # It was there already: made by an older request, or before it was known of which line the server is.
+        return await self.update(session_id, title=title, rules=rules or None, metadata=metadata)
 
     async def _create_with_id(self, session_id: str, make: Call[SessionInfo]) -> SessionInfo:
         try:
-            info = await self._ask(make)
+            info = await self._answer(make)
         except (NotFoundError, ServerError):
             await self.health()  # which says so, if it is a server that we do not speak with
             raise
@@ -109,8 +120,10 @@ class Api(AskCalls):
         metadata: Mapping[str, Any] | None = None,
     ) -> SessionInfo:
         """Change what is given. The server appends `rules` to those in force, and replaces `metadata`."""
-        dialect = await self._dialect()
-        return await self._ask(*dialect.update(session_id, title=title, rules=rules, metadata=metadata))
+        rules = None if rules is None else tuple(rules)
+        return await self._asked(
+            lambda line: line.update(session_id, title=title, rules=rules, metadata=metadata)
+        )
 
     async def delete(self, session_id: str) -> bool:
         """Delete a session, with its children. A busy one goes on spending: `abort` it first.
@@ -119,7 +132,7 @@ class Api(AskCalls):
             False if there was none.
         """
         try:
-            await self._ask((await self._dialect()).delete(session_id))
+            await self._asked(lambda line: line.delete(session_id))
         except SessionNotFoundError:
             return False
         return True
@@ -129,7 +142,27 @@ class Api(AskCalls):
 
         What they wait for a person to answer goes on waiting (1.18.33): see `stop`.
         """
-        await self._ask((await self._dialect()).abort(session_id))
+        with suppress(SessionNotFoundError):  # on the V2 line
+            await self._asked(lambda line: line.abort(session_id))
+
+    async def withdraw(self, session_id: str, message_id: str) -> bool:
+        """Take back a prompt that the server has accepted and not begun to answer, if it keeps such prompts.
+
+        A server of the V2 line does: an abort leaves them waiting for the next prompt.
+
+        Returns:
+            Whether it was taken back: then nothing will answer it.
+        """
+        if not self._identified:
+            await self._refuse_others()
+        if message_id not in (await self._ask(lambda line: line.waiting(session_id)) or ()):
+            return False
+        await self._ask(lambda line: line.withdraw(session_id, message_id))
+        try:
+            await self.message(session_id, message_id)
+        except NotFoundError:
+            return True
+        return False  # it was delivered in this instant
 
     async def stop(self, session_id: str) -> Sequence[WireError]:
         """Abort, and reject what the session and its sub-agents wait for a person to answer.
@@ -146,13 +179,12 @@ class Api(AskCalls):
         self, *, search: str | None = None, all_directories: bool = False, page_size: int = 100
     ) -> AsyncIterator[SessionInfo]:
         """Sessions, newest first, a page of `page_size` or more fetched when it is needed."""
-        dialect = await self._dialect()
         directory = None if all_directories else self.directory
         cursor: str | None = None
         listed: frozenset[str] = frozenset()
         while True:
             page, cursor = await self._page(
-                dialect.sessions(directory=directory, search=search, limit=page_size, cursor=cursor)
+                partial(_sessions, directory=directory, search=search, limit=page_size, cursor=cursor)
             )
             for info in page:  # the pages of a line may overlap
                 if info.id not in listed:
@@ -164,7 +196,7 @@ class Api(AskCalls):
 
     async def children(self, session_id: str) -> Sequence[SessionInfo]:
         """The sessions of its sub-agents."""
-        return await self._ask((await self._dialect()).children(session_id))
+        return await self._asked(lambda line: line.children(session_id))
 
     async def busy(self, session_id: str, *, directory: str | None = None) -> bool:
         """Does the session work, or wait to retry? Asked of its own directory, found out if it is not given."""
@@ -173,14 +205,14 @@ class Api(AskCalls):
                 directory = (await self.get(session_id)).directory
             except SessionNotFoundError:
                 return False
-        return session_id in await self._ask((await self._dialect()).busy(directory=directory))
+        return session_id in await self._asked(lambda line: line.busy(directory=directory))
 
     async def status(self, *, directory: str | None = None) -> Mapping[str, SessionStatus]:
         """The busy and retrying sessions of a directory, by id; without one, of this client's.
 
         One that is absent is idle, was never started, is of another directory, or its server was restarted.
         """
-        return await self._ask((await self._dialect()).statuses(directory=directory or self.directory))
+        return await self._asked(lambda line: line.statuses(directory=directory or self.directory))
 
     async def fork(self, session_id: str, message_id: str | None = None) -> SessionInfo:
         """A copy, up to before `message_id` if one is given. It has no rules: put them in force first.
@@ -191,15 +223,15 @@ class Api(AskCalls):
         if message_id is not None:
             with suppress(BadRequestError):  # it is there: a prompt with a schema cannot be read (1.18.33)
                 await self.message(session_id, message_id)
-        return await self._ask((await self._dialect()).fork(session_id, message_id))
+        return await self._asked(lambda line: line.fork(session_id, message_id))
 
     async def revert(self, session_id: str, message_id: str, part_id: str | None = None) -> SessionInfo:
         """Take back what came from this message on, files included; ConflictError while busy."""
-        return await self._ask((await self._dialect()).revert(session_id, message_id, part_id))
+        return await self._asked(lambda line: line.revert(session_id, message_id, part_id))
 
     async def unrevert(self, session_id: str) -> SessionInfo:
         """Undo a revert."""
-        return await self._ask((await self._dialect()).unrevert(session_id))
+        return await self._asked(lambda line: line.unrevert(session_id))
 
     # Messages.
 
@@ -211,24 +243,28 @@ class Api(AskCalls):
         Raises:
             ResponseTooLargeError: One message alone is larger than that.
         """
-        dialect = await self._dialect()
+        thread: Thread | None = None
         cursor: str | None = None
         while True:
             try:
-                page, cursor = await self._page(dialect.messages(session_id, limit=page_size, cursor=cursor))
+                page, cursor = await self._page(
+                    partial(_messages, session_id=session_id, limit=page_size, cursor=cursor)
+                )
             except ResponseTooLargeError:
                 if page_size == 1:
                     raise
                 page_size = max(page_size // 4, 1)
                 continue
+            thread = thread or self._line.thread()
             for message in page:
-                yield message
+                for told in thread.take(message):
+                    yield told
             if not cursor:
                 return
 
     async def message(self, session_id: str, message_id: str) -> Message:
         """One stored message; NotFoundError where there is none, SessionNotFoundError without the session."""
-        return await self._ask((await self._dialect()).message(session_id, message_id))
+        return await self._asked(lambda line: line.message(session_id, message_id))
 
     async def attachment(self, session_id: str, message_id: str, attachment_id: str) -> bytes:
         """The content of a picture or a file that a tool returned, or that is a part of an answer.
@@ -248,33 +284,9 @@ class Api(AskCalls):
             raise NotFoundError(f"the message {message_id} has no attachment {attachment_id}")
         return content
 
-    async def list_files(self, path: str = "", *, directory: str | None = None) -> Mapping[str, str]:
-        """What is in a folder of a directory on the server's machine: `file` or `directory`, by name.
-
-        Links are left out (1.18.33).
-
-        Raises:
-            ServerError: There is no such folder in the directory.
-        """
-        dialect = await self._dialect()
-        return await self._ask(dialect.list_files(directory or self.directory, path))
-
-    async def read_file(self, path: str, *, directory: str | None = None) -> AsyncIterator[bytes]:
-        """The bytes of a file in a directory on the server's machine, in pieces.
-
-        The server follows links as far as they lead into that directory (1.18.33): see `list_files`.
-
-        Raises:
-            ServerError: There is no such file in the directory.
-        """
-        dialect = await self._dialect()
-        async with self._transport.stream(dialect.read_file(directory or self.directory, path)) as pieces:
-            async for piece in pieces:
-                yield piece
-
     async def todos(self, session_id: str) -> Sequence[Mapping[str, Any]]:
         """The agent's todo list as it is now, each as `{content, status, priority}`; empty if it made none."""
-        return await self._ask((await self._dialect()).todos(session_id))
+        return await self._ask(lambda line: line.todos(session_id)) or ()
 
     async def prompt(
         self,
@@ -306,32 +318,33 @@ class Api(AskCalls):
             The message's id. The server has accepted the prompt, no more (204). It is never sent twice.
         """
         message_id = message_id or new_message_id()
-        parts = prompt
         if isinstance(prompt, str):
-            parts = [{"id": part_id or new_part_id(), "type": "text", "text": prompt}]
-        steps = (await self._dialect()).prompt(
-            session_id,
-            message_id=message_id,
-            parts=parts,  # type: ignore[arg-type]  # a str was turned into a list just above
-            agent=agent,
-            model=model,
-            system=system,
-            variant=variant,
-            schema=schema,
+            prompt = [{"id": part_id or new_part_id(), "type": "text", "text": prompt}]
+        parts = tuple(prompt)
+        await self._ask(
+            lambda line: line.prompt(
+                session_id,
+                message_id=message_id,
+                parts=parts,
+                agent=agent,
+                model=model,
+                system=system,
+                variant=variant,
+                schema=schema,
+            )
         )
-        await self._ask(*steps)
         return message_id
 
     # Events.
 
     @asynccontextmanager
     async def _open_events(self) -> AsyncIterator[tuple[AsyncIterator[bytes], Reader]]:
-        dialect = await self._dialect()
-        async with self._transport.stream(dialect.events()) as chunks:
-            yield chunks, dialect.reader()
+        line = self._line
+        async with self._transport.stream(line.events()) as chunks:
+            yield chunks, line.reader()
 
     async def _probe_events(self) -> bool:
-        request = (await self._dialect()).probe(directory=self.directory)
+        request = self._line.probe(directory=self.directory)
         if request is not None:
             await self._transport.send(request)
         return request is not None
@@ -342,11 +355,7 @@ class Api(AskCalls):
         Returns when the stream stands, so that nothing that happens later is missed; where it broke
         meanwhile, a `Gap` is among the events.
         """
-        try:
-            return await self._events.subscribe(session_id)
-        except NotOpencodeError:
-            await self._refuse_others()
-            raise
+        return await self._speaking(lambda _: self._events.subscribe(session_id))
 
     async def close(self) -> None:
         """Close the event stream and all connections. Turns that run here are released first: see `Turn.release`."""
@@ -355,3 +364,19 @@ class Api(AskCalls):
         self._transport.interrupt()
         await self._events.join()
         await self._transport.close()
+
+
+def _sessions(line: Dialect, **given: Any) -> Call[Sequence[SessionInfo]]:
+    return line.sessions(**given)
+
+
+def _messages(line: Dialect, *, session_id: str, **given: Any) -> Call[Sequence[Message]]:
+    return line.messages(session_id, **given)
+
+
+def _has(info: SessionInfo, title: str | None, rules: tuple[Rule, ...], metadata: Json | None) -> bool:
+    """Does a session have what it was to be made with?"""
+    labelled = title in (None, info.title) and (
+        metadata is None or {**info.metadata, **metadata} == info.metadata
+    )
+    return labelled and from_json(info.rules[len(info.rules) - len(rules) :]) == rules

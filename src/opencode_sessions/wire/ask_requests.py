@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from opencode_sessions.errors import BadRequestError, NotFoundError, SessionNotFoundError, WireError
 from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked
 from opencode_sessions.protocol.values import SessionInfo
+from opencode_sessions.wire.dialect import Call, Dialect
 from opencode_sessions.wire.requester import Calls
 
 __all__ = ["AskCalls"]
@@ -21,7 +23,7 @@ class AskCalls(Calls):
 
     async def get(self, session_id: str) -> SessionInfo:
         """The session; SessionNotFoundError where there is none."""
-        return await self._ask((await self._dialect()).get(session_id))
+        return await self._asked(lambda line: line.get(session_id))
 
     async def pending_permissions(self, *, directory: str | None = None) -> Sequence[PermissionAsked]:
         """What waits for leave in a directory, by default this client's.
@@ -31,7 +33,7 @@ class AskCalls(Calls):
                 `glob` without a path, or of `webfetch` without a timeout (1.18.33): the whole list is refused. Its
                 event has told of it, though.
         """
-        return await self._ask((await self._dialect()).permissions(directory=directory or self.directory))
+        return await self._asked(lambda line: line.permissions(directory=directory or self.directory))
 
     async def pending_asks(self, session_id: str) -> Sequence[PermissionAsked | QuestionAsked]:
         """What a session and its sub-agents wait for a person to answer; BadRequestError as above."""
@@ -44,15 +46,16 @@ class AskCalls(Calls):
         self, session_id: str, request_id: str, reply: str, *, message: str | None = None
     ) -> None:
         """Answer `once`, `always` or `reject`; a rejection may tell the agent why. NotFoundError if late."""
-        dialect = await self._dialect()
         directory = None if message is None else (await self.get(session_id)).directory
         await self._ask(
-            dialect.answer_permission(session_id, request_id, reply, message=message, directory=directory)
+            lambda line: line.answer_permission(
+                session_id, request_id, reply, message=message, directory=directory
+            )
         )
 
     async def pending_questions(self, *, directory: str | None = None) -> Sequence[QuestionAsked]:
         """What the agents of a directory ask, by default this client's."""
-        return await self._ask((await self._dialect()).questions(directory=directory or self.directory))
+        return await self._asked(lambda line: line.questions(directory=directory or self.directory))
 
     async def answer_question(
         self, request_id: str, answers: Iterable[Iterable[str]], *, session_id: str | None = None
@@ -61,13 +64,22 @@ class AskCalls(Calls):
 
         Questions are found in a directory: the session's, if one is given, else this client's.
         """
-        dialect, directory = await self._dialect(), await self._directory_of(session_id)
-        await self._ask(dialect.answer_question(request_id, answers, directory=directory))
+        directory = await self._directory_of(session_id)
+        given = tuple(tuple(labels) for labels in answers)
+
+        async def act(line: Dialect) -> None:
+            call = None if session_id is None else line.form(session_id, request_id)
+            form = None if call is None else await self._answer(call)
+            await self._answer(
+                line.answer_question(session_id, request_id, given, form=form, directory=directory)
+            )
+
+        await self._speaking(act)
 
     async def reject_question(self, request_id: str, *, session_id: str | None = None) -> None:
         """Tell the agent that nobody answers. NotFoundError if late; found as for `answer_question`."""
-        dialect, directory = await self._dialect(), await self._directory_of(session_id)
-        await self._ask(dialect.reject_question(request_id, directory=directory))
+        directory = await self._directory_of(session_id)
+        await self._ask(lambda line: line.reject_question(session_id, request_id, directory=directory))
 
     async def _directory_of(self, session_id: str | None) -> str | None:
         return self.directory if session_id is None else (await self.get(session_id)).directory
@@ -78,17 +90,10 @@ class AskCalls(Calls):
         Returns:
             Why some of it could not be listed, or not be rejected: none of these is raised.
         """
-        dialect = await self._dialect()
         asks, unrejected = await self._asks_of(session_id)
         for ask in asks:
-            if isinstance(ask, PermissionAsked):
-                call = dialect.answer_permission(
-                    None, ask.request_id, "reject", message=None, directory=ask.directory
-                )
-            else:
-                call = dialect.reject_question(ask.request_id, directory=ask.directory)
             try:
-                await self._ask(call)
+                await self._answer(_rejection(self._line, ask))
             except NotFoundError:
                 pass  # answered meanwhile, or rejected along with another of its session
             except WireError as error:
@@ -114,6 +119,13 @@ class AskCalls(Calls):
         return [
             replace(ask, directory=directory) for ask in asks if await family.has(ask.session_id)
         ], unlisted
+
+
+def _rejection(line: Dialect, ask: PermissionAsked | QuestionAsked) -> Call[Any]:
+    session_id, directory = ask.session_id or "", ask.directory
+    if isinstance(ask, QuestionAsked):
+        return line.reject_question(session_id, ask.request_id, directory=directory)
+    return line.answer_permission(session_id, ask.request_id, "reject", message=None, directory=directory)
 
 
 class _Family:

@@ -66,6 +66,7 @@ class Client:
     delete = blocking(Api.delete)
     abort = blocking(Api.abort)
     stop = blocking(Api.stop)
+    withdraw = blocking(Api.withdraw)
     list = blocking_iterator(Api.list)
     children = blocking(Api.children)
     status = blocking(Api.status)

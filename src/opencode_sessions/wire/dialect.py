@@ -16,7 +16,7 @@ from opencode_sessions.protocol.permissions import Rule
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
 from opencode_sessions.wire.http import Request
 
-__all__ = ["PROBE", "Call", "Dialect", "Hears", "Json", "Reader", "unread"]
+__all__ = ["PROBE", "Call", "Dialect", "Hears", "Json", "Reader", "Thread"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -33,7 +33,7 @@ Reader = Callable[[bytes, Hears], Iterable[Event]]
 """Turns one frame of the stream into events. It may keep what it has read of one connection."""
 
 
-def unread(body: Any) -> Any:
+def _unread(body: Any) -> Any:
     """What was answered, as it came."""
     return body
 
@@ -51,11 +51,20 @@ class Call(Generic[T_co]):
         parse: Makes a value of the answer's JSON. Raises KeyError, TypeError, AttributeError or ValueError if the
             answer has another shape.
         next_page: Of a list: makes the cursor of its next page of the answer's JSON and headers; None on the last page.
+        none_found: A 404 is as good an answer as any, unless there is no such session: there was nothing to do.
     """
 
     request: Request
-    parse: Callable[[Any], T_co] = unread
+    parse: Callable[[Any], T_co] = _unread
     next_page: Callable[[Any, Mapping[str, str]], str | None] = _no_next_page
+    none_found: bool = False
+
+
+class Thread(Protocol):
+    """Says of stored messages, given newest first, which prompt each answers."""
+
+    def take(self, message: Message, /) -> Iterable[Message]:
+        """Those of which it is known by now, newest first."""
 
 
 class Dialect(Protocol):
@@ -92,6 +101,12 @@ class Dialect(Protocol):
     ) -> Sequence[Call[SessionInfo]]: ...
     def delete(self, session_id: str, /) -> Call[Any]: ...
     def abort(self, session_id: str, /) -> Call[Any]: ...
+    def waiting(self, session_id: str, /) -> Call[frozenset[str]] | None:
+        """What was accepted and is not delivered yet. None if the server keeps nothing that it does not run."""
+
+    def withdraw(self, session_id: str, message_id: str, /) -> Call[Any] | None:
+        """Take back what waits; otherwise it does nothing."""
+
     def sessions(
         self, *, directory: str | None, search: str | None, limit: int, cursor: str | None
     ) -> Call[Sequence[SessionInfo]]: ...
@@ -99,14 +114,19 @@ class Dialect(Protocol):
     def statuses(self, *, directory: str | None) -> Call[Mapping[str, SessionStatus]]: ...
     def busy(self, *, directory: str | None) -> Call[frozenset[str]]: ...
     def fork(self, session_id: str, message_id: str | None, /) -> Call[SessionInfo]: ...
-    def revert(self, session_id: str, message_id: str, part_id: str | None, /) -> Call[SessionInfo]: ...
-    def unrevert(self, session_id: str, /) -> Call[SessionInfo]: ...
+    def revert(
+        self, session_id: str, message_id: str, part_id: str | None, /
+    ) -> Sequence[Call[SessionInfo]]: ...
+    def unrevert(self, session_id: str, /) -> Sequence[Call[SessionInfo]]: ...
 
     # Messages.
 
     def messages(self, session_id: str, /, *, limit: int, cursor: str | None) -> Call[Sequence[Message]]: ...
     def message(self, session_id: str, message_id: str, /) -> Call[Message]: ...
-    def todos(self, session_id: str, /) -> Call[Sequence[Json]]: ...
+    def thread(self) -> Thread:
+        """For one reading of messages, newest first."""
+
+    def todos(self, session_id: str, /) -> Call[Sequence[Json]] | None: ...
     def prompt(
         self,
         session_id: str,
@@ -126,7 +146,7 @@ class Dialect(Protocol):
     def permissions(self, *, directory: str | None) -> Call[Sequence[PermissionAsked]]: ...
     def answer_permission(
         self,
-        session_id: str | None,
+        session_id: str,
         request_id: str,
         reply: str,
         /,
@@ -135,22 +155,34 @@ class Dialect(Protocol):
         directory: str | None,
     ) -> Call[Any]: ...
     def questions(self, *, directory: str | None) -> Call[Sequence[QuestionAsked]]: ...
+    def form(self, session_id: str, request_id: str, /) -> Call[Json] | None:
+        """What must be known of a question to answer it."""
+
     def answer_question(
-        self, request_id: str, answers: Iterable[Iterable[str]], /, *, directory: str | None
+        self,
+        session_id: str | None,
+        request_id: str,
+        answers: Iterable[Iterable[str]],
+        /,
+        *,
+        form: Json | None,
+        directory: str | None,
     ) -> Call[Any]: ...
-    def reject_question(self, request_id: str, /, *, directory: str | None) -> Call[Any]: ...
+    def reject_question(
+        self, session_id: str | None, request_id: str, /, *, directory: str | None
+    ) -> Call[Any]: ...
 
     # The server.
 
     def health(self) -> Call[Health | None]:
         """None if this is not how a server of this line says that it is well."""
 
-    def config(self, directory: str, /) -> Call[Json]: ...
-    def file(self, directory: str, path: str, /) -> Call[Json]: ...
-    def listing(self, directory: str, /) -> Call[Any]: ...
+    def config(self, directory: str, /) -> Call[Json] | None: ...
+    def file(self, directory: str, path: str, /) -> Call[Json] | None: ...
+    def listing(self, directory: str, /) -> Call[Any] | None: ...
     def list_files(self, directory: str | None, path: str, /) -> Call[Mapping[str, str]]: ...
     def read_file(self, directory: str | None, path: str, /) -> Request: ...
-    def dispose(self, directory: str, /) -> Call[Any]: ...
+    def dispose(self, directory: str, /) -> Call[Any] | None: ...
 
     # Events.
 

@@ -27,6 +27,8 @@ from opencode_sessions.wire.address import Timeouts
 __all__ = ["Request", "Response", "Transport", "facts", "interpret", "redirected"]
 
 _NO_CONTENT = 204
+_SETTLED = b'"FormAlreadySettledError"'
+"""Of the V2 line: nothing waits for the answer any more, as where there is no such ask."""
 _WANTS_HTTPS = re.compile(rb"(?i)plain HTTP\b.*\b(HTTPS|SSL)|HTTP request to an HTTPS")
 """What nginx, Apache and Go say to http on a port for https."""
 _HTTPS = ": the server speaks https there. Write https:// instead of http://"
@@ -125,7 +127,8 @@ def _failure(response: Response, session_id: str | None) -> StatusError:
         f": {clean(response.quote(text))}" if text else ""
     )
     about = facts(response)
-    match response.status:
+    gone = response.status == 409 and _SETTLED in response.body  # noqa: PLR2004 - HTTP's own
+    match 404 if gone else response.status:
         case 401 | 403:
             return CredentialsRefusedError(
                 f"{said}. Check OPENCODE_SERVER_PASSWORD and OPENCODE_SERVER_USERNAME against the server's",

@@ -6,9 +6,8 @@ Where the answer is none of a server that we speak with, it is asked who it is: 
 from __future__ import annotations
 
 import logging
-import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -17,6 +16,8 @@ from typing import Any, TypeVar
 import httpx2
 
 from opencode_sessions.errors import (
+    BadRequestError,
+    ConfigurationError,
     ConnectionLostError,
     NotFoundError,
     NotOpencodeError,
@@ -24,6 +25,7 @@ from opencode_sessions.errors import (
     ResponseTooLargeError,
     ServerError,
     ServerUnreachableError,
+    SessionNotFoundError,
     UnsupportedVersionError,
     WireError,
 )
@@ -31,22 +33,15 @@ from opencode_sessions.protocol.places import directory_of
 from opencode_sessions.protocol.plain import clean
 from opencode_sessions.protocol.values import Health
 from opencode_sessions.runtime.ports import Runtime
-from opencode_sessions.wire.detect import LINES
+from opencode_sessions.wire.detect import HEALTH_OF_V2, SUPPORTED, V1, V2, is_supported
 from opencode_sessions.wire.dialect import Call, Dialect
 from opencode_sessions.wire.http import Request, Response, Transport, facts, interpret
 
-__all__ = ["SUPPORTED", "Calls"]
+__all__ = ["Calls"]
 
 T = TypeVar("T")
 
-SUPPORTED = ">=1.18.20, <2"
-
 _BACKOFF = (0.1, 0.4)
-_HEALTH_OF_V2 = (
-    "/api/info",
-    "/api/status",
-    "/api/health",
-)  # of 2.0.6 and later, before that, and of the first ones
 _GATEWAY_STATUSES = (502, 503, 504)
 
 _log = logging.getLogger("opencode_sessions.wire")
@@ -59,6 +54,8 @@ class Calls:
         self._transport = transport
         self.clock = runtime
         self.directory = directory_of("directory", directory)
+        self._line: Dialect = V1
+        self._identified = False
 
     async def health(self) -> Health:
         """That it is well, and which version it is.
@@ -67,15 +64,22 @@ class Calls:
             UnsupportedVersionError: It is an OpenCode server that this library does not speak with.
             NotOpencodeError: It is another program.
         """
+        found = await self._identify()
+        if not is_supported(found.version):
+            raise UnsupportedVersionError(
+                f"this is OpenCode {found.version}; needed is {SUPPORTED}", found=found.version
+            )
+        return found
+
+    async def _identify(self) -> Health:
+        """Ask the server who it is, and speak its dialect from now on."""
         try:
-            call = (await self._dialect()).health()
-            response = await self._send(call.request)
-            found = _understood(call.parse, response)
-        except NotOpencodeError:
-            await self._refuse_v2()
-            raise
-        except NotFoundError as error:
-            await self._refuse_v2()
+            found = await self._health(V1.health())
+        except (NotOpencodeError, NotFoundError) as error:
+            if (health := await self._identify_v2()) is not None:
+                return health
+            if isinstance(error, NotOpencodeError):
+                raise
             raise NotOpencodeError(
                 f"{error}. Every OpenCode 1.x server has this route: something else answers there. Check the URL",
                 request=error.request,
@@ -84,15 +88,31 @@ class Calls:
             ) from error
         if found is None:
             raise NotOpencodeError("it answers at /global/health, but not as a healthy OpenCode 1.x server")
-        if not _is_supported(found.version):
-            version = clean(response.quote(found.version))
-            raise UnsupportedVersionError(f"this is OpenCode {version}; needed is {SUPPORTED}", found=version)
+        self._line, self._identified = V1, True
         return found
+
+    async def _identify_v2(self) -> Health | None:
+        """The V2 line has no `/global/health`, and says its version elsewhere."""
+        call = V2.health()
+        for path in HEALTH_OF_V2:
+            try:
+                found = await self._health(replace(call, request=replace(call.request, path=path)))
+            except WireError:
+                continue
+            if found is not None:
+                self._line, self._identified = V2, True
+                return found
+        return None
+
+    async def _health(self, call: Call[Health | None]) -> Health | None:
+        response = await self._send(call.request)
+        found = _understood(call.parse, response)
+        return None if found is None else Health(clean(response.quote(found.version)))
 
     async def clock_difference(self) -> float | None:
         """How many seconds the server's clock is ahead of this machine's, to a second; None if it does not say."""
         before = time.time()
-        response = await self._send((await self._dialect()).health().request)
+        response = await self._send(self._line.health().request)
         try:
             there = parsedate_to_datetime(response.headers.get("date", ""))
         except ValueError:
@@ -113,11 +133,14 @@ class Calls:
         Returns:
             None if the server does not see the directory: it is on another machine, or may not read it.
         """
-        dialect = await self._dialect()
-        config = await self._ask(dialect.config(directory))
+        config = await self._ask(lambda line: line.config(directory))
+        if config is None:
+            raise ConfigurationError(
+                "an OpenCode 2.x server does not tell from where it takes its configuration"
+            )
         if config.get("username") == user:
             return True
-        seen = await self._ask(dialect.file(directory, file))
+        seen = await self._ask(lambda line: line.file(directory, file)) or {}
         return False if user in str(seen.get("content")) else None
 
     async def unopened_directory(self, session_id: str) -> str | None:
@@ -125,37 +148,22 @@ class Calls:
 
         In such a session the server ends each prompt at once, without a word (1.18.33).
         """
-        dialect = await self._dialect()
-        directory = (await self._ask(dialect.get(session_id))).directory
-        if directory is None or await self._opens(dialect, directory):
+        directory = (await self._asked(lambda line: line.get(session_id))).directory
+        if directory is None or await self._opens(directory):
             return None
         # The server does not notice a directory that is made after it first looked (1.18.33): it must look again.
-        await self._ask(dialect.dispose(directory))
-        return None if await self._opens(dialect, directory) else directory
+        await self._ask(lambda line: line.dispose(directory))
+        return None if await self._opens(directory) else directory
 
-    async def _opens(self, dialect: Dialect, directory: str) -> bool:
+    async def _opens(self, directory: str) -> bool:
+        call = self._line.listing(directory)
+        if call is None:
+            return True  # a prompt is refused if it cannot be opened
         try:
-            response = await self._send(dialect.listing(directory).request)
+            response = await self._send(call.request)
         except (ResponseTooLargeError, RequestTimedOutError):
             return True  # there is much in it
         return response.status != httpx2.codes.INTERNAL_SERVER_ERROR
-
-    async def _refuse_v2(self) -> None:
-        """The V2 line has no `/global/health`, and says its version elsewhere."""
-        for path in _HEALTH_OF_V2:
-            try:
-                response = await self._send(Request("GET", path, repeatable=True))
-                body = interpret(response)
-            except WireError:
-                continue
-            if isinstance(body, Mapping) and isinstance(body.get("data"), Mapping):
-                body = body["data"]
-            if not isinstance(body, Mapping) or body.keys().isdisjoint(("healthy", "version")):
-                continue
-            version = clean(response.quote(str(body.get("version") or "2.x")))
-            raise UnsupportedVersionError(
-                f"this is an OpenCode server of the V2 line ({version}); needed is {SUPPORTED}", found=version
-            )
 
     async def _refuse_others(self) -> None:
         """Raise if it is a server that we do not speak with; what else is the matter with it is not asked here.
@@ -170,24 +178,61 @@ class Calls:
         except WireError as error:
             _log.debug("not told who answers there: %s", error)
 
-    async def _dialect(self) -> Dialect:
-        """What the server speaks."""
-        return LINES[0]
+    async def _speaking(self, act: Callable[[Dialect], Awaitable[T]]) -> T:
+        """What comes of an act in the server's dialect.
 
-    async def _ask(self, *calls: Call[T]) -> T:
-        """What the last of these calls is answered, which are made in their order."""
-        for call in calls:
-            found = await self._read(call.parse, await self._send(call.request), call.request.session_id)
-        return found
+        A server is taken to be of the older line until it answers as if it were none. Then it is asked who it is.
+        """
+        line = self._line
+        try:
+            return await act(line)
+        except UnsupportedVersionError:
+            raise
+        except (NotOpencodeError, NotFoundError, BadRequestError) as error:
+            if isinstance(error, SessionNotFoundError):
+                raise
+            if not self._identified:
+                await self._refuse_others()
+            if self._line is line:
+                raise
+        return await act(self._line)
 
-    async def _page(self, call: Call[T]) -> tuple[T, str | None]:
+    async def _ask(self, make: Callable[[Dialect], Call[T] | Sequence[Call[T]] | None]) -> T | None:
+        """What the last of these calls is answered, which are made in their order; None if there are none."""
+
+        async def act(line: Dialect) -> T | None:
+            calls = make(line)
+            found: T | None = None
+            for call in (calls,) if isinstance(calls, Call) else calls or ():
+                try:
+                    found = await self._answer(call)
+                except NotFoundError as error:
+                    if not call.none_found or isinstance(error, SessionNotFoundError):
+                        raise
+            return found
+
+        return await self._speaking(act)
+
+    async def _answer(self, call: Call[T]) -> T:
+        return await self._read(call.parse, await self._send(call.request), call.request.session_id)
+
+    async def _asked(self, make: Callable[[Dialect], Call[T] | Sequence[Call[T]]]) -> T:
+        """The same, of what every line answers."""
+        return await self._ask(make)  # type: ignore[return-value]  # there are calls
+
+    async def _page(self, make: Callable[[Dialect], Call[T]]) -> tuple[T, str | None]:
         """One page of a list, and the cursor of the next one."""
-        response = await self._send(call.request)
 
-        def parse(body: Any) -> tuple[T, str | None]:
-            return call.parse(body), call.next_page(body, response.headers)
+        async def act(line: Dialect) -> tuple[T, str | None]:
+            call = make(line)
+            response = await self._send(call.request)
 
-        return await self._read(parse, response, call.request.session_id)
+            def parse(body: Any) -> tuple[T, str | None]:
+                return call.parse(body), call.next_page(body, response.headers)
+
+            return await self._read(parse, response, call.request.session_id)
+
+        return await self._speaking(act)
 
     async def _read(self, parse: Callable[[Any], T], response: Response, session_id: str | None = None) -> T:
         try:
@@ -212,8 +257,10 @@ class Calls:
             try:
                 response = await self._transport.send(request)
             except ServerUnreachableError as error:  # nothing was received: any request may be sent again
+                self._identified = False  # what comes back may be another version
                 _log.debug("sending again in %.1f s: %s", delay, error)
             except ConnectionLostError as error:
+                self._identified = False
                 if not request.repeatable:
                     raise
                 _log.debug("sending again in %.1f s: %s", delay, error)
@@ -249,8 +296,3 @@ def _understood(parse: Callable[[Any], T], response: Response, session_id: str |
             "is that an OpenCode 1.x server? `opencode-sessions doctor` looks at it",
             **facts(response),
         ) from error
-
-
-def _is_supported(version: str) -> bool:
-    found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
-    return found is not None and (1, 18, 20) <= tuple(map(int, found.groups())) < (2,)

@@ -79,6 +79,11 @@ def reader() -> Reader:
     return frames.read
 
 
+def thread() -> responses.Thread:
+    """Each message says what it answers."""
+    return responses.Thread()
+
+
 def create(
     session_id: str,
     *,
@@ -134,6 +139,14 @@ def delete(session_id: str) -> Call[Any]:
 def abort(session_id: str) -> Call[Any]:
     """Answers `true` for a session that does not exist, too."""
     return Call(_on(session_id, "POST", "/abort", repeatable=True))
+
+
+def waiting(session_id: str) -> None:
+    """The server keeps no prompt that it does not run."""
+
+
+def withdraw(session_id: str, message_id: str) -> None:
+    """See `waiting`."""
 
 
 def sessions(
@@ -205,13 +218,13 @@ def permissions(*, directory: str | None) -> Call[list[PermissionAsked]]:
 
 
 def answer_permission(
-    session_id: str | None, request_id: str, reply: str, *, message: str | None, directory: str | None
+    session_id: str, request_id: str, reply: str, *, message: str | None, directory: str | None
 ) -> Call[Any]:
-    """Found by its session from every directory, but then it takes no message.
+    """Without a directory it is found by its session, and takes no message.
 
-    Else it is found from its own directory only, but also when its session was deleted.
+    With one it is found from its own only, but also when its session was deleted.
     """
-    if session_id is not None and message is None:
+    if directory is None and message is None:
         path = f"/permissions/{quote(request_id, safe='')}"
         return Call(_on(session_id, "POST", path, json={"response": reply}))
     path = f"/permission/{quote(request_id, safe='')}/reply"
@@ -224,14 +237,30 @@ def questions(*, directory: str | None) -> Call[list[QuestionAsked]]:
     return Call(request, responses.parse_questions)
 
 
-def answer_question(request_id: str, answers: Iterable[Iterable[str]], *, directory: str | None) -> Call[Any]:
+def form(session_id: str, request_id: str) -> None:
+    """An answer is complete without."""
+
+
+def answer_question(
+    session_id: str | None,  # noqa: ARG001 - likewise
+    request_id: str,
+    answers: Iterable[Iterable[str]],
+    *,
+    form: Json | None,  # noqa: ARG001 - likewise
+    directory: str | None,
+) -> Call[Any]:
     """One list of labels for each question."""
     body = {"answers": [list(labels) for labels in answers]}
     path = f"/question/{quote(request_id, safe='')}/reply"
     return Call(Request("POST", path, _scope(directory), json=body))
 
 
-def reject_question(request_id: str, *, directory: str | None) -> Call[Any]:
+def reject_question(
+    session_id: str | None,  # noqa: ARG001 - likewise
+    request_id: str,
+    *,
+    directory: str | None,
+) -> Call[Any]:
     """The agent hears that nobody answers."""
     return Call(Request("POST", f"/question/{quote(request_id, safe='')}/reject", _scope(directory)))
 
@@ -242,15 +271,15 @@ def fork(session_id: str, message_id: str | None) -> Call[SessionInfo]:
     return Call(request, responses.parse_session)
 
 
-def revert(session_id: str, message_id: str, part_id: str | None) -> Call[SessionInfo]:
+def revert(session_id: str, message_id: str, part_id: str | None) -> list[Call[SessionInfo]]:
     """409 while busy."""
     request = _on(session_id, "POST", "/revert", json=_given(messageID=message_id, partID=part_id))
-    return Call(request, responses.parse_session)
+    return [Call(request, responses.parse_session)]
 
 
-def unrevert(session_id: str) -> Call[SessionInfo]:
+def unrevert(session_id: str) -> list[Call[SessionInfo]]:
     """Undoes a revert."""
-    return Call(_on(session_id, "POST", "/unrevert"), responses.parse_session)
+    return [Call(_on(session_id, "POST", "/unrevert"), responses.parse_session)]
 
 
 def _status(directory: str | None) -> Request:

@@ -11,8 +11,8 @@ from opencode_sessions.protocol import events
 from opencode_sessions.protocol.events import Event
 from opencode_sessions.protocol.plain import said
 from opencode_sessions.wire.dialect import Hears, Json
+from opencode_sessions.wire.shapes import objects, optional, text
 from opencode_sessions.wire.v1 import responses, session_peek
-from opencode_sessions.wire.v1.responses import objects, optional, text
 
 __all__ = ["decode_event", "is_repetition", "parse_event", "read"]
 

@@ -5,15 +5,15 @@ A shape that is none of these raises KeyError, TypeError, AttributeError or Valu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opencode_sessions.protocol import events
 from opencode_sessions.protocol.events import StoredMessage
 from opencode_sessions.protocol.plain import plain, said
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
-
-Json = Mapping[str, Any]
+from opencode_sessions.wire.dialect import Json
+from opencode_sessions.wire.shapes import number, objects, optional, text
 
 
 def parse_health(body: Json) -> Health | None:
@@ -44,6 +44,14 @@ def parse_session(body: Json) -> SessionInfo:
 def parse_message(body: Json) -> Message:
     """A stored message."""
     return Message(parse_envelope(body["info"]), objects(body.get("parts") or ()))
+
+
+class Thread:
+    """Has nothing to find out."""
+
+    def take(self, message: Message) -> tuple[Message]:
+        """It says what it answers."""
+        return (message,)
 
 
 def parse_todos(body: Sequence[Json]) -> tuple[Json, ...]:
@@ -145,13 +153,13 @@ def parse_envelope(info: Json) -> StoredMessage:
         completed=time.get("completed") is not None,
         finish=optional(info.get("finish")),
         error=None if info.get("error") is None else flat_error(info["error"]),
-        cost=_number(info.get("cost")),
+        cost=number(info.get("cost")),
         tokens={
-            "input": int(_number(tokens.get("input"))),
-            "output": int(_number(tokens.get("output"))),
-            "reasoning": int(_number(tokens.get("reasoning"))),
-            "cache_read": int(_number(cache.get("read"))),
-            "cache_write": int(_number(cache.get("write"))),
+            "input": int(number(tokens.get("input"))),
+            "output": int(number(tokens.get("output"))),
+            "reasoning": int(number(tokens.get("reasoning"))),
+            "cache_read": int(number(cache.get("read"))),
+            "cache_write": int(number(cache.get("write"))),
         },
         structured=plain(info.get("structured")),
         provider=said(info.get("providerID")) or None,
@@ -174,33 +182,3 @@ def flat_error(error: Any) -> dict[str, Any]:
         "retryable": plain(data.get("isRetryable")),
     }
     return {key: value for key, value in found.items() if value is not None}
-
-
-def text(value: Any) -> str:
-    """A string; anything else is a TypeError."""
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} where a string belongs")
-    return value
-
-
-def optional(value: Any) -> str | None:
-    """A string or nothing; anything else is a TypeError."""
-    return None if value is None else text(value)
-
-
-def objects(values: Iterable[Any]) -> tuple[Json, ...]:
-    """JSON objects; anything else among them is a TypeError."""
-    found = tuple(values)
-    if not all(isinstance(value, Mapping) for value in found):
-        raise TypeError("something else where a JSON object belongs")
-    return found
-
-
-def _number(value: Any) -> float:
-    """A number, 0 where there is none, or one that nobody can count with."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _UNCOUNTABLE:
-        return 0.0
-    return float(value)
-
-
-_UNCOUNTABLE = 2**53

@@ -1,0 +1,35 @@
+"""Files on the server's machine, which the server itself reads."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+from opencode_sessions.wire.requester import Calls
+
+__all__ = ["FileCalls"]
+
+
+class FileCalls(Calls):
+    """The calls about files."""
+
+    async def list_files(self, path: str = "", *, directory: str | None = None) -> Mapping[str, str]:
+        """What is in a folder of a directory on the server's machine: `file` or `directory`, by name.
+
+        Links are left out (1.18.33).
+
+        Raises:
+            ServerError: There is no such folder in the directory.
+        """
+        return await self._asked(lambda line: line.list_files(directory or self.directory, path))
+
+    async def read_file(self, path: str, *, directory: str | None = None) -> AsyncIterator[bytes]:
+        """The bytes of a file in a directory on the server's machine, in pieces.
+
+        The server follows links as far as they lead into that directory (1.18.33): see `list_files`.
+
+        Raises:
+            ServerError: There is no such file in the directory.
+        """
+        async with self._transport.stream(self._line.read_file(directory or self.directory, path)) as pieces:
+            async for piece in pieces:
+                yield piece

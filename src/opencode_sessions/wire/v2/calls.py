@@ -1,0 +1,354 @@
+"""What a V2 server can be asked, and how its answers are read: the dialect of the V2 line.
+
+- A session is created in one request, by the caller's id, with its title, rules and metadata. The first request wins.
+- A prompt is stored before it is answered, once, under the caller's id. It has no agent, model or system prompt of its
+  own: those are the session's, and are set before it.
+- Rules and metadata are replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked, SessionStatus
+from opencode_sessions.protocol.permissions import Rule
+from opencode_sessions.protocol.values import Health, Message, SessionInfo
+from opencode_sessions.wire.dialect import Call, Json
+from opencode_sessions.wire.http import Request
+from opencode_sessions.wire.v2 import responses
+from opencode_sessions.wire.v2.frames import Reader
+from opencode_sessions.wire.v2.names import rules_to_json
+
+_HEALTH = 10.0
+"""Seconds until a server must have answered how it is."""
+
+_LARGEST_PAGE = 200
+
+_SYSTEM = "opencode-sessions"
+"""The key of the instruction entry that holds the system prompt of the newest turn."""
+
+_REFUSED = "This form cannot be filled in here."
+
+
+def health() -> Call[Health | None]:
+    """Answers `{version, pid, …}`. A server that hangs is given up soon."""
+    return Call(Request("GET", "/api/info", repeatable=True, within=_HEALTH), responses.parse_health)
+
+
+def config(directory: str) -> None:
+    """The server does not tell which folder's configuration it takes."""
+
+
+def file(directory: str, path: str) -> None:
+    """See `config`."""
+
+
+def listing(directory: str) -> None:
+    """A prompt in a directory that cannot be opened is refused with an error, so nobody need look."""
+
+
+def list_files(directory: str | None, path: str) -> Call[Mapping[str, str]]:
+    """The files and folders in a folder."""
+    params = {**_scope(directory), "path": path}
+    return Call(Request("GET", "/api/fs/list", params, repeatable=True), responses.parse_files)
+
+
+def read_file(directory: str | None, path: str) -> Request:
+    """A file's bytes."""
+    return Request("GET", f"/api/fs/read/{quote(path)}", _scope(directory), repeatable=True, raw=True)
+
+
+def dispose(directory: str) -> None:
+    """See `listing`."""
+
+
+def events() -> Request:
+    """The events of all directories."""
+    return Request("GET", "/api/event")
+
+
+def probe(*, directory: str | None) -> None:
+    """A stream listens before it says that it is connected."""
+
+
+def reader() -> Reader:
+    """It keeps what was said of what still goes on."""
+    return Reader()
+
+
+def thread() -> responses.Thread:
+    """A message of the assistant's does not say what it answers."""
+    return responses.Thread()
+
+
+def create(
+    session_id: str,
+    *,
+    directory: str | None,
+    title: str | None,
+    rules: Sequence[Rule],
+    metadata: Json | None,
+) -> list[Call[SessionInfo]]:
+    """Guarded from its first moment."""
+    body = _new(session_id, directory=directory, title=title, rules=rules, metadata=metadata)
+    request = Request("POST", "/api/session", json=body, repeatable=True, creation=True)
+    return [Call(request, responses.parse_session)]
+
+
+def create_unnamed(
+    *,
+    directory: str | None,
+    title: str | None,
+    rules: Sequence[Rule],
+    metadata: Json | None,
+    parent_id: str | None,
+) -> Call[SessionInfo]:
+    """All in one request."""
+    body = _new(None, directory=directory, title=title, rules=rules, metadata=metadata)
+    request = Request("POST", "/api/session", json=body | _given(parentID=parent_id), creation=True)
+    return Call(request, responses.parse_session)
+
+
+def get(session_id: str) -> Call[SessionInfo]:
+    """404 where there is none."""
+    return Call(_on(session_id, "GET", "", repeatable=True), responses.parse_session)
+
+
+def update(
+    session_id: str, *, title: str | None, rules: Iterable[Rule] | None, metadata: Json | None
+) -> list[Call[Any]]:
+    """Answers 204, so the session is read after it."""
+    permissions = None if rules is None else rules_to_json(rules)
+    body = _given(title=title, metadata=metadata, permissions=permissions)
+    return [Call(_on(session_id, "PATCH", "", json=body, repeatable=True)), get(session_id)]
+
+
+def delete(session_id: str) -> Call[Any]:
+    """Its children too."""
+    return Call(_on(session_id, "DELETE", "", repeatable=True))
+
+
+def abort(session_id: str) -> Call[Any]:
+    """What waits in the inbox stays there: see `withdraw`."""
+    return Call(_on(session_id, "POST", "/interrupt", repeatable=True))
+
+
+def waiting(session_id: str) -> Call[frozenset[str]]:
+    """The ids of what is in the inbox."""
+    request = _on(session_id, "GET", "/inbox", repeatable=True)
+    return Call(request, lambda body: frozenset(item["id"] for item in body["data"]))
+
+
+def withdraw(session_id: str, message_id: str) -> Call[Any]:
+    """Takes a prompt out of the inbox. If it is not there, that is no error."""
+    path = f"/inbox/{quote(message_id, safe='')}"
+    return Call(_on(session_id, "DELETE", path, repeatable=True))
+
+
+def sessions(
+    *, directory: str | None, search: str | None, limit: int, cursor: str | None
+) -> Call[list[SessionInfo]]:
+    """Newest first."""
+    params = _given(directory=directory, search=search, cursor=cursor) | {"limit": str(limit)}
+    request = Request("GET", "/api/session", params, repeatable=True)
+    return Call(request, responses.parse_sessions, responses.next_page)
+
+
+def children(session_id: str) -> Call[list[SessionInfo]]:
+    """Sub-agents' sessions: the newest of them."""
+    params = {"parentID": session_id, "limit": str(_LARGEST_PAGE)}
+    return Call(Request("GET", "/api/session", params, repeatable=True), responses.parse_sessions)
+
+
+def statuses(*, directory: str | None) -> Call[dict[str, SessionStatus]]:  # noqa: ARG001 - likewise
+    """Those that this process of the server runs, of all directories."""
+    return Call(_active(), responses.parse_active)
+
+
+def busy(*, directory: str | None) -> Call[frozenset[str]]:  # noqa: ARG001 - likewise
+    """Likewise."""
+    return Call(_active(), responses.parse_busy)
+
+
+def messages(session_id: str, *, limit: int, cursor: str | None) -> Call[list[Message]]:
+    """The `limit` newest before the cursor, newest first."""
+    params = {"limit": str(min(limit, _LARGEST_PAGE))} | _given(cursor=cursor)
+    request = _on(session_id, "GET", "/message", params=params, repeatable=True)
+    return Call(request, responses.messages_of(session_id), responses.next_page)
+
+
+def message(session_id: str, message_id: str) -> Call[Message]:
+    """404 if the prompt was not delivered."""
+    request = _on(session_id, "GET", f"/message/{quote(message_id, safe='')}", repeatable=True)
+    return Call(request, responses.message_of(session_id))
+
+
+def todos(session_id: str) -> None:
+    """Agents have no list of todos."""
+
+
+def prompt(
+    session_id: str,
+    *,
+    message_id: str,
+    parts: Iterable[Json],
+    agent: str | None,
+    model: str | None,
+    system: str | None,
+    variant: str | None,
+    schema: Json | None,
+) -> list[Call[Any]]:
+    """What the session must be set to, then the prompt.
+
+    Raises:
+        ConfigurationError: A schema, or a variant without a model.
+    """
+    if schema is not None:
+        raise ConfigurationError(
+            "an OpenCode 2.x server has no structured answers: ask for JSON in the prompt, or use a server of the 1.x "
+            "line"
+        )
+    if variant is not None and model is None:
+        raise ConfigurationError(
+            "an OpenCode 2.x server takes a variant only together with a model: give model='provider/model', too"
+        )
+    calls = [_instructions(session_id, system)]
+    if agent is not None:
+        calls.append(Call(_on(session_id, "POST", "/agent", json={"agent": agent}, repeatable=True)))
+    if model is not None:
+        provider, _, name = model.partition("/")
+        chosen = {"id": name, "providerID": provider} | _given(variant=variant)
+        calls.append(Call(_on(session_id, "POST", "/model", json={"model": chosen}, repeatable=True)))
+    given = [dict(part) for part in parts]
+    files = [
+        {"uri": part["url"]} | _given(name=part.get("filename"))
+        for part in given
+        if part.get("type") == "file"
+    ]
+    said = "\n\n".join(part["text"] for part in given if part.get("type") == "text")
+    body = {"id": message_id, "text": said} | ({"files": files} if files else {})
+    return [*calls, Call(_on(session_id, "POST", "/prompt", json=body, repeatable=True))]
+
+
+def permissions(*, directory: str | None) -> Call[list[PermissionAsked]]:
+    """What waits for leave in one directory."""
+    request = Request("GET", "/api/permission/request", _scope(directory), repeatable=True)
+    return Call(request, responses.parse_permissions)
+
+
+def answer_permission(
+    session_id: str,
+    request_id: str,
+    reply: str,
+    *,
+    message: str | None,
+    directory: str | None,  # noqa: ARG001 - likewise
+) -> Call[Any]:
+    """`always` is stored for the whole project, on disk."""
+    path = f"/permission/{quote(request_id, safe='')}/reply"
+    return Call(_on(session_id, "POST", path, json={"decision": reply} | _given(message=message)))
+
+
+def questions(*, directory: str | None) -> Call[list[QuestionAsked]]:
+    """The forms of one directory."""
+    return Call(Request("GET", "/api/form", _scope(directory), repeatable=True), responses.parse_forms)
+
+
+def form(session_id: str, request_id: str) -> Call[Json]:
+    """What a question was asked as: an answer names its fields."""
+    request = _on(session_id, "GET", f"/form/{quote(request_id, safe='')}", repeatable=True)
+    return Call(request, lambda body: body["data"])
+
+
+def answer_question(
+    session_id: str | None,
+    request_id: str,
+    answers: Iterable[Iterable[str]],
+    *,
+    form: Json | None,
+    directory: str | None,  # noqa: ARG001 - likewise
+) -> Call[Any]:
+    """One value, or a list of them, for each field."""
+    assert form is not None  # noqa: S101 - it was asked for
+    body = {"answer": responses.answers_to(form, answers)}
+    return Call(_on(session_id, "POST", f"/form/{quote(request_id, safe='')}/reply", json=body))
+
+
+def reject_question(
+    session_id: str | None,
+    request_id: str,
+    *,
+    directory: str | None,  # noqa: ARG001 - likewise
+) -> Call[Any]:
+    """The agent hears that it is not answered here."""
+    path = f"/form/{quote(request_id, safe='')}"
+    return Call(_on(session_id, "DELETE", path, json={"message": _REFUSED}))
+
+
+def fork(session_id: str, message_id: str | None) -> Call[SessionInfo]:
+    """Copies what was said before a message, or all of it."""
+    request = _on(session_id, "POST", "/fork", json=_given(before=message_id))
+    return Call(request, responses.parse_session)
+
+
+def revert(session_id: str, message_id: str, part_id: str | None) -> list[Call[Any]]:
+    """409 while busy.
+
+    Raises:
+        ConfigurationError: Only from a part on.
+    """
+    if part_id is not None:
+        raise ConfigurationError("an OpenCode 2.x server takes back whole messages: give no part_id")
+    body = {"messageID": message_id, "files": True}
+    return [Call(_on(session_id, "POST", "/revert/stage", json=body)), get(session_id)]
+
+
+def unrevert(session_id: str) -> list[Call[Any]]:
+    """Undoes a revert."""
+    return [Call(_on(session_id, "DELETE", "/revert")), get(session_id)]
+
+
+def _new(
+    session_id: str | None,
+    *,
+    directory: str | None,
+    title: str | None,
+    rules: Sequence[Rule],
+    metadata: Json | None,
+) -> dict[str, Any]:
+    location = None if directory is None else {"directory": directory}
+    permissions = rules_to_json(rules) or None
+    return _given(id=session_id, title=title, location=location, metadata=metadata, permissions=permissions)
+
+
+def _instructions(session_id: str, system: str | None) -> Call[Any]:
+    """They stay for later prompts, so those of an earlier one are removed."""
+    path = f"/instructions/entries/{_SYSTEM}"
+    if system is None:
+        request = _on(session_id, "DELETE", path, repeatable=True, root="/api/experimental/session")
+        return Call(request, none_found=True)
+    body = {"value": system}
+    return Call(_on(session_id, "PUT", path, json=body, repeatable=True, root="/api/experimental/session"))
+
+
+def _active() -> Request:
+    return Request("GET", "/api/session/active", repeatable=True)
+
+
+def _on(
+    session_id: str | None, method: str, tail: str, *, root: str = "/api/session", **more: Any
+) -> Request:
+    if not isinstance(session_id, str) or not session_id:
+        raise ConfigurationError(f"a session is named by its id, which is a text, not by {session_id!r}")
+    return Request(method, f"{root}/{quote(session_id, safe='')}{tail}", session_id=session_id, **more)
+
+
+def _scope(directory: str | None) -> dict[str, str]:
+    return {} if directory is None else {"location[directory]": directory}
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,75 @@
+"""What the V2 line calls otherwise than this library: two tools, fields of rules and of tools' input, and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from opencode_sessions.errors import InvalidRulesError
+from opencode_sessions.protocol.permissions import Rule, deciding_rule
+
+__all__ = ["input_of", "name_of_error", "ours", "rules_of", "rules_to_json", "theirs"]
+
+_THEIRS = {"bash": "shell", "task": "subagent"}
+_OURS = {theirs: ours for ours, theirs in _THEIRS.items()}
+
+_FILE = {"path": "filePath"}
+_INPUTS = {"read": _FILE, "write": _FILE, "edit": _FILE, "subagent": {"agent": "subagent_type"}}
+"""Of tools: what the fields of their input are called there, and here."""
+
+_ERRORS = {
+    "aborted": "MessageAbortedError",
+    "provider.content-filter": "ContentFilterError",
+}
+
+
+def ours(name: str) -> str:
+    """What this library calls an action or a tool."""
+    return _OURS.get(name, name)
+
+
+def theirs(name: str) -> str:
+    """What the server calls an action or a tool."""
+    return _THEIRS.get(name, name)
+
+
+def input_of(tool: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool's input, with this library's names."""
+    renamed = _INPUTS.get(tool or "", {})
+    return {renamed.get(name, name): value for name, value in given.items()}
+
+
+def name_of_error(kind: str) -> str:
+    """What this library calls an error of the type that the server gives."""
+    return _ERRORS.get(kind) or ("APIError" if kind.startswith("provider.") else kind)
+
+
+def rules_to_json(rules: Iterable[Rule]) -> list[dict[str, str]]:
+    """The rules as the server takes them.
+
+    Raises:
+        InvalidRulesError: A wildcard matches only one of the two names that an action has.
+    """
+    rules = tuple(rules)
+    for rule in rules:
+        for name, renamed in _THEIRS.items():
+            if rule.permission not in (name, renamed) and _matches(rule, name) != _matches(rule, renamed):
+                raise InvalidRulesError(
+                    f"the rule for {rule.permission!r} matches only one of {name!r} and {renamed!r}, which is what an "
+                    f"OpenCode 2.x server calls it: write a rule for {name!r}, and one for each other permission"
+                )
+    return [
+        {"action": theirs(rule.permission), "resource": rule.pattern, "effect": rule.action} for rule in rules
+    ]
+
+
+def rules_of(found: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """The server's rules, in this library's fields and names."""
+    return tuple(
+        {"permission": ours(rule["action"]), "pattern": rule["resource"], "action": rule["effect"]}
+        for rule in found
+    )
+
+
+def _matches(rule: Rule, name: str) -> bool:
+    return deciding_rule([Rule(rule.permission, "*", rule.action)], name, "") is not None
