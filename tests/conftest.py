@@ -47,6 +47,7 @@ pytest_plugins = [
     "fix_django_project",
     "fix_brokers",
     "fix_browser",
+    "fix_fake_v2",
     "fix_fastapi",
     "fix_queues",
     "fix_chats",

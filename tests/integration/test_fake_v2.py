@@ -1,0 +1,85 @@
+"""What the stand-in for a 2.x server does with sessions and prompts."""
+
+from __future__ import annotations
+
+from fix_fake_v2 import until
+
+ASK_SHELL = [{"action": "shell", "resource": "*", "effect": "ask"}]
+
+
+def texts(messages):
+    return [
+        part["text"]
+        for message in messages
+        if message["type"] == "assistant"
+        for part in message["content"]
+        if part["type"] == "text"
+    ]
+
+
+def kinds(messages):
+    return [message["type"] for message in messages]
+
+
+def test_a_prompt_is_answered(v2):
+    v2.create("ses_1", title="One")
+    v2.prompt("ses_1", "Hello", id="msg_1")
+    v2.wait("ses_1")
+    messages = v2.messages("ses_1")
+    assert kinds(messages) == ["user", "assistant", "idle"]
+    assert texts(messages) == ['You said: "Hello".']
+    assert messages[-1]["outcome"] == "succeeded"
+    assert v2.data("GET", "/api/session/ses_1")["outcome"] == "succeeded"
+
+
+def test_a_session_is_created_once_by_its_id(v2):
+    first = v2.create("ses_1", title="One", permissions=ASK_SHELL)
+    again = v2.create("ses_1", title="Two")
+    assert again == first
+    assert v2.data("GET", "/api/session") == [first]
+
+
+def test_a_prompt_is_admitted_once_by_its_id(v2):
+    v2.create("ses_1")
+    first = v2.prompt("ses_1", "Hello", id="msg_1")
+    v2.wait("ses_1")
+    assert v2.prompt("ses_1", "Other words", id="msg_1")["payload"] == first["payload"]
+    v2.wait("ses_1")
+    kinds_of = kinds(v2.messages("ses_1"))
+    assert (kinds_of.count("user"), kinds_of.count("assistant")) == (1, 1)
+
+
+def test_a_prompts_id_fails_in_another_session(v2):
+    v2.create("ses_1")
+    v2.create("ses_2")
+    v2.prompt("ses_1", "Hello", id="msg_1")
+    status, error = v2.ask("POST", "/api/session/ses_2/prompt", {"id": "msg_1", "text": "Hello"})
+    assert (status, error["_tag"]) == (409, "ConflictError")
+
+
+def test_a_permission_that_is_always_given_is_saved_on_disk(v2, fake_v2):
+    v2.create("ses_1", permissions=ASK_SHELL)
+    v2.prompt("ses_1", '!tool shell {"command": "echo one"}')
+    asked = until(lambda: v2.data("GET", "/api/session/ses_1/permission"))[0]
+    assert asked["resources"] == ["echo one"]
+    v2.data("POST", f"/api/session/ses_1/permission/{asked['id']}/reply", {"decision": "always"})
+    v2.wait("ses_1")
+    fake_v2.kill()
+    fake_v2.start()
+    v2.create("ses_2", permissions=ASK_SHELL)
+    v2.prompt("ses_2", '!tool shell {"command": "echo two"}')
+    v2.wait("ses_2")
+    assert texts(v2.messages("ses_2")) == ['Done. shell: "two"']
+
+
+def test_a_turn_that_a_killed_server_ran_is_resumed(v2, fake_v2):
+    v2.create("ses_1")
+    v2.prompt("ses_1", '!tool shell {"command": "sleep 30"}\n!say Awake.', id="msg_1")
+    until(lambda: [m for m in v2.messages("ses_1") if m["type"] == "assistant" and m["content"]])
+    fake_v2.kill()
+    fake_v2.start()
+    v2.wait("ses_1")
+    messages = v2.messages("ses_1")
+    assert kinds(messages) == ["user", "assistant", "synthetic", "assistant", "idle"]
+    assert messages[1]["content"][0]["state"]["error"]["type"] == "aborted"
+    assert texts(messages) == ["Awake."]
