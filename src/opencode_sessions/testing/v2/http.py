@@ -81,13 +81,13 @@ class Router:
     """Finds the handler of a request by its method and path."""
 
     def __init__(self) -> None:
-        self._routes: list[tuple[str, re.Pattern[str], Handler]] = []
+        self.routes: list[tuple[str, re.Pattern[str], Handler]] = []
 
     def add(self, method: str, path: str, handler: Handler) -> None:
         """Route `path`, in which `{name}` stands for one segment and `{name*}` for all that follows."""
         pattern = re.sub(r"\{(\w+)\*\}", r"(?P<\1>.*)", path)
         pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern)
-        self._routes.append((method, re.compile(pattern), handler))
+        self.routes.append((method, re.compile(pattern), handler))
 
     async def answer(self, request: Request) -> Any:
         """What the request's handler says.
@@ -95,7 +95,7 @@ class Router:
         Raises:
             ApiError: There is no such route, or the handler refused.
         """
-        for method, pattern, handler in self._routes:
+        for method, pattern, handler in self.routes:
             match = pattern.fullmatch(request.path)
             if match and method == request.method:
                 params = {name: unquote(value) for name, value in match.groupdict().items()}
@@ -159,7 +159,6 @@ async def _serve_one(
     match answer:
         case EventStream():
             await _send_events(writer, answer)
-            return False
         case Raw():
             await _send(writer, HTTPStatus.OK, answer.content, answer.content_type)
         case None:
