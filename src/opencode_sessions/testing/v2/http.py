@@ -77,8 +77,11 @@ Handler = Callable[[Request], Any | Awaitable[Any]]
 """Answers a request with JSON, `None` for 204, `Raw` or `EventStream`."""
 
 
+_WEB_APP = Raw(b"<!doctype html><title>OpenCode</title>", "text/html")
+
+
 class Router:
-    """Finds the handler of a request by its method and path."""
+    """Finds the handler of a request by its method and path. Outside of `/api` there is only the web app (2.0.12)."""
 
     def __init__(self) -> None:
         self.routes: list[tuple[str, re.Pattern[str], Handler]] = []
@@ -93,7 +96,7 @@ class Router:
         """What the request's handler says.
 
         Raises:
-            ApiError: There is no such route, or the handler refused.
+            ApiError: There is no such route of the API, or the handler refused.
         """
         for method, pattern, handler in self.routes:
             match = pattern.fullmatch(request.path)
@@ -105,6 +108,8 @@ class Router:
                     )
                 )
                 return await answer if isinstance(answer, Awaitable) else answer
+        if not request.path.startswith("/api/") and request.method == "GET":
+            return _WEB_APP
         raise ApiError(HTTPStatus.NOT_FOUND, None)
 
 
