@@ -88,7 +88,7 @@ def test_a_turn_that_a_killed_server_ran_is_resumed(v2, fake_v2):
     assert texts(messages) == ["Awake."]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
 def test_a_process_that_ended_in_a_turn_goes_on_with_it(fake_v2_process, v2_of, number):
     v2 = v2_of(fake_v2_process)
     v2.create("ses_1")

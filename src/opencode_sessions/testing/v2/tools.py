@@ -252,10 +252,10 @@ class Tools:
         await self.check(call, "shell", commands, save=save, failure=failure)
         if not directory.is_dir():
             raise ToolError(failure)
-        shell = await self._shells.start(call.session_id, command, str(directory))
+        shell = self._shells.start(call.session_id, command, str(directory))
         call.progress({"shellID": shell.id})
         timeout = call.arguments.get("timeout", _TIMEOUT)
-        output, code = await self._shells.wait(shell, timeout / 1000 if timeout else None)
+        output, code = await self._shells.result(shell, timeout / 1000 if timeout else None)
         output = output or "(no output)"
         if code is None:
             output += f"\n\nCommand exceeded timeout of {timeout} ms."
