@@ -146,6 +146,13 @@ class Database:
         """The messages of a session, oldest first."""
         return self._objects("SELECT data FROM message WHERE session = ? ORDER BY seq", session_id)
 
+    def last_assistant(self, session_id: str) -> Json | None:
+        """The newest message of the assistant in a session."""
+        return self._object(
+            "SELECT data FROM message WHERE session = ? AND type = 'assistant' ORDER BY seq DESC LIMIT 1",
+            session_id,
+        )
+
     def put_message(self, session_id: str, message: Json) -> None:
         """Store a message: a new one becomes the newest, a changed one keeps its place."""
         self._run(
