@@ -93,7 +93,21 @@ def run_task_subagent(talk):
     talk.prompt("ses_1", f'!tool subagent {json.dumps(arguments)}\n!tool read {{"path": "a.txt"}}\n!say Done')
 
 
+def run_tools(talk):
+    calls = (
+        {"command": "ls | head -5"},
+        {"patchText": "*** Begin Patch"},
+        {"patchText": "*** Begin Patch"},
+        {"command": "printf hello > a.txt"},
+        {"command": "printf world >> a.txt"},
+    )
+    shells = [f"!tool shell {json.dumps(arguments)}" for arguments in calls]
+    lines = [*shells, '!tool glob {"pattern": "*.txt"}', '!tool read {"path": "a.txt"}', "!say Done"]
+    talk.prompt("ses_1", "\n".join(lines))
+
+
 RUNS = {
+    "tools": run_tools,
     "abort": run_abort,
     "queue-parked": run_queue_parked,
     "queue-plain": run_queue_plain,
