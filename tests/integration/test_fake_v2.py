@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+
+import pytest
 from fix_fake_v2 import until
 
 ASK_SHELL = [{"action": "shell", "resource": "*", "effect": "ask"}]
@@ -83,3 +86,43 @@ def test_a_turn_that_a_killed_server_ran_is_resumed(v2, fake_v2):
     assert kinds(messages) == ["user", "assistant", "synthetic", "assistant", "idle"]
     assert messages[1]["content"][0]["state"]["error"]["type"] == "aborted"
     assert texts(messages) == ["Awake."]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
+def test_a_process_that_ended_in_a_turn_goes_on_with_it(fake_v2_process, v2_of, number):
+    v2 = v2_of(fake_v2_process)
+    v2.create("ses_1")
+    v2.prompt("ses_1", '!tool shell {"command": "sleep 30"}\n!say Awake.', id="msg_1")
+    until(lambda: [m for m in v2.messages("ses_1") if m["type"] == "assistant" and m["content"]])
+    fake_v2_process.end(number)
+    fake_v2_process.start()
+    v2.wait("ses_1")
+    assert texts(v2.messages("ses_1")) == ["Awake."]
+    types = [event["type"] for event in v2.log("ses_1")]
+    assert types.count("session.execution.started") == 2
+    assert types.count("session.execution.succeeded") == 1
+    assert types.count("session.execution.interrupted") == (number == signal.SIGTERM)
+
+
+def test_a_turn_that_no_start_survives_is_given_up(v2, fake_v2):
+    v2.create("ses_1")
+    v2.prompt("ses_1", '!tool shell {"command": "sleep 30"}\n!tool shell {"command": "sleep 30"}')
+    for _ in range(11):
+        until(lambda: v2.data("GET", "/api/session/active"))
+        fake_v2.kill()
+        fake_v2.start()
+    assert v2.messages("ses_1")[-1]["outcome"] == "failed"
+    assert v2.data("GET", "/api/session/active") == {}
+
+
+def test_a_resumed_session_delivers_a_queued_prompt_at_once(v2, fake_v2):
+    v2.create("ses_1")
+    v2.prompt("ses_1", '!tool shell {"command": "sleep 30"}\n!say never said')
+    v2.prompt("ses_1", "!say Both.", delivery="queue")
+    until(lambda: [m for m in v2.messages("ses_1") if m["type"] == "assistant" and m["content"]])
+    fake_v2.kill()
+    fake_v2.start()
+    v2.wait("ses_1")
+    messages = v2.messages("ses_1")
+    assert kinds(messages) == ["user", "assistant", "synthetic", "user", "assistant", "idle"]
+    assert texts(messages) == ["Both."]

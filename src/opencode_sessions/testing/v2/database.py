@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -42,25 +43,27 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None)
+        self._closed = False
         # A killed process loses nothing that it has written; only a machine that fails would.
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.executescript(_SCHEMA)
 
     def close(self) -> None:
-        """Close the file. Later calls raise `sqlite3.ProgrammingError`, so nothing is written after it."""
+        """Close the file. Nothing is read or written after it: the task that tries ends as if it were cancelled."""
+        self._closed = True
         self._connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All that is written within is kept, or nothing of it."""
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._run("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            self._run("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
+        self._run("COMMIT")
 
     # The log
 
@@ -142,6 +145,13 @@ class Database:
     def messages(self, session_id: str) -> list[Json]:
         """The messages of a session, oldest first."""
         return self._objects("SELECT data FROM message WHERE session = ? ORDER BY seq", session_id)
+
+    def last_assistant(self, session_id: str) -> Json | None:
+        """The newest message of the assistant in a session."""
+        return self._object(
+            "SELECT data FROM message WHERE session = ? AND type = 'assistant' ORDER BY seq DESC LIMIT 1",
+            session_id,
+        )
 
     def put_message(self, session_id: str, message: Json) -> None:
         """Store a message: a new one becomes the newest, a changed one keeps its place."""
@@ -259,6 +269,8 @@ class Database:
     # SQL
 
     def _run(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        if self._closed:
+            raise asyncio.CancelledError
         return self._connection.execute(sql, values)
 
     def _changed(self, sql: str, *values: Any) -> bool:

@@ -77,25 +77,28 @@ Handler = Callable[[Request], Any | Awaitable[Any]]
 """Answers a request with JSON, `None` for 204, `Raw` or `EventStream`."""
 
 
+_WEB_APP = Raw(b"<!doctype html><title>OpenCode</title>", "text/html")
+
+
 class Router:
-    """Finds the handler of a request by its method and path."""
+    """Finds the handler of a request by its method and path. Outside of `/api` there is only the web app (2.0.12)."""
 
     def __init__(self) -> None:
-        self._routes: list[tuple[str, re.Pattern[str], Handler]] = []
+        self.routes: list[tuple[str, re.Pattern[str], Handler]] = []
 
     def add(self, method: str, path: str, handler: Handler) -> None:
         """Route `path`, in which `{name}` stands for one segment and `{name*}` for all that follows."""
         pattern = re.sub(r"\{(\w+)\*\}", r"(?P<\1>.*)", path)
         pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern)
-        self._routes.append((method, re.compile(pattern), handler))
+        self.routes.append((method, re.compile(pattern), handler))
 
     async def answer(self, request: Request) -> Any:
         """What the request's handler says.
 
         Raises:
-            ApiError: There is no such route, or the handler refused.
+            ApiError: There is no such route of the API, or the handler refused.
         """
-        for method, pattern, handler in self._routes:
+        for method, pattern, handler in self.routes:
             match = pattern.fullmatch(request.path)
             if match and method == request.method:
                 params = {name: unquote(value) for name, value in match.groupdict().items()}
@@ -105,6 +108,8 @@ class Router:
                     )
                 )
                 return await answer if isinstance(answer, Awaitable) else answer
+        if not request.path.startswith("/api/") and request.method == "GET":
+            return _WEB_APP
         raise ApiError(HTTPStatus.NOT_FOUND, None)
 
 
@@ -159,7 +164,6 @@ async def _serve_one(
     match answer:
         case EventStream():
             await _send_events(writer, answer)
-            return False
         case Raw():
             await _send(writer, HTTPStatus.OK, answer.content, answer.content_type)
         case None:

@@ -149,11 +149,9 @@ def _instructed(database: Database, event: Json, data: Json) -> None:
 
 def _ended(database: Database, event: Json, data: Json) -> None:
     outcome = event["type"].rpartition(".")[2]
-    for message in reversed(database.messages(data["sessionID"])):
-        if message["type"] == "assistant":
-            if message.pop("retry", None):
-                database.put_message(data["sessionID"], message)
-            break
+    last = database.last_assistant(data["sessionID"])
+    if last and last.pop("retry", None):
+        database.put_message(data["sessionID"], last)
     if data.get("reason") == "shutdown":
         return  # the server goes on with it at its next start
     session = database.session(data["sessionID"])
@@ -188,13 +186,11 @@ def _step_started(database: Database, event: Json, data: Json) -> None:
 
 
 def _complete_last(database: Database, session_id: str, time: int) -> None:
-    for message in reversed(database.messages(session_id)):
-        if message["type"] == "assistant":
-            if "completed" not in message["time"]:
-                message["time"]["completed"] = time
-                message.pop("retry", None)
-                database.put_message(session_id, message)
-            return
+    last = database.last_assistant(session_id)
+    if last and "completed" not in last["time"]:
+        last["time"]["completed"] = time
+        last.pop("retry", None)
+        database.put_message(session_id, last)
 
 
 def _on_assistant(change: Callable[[Json, Json, Json], None]) -> Callable[[Database, Json, Json], None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import secrets
 import tempfile
 import threading
@@ -78,16 +79,16 @@ class Service:
         subagents = Subagents(core, sessions)
         subagents.tools = tools = Tools(core, permissions, forms, self._shells, subagents)
         subagents.executions = self._executions = Executions(core, Runner(core, tools))
-        self._router = Router()
-        add_server_routes(self._router, core)
-        add_session_routes(self._router, SessionRoutes(core, sessions, self._executions))
-        add_prompt_routes(self._router, PromptRoutes(core, sessions, self._executions, permissions, forms))
+        self.router = Router()
+        add_server_routes(self.router, core)
+        add_session_routes(self.router, SessionRoutes(core, sessions, self._executions))
+        add_prompt_routes(self.router, PromptRoutes(core, sessions, self._executions, permissions, forms))
         self._server: asyncio.Server | None = None
 
     async def start(self) -> int:
         """Listen, and go on with what an earlier process was working on. Returns the port."""
         self._server = await serve(
-            self._router, host=self._hostname, port=self._port, credentials=self._credentials
+            self.router, host=self._hostname, port=self._port, credentials=self._credentials
         )
         self._executions.resume_claimed()
         return int(self._server.sockets[0].getsockname()[1])
@@ -238,6 +239,12 @@ class FakeServer:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+    @property
+    def routes(self) -> list[tuple[str, re.Pattern[str]]]:
+        """What there is to ask for: methods and paths. Empty if it does not run."""
+        routes = self._running[1].router.routes if self._running else []
+        return [(method, pattern) for method, pattern, _ in routes]
 
     @property
     def url(self) -> str:

@@ -16,6 +16,9 @@ __all__ = ["add_session_routes"]
 Json = dict[str, Any]
 
 _EFFECTS = ("allow", "ask", "deny")
+_PLANNING = (
+    "<system-reminder>\nYou are in Plan mode: discuss the plan, and change no files.\n</system-reminder>"
+)
 
 
 class SessionRoutes:
@@ -99,6 +102,8 @@ class SessionRoutes:
         if session.get("agent"):
             data["previous"] = session["agent"]
         self._core.bus.log("session.agent.selected", data)
+        if agent == "plan":
+            self._sessions.admit(session["id"], None, {"text": _PLANNING}, "steer", "synthetic")
 
     def switch_model(self, request: Request) -> None:
         """Ask another model from the next step on."""

@@ -7,7 +7,9 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from opencode_sessions.testing.v2.core import Core, project_of
@@ -19,13 +21,14 @@ Json = dict[str, Any]
 
 
 class Shell:
-    """One running command."""
+    """One command. A thread waits for its end, so it can outlive the loop that it was started on."""
 
-    def __init__(self, info: Json, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, info: Json, process: subprocess.Popen[bytes]) -> None:
         self.id = str(info["id"])
         self.info = info
         self.process = process
-        self.watcher: asyncio.Task[None] | None = None
+        self.ended = asyncio.Event()
+        self.removed = False
 
     def kill(self) -> None:
         """End the command and all that it started."""
@@ -40,23 +43,21 @@ class Shells:
         self._core = core
         self._running: dict[str, Shell] = {}
 
-    async def start(self, session_id: str, command: str, directory: str) -> Shell:
+    def start(self, session_id: str, command: str, directory: str) -> Shell:
         """Start a command. Its output goes into a file."""
-        shell = shutil.which("bash") or "/bin/sh"
+        program = shutil.which("bash") or "/bin/sh"
         project, _ = project_of(directory)
         shell_id = new_id("sh")
         file = self._core.data / "shell" / project / f"{shell_id}.out"
         file.parent.mkdir(parents=True, exist_ok=True)
         environment = self._core.environments.get(session_id)
         with file.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                shell,
-                "-c",
-                command,
+            process = subprocess.Popen(  # noqa: S603  # what the agent is to run
+                [program, "-c", command],
                 cwd=directory,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=asyncio.subprocess.STDOUT,
+                stderr=subprocess.STDOUT,
                 env=None if environment is None else {**os.environ, **environment},
                 start_new_session=True,
             )
@@ -65,16 +66,18 @@ class Shells:
             "status": "running",
             "command": command,
             "cwd": directory,
-            "shell": shell,
+            "shell": program,
             "file": str(file),
             "metadata": {"sessionID": session_id},
             "time": {"started": now()},
         }
-        running = self._running[shell_id] = Shell(info, process)
+        shell = self._running[shell_id] = Shell(info, process)
         self._core.bus.tell("shell.created", {"info": info}, directory=directory)
-        return running
+        loop = asyncio.get_running_loop()
+        Thread(target=self._wait, args=(shell, loop), name=f"fake-opencode-{shell_id}", daemon=True).start()
+        return shell
 
-    async def wait(self, shell: Shell, timeout: float | None) -> tuple[str, int | None]:
+    async def result(self, shell: Shell, timeout: float | None) -> tuple[str, int | None]:
         """Wait until a command ends. A command that takes too long, or that nobody waits for any more, is killed.
 
         Args:
@@ -84,36 +87,40 @@ class Shells:
         Returns:
             Its output, and its exit code; None if it took too long.
         """
-        code: int | None = None
+        late = False
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
-                    code = await shell.process.wait()
-        except asyncio.CancelledError:
-            self._remove(shell)
-            raise
-        if code is None:
+            async with asyncio.timeout(timeout):
+                await shell.ended.wait()
+        except TimeoutError:
+            late = True
             shell.kill()
-            await shell.process.wait()
-        self._running.pop(shell.id, None)
-        self._tell_exit(shell, code, "exited" if code is not None else "timeout")
+            await shell.ended.wait()
+        except asyncio.CancelledError:
+            shell.removed = True
+            shell.kill()
+            self._core.bus.tell("shell.deleted", {"id": shell.id}, directory=shell.info["cwd"])
+            raise
+        code = None if late else shell.process.returncode
+        self._tell_exit(shell, code, "timeout" if late else "exited")
         return Path(shell.info["file"]).read_text(errors="replace"), code
 
     def close(self) -> None:
-        """Kill all commands."""
-        for shell in self._running.values():
+        """Kill all commands, and wait until they have ended."""
+        for shell in list(self._running.values()):
+            shell.removed = True
             shell.kill()
-        self._running.clear()
+            shell.process.wait()
 
-    def _remove(self, shell: Shell) -> None:
+    def _wait(self, shell: Shell, loop: asyncio.AbstractEventLoop) -> None:
+        shell.process.wait()
         self._running.pop(shell.id, None)
-        shell.kill()
-        self._core.bus.tell("shell.deleted", {"id": shell.id}, directory=shell.info["cwd"])
-        shell.watcher = asyncio.create_task(self._see_out(shell))
+        with contextlib.suppress(RuntimeError):  # the loop may be closed
+            loop.call_soon_threadsafe(self._end, shell)
 
-    async def _see_out(self, shell: Shell) -> None:
-        await shell.process.wait()
-        self._tell_exit(shell, None, "exited")
+    def _end(self, shell: Shell) -> None:
+        shell.ended.set()
+        if shell.removed:
+            self._tell_exit(shell, None, "exited")
 
     def _tell_exit(self, shell: Shell, code: int | None, status: str) -> None:
         data: Json = {"id": shell.id}

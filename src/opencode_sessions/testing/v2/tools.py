@@ -109,6 +109,7 @@ class Tools:
         self._shells = shells
         self._tools: dict[str, tuple[str, Tool]] = {
             "read": ("read", self._read),
+            "glob": ("glob", self._glob),
             "write": ("edit", self._write),
             "edit": ("edit", self._edit),
             "shell": ("shell", self._shell),
@@ -131,7 +132,7 @@ class Tools:
         if call.name not in self._tools:
             raise ToolError(f"Unknown tool: {call.name}")
         result = await self._tools[call.name][1](call)
-        return ToolResult(result.text, {**result.metadata, "truncated": False})
+        return ToolResult(result.text, {"truncated": False, **result.metadata})
 
     async def check(
         self,
@@ -185,10 +186,20 @@ class Tools:
         lines = file.read_text(errors="replace").splitlines()
         start = int(call.arguments.get("offset") or 1)
         shown = lines[start - 1 :][: int(call.arguments.get("limit") or _READ_LIMIT)]
-        numbered = [f"{number}: {line}" for number, line in enumerate(shown, start)]
-        return ToolResult(
-            "\n".join([f"Read file {resource}, lines {start}-{start + len(shown) - 1}", *numbered])
-        )
+        end = start + len(shown) - 1
+        said = [f"Read file {resource}, lines {start}-{end}"]
+        said += [f"{number}: {line}" for number, line in enumerate(shown, start)]
+        if end < len(lines):
+            said.append(f"[Output truncated. Continue reading with offset: {end + 1}]")
+        return ToolResult("\n".join(said), {"truncated": end < len(lines)})
+
+    async def _glob(self, call: ToolCall) -> ToolResult:
+        pattern = call.text("pattern")
+        failure = f"Unable to search for {pattern}"
+        folder, _ = await self._place(call, str(call.arguments.get("path") or "."), failure=failure)
+        await self.check(call, "glob", [pattern], save=["*"], failure=failure)
+        found = sorted(str(path) for path in folder.glob(pattern) if path.is_file())
+        return ToolResult("\n".join(found) or "No files found", {"count": len(found)})
 
     async def _write(self, call: ToolCall) -> ToolResult:
         path, content = call.text("path"), call.text("content")
@@ -241,10 +252,11 @@ class Tools:
         await self.check(call, "shell", commands, save=save, failure=failure)
         if not directory.is_dir():
             raise ToolError(failure)
-        shell = await self._shells.start(call.session_id, command, str(directory))
+        shell = self._shells.start(call.session_id, command, str(directory))
         call.progress({"shellID": shell.id})
         timeout = call.arguments.get("timeout", _TIMEOUT)
-        output, code = await self._shells.wait(shell, timeout / 1000 if timeout else None)
+        output, code = await self._shells.result(shell, timeout / 1000 if timeout else None)
+        output = output or "(no output)"
         if code is None:
             output += f"\n\nCommand exceeded timeout of {timeout} ms."
             return ToolResult(output, {"status": "completed", "timeout": True})
