@@ -31,6 +31,7 @@ pytest_plugins = [
     "fix_cli",
     "fix_client",
     "fix_deletion",
+    "fix_docs",
     "fix_postgres",
     "fix_programs",
     "fix_mariadb",

@@ -1,71 +1,42 @@
-"""What docs/fastapi.md shows is put into files, as it stands there, served, read over HTTP, and run."""
+"""What docs/fastapi.md shows is added to the tutorial's app, served, read over HTTP, and run."""
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from dataclasses import fields
-from pathlib import Path
 from types import SimpleNamespace
 
 import httpx2
 import pytest
+from fix_docs import files_of, page
 from json_client import JsonClient
 
 from opencode_sessions.fastapi import HostSettings, turn_router
-from opencode_sessions.server.binary import find_binary
 
 pytestmark = pytest.mark.full
 
-DOCS = (Path(__file__).parents[2] / "docs" / "fastapi.md").read_text()
-FILES = dict(re.findall(r"^```\w+ (\S+)\n(.*?)^```$", DOCS, re.DOTALL | re.MULTILINE))
 ASKS = '!tool bash {"command": "echo hello", "description": "greets"}'
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shop")
-    for name, text in FILES.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    return folder
+def folder(docs_folder):
+    return docs_folder("tutorial-fastapi.md", "fastapi.md")
 
 
 @pytest.fixture(scope="module")
 def app(serve, folder):
     """The app, and who has opened its page."""
-    served = serve("app:app", folder)
+    served = serve("app:app", folder.path)
     with httpx2.Client(base_url=served.url, timeout=100) as http:
         assert "<title>Ask</title>" in http.get("/").text
         yield SimpleNamespace(url=served.url, http=http)
 
 
 @pytest.fixture
-def run(server, folder, app):
+def run(folder, app):
     """Runs a program in the folder, beside the app; what it printed."""
-    reach = {
-        "OPENCODE_BASE_URL": server.url,
-        "OPENCODE_SERVER_PASSWORD": server.password,
-        "OPENCODE_BIN": str(find_binary()),  # which it would look for beside itself
-    }
-
-    def run(*command):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", *command],
-            cwd=folder,
-            env=os.environ | reach,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    return run
+    return folder.run
 
 
 def ask(http, **body):
@@ -115,8 +86,8 @@ def test_its_page_stops_a_turn_tries_it_again_and_answers_what_the_agent_asks(ap
     page.close()
 
 
-def test_the_client_has_as_many_lines_as_the_docs_say():
-    assert len(FILES["static/turn.js"].splitlines()) <= 25
+def test_the_client_of_a_front_end_is_short():
+    assert len(files_of("tutorial-fastapi.md")["static/turn.js"].splitlines()) <= 25
 
 
 def test_a_dispatcher_hands_turns_to_a_worker(run):
@@ -174,7 +145,7 @@ asyncio.run(main())
 
 def test_a_starlette_app_shows_and_steers_turns(serve, folder, app, run):
     run("-c", ADD)
-    served = serve("starlette_app:app", folder)
+    served = serve("starlette_app:app", folder.path)
     with httpx2.Client(base_url=served.url, timeout=100, cookies={"admin": "yes"}) as http:
         turn = ask(http, conversation_id=77, prompt="hello")
         state = watched(http, turn)
@@ -262,7 +233,7 @@ def test_its_tests_run(run):
 
 
 def test_the_table_of_settings_has_every_field():
-    table = DOCS.partition("## Settings")[2].partition("\n## ")[0]
+    table = page("fastapi.md").partition("## Settings")[2].partition("\n## ")[0]
     named = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", table, re.MULTILINE)))
     assert named == [field.name for field in fields(HostSettings)]
 
@@ -271,7 +242,9 @@ def test_the_table_of_routes_has_every_route_and_status():
     router = turn_router(SimpleNamespace())
     for route in router.routes:
         (method,) = route.methods
-        (row,) = re.findall(rf"^\| `{method} {re.escape(route.path)}` \|(.*)\|$", DOCS, re.MULTILINE)
+        (row,) = re.findall(
+            rf"^\| `{method} {re.escape(route.path)}` \|(.*)\|$", page("fastapi.md"), re.MULTILINE
+        )
         said = {int(status) for status in re.findall(r"\b[245]\d\d\b", row)}
         known = {*route.responses, route.status_code or 200} | ({422} if "answer" in route.path else set())
         assert said == known, route.path
