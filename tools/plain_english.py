@@ -32,7 +32,9 @@ WORDS = [(re.compile(rf"\b({word})\b", re.IGNORECASE), instead) for word, instea
 
 def sentences(markdown: str) -> Iterator[tuple[int, str]]:
     """Each sentence of a page, with the number of the line on which its paragraph begins."""
-    text = re.sub(r"^( *)```.*?^\1```$", lambda code: "\n" * code[0].count("\n"), markdown, flags=re.DOTALL | re.M)
+    text = re.sub(
+        r"^( *)```.*?^\1```$", lambda code: "\n" * code[0].count("\n"), markdown, flags=re.DOTALL | re.M
+    )
     text = re.sub(r"<[^>]+>", "", text)
     line = 1
     for block in re.split(r"(\n\s*\n)", text):

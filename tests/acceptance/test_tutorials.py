@@ -46,7 +46,6 @@ def _answers(url):
         return None
 
 
-@pytest.mark.full
 def test_the_django_site_streams_an_answer_to_its_visitor_alone(django_site):
     with httpx2.Client(base_url=django_site, timeout=100, follow_redirects=True) as visitor:
         token = re.search(r'csrfmiddlewaretoken" value="(\w+)"', visitor.get("/").text)[1]
