@@ -30,57 +30,61 @@ CHAT := PYTHONPATH=examples/chat $(BIN)/python -m
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo chat screenshots system test test-all test-times soak chaos simulate lint audit docs bench compat
+.PHONY: demo chat docs test help lint test-all test-times simulate soak chaos bench compat screenshots audit system
 
-help:  ## list these
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
+##@ For users
 
-demo: $(STATE)/demo $(SERVER)  ## a chat in the browser, on the real server; prints its address. ARGS=--check tries it out and ends
+demo: $(STATE)/demo $(SERVER)  ## a chat in the browser, on the real server; prints its address. ARGS=--check tries it without a browser
 	@$(CHAT) demo --state $(STATE)/chat $(ARGS)
 
-chat: $(STATE)/package $(SERVER)  ## talk to an agent in the terminal, with a scripted model
+chat: $(STATE)/package $(SERVER)  ## the same agent in the terminal, with a scripted model
 	@$(BIN)/opencode-sessions chat --offline $(ARGS)
 
-screenshots: $(STATE)/demo $(SERVER)  ## pictures of that chat, into docs/images
-	@$(PIP) --group screenshots
-	@$(CHAT) demo.screenshots $(ARGS)
+docs: $(STATE)/docs  ## build the site into .state/site; a broken link or a missing page is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-test: $(STATE)/dev $(SERVER) system  ## run the tests, on the real server; ARGS replaces what pytest is told
+test: $(STATE)/dev $(SERVER) system  ## run the tests that take minutes, on the real server; ARGS replaces the arguments of pytest
 	@$(if $(ARGS),$(BIN)/pytest $(ARGS),$(PYTEST) -m 'not full')
 
-test-all: $(STATE)/dev $(SERVER) system  ## all of them: every database, the whole simulator, processes that are killed
-	@$(PYTEST) $(ARGS)
+help:  ## list these
+	@sed -n 's/^##@ \(.*\)/\1:/p; s/^\([a-z-]*\):.*## /  \1	/p' $(MAKEFILE_LIST) | expand -t 15
 
-test-times: $(STATE)/dev $(SERVER) system  ## run the tests and say where the time went; ARGS='-m full' for others
-	@$(PYTEST) --times=$(STATE)/times.json $(or $(ARGS),-m 'not full')
+##@ For contributors
 
-soak: $(STATE)/dev $(SERVER)  ## kill processes in ROUNDS=200, and tell where they died; SEED=… draws the same ones again
-	@SOAK_ROUNDS=$(or $(ROUNDS),200) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_processes.py $(ARGS)
-
-simulate: $(STATE)/dev  ## every interleaving of lifecycle, turns and jobs, with more workers and faults (takes minutes, and gigabytes)
-	@SIM=full $(BIN)/pytest tests/unit/test_simulator.py tests/unit/test_simulator_turns.py tests/unit/test_simulator_jobs.py $(ARGS)
-
-chaos: $(STATE)/dev $(SERVER)  ## run turns while everything dies; SEED and ROUNDS choose what and how long
-	@PYTHONPATH=tests:tests/fixtures $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
-
-lint: $(STATE)/dev  ## check style, formatting, types and the order of the layers
+lint: $(STATE)/dev  ## check style, formatting, types, and the order of the layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-audit: $(STATE)/dev  ## ask osv.dev for known vulnerabilities of the packages that are installed
-	@$(PIP) --group audit
-	@$(BIN)/pip-audit --vulnerability-service osv --skip-editable --progress-spinner off
+test-all: $(STATE)/dev $(SERVER) system  ## run all tests: every database, the whole simulator, processes that are killed
+	@$(PYTEST) $(ARGS)
 
-docs: $(STATE)/docs  ## build the site, into .state/site; a broken link or a missing page is an error
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+test-times: $(STATE)/dev $(SERVER) system  ## run the tests and show where the time went; ARGS='-m full' for the others
+	@$(PYTEST) --times=$(STATE)/times.json $(or $(ARGS),-m 'not full')
 
-bench: $(STATE)/dev $(SERVER)  ## measure it
+simulate: $(STATE)/dev  ## try every order of the steps of sessions, turns and jobs (takes minutes, and gigabytes)
+	@SIM=full $(BIN)/pytest tests/unit/test_simulator.py tests/unit/test_simulator_turns.py tests/unit/test_simulator_jobs.py $(ARGS)
+
+soak: $(STATE)/dev $(SERVER)  ## kill processes in ROUNDS=200, and show where they died; SEED=… draws the same rounds again
+	@SOAK_ROUNDS=$(or $(ROUNDS),200) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_processes.py $(ARGS)
+
+chaos: $(STATE)/dev $(SERVER)  ## run turns while everything dies; SEED and ROUNDS choose what and how long
+	@PYTHONPATH=tests:tests/fixtures $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+bench: $(STATE)/dev $(SERVER)  ## measure what things cost
 	@PYTHONPATH=.:tests/fixtures $(BIN)/python -m bench $(ARGS)
 
-compat: $(STATE)/dev  ## run its tests on older and newer releases of the server
+compat: $(STATE)/dev  ## run the tests on older and newer releases of the server
 	@$(BIN)/python tools/compat.py $(ARGS) $(VERSIONS)
+
+screenshots: $(STATE)/demo $(SERVER)  ## take pictures of the demo, into docs/images
+	@$(PIP) --group screenshots
+	@$(CHAT) demo.screenshots $(ARGS)
+
+audit: $(STATE)/dev  ## look for known vulnerabilities of the installed packages, on osv.dev
+	@$(PIP) --group audit
+	@$(BIN)/pip-audit --vulnerability-service osv --skip-editable --progress-spinner off
 
 # -- what they need. As root with apt, the programs that tests run besides:
 

@@ -14,7 +14,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from typer.core import TyperGroup
 
 from opencode_sessions.cli.chat import chat
-from opencode_sessions.cli.demo import demo
 from opencode_sessions.cli.doctor import doctor
 from opencode_sessions.cli.exits import BAD_USAGE, CANCELLED, FAILED
 from opencode_sessions.cli.files import files
@@ -56,14 +55,14 @@ def _tell(error: Exception) -> None:
 
 app = typer.Typer(
     cls=Commands,
-    help="Give any row of yours an OpenCode agent. Try `opencode-sessions demo`: it needs no keys and no network.",
+    help="Give any row of yours an OpenCode agent. Try `opencode-sessions chat --offline`: it needs no key.",
     epilog="Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 130 cancelled.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (chat, serve, doctor, demo, prune, recover, files):
+for command in (chat, serve, doctor, prune, recover, files):
     app.command()(command)
 
 

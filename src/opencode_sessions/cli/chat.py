@@ -26,7 +26,7 @@ from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.turns.claim import WhenBusy
 from opencode_sessions.turns.results import TurnResult
 
-__all__ = ["chat", "converse"]
+__all__ = ["chat"]
 
 _OTHERWISE = ", or add --offline for a server of this chat's own"
 
@@ -84,7 +84,7 @@ def chat(
                 talk = Chat(opened, conversation, reached.client, screen, when_busy=when_busy)
                 if message is None:
                     _introduce(screen.console, talk, opened, reached)
-                    converse(talk, screen)
+                    _converse(talk, screen)
                     return
                 result = talk.say(message)
     except (OpencodeError, SQLAlchemyError) as error:
@@ -100,16 +100,6 @@ def chat(
     if as_json:
         _print_line(conversation, result=result)
     raise typer.Exit(exit_code(result.status))
-
-
-def converse(talk: Chat, screen: Screen) -> None:
-    """Ask and answer until the person leaves. What goes wrong in a turn ends the turn, not the chat."""
-    for prompt in prompts(screen.console):
-        try:
-            talk.say(prompt)
-        except (OpencodeError, SQLAlchemyError) as error:
-            screen.trouble(error)
-        screen.console.print()
 
 
 def _check_usage(
@@ -144,6 +134,16 @@ def _reached(screen: Screen, server: str | None, data: Path | None) -> Iterator[
     with reach(server, otherwise=_OTHERWISE) if data is None else reach_offline(data) as reached:
         screen.settle()
         yield reached
+
+
+def _converse(talk: Chat, screen: Screen) -> None:
+    """Ask and answer until the person leaves. What goes wrong in a turn ends the turn, not the chat."""
+    for prompt in prompts(screen.console):
+        try:
+            talk.say(prompt)
+        except (OpencodeError, SQLAlchemyError) as error:
+            screen.trouble(error)
+        screen.console.print()
 
 
 def _introduce(console: Console, talk: Chat, database: Database, reached: Reached) -> None:

@@ -157,17 +157,6 @@ class Database:
             query = select(func.count()).where(Message.conversation_id == conversation.id)
             return self._orm.scalar(query) or 0
 
-    def newest(self) -> int:
-        """The highest id of a conversation, 0 if there is none."""
-        with self._orm.begin():
-            return self._orm.scalar(select(func.max(Conversation.id))) or 0
-
-    def refresh(self, conversation: Conversation) -> None:
-        """Read the conversation's row again."""
-        with self._orm.begin():
-            self._orm.refresh(conversation)
-
-
 def parse_database_url(url: str) -> URL:
     """The URL, if a chat could use it.
 

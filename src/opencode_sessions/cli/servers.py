@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from opencode_sessions.cli.naming import command
 from opencode_sessions.errors import ConfigurationError, ServerUnreachableError
 from opencode_sessions.server.binary import find_binary
 from opencode_sessions.server.managed import OpencodeServer
-from opencode_sessions.testing import DEFAULT_RULE, Rule, ScriptedModel
+from opencode_sessions.testing import ScriptedModel
 from opencode_sessions.wire.clients import Client
 from opencode_sessions.wire.waiting import announced
 
@@ -24,7 +24,6 @@ __all__ = [
     "DATA_FOLDER",
     "Reached",
     "data_beside",
-    "furnish",
     "managed_server",
     "reach",
     "reach_offline",
@@ -97,7 +96,6 @@ def managed_server(
     data: Path,
     *,
     offline: bool,
-    rules: Sequence[Rule] = (DEFAULT_RULE,),
     **options: Any,
 ) -> Iterator[OpencodeServer]:
     """A server of our own on a data folder that stays; its agent works in the folder `work` in it.
@@ -105,19 +103,18 @@ def managed_server(
     Args:
         data: The folder; made if it is not there.
         offline: Give it the scripted model, which needs no keys and no network.
-        rules: What the scripted model answers.
         **options: More of `OpencodeServer`.
 
     Raises:
         ServerNotInstalledError, ServerStartError, ConfigurationError: See `OpencodeServer`.
     """
     options["binary"] = find_binary()  # before there is a folder
-    furnish(data)
+    _furnish(data)
     with ExitStack() as stack:
         options["pass_env"] = [name for name in os.environ if name.endswith("_API_KEY")]
         config = _CONFIG
         if offline:
-            model = stack.enter_context(ScriptedModel(rules))
+            model = stack.enter_context(ScriptedModel())
             config, options["models"] = {**model.config(), **_CONFIG}, {}
         server = OpencodeServer(data=data, config=config, **options)
         with announced(
@@ -131,7 +128,7 @@ def managed_server(
             raise
 
 
-def furnish(data: Path) -> None:
+def _furnish(data: Path) -> None:
     """Make the data folder, and in it the agent's, which is no part of a repository that they may lie in.
 
     Raises:
@@ -150,14 +147,14 @@ def furnish(data: Path) -> None:
 
 
 @contextmanager
-def reach_offline(data: Path, *, rules: Sequence[Rule] = (DEFAULT_RULE,)) -> Iterator[Reached]:
+def reach_offline(data: Path) -> Iterator[Reached]:
     """A server of our own with the scripted model, and a client of it.
 
     Raises:
         OpencodeError: See `managed_server`.
     """
     with (
-        managed_server(data, offline=True, rules=rules) as server,
+        managed_server(data, offline=True) as server,
         Client(server.url, password=server.password, username=server.username) as client,
     ):
         description = f"OpenCode {server.version} at {server.url}, this command's own"
