@@ -62,7 +62,7 @@ def sentences(markdown: str) -> Iterator[tuple[int, str]]:
     """Each sentence, and the line on which its paragraph begins: of paragraphs, items of lists, and cells of tables."""
     code = re.compile(r"^( *)```.*?^\1```$|<!--.*?-->|<[^>\n]+>", re.DOTALL | re.MULTILINE)
     text = code.sub(lambda found: "\n" * found[0].count("\n"), markdown)
-    for block in re.finditer(r"(?:^(?!#|\s*$| {4}[^ \-*]).*\n?)+", text, re.MULTILINE):
+    for block in re.finditer(r"(?:^(?!#|\s*$| {4,}[^ \-*]).*\n?)+", text, re.MULTILINE):
         pieces = r"\||\n" if block[0].lstrip().startswith("|") else r"^\s*(?:[-*]|\d+\.)\s"
         for piece in re.split(pieces, block[0], flags=re.MULTILINE):
             plain = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", piece)
