@@ -51,11 +51,12 @@ help:  ## list these
 
 ##@ For contributors
 
-lint: $(STATE)/dev  ## check style, formatting, types, and the order of the layers
+lint: $(STATE)/dev  ## check style, formatting, types, the order of the layers, and plain English
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python tools/plain_english.py
 
 test-all: $(STATE)/dev $(SERVER) system  ## run all tests: every database, the whole simulator, processes that are killed
 	@$(PYTEST) $(ARGS)

@@ -157,6 +157,7 @@ class Database:
             query = select(func.count()).where(Message.conversation_id == conversation.id)
             return self._orm.scalar(query) or 0
 
+
 def parse_database_url(url: str) -> URL:
     """The URL, if a chat could use it.
 
