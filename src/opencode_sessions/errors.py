@@ -104,7 +104,7 @@ class OpencodeError(Exception):
 
 
 class ConfigurationError(OpencodeError):
-    """What the host wrote cannot work; nothing was sent."""
+    """A setting, an argument or a model of the host's cannot work; nothing was sent."""
 
 
 class InvalidRulesError(ConfigurationError):
@@ -190,7 +190,7 @@ class TurnTakenError(TurnError):
 
 
 class TurnReleasedError(TurnTakenError):
-    """`Turn.release` was called: the turn goes on in the next process that takes it up."""
+    """`Turn.release` was called: the turn goes on in the next process that recovers it."""
 
 
 class TurnParkedError(TurnError):
@@ -262,7 +262,7 @@ class ServerStartError(OpencodeError):
 
 @dataclass(frozen=True)
 class RequestSummary:
-    """What was asked, without credentials and without bodies."""
+    """A request, without credentials and without bodies."""
 
     method: str
     url: str
@@ -340,7 +340,7 @@ class NotGuardedError(WireError):
 
 
 class NotOpencodeError(WireError):
-    """What answers there is not an OpenCode server, or this is not a route of it."""
+    """The answer is not that of an OpenCode server, or this is not a route of it."""
 
 
 class UnsupportedVersionError(NotOpencodeError):

@@ -200,7 +200,7 @@ def test_what_the_rows_do_not_know_is_refused_in_words(start_chats, start_client
     assert "waits for no answer" in post(answered)[1]
     assert post(answered[:1], messageId="x") == (
         409,
-        "What was asked cannot be changed. Send it as a new message.",
+        "A message that was sent cannot be changed. Send a new one.",
     )
     file = {"role": "user", "parts": [{"type": "file", "url": "data:,x", "mediaType": "text/plain"}]}
     assert post([file]) == (400, "A prompt can only have text here, and no file.")

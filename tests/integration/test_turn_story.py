@@ -286,7 +286,7 @@ def test_the_log_says_of_what_was_sent_and_ended_whose_it_was_and_how_long_it_to
 @pytest.mark.full
 def test_the_log_says_that_a_prompt_was_found_where_another_runner_left_it(inherited, logged):
     result = inherited.run()
-    found = next(each for each in logged() if "is taken up" in each.getMessage())
+    found = next(each for each in logged() if "is recovered" in each.getMessage())
     assert (found.session_id, found.prompt_id) == (result.session_id, result.prompt_id)
 
 

@@ -33,7 +33,7 @@ _OTHERWISE = ", or add --offline for a server of this chat's own"
 
 def chat(
     message: Annotated[
-        str | None, typer.Argument(help="What to say. Without it: an interactive chat.", show_default=False)
+        str | None, typer.Argument(help="The message. Without it: an interactive chat.", show_default=False)
     ] = None,
     *,
     conversation: Annotated[
@@ -56,7 +56,7 @@ def chat(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where --offline keeps its server's data. Default: .opencode-sessions beside the database.",
+            help="The folder for the data of --offline's server. Default: .opencode-sessions beside the database.",
         ),
     ] = None,
     when_busy: Annotated[

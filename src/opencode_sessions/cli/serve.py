@@ -31,7 +31,8 @@ def serve(
         bool, typer.Option("--offline", help="With the scripted model, which needs no keys and no network.")
     ] = False,
     port: Annotated[
-        int, typer.Option("--port", "-p", min=0, max=65535, help="Where to listen; 0 for any free port.")
+        int,
+        typer.Option("--port", "-p", min=0, max=65535, help="The port to listen on; 0 for any free port."),
     ] = 0,
     host: Annotated[
         str, typer.Option("--host", help="The address to listen on; 0.0.0.0 lets other machines in.")
@@ -40,7 +41,8 @@ def serve(
         float, typer.Option(min=1, metavar="SECONDS", help="How long the server may take to start.")
     ] = 30.0,
     data: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where the server's database, log and working directory are.")
+        Path,
+        typer.Option(metavar="DIR", help="The folder of the server's database, log and working directory."),
     ] = DATA_FOLDER,
     recycle_at: Annotated[
         str | None,

@@ -85,7 +85,7 @@ def _sentence(name: str) -> str:
     return text[:1].upper() + text[1:] or "Something went wrong"
 
 
-_ADMINISTRATOR = "Whoever runs this has to look into it."
+_ADMINISTRATOR = "The administrator has to look into it."
 _AGAIN = "Try again."
 _SHORTER = "Ask for less at once, or begin a new conversation."
 _UNREACHABLE = ("The agent's server cannot be reached", "Try again in a while.", True)

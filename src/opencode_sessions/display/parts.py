@@ -199,7 +199,7 @@ def _compaction(part_id: str, _part: Json, _: str) -> Shown:
         kind="compaction",
         icon="fold",
         title="The conversation got long",
-        text="What came before was summed up, to make room.",
+        text="The conversation before this was summed up, to make room.",
     )
 
 

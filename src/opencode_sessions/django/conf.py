@@ -49,7 +49,7 @@ _OF_TENANTS = ("CURRENT_TENANT", "TENANT_CONTEXT", "ALL_TENANTS")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpencodeSettings(HostSettings):
-    """What `OPENCODE` says: what a host of any framework does, and this. Each attribute is the key in capitals.
+    """The settings of `OPENCODE`: those of every host, and these. Each attribute is the key in capitals.
 
     Only `turns` is `THREADS` there, and `recover` is `RECOVER_AT_START`. Functions can be named by their dotted paths;
     `timeouts` is a dict with fields of `Timeouts`; `on_ask` is `row` or `refuse`. In the default namespace nothing is
@@ -83,7 +83,7 @@ class OpencodeSettings(HostSettings):
 
     @classmethod
     def of(cls, given: Any) -> OpencodeSettings:
-        """What the host wrote, checked.
+        """The host's settings, checked.
 
         Raises:
             ImproperlyConfigured: It cannot work; the message names the key.
@@ -102,7 +102,7 @@ class OpencodeSettings(HostSettings):
 
 
 def settings() -> OpencodeSettings:
-    """What `OPENCODE` in the host's settings says; the same object until that changes.
+    """`OPENCODE` of the host's settings; the same object until that changes.
 
     Raises:
         ImproperlyConfigured: See `OpencodeSettings.of`.

@@ -1,4 +1,4 @@
-"""Turns that run beside the request: `enqueue(message)`, once its transaction is committed."""
+"""Turns that run in the background: `enqueue(message)`, once its transaction is committed."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def acancel(message: models.Model, *, by: str) -> bool:
 
 
 def start() -> None:
-    """Take up, in this process, what others left behind. The first request does it, where a process serves.
+    """Recover, in this process, the turns that others left behind. In a process that serves, the first request does it.
 
     Call it where a process is to do so before that: in a server's hook that is called after a fork, say. It does
     nothing twice, and nothing where the runner is not `threads`. In the main thread it also sees to it that streams
@@ -165,10 +165,10 @@ def start_with_requests(**_: Any) -> None:
         if settings().recover:
             start()
     except ImproperlyConfigured as error:
-        _log.error("turns that were left behind are not taken up: %s", error)
+        _log.error("abandoned turns are not recovered: %s", error)
     except RuntimeError as error:  # no thread can be started: the next request tries again
         _held.serving = False
-        _log.warning("turns that were left behind are not taken up yet: %s", error)
+        _log.warning("abandoned turns are not recovered yet: %s", error)
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
 """Which turns run, wait, or were left behind: conditions for a query of the host's own.
 
-A lease says until when somebody is taken to be alive who has the turn, by the database's clock: of a streaming one its
-runner, of a pending one whoever undertook to run it (see `enqueue`). A pending turn without a lease is nobody's: it was
-never enqueued, or it is parked and waits for another one. A streaming turn that is parked waits for a person, at most
-until its lease runs out; or it was answered, and its lease says until when somebody is taken to be about to run it.
+A lease says until when a turn counts as held, by the database's clock. A streaming turn is held by its runner, a
+pending one by the queue that is going to run it (see `enqueue`). A pending turn without a lease is not held: it was
+never enqueued, or it is parked and waits for another turn. A streaming turn that is parked waits for a person, at most
+until its lease expires. After the answer, its lease says how long its next run may take to begin.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What front ends of chat protocols do to a host's chats: send a prompt, answer what is asked, go on after a reload.
+"""The requests of chat front ends to a host's chats: send a prompt, answer what is asked, go on after a reload.
 
 Such a front end names a chat, and sends what it believes was said in it. The rows decide: of what it sends, only the
 last message counts, and what it says of a turn must be about the newest one.
@@ -48,7 +48,7 @@ OTHER_TURN = "This is about another turn than the chat's newest one. Load the ch
 
 
 class Chats(Protocol):
-    """The chats of a host. Where the host suspends, both may be `async def`.
+    """The chats of a host. With an `AsyncHost`, both may be `async def`.
 
     The user is what a route has as its user: with Django, the request.
     """
@@ -77,7 +77,7 @@ class Chats(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """What a front end wants.
+    """A request of a front end.
 
     Attributes:
         chat: Which chat.

@@ -34,7 +34,7 @@ __all__ = ["AsyncHost", "Host"]
 
 
 class AsyncHost(HostCore[AsyncClient]):
-    """What a process needs to run turns beside its requests and to show them, for asyncio.
+    """Runs turns in the background of a process and shows them, for asyncio.
 
     It works while it is entered (`async with opencode:`), in one event loop at a time.
 
@@ -108,7 +108,7 @@ class AsyncHost(HostCore[AsyncClient]):
 
     @asynccontextmanager
     async def lifespan(self, app: object) -> AsyncIterator[None]:  # noqa: ARG002 - ASGI frameworks give it
-        """What an app of Starlette or FastAPI takes as its `lifespan`; call it within your own if you have one."""
+        """The `lifespan` for an app of Starlette or FastAPI; call it within your own if you have one."""
         async with self:
             yield
 

@@ -1,4 +1,4 @@
-"""What a host says once, for all of its turns."""
+"""The settings of a host, for all of its turns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TurnOptionsFor = Callable[[Any], Mapping[str, Any]]
 
 
 def telemetry_of(given: Telemetry | bool | None) -> Telemetry | None:  # noqa: FBT001 - the setting as it is written
-    """What a host says of its telemetry; None if it is off.
+    """The telemetry of a host; None if it is off.
 
     Raises:
         ConfigurationError: It is something else, or OpenTelemetry is not installed.
@@ -49,7 +49,7 @@ def _nothing(_message: Any) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
-    """What a host says once, for all of its turns.
+    """The settings of a host, for all of its turns.
 
     Attributes:
         server: The URL of the OpenCode server; None: `OPENCODE_BASE_URL`, else http://127.0.0.1:4096.

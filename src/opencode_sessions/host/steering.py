@@ -67,7 +67,7 @@ def refusal_of(error: OpencodeError) -> Refused:
     """
     match error:
         case AskChangedError():
-            return Refused(409, "What the agent asks has changed since it was shown here. Look at it again.")
+            return Refused(409, "The agent's request has changed since it was shown here. Look at it again.")
         case AskAnsweredError():
             return Refused(409, "It waits for no answer any more: one was given, or the turn has ended.")
         case RecordGoneError():

@@ -36,7 +36,7 @@ class VercelChat:
             return ChatRequest(chat=named, retry=True)
         if last.get("role") == "user":
             if message_id is not None:
-                raise Refused(409, "What was asked cannot be changed. Send it as a new message.")
+                raise Refused(409, "A message that was sent cannot be changed. Send a new one.")
             return ChatRequest(chat=named, prompt=_prompt(last))
         answers = tuple(_answers(last))
         if not answers:

@@ -19,10 +19,10 @@ __all__ = ["InlineDispatcher", "JobRun", "arun_job", "dispatch_abandoned", "run_
 def run_job(host: JobHost, job: TurnJob, *, patience: float | None = None) -> TurnResult | None:
     """Run a turn to its end, here and now. It may be called again, or at once in several places.
 
-    What comes before it in its record, and nobody runs, is run first. It does not wait for a person, nor for another
+    An earlier turn of its record that nobody runs is run first. It does not wait for a person, nor for another
     turn of its record: what waits is parked, and comes as a job of its own when it may go on. A turn that another
-    process runs is left to that one: if that process dies, recovery finds the turn. What keeps it from running is not
-    raised: the message's row says how it ended. A host that is not started in this process is started.
+    process runs is left to that one: if that process dies, recovery finds the turn. An error that keeps it from
+    running is not raised: the message's row says how it ended. A host that is not started in this process is started.
 
     Args:
         host: Whose job.

@@ -1,4 +1,4 @@
-"""What those who run jobs need of their host, and what a host needs of those who run them."""
+"""The ports between a host and the code that runs its jobs."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class PreparedTurn:
 
 
 class JobHost(Protocol):
-    """Who makes turns of jobs."""
+    """Makes turns of jobs."""
 
     @property
     def table(self) -> TurnTable:
-        """Where the messages are."""
+        """The table of the messages."""
 
     @property
     def artifacts(self) -> ArtifactStore | None:
@@ -79,7 +79,7 @@ class JobHost(Protocol):
 
 
 class Dispatcher(Protocol):
-    """Who sees to it that jobs are run, in this process or elsewhere."""
+    """Has jobs run, in this process or elsewhere."""
 
     @property
     def pending_lease(self) -> float:

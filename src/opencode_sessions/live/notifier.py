@@ -61,7 +61,7 @@ class Receiver(Protocol):
 
 
 class Notifier(Protocol):
-    """What a host names: where notes go, and how. It may be shared by processes and survive a fork.
+    """Where and how a host sends notes. It may be shared by processes and survive a fork.
 
     `suspends` says whether the calls suspend (asyncio), or block.
     """

@@ -176,7 +176,7 @@ _TOLD = ("text", *_CALL, "time", "data")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one event changed: a part, as it is now; `delta` is the text that was added, if only that."""
+    """The change by one event: a part, as it is now; `delta` is the text that was added, if only that."""
 
     part: Part
     delta: str = ""

@@ -9,7 +9,7 @@ the general comes first and the exception after it; where nothing matches, it as
 The agent's own rules come before a session's, and what a person answered with "always" comes after them.
 
 In both the permission and the pattern `*` stands for any characters, `/` and line ends among them, and `?`
-for one; everything else stands for itself, case and all (a server on Windows ignores case). A pattern that
+for one. Everything else stands for itself; case matters, except on a server under Windows. A pattern that
 ends in a space and `*` (`git *`) also matches without them (`git`). A backslash is read as `/`.
 """
 
@@ -91,7 +91,7 @@ def deny(permission: str, pattern: str = "*") -> Rule:
 
 
 def evaluate(rules: Iterable[Rule], permission: str, pattern: str) -> Action:
-    """What the server does when an agent with these rules is about to do something.
+    """The server's decision when an agent with these rules is about to do something.
 
     Args:
         rules: All that apply, in the server's order: the agent's, then the session's.

@@ -92,7 +92,7 @@ class Session(_Session):
         """The id of the record's session, made and guarded if there is none yet.
 
         Idempotent, and safe from any number of threads, processes and machines at once. A session that is
-        found costs one query and no request. What a crash left unfinished is finished here.
+        found costs one query and no request. It finishes what a crash left unfinished.
 
         Raises:
             RecordNotSavedError: Save and commit the record first.
@@ -142,8 +142,8 @@ class Session(_Session):
     def reconcile(self, client: Client) -> bool:
         """Put in force again what changed: the record's title, and what `permissions_for` returns.
 
-        What is in force is known from a digest in the row, so nothing is sent where nothing changed (one query,
-        and those of `permissions_for`). A turn does this by itself before it prompts. Without `permissions_for` the
+        A digest in the row says what is in force, so nothing is sent if nothing changed (one query, and those of
+        `permissions_for`). A turn does this by itself before it prompts. Without `permissions_for` the
         rules are left as they are, and so is the title where the record's is empty: the session keeps the one that
         it has.
 
@@ -165,7 +165,7 @@ class Session(_Session):
     def abort(self, client: Client) -> None:
         """Stop what the session and its sub-agents are doing, and reject what they wait for a person to answer.
 
-        Best effort: what goes wrong goes to `on_error`, never up. It writes nothing to the row, and so it is not
+        Best effort: errors go to `on_error`, and none is raised. It writes nothing to the row, and so it is not
         refused inside a transaction of yours, which then stays open across its requests.
         """
         run_sync(self.lifecycle.abort(blocking_wire(client)))
@@ -174,7 +174,7 @@ class Session(_Session):
         """Stop the session as `abort` does, delete it on the server, and let the row name none.
 
         The row keeps the id, marked as deleting, until the session is gone: where this raises, call it again.
-        Whoever ensures the record meanwhile gets a new session. Of a row that was deleted itself, the session
+        A caller of `ensure` in that time gets a new session. Of a row that was deleted itself, the session
         that the given copy of it names is deleted.
 
         Returns:

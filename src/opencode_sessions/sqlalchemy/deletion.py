@@ -33,7 +33,7 @@ def delete_session_with_row(
     The ORM must delete the row itself: by `session.delete()`, or by a cascade of its own. A bulk `delete()` statement
     and a cascade of the database (`passive_deletes`) tell nobody; there, too, `prune` finds what was left. So it is
     with an `AsyncSession`, where waiting here would stop the event loop: `await Session(row).delete(client)` before
-    you delete the row. Where that was not done, `on_error` is told.
+    you delete the row. If you did not, `on_error` gets an error.
 
     Call it once for a model, where your models are made.
 

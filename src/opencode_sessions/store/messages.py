@@ -43,7 +43,7 @@ class TurnStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MessageState:
-    """What a message's row holds of its turn. JSON-safe throughout, but for the two times.
+    """The state of a turn in its message's row. JSON-safe throughout, but for the two times.
 
     Attributes:
         prompt: What is asked.
@@ -92,7 +92,7 @@ class MessageStore(Protocol):
 
     @property
     def key(self) -> str:
-        """What names the row in errors and logs: ``"messages:7"``.
+        """The row's name in errors and logs: ``"messages:7"``.
 
         Raises:
             RecordNotSavedError: The message has no primary key yet.

@@ -47,7 +47,7 @@ class RecordStore(Protocol):
 
     @property
     def key(self) -> str:
-        """What names the row in errors, logs and the session's metadata: ``"conversations:42"``.
+        """The row's name in errors, logs and the session's metadata: ``"conversations:42"``.
 
         Raises:
             RecordNotSavedError: The record has no primary key yet.

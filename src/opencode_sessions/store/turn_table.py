@@ -43,7 +43,7 @@ class TurnJob:
         return f"{self.table} {self.pk}" + (f" of tenant {self.tenant}" if self.tenant else "")
 
     def to_fields(self) -> dict[str, str]:
-        """What a queue carries: the fields by their names. One that a job need not have is left out if it is empty.
+        """The job for a queue: the fields by their names. One that a job need not have is left out if it is empty.
 
         So a worker of an older release can read the job, unless it says what that release does not know.
         """
@@ -72,7 +72,7 @@ class TurnJob:
 
 
 class Ahead(NamedTuple):
-    """What is to be run before a turn.
+    """The turn that must run before another one.
 
     Attributes:
         job: The other turn of its record.
@@ -164,7 +164,7 @@ class TurnTable(Protocol):
         """How many turns have not ended, by their state. One query for each table, database and tenant."""
 
     async def ahead_of(self, job: TurnJob, message: Any) -> Ahead | None:
-        """What is to be run before a turn that has not begun; None if there is nothing, or its record is not a column.
+        """The turn to run before this one, which has not begun; None if there is none, or its record is no column.
 
         That is one of the record's turns that has begun; else the first of those that were reserved before it,
         whoever did that: any process may run it. Of the same place, the lesser key comes first. One query.
@@ -257,7 +257,7 @@ class TurnRows(Protocol):
     """Tables of messages, as those who watch turns need them."""
 
     def key_of(self, message: Any) -> RowKey:
-        """What names its row.
+        """The key that names its row.
 
         Raises:
             RecordNotSavedError: It has no row yet.

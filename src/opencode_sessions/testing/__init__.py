@@ -1,4 +1,4 @@
-"""What a host needs to test its own turns."""
+"""Helpers for the tests of a host."""
 
 from __future__ import annotations
 

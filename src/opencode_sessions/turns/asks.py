@@ -1,4 +1,4 @@
-"""What an agent waits for a person to answer, and what it can be answered."""
+"""The asks of an agent, which wait for a person, and their answers."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Ask:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Ask:
-        """What `to_json` gave."""
+        """The ask that `to_json` wrote."""
         return cls(**value)
 
     @classmethod
     def of(cls, event: PermissionAsked | QuestionAsked) -> Ask:
-        """What an event tells."""
+        """The ask of an event."""
         common = {
             "id": event.request_id,
             "session_id": event.session_id or "",
@@ -76,7 +76,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an ask is answered: see the class methods.
+    """An answer to an ask: see the class methods.
 
     Attributes:
         shown: The digest of what the person was shown who answers (`display_ask(…).shown`). `Turn.answer` then refuses

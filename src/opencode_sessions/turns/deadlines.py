@@ -145,8 +145,8 @@ class DeadlineTimer:
         """
         if endless >= _MOST_STEPS:
             raise EndlessAnswerError(
-                f"in the turn of {self._key} the model answered {endless} times in a row, without a tool call and "
-                "without a finish reason that the server knows, so the server asks it again each time: look at the "
+                f"in the turn of {self._key} the model answered {endless} times in a row without a tool call and "
+                "without a finish reason that the server knows. The server would ask it again without end: look at the "
                 "finish_reason that the provider sends",
                 message_key=self._key,
             )

@@ -1,4 +1,4 @@
-"""What happens in a turn, as values: whoever listens to it is told of each in turn.
+"""The events of a turn, as values: each listener gets them in order.
 
     def listen(event: TurnEvent) -> None:
         match event:
@@ -58,7 +58,7 @@ Reason = Literal["parked", "released", "superseded", "error"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFound:
-    """The turn's row was read by whoever is about to tell of the turn: its runner, or who answered or cancelled it.
+    """The turn's row was read, before other events: by its runner, or by the process that answered or cancelled it.
 
     Attributes:
         key: What names the message, such as ``"messages:7"``.
@@ -78,7 +78,7 @@ class TurnFound:
 
     @classmethod
     def of(cls, key: str, record: str, row: MessageState) -> TurnFound:
-        """What a row says."""
+        """The event for a row."""
         return cls(
             key=key,
             record=record,
@@ -191,7 +191,7 @@ class TurnFinished:
 
 @dataclass(frozen=True, slots=True)
 class TurnDropped:
-    """The turn has ended while nobody ran it: it was cancelled, or could not begin. Whoever did that tells it."""
+    """The turn has ended while nobody ran it: it was cancelled, or could not begin."""
 
     result: TurnResult
 

@@ -1,4 +1,4 @@
-"""Who listens to a turn: the log first, and then whoever the host names."""
+"""The listeners of a turn: the log first, and then those of the host."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _name(listener: object) -> str:
 
 
 class Listeners:
-    """Tells the log and every listener of a turn. What one raises goes to `on_error`, and stops nothing."""
+    """Tells the log and every listener of a turn. An error of a listener goes to `on_error`, and stops nothing."""
 
     def __init__(
         self, listeners: Iterable[Listener], suppressed: Callable[[str, str | None, Exception], None]
@@ -164,7 +164,7 @@ class Listeners:
 
     @contextmanager
     def run(self, turn: TurnFound, run: int) -> Iterator[None]:
-        """Inside, a run of a turn is told of, to its end."""
+        """Report a run of a turn, from here to its end."""
         self._log, self._ended = LoggingObserver(turn.key), False
         self.tell(turn)
         self.tell(TurnTaken(run))
@@ -225,9 +225,9 @@ def _reason_of(error: BaseException) -> Reason:
 class LoggingObserver(Observer):
     """The story of one run of a turn, or of its cancelling, in the log: all that it is told, but the answer's growth.
 
-    Each record bears `event`, the name of the observer's method, and `message_key`, `session_id`, `prompt_id` and
-    `elapsed`, the seconds since the turn was taken; and what the method is told, durations in seconds among it. Whoever
-    cancels a turn writes one with the event `cancelled`, and `by`; its `elapsed` begins with the cancel.
+    Each record has `event`, the name of the observer's method, and `message_key`, `session_id`, `prompt_id`, `elapsed`
+    (the seconds since the turn was started) and the method's arguments. Durations are in seconds. The process that
+    cancels a turn logs the event `cancelled`, with `by`; its `elapsed` begins with the cancel.
     """
 
     def __init__(self, key: str, session_id: str | None = None, prompt_id: str | None = None) -> None:
@@ -250,7 +250,7 @@ class LoggingObserver(Observer):
     def recovered(self, session_id: str, prompt_id: str) -> None:
         """See `TurnRecovered`."""
         self._session_id, self._prompt_id = session_id, prompt_id
-        self._note("recovered", f"the turn is taken up: its prompt is in session {session_id}")
+        self._note("recovered", f"the turn is recovered: its prompt is in session {session_id}")
 
     def first_token(self, seconds: float) -> None:
         """See `FirstToken`."""

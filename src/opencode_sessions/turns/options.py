@@ -1,4 +1,4 @@
-"""What a prompt says beside its text."""
+"""The options of a prompt, besides its text."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _kind(name: str, data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnOptions:
-    """What the prompt says beside its text.
+    """The options of a prompt, besides its text.
 
     Attributes:
         agent: The agent's name, else the server's default.

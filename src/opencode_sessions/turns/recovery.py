@@ -1,4 +1,4 @@
-"""Taking up the turns that their runners left behind."""
+"""Recover the turns that their runners left behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["recover", "recover_async"]
 
 
 def recover(turns: Iterable[Turn], *, on_error: OnError | None = None) -> Iterator[TurnResult]:
-    """Run the turns one after the other; one that somebody else runs meanwhile is passed over.
+    """Run the turns one after the other; skip one that another process has started.
 
     Args:
         turns: Of the messages that `abandoned` of your ORM's module finds.

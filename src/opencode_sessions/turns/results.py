@@ -63,7 +63,7 @@ class TurnResult:
 
     @property
     def value(self) -> Any:
-        """What the `schema` that was given makes of the structured answer: an instance of its class.
+        """The structured answer as an instance of the `schema`'s class.
 
         Raises:
             pydantic.ValidationError: The data does not fit it.
@@ -87,7 +87,7 @@ class TurnResult:
 
     @classmethod
     def of(cls, state: MessageState, **more: Any) -> TurnResult:
-        """What a row says."""
+        """The result that a row holds."""
         return cls(
             status=state.status,
             content=state.content,

@@ -179,13 +179,12 @@ class Turn(_Turn[Session, Client]):
     def run(self, *, park: bool = False) -> TurnResult:
         """Ask, stream, store, and say how it ended.
 
-        A message whose turn has ended is answered from its row. One that another runner began and died over is
-        taken up: what the server has of it is read, and only what must be sent is sent. What goes wrong before the
-        prompt is sent is raised, and the row stays `pending`; one that was taken up stays as it was left, abandoned,
-        for the next recovery (`cancel` ends it where its server is gone for good). What goes wrong later is the
-        turn's end: `failed`, with its error. Ctrl-C or a cancelled task stops the agent, ends the row, and is raised
-        (see `on_cancel`). SystemExit (of a signal handler, say) and the database's errors are raised, and leave the
-        turn to be taken up.
+        A message whose turn has ended is answered from its row. A turn whose runner died is recovered: the runner
+        reads what the server has of it, and sends only what must be sent. An error before the prompt is sent is
+        raised, and the row stays `pending`; a recovered turn stays abandoned, for the next recovery (if its server is
+        gone for good, `cancel` ends it). A later error ends the turn: `failed`, with its error. Ctrl-C or a cancelled
+        task stops the agent, ends the row, and is raised (see `on_cancel`). SystemExit (of a signal handler, say) and
+        the database's errors are raised, and another runner recovers the turn.
 
         Args:
             park: For jobs of a queue, with `IN_THE_ROW`: when the agent has waited two seconds for a person, and does
@@ -228,7 +227,7 @@ class Turn(_Turn[Session, Client]):
         return stream(run, close=close, report=self._report_suppressed)
 
     def cancel(self, *, by: str = "caller") -> bool:
-        """End the turn, from any process: the row first, then what runs on the server. What was answered is kept.
+        """End the turn, from any process: the row first, then what runs on the server. The answer so far is kept.
 
         Args:
             by: Who does it, for the row's `error`.
@@ -293,7 +292,7 @@ class AsyncTurn(_Turn[AsyncSession, AsyncClient]):
         return astream(run, close=close, report=self._report_suppressed)
 
     async def cancel(self, *, by: str = "caller") -> bool:
-        """See `Turn.cancel`. It is done whole, even in a task that is cancelled meanwhile."""
+        """See `Turn.cancel`. It is done whole, even if the task is cancelled."""
         return await guarded(self._core.cancel(suspending_wire(self._client), by=by), cancels=False)
 
     async def release(self) -> None:
@@ -301,7 +300,7 @@ class AsyncTurn(_Turn[AsyncSession, AsyncClient]):
         await guarded(self._core.release(suspending_wire(self._client)), cancels=False)
 
     async def answer(self, ask_id: str, answer: Answer) -> None:
-        """See `Turn.answer`. It is done whole, even in a task that is cancelled meanwhile."""
+        """See `Turn.answer`. It is done whole, even if the task is cancelled."""
         await guarded(self._core.answer(suspending_wire(self._client), ask_id, answer), cancels=False)
 
 

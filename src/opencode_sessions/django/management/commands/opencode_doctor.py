@@ -132,7 +132,7 @@ def _rows(
                     mend = "manage.py migrate, or the database's own log"
                     yield Finding(what, State.BROKEN, f"cannot be read in {place}: {reason}", mend)
                 else:
-                    mend = "manage.py opencode_recover takes them up" if _LEFT in said else ""
+                    mend = "manage.py opencode_recover resumes them" if _LEFT in said else ""
                     yield Finding(what, State.WARNING if mend else State.OK, said, mend)
     if not tables:
         yield Finding(what, State.MISSING, "has no table yet", "manage.py makemigrations, and then migrate")
