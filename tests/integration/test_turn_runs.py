@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import suppress
 
@@ -62,12 +63,17 @@ def turn_of(message, record, client, **options):
     return Turn(message, session, client, **options)
 
 
-def test_a_run_that_is_parked_is_left_and_the_next_one_is_told_its_number(client, record, diary, parks_soon):
+def test_a_run_that_is_parked_is_left_and_the_next_one_is_told_its_number(
+    client, record, diary, parks_soon, caplog
+):
+    caplog.set_level(logging.INFO, "opencode_sessions.turn")
     message = MemoryMessage(ASKING)
     turn = turn_of(message, record, client, on_ask=IN_THE_ROW, observer=diary)
     with pytest.raises(errors.TurnParkedError):
         turn.run(park=True)
     assert diary.story == ["TurnFound", "TurnTaken", "parked"]
+    (logged,) = (each for each in caplog.records if getattr(each, "event", None) == "left")
+    assert (logged.reason, logged.message_key) == ("parked", diary.told[0].key)
     turn.answer(message.state.asks[0]["id"], Answer.once())
     assert turn.run(park=True).content == "done"
     assert diary.story[3:] == ["TurnFound", "TurnFound", "TurnTaken", "TurnFinished"], (

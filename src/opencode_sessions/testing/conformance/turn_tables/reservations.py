@@ -20,6 +20,15 @@ _MANY: Final = 20
 class Reservations(Staged):
     """`reserve`, `renew`, `release` and `abandoned`."""
 
+    def test_a_turn_keeps_the_time_at_which_it_was_first_enqueued(self, stage: Stage) -> None:
+        message = stage.message()
+        assert stage.bench.run(stage.store(message).load()).enqueued_at is None
+        stage.reserve(message)
+        enqueued_at = stage.bench.run(stage.store(message).load()).enqueued_at
+        assert enqueued_at is not None
+        stage.reserve(message)
+        assert stage.bench.run(stage.store(message).load()).enqueued_at == enqueued_at
+
     def test_a_reserved_turn_is_believed_in_until_its_time_has_run_out(self, stage: Stage) -> None:
         live, out, draft = stage.reserved(), stage.reserved(seconds=OUT), stage.message()
         assert stage.abandoned(OUT) == [out]
