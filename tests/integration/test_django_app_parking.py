@@ -229,22 +229,29 @@ def test_a_parked_turn_outlives_its_process(chat, asking, make_runner):
 
 def test_signals_tell_of_an_answer_once_though_the_turn_was_parked(chat, asking, make_runner):
     make_runner()
-    told, message = [], chat.message(ASKING)
+    told, left, message = [], [], chat.message(ASKING)
 
     def receive(signal, **_):
         told.append({id(signals.turn_asked): "asked", id(signals.turn_answered): "answered"}[id(signal)])
 
+    def leave(reason, **_):
+        left.append(reason)
+
+    signals.turn_left.connect(leave)
     for signal in (signals.turn_asked, signals.turn_answered):
         signal.connect(receive)
     try:
         enqueue(message)
         is_parked(chat, message)
+        wait_until(lambda: left)
         answer(chat, message)
         prompted_once(chat, message)
     finally:
+        signals.turn_left.disconnect(leave)
         for signal in (signals.turn_asked, signals.turn_answered):
             signal.disconnect(receive)
     assert told == ["asked", "answered"]
+    assert left == ["parked"]
 
 
 def test_a_job_that_comes_again_leaves_a_parked_turn_parked(chat, asking, make_runner):

@@ -10,6 +10,7 @@ Each comes with `message_key` (such as ``"chat_message:7"``), `pk`, `using` (the
 | `turn_asked` | `ask` | the agent waits for a person |
 | `turn_answered` | `ask` | it does no more |
 | `turn_finished` | `result` | the row says how the turn ended |
+| `turn_left` | `reason` | a run ended before its turn, which waits for the next one: see `TurnLeft` |
 
 They come in the thread that runs the turn (with asyncio: in its event loop), and while one lasts no event is read:
 be quick, and ordinary functions. A receiver that raises is logged, and stops nothing. They come where the turn is
@@ -29,6 +30,7 @@ from opencode_sessions.django.rows import database_of
 from opencode_sessions.django.tenants import current_tenant
 from opencode_sessions.protocol.reply import Change, Reply
 from opencode_sessions.turns.asks import Ask
+from opencode_sessions.turns.events import Reason
 from opencode_sessions.turns.observers import Observer
 from opencode_sessions.turns.results import TurnResult
 
@@ -38,6 +40,7 @@ __all__ = [
     "turn_asked",
     "turn_changed",
     "turn_finished",
+    "turn_left",
     "turn_started",
 ]
 
@@ -46,6 +49,7 @@ turn_changed = Signal(use_caching=True)
 turn_asked = Signal(use_caching=True)
 turn_answered = Signal(use_caching=True)
 turn_finished = Signal(use_caching=True)
+turn_left = Signal(use_caching=True)
 
 
 class Announcing(Observer):
@@ -84,6 +88,10 @@ class Announcing(Observer):
     def finished(self, result: TurnResult) -> None:
         """See `TurnFinished`."""
         self.end(result)
+
+    def left(self, reason: Reason, error: BaseException) -> None:  # noqa: ARG002 - the observer's
+        """See `TurnLeft`."""
+        self._send(turn_left, reason=reason)
 
     def end(self, result: TurnResult) -> None:
         """Send `turn_finished`, if that is not done.
