@@ -9,8 +9,10 @@ from contextlib import suppress
 
 import pytest
 from fix_cli import eventually
+from fix_otlp import attributes_of
 from fix_telemetry import Told
 from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 from opencode_sessions import Answer, Client, Observer, Session, Turn, allow, ask, errors
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
@@ -201,3 +203,13 @@ def test_a_session_that_is_ensured_without_a_turn_has_a_span(client, record, tol
         first = session.ensure(client)
         session.recreate(client, stale=first)
     assert told.tree() == {"request": {"opencode.ensure": {}, "opencode.recreate": {}}}
+
+
+def test_spans_can_be_read_as_they_come_over_otlp(client, record, otlp):
+    with Told(OTLPSpanExporter(f"{otlp.url}/v1/traces")) as told:
+        turn_of(MemoryMessage("hello"), record, client, told).run()
+    (turn,) = otlp.named("invoke_agent build")
+    (step,) = otlp.named("chat main")
+    assert (step.trace_id, step.parent_span_id) == (turn.trace_id, turn.span_id)
+    assert attributes_of(step)["gen_ai.operation.name"] == "chat"
+    assert attributes_of(turn)["gen_ai.usage.output_tokens"] > 0
