@@ -8,6 +8,8 @@ import pytest
 from opencode_sessions import Client, Session, Turn, errors
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 
+pytestmark = pytest.mark.lines
+
 
 @pytest.fixture
 def folders(tmp_path):
@@ -43,6 +45,7 @@ def test_the_agent_works_there(client, record, folders):
     assert (folders / "here" / "note.md").read_text() == "hello"
 
 
+@pytest.mark.lines("v1")  # the stand-in moves none
 def test_a_session_that_the_server_moved_is_noticed_by_the_next_turn(server, client, record, folders):
     session_id = Session(record).ensure(client)
     move(server, session_id, folders / "there")
@@ -75,6 +78,7 @@ def test_recreate_makes_it_in_the_directory_that_the_record_says_by_now(client, 
     assert client.get(session.recreate(client)).directory == str(folders / "there")
 
 
+@pytest.mark.lines("v1")  # which says nothing by itself
 def test_a_directory_that_does_not_exist_is_named_at_once_and_can_be_made(client, carried, folders):
     record = MemoryRecord(directory=str(folders / "late"))
     result = Turn(MemoryMessage("hello"), Session(record), client).run()

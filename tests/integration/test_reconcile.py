@@ -12,6 +12,8 @@ from opencode_sessions.protocol.permissions import from_json
 from opencode_sessions.sessions.lifecycle import Lifecycle
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord, MemoryRecordStore
 
+pytestmark = pytest.mark.lines
+
 
 class Trip(MemoryRecord):
     """A record whose rules can change."""
@@ -57,20 +59,22 @@ def test_a_title_that_was_emptied_leaves_the_sessions(client, trip):
     assert client.get(session_id).title == "Lisbon"
 
 
-def test_changed_rules_and_title_are_put_in_force_once(client, carried, trip):
+def test_changed_rules_and_title_are_put_in_force_once(client, carried, trip, line):
     session = session_of(trip)
     session_id = session.ensure(client)
     trip.title, trip.rules = "Porto", [deny("*"), allow("read")]
     carried.clear()
     assert session.reconcile(client) is True
     assert session_of(trip).reconcile(client) is False
-    assert carried == [f"PATCH /session/{session_id}"]
+    root = "/session" if line == "v1" else "/api/session"
+    assert [each for each in carried if "GET" not in each] == [f"PATCH {root}/{session_id}"]
     found = client.get(session_id)
     assert found.title == "Porto"
     assert from_json(found.rules)[-2:] == tuple(trip.rules)
     assert found.metadata["record"] == session.lifecycle.store.key
 
 
+@pytest.mark.lines("v1")  # which forgets no rule that it was given
 def test_what_is_not_allowed_any_more_is_put_to_ask(client, trip):
     session = session_of(trip)
     session_id = session.ensure(client)
@@ -83,6 +87,7 @@ def test_what_is_not_allowed_any_more_is_put_to_ask(client, trip):
     assert evaluate(in_force, "read", "anything") == "allow"
 
 
+@pytest.mark.lines("v1")  # likewise
 def test_rules_that_go_back_and_forth_do_not_pile_up_more_than_themselves(client, trip):
     session = session_of(trip)
     session_id = session.ensure(client)
@@ -115,13 +120,16 @@ def test_rules_that_come_later_are_put_in_force_then(client, trip):
     assert rules_of(client, session_id) == tuple(trip.rules)
 
 
-def test_a_turn_reconciles_by_itself_and_the_agent_is_held_to_it(client, trip):
+def test_a_turn_reconciles_by_itself_and_the_agent_is_held_to_it(client, trip, line):
     session = session_of(trip)
     session.ensure(client)
     trip.rules = [deny("edit"), allow("bash")]
     write = '!tool write {"filePath": "docs/a.md", "content": "hello"}'
     result = Turn(MemoryMessage(write), session, client).run()
-    assert result.tools[0]["tool"] == "invalid"  # a tool that is denied as a whole is not even shown
+    # A tool that is denied as a whole is not even shown.
+    assert (result.tools[0]["tool"], result.tools[0]["status"]) == (
+        ("invalid", "completed") if line == "v1" else ("write", "error")
+    )
 
 
 def test_two_that_saw_different_rules_end_on_what_the_record_says(client, trip):

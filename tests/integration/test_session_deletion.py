@@ -15,6 +15,8 @@ from opencode_sessions.sessions.lifecycle import Lifecycle
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord, MemoryRecordStore
 from opencode_sessions.store.records import RecordState
 
+pytestmark = pytest.mark.lines
+
 BASH = '!tool bash {"command": "touch ran", "description": "run"}'
 QUESTION = '!tool question {"questions": [{"question": "Why?", "header": "Why", "options": [{"label": "a", \
 "description": "a"}]}]}'
@@ -183,6 +185,7 @@ class RefusingOneAnswer(httpx2.HTTPTransport):
         return super().handle_request(request)
 
 
+@pytest.mark.lines("v1")  # on which an abort leaves asks waiting
 @pytest.mark.parametrize("how", sample(["delete", "abort"]))
 def test_a_rejection_that_fails_is_reported_once_and_does_not_keep_the_others(server, record, tmp_path, how):
     reported = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import uuid
+from datetime import timedelta
 
 import httpx2
 import pytest
@@ -16,6 +18,7 @@ from opencode_sessions import (
     Answer,
     Client,
     OpencodeServer,
+    Pruner,
     Session,
     Turn,
     allow,
@@ -26,6 +29,7 @@ from opencode_sessions import (
     new_session_id,
 )
 from opencode_sessions.protocol.events import Connected, PartDelta, SessionIdle
+from opencode_sessions.store.index import MemoryIndex
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.records import RecordState
@@ -258,6 +262,20 @@ def test_a_managed_server_of_this_line_is_found_out_and_started_as_such(scripted
             )
         server.restart()
         assert server.version.startswith("2.")
+
+
+def test_sessions_that_no_row_names_are_pruned_and_others_are_not(client):
+    namespace, rows = f"test-{uuid.uuid4()}", [MemoryRecord("kept"), MemoryRecord("lost")]
+    kept, lost = (Session(row, namespace=namespace).ensure(client) for row in rows)
+    child = client.create(parent_id=lost).id
+    pruner = Pruner(MemoryIndex(rows[0]), namespace=namespace, grace=timedelta(0))
+    time.sleep(0.002)  # older than nothing at all is what was used a millisecond ago
+    assert [(found.session_id, found.title) for found in pruner.find(client)] == [(lost, "lost")]
+    assert [found.deleted for found in pruner.delete(client)] == [True]
+    assert client.get(kept).id == kept
+    for gone in (lost, child):
+        with pytest.raises(errors.SessionNotFoundError):
+            client.get(gone)
 
 
 def test_a_question_that_was_answered_already_waits_no_more(client, server, record):
