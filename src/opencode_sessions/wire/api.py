@@ -63,9 +63,9 @@ class Api(AskCalls, FileCalls):
     ) -> SessionInfo:
         """Make a session.
 
-        With a `session_id` (see `new_session_id`) this is idempotent, however often and from wherever it is
-        sent; title, rules and metadata then follow in a second request, and `parent_id` is not possible
-        (1.18.33). Without one the server chooses the id, in one request that is never repeated.
+        With a `session_id` (see `new_session_id`) this is idempotent, however often and from wherever it is sent, and
+        `parent_id` is not possible. On the V1 line title, rules and metadata then follow in a second request
+        (1.18.33). Without an id the server chooses one, in one request that is never repeated.
 
         Raises:
             ValueError: Both a `session_id` and a `parent_id`.
@@ -119,7 +119,7 @@ class Api(AskCalls, FileCalls):
         rules: Iterable[Rule] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> SessionInfo:
-        """Change what is given. The server appends `rules` to those in force, and replaces `metadata`."""
+        """Change what is given. `metadata` is replaced; `rules` are too, but on the V1 line they are appended."""
         rules = None if rules is None else tuple(rules)
         return await self._asked(
             lambda line: line.update(session_id, title=title, rules=rules, metadata=metadata)
@@ -376,7 +376,5 @@ def _messages(line: Dialect, *, session_id: str, **given: Any) -> Call[Sequence[
 
 def _has(info: SessionInfo, title: str | None, rules: tuple[Rule, ...], metadata: Json | None) -> bool:
     """Does a session have what it was to be made with?"""
-    labelled = title in (None, info.title) and (
-        metadata is None or {**info.metadata, **metadata} == info.metadata
-    )
+    labelled = bool(info.title or not title) and {**info.metadata, **(metadata or {})} == info.metadata
     return labelled and from_json(info.rules[len(info.rules) - len(rules) :]) == rules
