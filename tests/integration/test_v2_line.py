@@ -286,6 +286,12 @@ def test_a_question_that_was_answered_already_waits_no_more(client, server, reco
     made = other.data("POST", f"/api/session/{session_id}/form", form)
     other.close()
     (asked,) = client.pending_asks(session_id)
+    for answer in (
+        lambda: client.answer_question(asked.request_id, [["Rome"]]),
+        lambda: client.reject_question(made["id"]),
+    ):
+        with pytest.raises(errors.ConfigurationError, match="pass session_id, too"):
+            answer()
     client.answer_question(asked.request_id, [["Rome"]], session_id=session_id)
     assert asked.request_id == made["id"]
     with pytest.raises(errors.NotFoundError):

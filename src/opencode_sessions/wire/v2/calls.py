@@ -271,8 +271,13 @@ def answer_question(
     form: Json | None,
     directory: str | None,  # noqa: ARG001 - likewise
 ) -> Call[Any]:
-    """One value, or a list of them, for each field."""
-    assert form is not None  # noqa: S101 - it was asked for
+    """One value, or a list of them, for each field.
+
+    Raises:
+        ConfigurationError: The session is not known.
+    """
+    if form is None:
+        raise _unknown_session(request_id)
     body = {"answer": responses.answers_to(form, answers)}
     return Call(_on(session_id, "POST", f"/form/{quote(request_id, safe='')}/reply", json=body))
 
@@ -283,7 +288,13 @@ def reject_question(
     *,
     directory: str | None,  # noqa: ARG001 - likewise
 ) -> Call[Any]:
-    """The agent hears that it is not answered here."""
+    """The agent hears that it is not answered here.
+
+    Raises:
+        ConfigurationError: The session is not known.
+    """
+    if session_id is None:
+        raise _unknown_session(request_id)
     path = f"/form/{quote(request_id, safe='')}"
     return Call(_on(session_id, "DELETE", path, json={"message": _REFUSED}))
 
@@ -309,6 +320,12 @@ def revert(session_id: str, message_id: str, part_id: str | None) -> list[Call[A
 def unrevert(session_id: str) -> list[Call[Any]]:
     """Undoes a revert."""
     return [Call(_on(session_id, "DELETE", "/revert")), get(session_id)]
+
+
+def _unknown_session(request_id: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"an OpenCode 2.x server finds question {request_id} by its session: pass session_id, too"
+    )
 
 
 def _new(
