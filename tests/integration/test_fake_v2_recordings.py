@@ -14,8 +14,9 @@ LONG = '!tool shell {"command": "sleep 30"}\n!say never'
 
 
 @pytest.fixture
-def talk(v2):
-    """A client that listens, with a session whose name is that of the recording."""
+def talk(v2, fake_v2):
+    """A client that listens, and knows where the server works."""
+    v2.directory = fake_v2.directory
     v2.listen()
     return v2
 
@@ -41,10 +42,11 @@ def run_queue_parked(talk):
 
 
 def run_queue_plain(talk):
-    talk.prompt("ses_1", '!tool shell {"command": "sleep 0.3"}\n!say done')
+    talk.prompt("ses_1", '!tool shell {"command": "until [ -e go ]; do sleep 0.01; done"}\n!say done')
     talk.hear_type("session.tool.progress")
     talk.prompt("ses_1", "!say apple", delivery="queue")
     talk.prompt("ses_1", "!say cherry", delivery="queue")
+    (talk.directory / "go").touch()
 
 
 def run_steer_queue(talk):
@@ -120,8 +122,8 @@ RUNS = {
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_recorded_sequence_is_one_that_it_produces(talk, fake_v2, name):
-    (fake_v2.directory / "a.txt").write_text("content\n")
+def test_a_recorded_sequence_is_one_that_it_produces(talk, name):
+    (talk.directory / "a.txt").write_text("content\n")
     rules = {"permissions": ASK_SHELL} if name == "permission" else {}
     talk.create("ses_1", title=name, model=MODEL, **rules)
     RUNS[name](talk)

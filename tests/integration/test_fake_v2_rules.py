@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 
 import httpx2
 import pytest
 from fix_fake_v2 import until
+
+from opencode_sessions.testing.v2.server import FakeServer
 
 ASK_SHELL = [{"action": "shell", "resource": "*", "effect": "ask"}]
 DENY_SHELL = [{"action": "shell", "resource": "*", "effect": "deny"}]
@@ -320,3 +323,89 @@ def test_outside_of_the_api_there_is_a_web_page(fake_v2):
     page = httpx2.get(f"{fake_v2.url}/global/health", auth=auth)
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html")
     assert httpx2.get(f"{fake_v2.url}/api/health", auth=auth).status_code == 404
+
+
+# What it is configured with
+
+
+def test_a_configuration_in_the_words_of_the_new_line_is_understood(scripted_model, tmp_path, v2_of):
+    config = {
+        "model": "own/main",
+        "providers": {"own": {"settings": {"baseURL": scripted_model.url}}},
+        "permissions": [{"action": "shell", "resource": "*", "effect": "deny"}],
+        "agents": {"careful": {"permissions": [{"action": "shell", "resource": "*", "effect": "allow"}]}},
+    }
+    with FakeServer(config, data=tmp_path / "own", password="") as server:
+        v2 = v2_of(server)
+        for session_id, agent, status in (("ses_1", None, "error"), ("ses_2", "careful", "completed")):
+            v2.create(session_id, **({"agent": agent} if agent else {}))
+            v2.prompt(session_id, SHELL)
+            v2.wait(session_id)
+            assert tools_of(v2.messages(session_id))[0]["state"]["status"] == status
+
+
+def test_a_permission_in_the_words_of_the_old_line_is_understood(scripted_model, tmp_path, v2_of):
+    config = {**scripted_model.config(), "permission": {"bash": {"*": "allow", "echo *": "deny"}}}
+    with FakeServer(config, data=tmp_path / "own") as server:
+        v2 = v2_of(server)
+        v2.create("ses_1")
+        v2.prompt("ses_1", f'{SHELL}\n!tool bash {{"command": "true"}}')
+        v2.wait("ses_1")
+        assert [tool["state"]["status"] for tool in tools_of(v2.messages("ses_1"))] == ["error", "completed"]
+
+
+def test_a_password_may_have_any_letters(scripted_model, tmp_path):
+    with FakeServer({}, data=tmp_path / "own", password="pässwörd") as server:
+        for password, status in (("pässwörd", 200), ("passwort", 401)):
+            header = base64.b64encode(f"opencode:{password}".encode()).decode()
+            answer = httpx2.get(f"{server.url}/api/info", headers={"Authorization": f"Basic {header}"})
+            assert answer.status_code == status
+
+
+def test_an_agent_that_is_not_there_ends_the_execution(v2):
+    v2.create("ses_1", agent="nobody")
+    v2.prompt("ses_1", "Hello")
+    v2.wait("ses_1")
+    idle = v2.messages("ses_1")[-1]
+    assert (idle["outcome"], idle["error"]["message"]) == ("failed", 'Agent not found: "nobody"')
+
+
+# Lists
+
+
+def test_pages_of_messages_lead_to_each_other(v2):
+    v2.create("ses_1")
+    for number in range(3):
+        v2.prompt("ses_1", f"Prompt {number}", resume=False)
+    v2.prompt("ses_1", "Last")
+    v2.wait("ses_1")
+    every = [message["id"] for message in v2.messages("ses_1")]
+    path, seen, cursor = "/api/session/ses_1/message", [], {}
+    while True:
+        _, page = v2.ask("GET", path, limit=2, **cursor)
+        if not page["data"]:
+            break
+        seen += [message["id"] for message in page["data"]]
+        cursor = {"cursor": page["cursor"]["next"]}
+        before = page["cursor"]["previous"]
+    assert seen == every[::-1]
+    _, page = v2.ask("GET", path, limit=2, cursor=before)
+    assert [message["id"] for message in page["data"]] == seen[2:4]
+    assert v2.ask("GET", path, limit=201)[0] == 400
+    assert v2.ask("GET", "/api/session", limit=201)[0] == 200
+
+
+def test_sessions_are_listed_by_what_is_asked_for(v2, tmp_path):
+    elsewhere = str(tmp_path)
+    v2.create("ses_1", title="Apples")
+    v2.create("ses_2", title="Pears", location={"directory": elsewhere})
+    v2.create("ses_3", parentID="ses_2")
+    v2.data("PATCH", "/api/session/ses_1", {"archived": True})
+
+    def listed(**query):
+        return [session["id"] for session in v2.data("GET", "/api/session", **query)]
+
+    assert listed() == ["ses_3", "ses_2", "ses_1"]
+    assert listed(search="app") == ["ses_1"]
+    assert listed(directory=elsewhere, order="asc") == ["ses_2", "ses_3"]
+    assert listed(parentID="null", archived="false") == ["ses_2"]

@@ -149,7 +149,7 @@ class Forms:
 
 def _trouble(field: Json, value: Any) -> str | None:
     """What is wrong with the value of a field; None if nothing."""
-    if value is None:
+    if value in (None, "", []):
         return "an answer is required" if field.get("required") else None
     kind = field["type"]
     expected = _TYPES.get(kind, ())

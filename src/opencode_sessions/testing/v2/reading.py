@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from opencode_sessions.testing.v2.core import Core, project_of
@@ -17,7 +17,6 @@ __all__ = ["check_id", "choice", "directory_of", "located", "optional", "page", 
 Json = dict[str, Any]
 
 _PAGE = 50
-_LONGEST_PAGE = 200
 
 
 def required(body: Mapping[str, Any], name: str, kind: type) -> Any:
@@ -90,24 +89,24 @@ def place_of(directory: str) -> Json:
     return {**location_of(directory), "project": about}
 
 
-def page(request: Request, items: list[Json], *, refuse: Callable[[str], Exception] | None = None) -> Json:
+def page(request: Request, items: list[Json], *, longest: int | None = None) -> Json:
     """One page of a list, with cursors to the pages around it.
 
     Args:
         request: `limit`, `order` and `cursor` in its query say which page.
         items: The whole list, oldest first.
-        refuse: Makes the error for a cursor beside an order.
+        longest: The most items that may be asked for.
 
     Raises:
-        ApiError: The cursor was not given out here, or the limit is no number.
+        ApiError: The cursor was not given out here, or the limit is out of its range.
     """
-    limit = _limit(request)
+    limit = _limit(request, longest)
     token = request.query.get("cursor")
     order, anchor, direction = request.query.get("order") or "desc", None, "next"
     choice(order, "order", ("asc", "desc"), kind="Query")
     if token is not None:
         if "order" in request.query:
-            raise (refuse or invalid_cursor)("Cursor cannot be combined with order")
+            raise invalid_cursor("Cursor cannot be combined with order")
         order, anchor, direction = _decoded(token)
     ordered = items if order == "asc" else items[::-1]
     if anchor is not None:
@@ -128,13 +127,11 @@ def page(request: Request, items: list[Json], *, refuse: Callable[[str], Excepti
     return {"data": shown, "cursor": cursor}
 
 
-def _limit(request: Request) -> int:
-    given = request.query.get("limit")
-    if given is None:
-        return _PAGE
-    if not given.isdecimal() or not 1 <= int(given) <= _LONGEST_PAGE:
+def _limit(request: Request, longest: int | None) -> int:
+    given = request.query.get("limit", str(_PAGE))
+    if not given.isdecimal() or int(given) < 1 or (longest is not None and int(given) > longest):
         raise invalid_request(
-            f'Expected a number from 1 to {_LONGEST_PAGE}\n  at ["limit"]', kind="Query", field="limit"
+            f'Expected a positive number, at most {longest}\n  at ["limit"]', kind="Query", field="limit"
         )
     return int(given)
 

@@ -15,6 +15,7 @@ __all__ = ["add_session_routes"]
 
 Json = dict[str, Any]
 
+_MOST_MESSAGES = 200
 _EFFECTS = ("allow", "ask", "deny")
 _PLANNING = (
     "<system-reminder>\nYou are in Plan mode: discuss the plan, and change no files.\n</system-reminder>"
@@ -120,7 +121,8 @@ class SessionRoutes:
         session = self._session(request)
         kind = request.query.get("type")
         messages = self._core.database.messages(session["id"])
-        return page(request, [message for message in messages if kind in (None, message["type"])])
+        shown = [message for message in messages if kind in (None, message["type"])]
+        return page(request, shown, longest=_MOST_MESSAGES)
 
     def message(self, request: Request) -> Json:
         """One message of a session."""
