@@ -138,6 +138,8 @@ class Server(RuleBasedStateMachine):
                 while self._waits(session_id):
                     self.client.prompt(session_id, "!say The end")  # a prompt before it failed
             until(self._is_idle, timeout=60)
+            for session in self.client.data("GET", "/api/session", limit=1000):
+                self._check_log(session["id"])  # subagents' sessions, too
             for session_id in SESSIONS:
                 self._check(session_id)
         finally:
@@ -154,14 +156,17 @@ class Server(RuleBasedStateMachine):
         self.answer("once", None)
         return not self.client.data("GET", "/api/session/active")
 
-    def _check(self, session_id):
+    def _check_log(self, session_id):
         events = self.client.log(session_id)[:-1]
         assert [event["durable"]["seq"] for event in events] == list(range(len(events)))
+        assert without_progress(self.client.messages(session_id)) == without_progress(messages_of(events))
+
+    def _check(self, session_id):
+        events = self.client.log(session_id)[:-1]
         check_prompts(events, [one for one, owner in self.admitted.items() if owner == session_id])
         check_executions(events)
         check_tools(events)
         assert self.client.data("GET", f"/api/session/{session_id}/inbox") == []
-        assert without_progress(self.client.messages(session_id)) == without_progress(messages_of(events))
 
 
 def check_prompts(events, admitted):

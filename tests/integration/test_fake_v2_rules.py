@@ -187,6 +187,22 @@ def test_an_interruption_of_an_idle_session_does_nothing(v2):
     assert [event["type"] for event in v2.log("ses_1")] == ["session.created", "log.synced"]
 
 
+def test_an_interruption_reaches_the_subagent(v2):
+    v2.create("ses_1", permissions=ASK_SHELL)
+    v2.prompt(
+        "ses_1", f"!tool subagent {json.dumps({'agent': 'general', 'description': 'd', 'prompt': SHELL})}"
+    )
+    child = until(lambda: v2.data("GET", "/api/session", parentID="ses_1"))[0]
+    asked(v2, child["id"])
+    assert v2.interrupt("ses_1") is True
+    v2.wait("ses_1")
+    v2.wait(child["id"])
+    assert outcome(v2.messages(child["id"])) == "interrupted"
+    assert v2.data("GET", f"/api/session/{child['id']}/permission") == []
+    [tool] = tools_of(v2.messages("ses_1"))
+    assert (tool["state"]["status"], tool["state"]["metadata"]["sessionID"]) == ("error", child["id"])
+
+
 def test_an_error_that_is_not_repeatable_ends_the_execution(v2):
     v2.create("ses_1")
     v2.prompt("ses_1", "!error 400 No such thing")
