@@ -233,6 +233,17 @@ def test_an_answer_that_breaks_off_is_continued_in_another_message(v2):
     assert text_of(v2.messages("ses_1")) == "One two One two three four"
 
 
+def test_a_call_in_an_answer_that_breaks_off_is_not_made(v2, fake_v2):
+    v2.create("ses_1")
+    write = '{"path": "a.txt", "content": "x"}'
+    v2.prompt("ses_1", f"!cut 1\n!tool write {write}\n!and write {write}\n!say Over")
+    v2.wait("ses_1")
+    [tool] = tools_of(v2.messages("ses_1"))
+    assert tool["state"]["error"]["type"] == "aborted"
+    assert not (fake_v2.directory / "a.txt").exists()
+    assert text_of(v2.messages("ses_1")) == "Over"
+
+
 def test_instruction_entries_are_told_at_first_and_when_they_change(v2, scripted_model):
     scripted_model.reset()
     path = "/api/experimental/session/ses_1/instructions/entries/tone"

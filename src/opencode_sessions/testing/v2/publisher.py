@@ -49,6 +49,7 @@ class StepPublisher:
         self.error: Json | None = None
         self.started = False
         self.has_output = False
+        self.has_calls = False
 
     def take(self, piece: Piece) -> list[tuple[str, str, Json]]:
         """Publish a bit of the answer. Returns the tool calls that are complete now: id, name, arguments."""
@@ -68,14 +69,15 @@ class StepPublisher:
                 if self._call:
                     self._call[1].append(text)
             case Finished():
-                calls = self.flush()
+                calls = self._end_call()
+                self._end_block()
                 self.finished = piece
         return calls
 
-    def flush(self) -> list[tuple[str, str, Json]]:
-        """Publish the ends of what is open. Returns the tool call that is complete now, if there is one."""
+    def break_off(self) -> None:
+        """Publish the ends of what is open. A tool call in it is not made."""
         self._end_block()
-        return self._end_call()
+        self._end_input()
 
     def start(self) -> None:
         """Publish that the step has begun, unless that was done."""
@@ -114,31 +116,38 @@ class StepPublisher:
 
     def _begin_call(self, call: CallBegun) -> None:
         self._output()
+        self.has_calls = True
         self._call = (call, [])
         name, _ = translated(call.name, "{}")
         self._open[call.id] = {}
         self._core.bus.log("session.tool.input.started", {**self._names, "id": call.id, "name": name})
 
-    def _end_call(self) -> list[tuple[str, str, Json]]:
+    def _end_input(self) -> tuple[str, str, str] | None:
+        """Publish the end of a call's arguments. Returns its id, its name and them; None if there is no call."""
         if self._call is None:
-            return []
+            return None
         call, texts = self._call
         self._call = None
         name, text = translated(call.name, "".join(texts))
         self._core.bus.log("session.tool.input.ended", {**self._names, "id": call.id, "text": text})
+        return call.id, name, text
+
+    def _end_call(self) -> list[tuple[str, str, Json]]:
+        ended = self._end_input()
+        if ended is None:
+            return []
+        call_id, name, text = ended
         try:
             arguments = json.loads(text or "{}")
         except ValueError:
             arguments = None
         if not isinstance(arguments, dict):
-            self.fail_tool(
-                call.id,
-                {"type": "tool.execution", "message": f"The arguments of {name} are not a JSON object"},
-            )
+            message = f"The arguments of {name} are not a JSON object"
+            self.fail_tool(call_id, {"type": "tool.execution", "message": message})
             return []
-        data = {**self._names, "id": call.id, "input": arguments, "executed": False}
+        data = {**self._names, "id": call_id, "input": arguments, "executed": False}
         self._core.bus.log("session.tool.called", data)
-        return [(call.id, name, arguments)]
+        return [(call_id, name, arguments)]
 
     def progress(self, call_id: str, metadata: Json) -> None:
         """Publish what a running tool tells of itself."""

@@ -85,8 +85,7 @@ class Attempt:
             interrupted = True
         except ProviderError as error:
             trouble = error
-        for call in self.publisher.flush():
-            self._start_tool(call)
+        self.publisher.break_off()  # nothing is open if the answer came to its end
         self.publisher.streamed()
         interrupted = await self._join_tools(stop=interrupted) or interrupted
         if trouble and trouble.repeatable and not self.publisher.has_output and not interrupted:
@@ -106,7 +105,7 @@ class Attempt:
     @property
     def continues(self) -> bool:
         """Whether the model is to be told what its tools came to."""
-        return bool(self._runs)
+        return self.publisher.has_calls
 
     async def _stream(self) -> None:
         request = self._request

@@ -1,4 +1,4 @@
-"""Sessions: how they begin, what they are told, and how one agent starts another."""
+"""The tool `subagent`: how one agent starts another, in a session that is a child of its own."""
 
 from __future__ import annotations
 
