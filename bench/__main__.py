@@ -21,6 +21,7 @@ from bench import (
     events,
     growing,
     importing,
+    keeping,
     latency,
     merging,
     notifying,
@@ -98,6 +99,8 @@ GROUPS: dict[str, tuple[str, Callable[[Stage], Rows]]] = {
     ),
     "observing": ("A turn with telemetry, and without", lambda stage: observing.measure(stage.server)),
     "growing": ("The server's memory, with an empty catalogue of models", lambda _: growing.measure()),
+    "keeping": ("Files of a turn, from a folder into a folder", lambda _: keeping.measure()),
+    "layouts": ("The server's memory, by where its agents work", lambda _: keeping.measure_layouts()),
     "rendering": ("200,000 characters of Markdown", lambda _: rendering.measure()),
     "conversations": (
         "One turn at the end of a conversation, on a SQLite file",

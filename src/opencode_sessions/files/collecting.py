@@ -62,6 +62,7 @@ class Collection:
     transforms: Sequence[Transform]
     key: bytes
     report: Callable[[Exception], None]
+    _latest: Mapping[str, Artifact] = field(default_factory=dict)
     _found: dict[str, tuple[Artifact, Content | None]] = field(default_factory=dict)
     _bytes: int = 0
     _kept: int = 0
@@ -116,6 +117,7 @@ class Collection:
             if now.left_out:
                 self._untold += now.left_out
         changed.sort(key=lambda path: path not in self.named.inside)
+        self._latest = await self.store.latest(self.due.record, [each for each in changed if _is_plain(each)])
         for path in changed:
             await self._take(path, before, now)
 
@@ -137,7 +139,7 @@ class Collection:
         except FileRefusedError as error:
             self._skip(path, error.reason)
             return
-        latest = await self.store.latest(self.due.record, path)
+        latest = self._latest.get(path)
         known = latest is not None and latest.has_content
         if known and latest is not None and latest.sha256 == content.sha256:
             await self.store.discard(content.name)  # touched, or written as it was
@@ -147,7 +149,7 @@ class Collection:
         await self._keep(self._artifact(path, kind), content)
 
     async def _take_deleted(self, path: str, before: Manifest | None) -> None:
-        latest = await self.store.latest(self.due.record, path)
+        latest = self._latest.get(path)
         was_there = path in before.files if before is not None else latest is not None and latest.has_content
         if was_there and self._refusal(path, 0, "") is None:
             self._found[path] = (self._artifact(path, FileKind.DELETED), None)
@@ -207,7 +209,7 @@ class Collection:
     async def _keep(self, artifact: Artifact, content: Content) -> None:
         media_type = artifact.media_type or kind_of_head(content.head, artifact.path)
         artifact = replace(artifact, size=content.size, sha256=content.sha256, media_type=media_type)
-        self._found[artifact.path] = (artifact, content)
+        self._found[artifact.path] = (artifact, replace(content, head=b""))
         self._kept += 1
         self._bytes += content.size
         for transform in self.transforms:
@@ -279,6 +281,14 @@ class Collection:
 
 async def _one(data: bytes) -> AsyncIterator[bytes]:
     yield data
+
+
+def _is_plain(path: str) -> bool:
+    """Can there be an artifact of this path?"""
+    try:
+        return bool(parts_of(path))
+    except FileRefusedError:
+        return False
 
 
 def _storable(path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from opencode_sessions.files.ports import Artifact, Due, FileKind
 from opencode_sessions.files.rows import place_of
@@ -44,9 +44,10 @@ class MemoryArtifactStore(StoredArtifacts):
             before = each
         return before if before is not None and before.has_content else None
 
-    async def latest(self, record: str, path: str) -> Artifact | None:
+    async def latest(self, record: str, paths: Collection[str]) -> Mapping[str, Artifact]:
         """See `ArtifactStore.latest`."""
-        return next(iter(reversed(self._versions(record, path))), None)
+        versions = {path: self._versions(record, path) for path in paths}
+        return {path: found[-1] for path, found in versions.items() if found}
 
     async def expect(self, due: Due, *, look_after: float) -> None:
         """See `ArtifactStore.expect`."""

@@ -14,7 +14,7 @@ written while a transaction is open.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -200,8 +200,8 @@ class ArtifactStore(Protocol):
 
     # For whoever collects what an agent has made.
 
-    async def latest(self, record: str, path: str) -> Artifact | None:
-        """The latest artifact of a record with this path, a deleted one too; but none that was skipped."""
+    async def latest(self, record: str, paths: Collection[str]) -> Mapping[str, Artifact]:
+        """By path, the latest artifact of a record: also a deleted one, but none that was skipped."""
 
     async def expect(self, due: Due, *, look_after: float) -> None:
         """Store that files of a turn are due, before its prompt is sent. It may be called again.

@@ -119,7 +119,7 @@ class Sandbox:
         """
         if self.layout is FolderLayout.OWN:
             return ()
-        # The server names a file from its disk's root on, outside of Git, and follows links before (1.18.33).
+        # Outside of Git, the server names a file from its disk's root on (1.18.33); its plugin follows links before.
         folder = self.on_server(self.name(record)).lstrip("/")
         return (
             deny("read"),

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -176,7 +176,7 @@ class StoredArtifacts(ABC):
         """See `ArtifactStore.previous`."""
 
     @abstractmethod
-    async def latest(self, record: str, path: str) -> Artifact | None:
+    async def latest(self, record: str, paths: Collection[str]) -> Mapping[str, Artifact]:
         """See `ArtifactStore.latest`."""
 
     @abstractmethod

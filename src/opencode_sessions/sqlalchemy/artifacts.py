@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -144,18 +144,21 @@ class SQLAlchemyArtifactStore(StoredArtifacts):
         table = self._artifacts
         own = select(table.c.id).where(table.c.artifact_id == artifact.id).scalar_subquery()
         before = [table.c.id < own] if artifact.id else []
-        found = await self._latest(artifact.record, artifact.path, *before)
-        return found if found is not None and found.has_content else None
+        found = await self._latest(artifact.record, [artifact.path], *before)
+        return next((each for each in found if each.has_content), None)
 
-    async def latest(self, record: str, path: str) -> Artifact | None:
+    async def latest(self, record: str, paths: Collection[str]) -> Mapping[str, Artifact]:
         """See `ArtifactStore.latest`."""
-        return await self._latest(record, path)
+        return {found.path: found for found in await self._latest(record, paths)}
 
-    async def _latest(self, record: str, path: str, *conditions: Any) -> Artifact | None:
+    async def _latest(self, record: str, paths: Collection[str], *conditions: Any) -> Sequence[Artifact]:
         table = self._artifacts
-        versions = (table.c.history == hash_of(record, path), table.c.kind != FileKind.SKIPPED.value)
-        found = await self._select(*versions, *conditions, newest=True)
-        return next(iter(found), None)
+        conditions = (table.c.kind != FileKind.SKIPPED.value, *conditions)
+        newest = select(func.max(table.c.id)).where(*conditions).group_by(table.c.history)
+        found: list[Artifact] = []
+        for some in batches([hash_of(record, path) for path in paths]):
+            found += await self._select(table.c.id.in_(newest.where(table.c.history.in_(some))))
+        return found
 
     async def expect(self, due: Due, *, look_after: float) -> None:
         """See `ArtifactStore.expect`."""
@@ -256,9 +259,8 @@ class SQLAlchemyArtifactStore(StoredArtifacts):
 
         return await self._transactions.run(work)
 
-    async def _select(self, *conditions: Any, newest: bool = False) -> Sequence[Artifact]:
-        query = select(self._artifacts).where(*conditions).order_by(self._artifacts.c.id.desc())
-        query = query.limit(1) if newest else query
+    async def _select(self, *conditions: Any) -> Sequence[Artifact]:
+        query = select(self._artifacts).where(*conditions)
         return await self._transactions.run(
             lambda c: [artifact_of(row) for row in c.execute(query).mappings()]
         )

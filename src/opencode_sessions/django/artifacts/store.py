@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -69,10 +69,18 @@ class DjangoArtifactStore(StoredArtifacts):
         found = await self._run(lambda: _versions(artifact.record, artifact.path, before=artifact.id).first())
         return _artifact(found) if found is not None and found.stored else None
 
-    async def latest(self, record: str, path: str) -> Artifact | None:
+    async def latest(self, record: str, paths: Collection[str]) -> Mapping[str, Artifact]:
         """See `ArtifactStore.latest`."""
-        found = await self._run(lambda: _versions(record, path).first())
-        return None if found is None else _artifact(found)
+
+        def work() -> list[Any]:
+            found: list[Any] = []
+            for some in batches([hash_of(record, path) for path in paths]):
+                rows = _rows().exclude(kind=FileKind.SKIPPED.value).filter(history__in=some).order_by()
+                newest = rows.values("history").annotate(newest=models.Max("pk")).values("newest")
+                found += _rows().filter(pk__in=newest)
+            return found
+
+        return {row.path: _artifact(row) for row in await self._run(work)}
 
     async def expect(self, due: Due, *, look_after: float) -> None:
         """See `ArtifactStore.expect`."""

@@ -211,9 +211,11 @@ class ArtifactStoreConformance:
         previous = [turn.run(turn.store.previous(each)) for each in (first, third, fourth, fifth)]
         assert previous == [None, first, third, None]
         assert turn.run(turn.store.previous(turn.artifact("a"))) == fifth
-        assert turn.run(turn.store.latest(turn.record, "a")) == fifth
-        assert turn.run(turn.store.latest(turn.record, "A")) is None
-        assert turn.run(turn.store.latest(f"{turn.record}0", "a")) is None
+        assert turns[-1].attach(("b", FileKind.CREATED, b"other"))
+        other = next(each for each in turns[-1].list() if each.path == "b")
+        assert turn.run(turn.store.latest(turn.record, ["a", "A", "b"])) == {"a": fifth, "b": other}
+        assert turn.run(turn.store.latest(f"{turn.record}0", ["a"])) == {}
+        assert turn.run(turn.store.latest(turn.record, [])) == {}
 
     def test_a_deleted_and_a_skipped_file_have_nothing_to_be_read(self, turn: _Turn) -> None:
         turn.attach(("gone", FileKind.DELETED, None), ("large", FileKind.SKIPPED, None))
