@@ -149,7 +149,7 @@ def test_what_lies_outside_or_is_no_file_is_skipped_and_says_why(rows, tmp_path)
         "link": "it is a link",
         "m2": "the files of a turn may have 1,500 bytes together",
         "n3": "a turn keeps 3 files",
-        "": "2 more files are not kept: there are too many, or they lie too deep",
+        "": "2 more files are left out: there are too many, or they lie too deep",
     }
     assert outside.read_text() == "x"
 

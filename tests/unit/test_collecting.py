@@ -68,19 +68,20 @@ def work(tmp_path_factory):
         )
 
 
-def collector(work, store):
-    return Collection(
-        due=DUE,
-        row=MessageState("?"),
-        folder=work.folder,
-        before=Manifest({"gone": Stamp(1, 1, 1, 1)}),
-        named=NamedFiles(*work.named),
-        store=store,
-        limits=FileLimits(),
-        transforms=(),
-        key=b"",
-        report=pytest.fail,
-    )
+def collector(work, store, **more):
+    given = {
+        "due": DUE,
+        "row": MessageState("?"),
+        "folder": work.folder,
+        "before": Manifest({"gone": Stamp(1, 1, 1, 1)}),
+        "named": NamedFiles(*work.named),
+        "store": store,
+        "limits": FileLimits(),
+        "transforms": (),
+        "key": b"",
+        "report": pytest.fail,
+    }
+    return Collection(**{**given, **more})
 
 
 def step(coroutine):
@@ -127,3 +128,16 @@ def test_of_collectors_that_are_not_killed_no_bytes_are_left(work):
         running = [each for each in running if step(each)]
     assert run_sync(store.left_over(older_than=-60)) == []
     assert len(run_sync(store.list(DUE.message))) == 3
+
+
+def test_of_many_that_were_deleted_some_are_listed_and_the_others_are_counted(work):
+    shutil.rmtree(work.bytes, ignore_errors=True)
+    store = MemoryArtifactStore(FolderStorage(work.bytes))
+    run_sync(store.expect(DUE, look_after=0))
+    gone = Manifest({f"gone{number}": Stamp(1, 1, 1, 1) for number in range(5)})
+    assert run_sync(collector(work, store, before=gone, limits=FileLimits(number=2)).run(None))
+    found = run_sync(store.list(DUE.message))
+    assert [each.path for each in found if each.kind == "deleted"] == ["gone0", "gone1"]
+    assert [each.reason for each in found if each.kind == "skipped"] == [
+        "3 more files are left out: there are too many, or they lie too deep"
+    ]

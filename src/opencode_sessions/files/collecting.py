@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from opencode_sessions.errors import NotFoundError, WireError
@@ -66,6 +67,7 @@ class Collection:
     _found: dict[str, tuple[Artifact, Content | None]] = field(default_factory=dict)
     _bytes: int = 0
     _kept: int = 0
+    _deleted: int = 0
     _untold: int = 0
 
     async def run(self, wire: TurnWire) -> bool:
@@ -77,7 +79,7 @@ class Collection:
         """
         try:
             await self._take_calls(wire)
-            await self._take_folder()
+            await self._take_folder(wire)
             for part_id, file in self.named.returned:
                 await self._take_returned(wire, part_id, file)
             self._count_untold()
@@ -103,7 +105,7 @@ class Collection:
         for path, part_id in self.named.outside.items():
             self._skip(path, "it lies outside the record's folder", part_id=part_id)
 
-    async def _take_folder(self) -> None:
+    async def _take_folder(self, wire: TurnWire) -> None:
         if self.folder is None:
             return
         now = await self.folder.manifest(most=self.limits.looked_at, depth=self.limits.depth)
@@ -119,9 +121,9 @@ class Collection:
         changed.sort(key=lambda path: path not in self.named.inside)
         self._latest = await self.store.latest(self.due.record, [each for each in changed if _is_plain(each)])
         for path in changed:
-            await self._take(path, before, now)
+            await self._take(wire, path, before, now)
 
-    async def _take(self, path: str, before: Manifest | None, now: Manifest | None) -> None:
+    async def _take(self, wire: TurnWire, path: str, before: Manifest | None, now: Manifest | None) -> None:
         """One path of the folder that may have changed."""
         stamp = None if now is None else now.files.get(path)
         if now is not None and stamp is None:
@@ -146,12 +148,19 @@ class Collection:
             return
         was_there = known if before is None else path in before.files
         kind = FileKind.CHANGED if was_there else FileKind.CREATED
-        await self._keep(self._artifact(path, kind), content)
+        await self._keep(wire, self._artifact(path, kind), content)
 
     async def _take_deleted(self, path: str, before: Manifest | None) -> None:
         latest = self._latest.get(path)
         was_there = path in before.files if before is not None else latest is not None and latest.has_content
-        if was_there and self._refusal(path, 0, "") is None:
+        if not was_there:
+            return
+        if not _is_plain(path) or any(transform.owns(path) for transform in self.transforms):
+            self._skip(path, "it was deleted, and no artifact can have its name")
+        elif self._deleted >= self.limits.number:
+            self._untold += 1
+        else:
+            self._deleted += 1
             self._found[path] = (self._artifact(path, FileKind.DELETED), None)
 
     def _refusal(self, path: str, size: int, reason: str) -> str | None:
@@ -200,13 +209,13 @@ class Collection:
         artifact = replace(
             self._artifact(path, FileKind.CREATED), name=name, part_id=part_id, media_type=kind
         )
-        await self._keep(artifact, content)
+        await self._keep(wire, artifact, content)
 
     async def _save(self, pieces: AsyncIterator[bytes]) -> Content:
         async with aclosing(pieces) as closed:  # type: ignore[type-var]  # they are generators
             return await self.store.save(closed)
 
-    async def _keep(self, artifact: Artifact, content: Content) -> None:
+    async def _keep(self, wire: TurnWire, artifact: Artifact, content: Content) -> None:
         media_type = artifact.media_type or kind_of_head(content.head, artifact.path)
         artifact = replace(artifact, size=content.size, sha256=content.sha256, media_type=media_type)
         self._found[artifact.path] = (artifact, replace(content, head=b""))
@@ -214,14 +223,16 @@ class Collection:
         self._bytes += content.size
         for transform in self.transforms:
             try:
-                await self._transform(transform, artifact, content)
+                await self._transform(wire, transform, artifact, content)
             except Exception as error:  # noqa: BLE001 - the host's: it costs this output only
                 self.report(error)
                 self._skip(
                     f"{artifact.path} by {transform.name}", f"the transform raised {type(error).__name__}"
                 )
 
-    async def _transform(self, transform: Transform, artifact: Artifact, content: Content) -> None:
+    async def _transform(
+        self, wire: TurnWire, transform: Transform, artifact: Artifact, content: Content
+    ) -> None:
         info = FileInfo(
             message=artifact.message,
             record=artifact.record,
@@ -231,7 +242,8 @@ class Collection:
         )
         if not transform.claims(info):
             return
-        made = transform.apply(info, b"".join([piece async for piece in self.store.read(content)]))
+        data = b"".join([piece async for piece in self.store.read(content)])
+        made = await wire.clock.call(partial(transform.apply, info, data))
         parts_of(made.path, depth=self.limits.depth)
         if not transform.owns(made.path):
             raise FileRefusedError(made.path, f"the transform {transform.name!r} made it and does not own it")
@@ -265,7 +277,7 @@ class Collection:
 
     def _count_untold(self) -> None:
         if self._untold:
-            reason = f"{self._untold:,} more files are not kept: there are too many, or they lie too deep"
+            reason = f"{self._untold:,} more files are left out: there are too many, or they lie too deep"
             self._found[""] = (replace(self._artifact("", FileKind.SKIPPED), reason=reason), None)
 
     async def _discard(self) -> None:
