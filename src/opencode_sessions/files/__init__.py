@@ -1,9 +1,9 @@
-"""The files of a turn: where its agent works, what it leaves there, and where that is kept."""
+"""The files of a turn: what is sent with it, where its agent works, what that leaves there, and where it is kept."""
 
 from __future__ import annotations
 
 from opencode_sessions.files.artifacts import Artifacts
-from opencode_sessions.files.errors import ArtifactGoneError, FileError, FileRefusedError
+from opencode_sessions.files.errors import ArtifactGoneError, FileError, FileRefusedError, UploadError
 from opencode_sessions.files.limits import FileLimits
 from opencode_sessions.files.ports import (
     Artifact,
@@ -17,6 +17,7 @@ from opencode_sessions.files.ports import (
 from opencode_sessions.files.sandbox import Sandbox
 from opencode_sessions.files.storage import FolderStorage, FsspecStorage
 from opencode_sessions.files.tidying import remove_record
+from opencode_sessions.files.uploads import Upload, UploadLimits, Uploads
 
 __all__ = [
     "Artifact",
@@ -33,6 +34,10 @@ __all__ = [
     "FsspecStorage",
     "Sandbox",
     "Transform",
+    "Upload",
+    "UploadError",
+    "UploadLimits",
+    "Uploads",
     "Vouched",
     "remove_record",
 ]
