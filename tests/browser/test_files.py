@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from browsing.stage import Stage
 from browsing.visitor import Visitor
 from fix_browser import PATIENCE
 from playwright.sync_api import expect
+
+PHONE = {"width": 390, "height": 844}
 
 DROP = """(area, [kind, name, text]) => {
   const data = new DataTransfer();
@@ -127,6 +130,11 @@ def test_what_the_agent_made_is_listed_previewed_compared_and_downloaded(sandbox
     expect(files.locator(".oc-diff__line--add")).to_contain_text("# Lisbon")
     files.get_by_text("Preview of plan.md").click()
     expect(files.get_by_role("heading", name="Lisbon")).to_be_visible()
+    tab.page.get_by_label("Attach files").set_input_files([file("days.csv", b"day\n")])
+    found = Axe().run(tab.page).response["violations"]
+    assert not found, [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+    tab.page.set_viewport_size(PHONE)
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     tab.page.reload()
     first = tab.turns.nth(1).get_by_role("group", name="Files of this answer")
     first.get_by_text("Preview of page.html").click()
