@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing.visitor import Tab, Visitor
 from fix_browser import PATIENCE
+from pictures import png
 from playwright.sync_api import expect
 from selection import sample
 
@@ -493,9 +494,19 @@ def stopped(tab):
     tab.ends("Stopped by you.")
 
 
+def sent(tab):
+    picture = {"name": f"{'long' * 40}.png", "mimeType": "image/png", "buffer": png(20, 20)}
+    tab.page.get_by_label("Attach files").set_input_files([picture])
+    tab.say("Look")
+    tab.ends()
+    tab.turn.get_by_text("Preview of long").click()
+    expect(tab.turn.locator("img")).to_be_visible()
+    tab.page.get_by_label("Attach files").set_input_files([picture])
+
+
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "state", [asking, questioning, answered, failed, stopped], ids=lambda each: each.__name__
+    "state", [asking, questioning, answered, failed, stopped, sent], ids=lambda each: each.__name__
 )
 def test_axe_finds_nothing_and_nothing_is_wider_than_a_phone(tab, state):
     state(tab)

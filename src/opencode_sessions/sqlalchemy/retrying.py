@@ -42,10 +42,8 @@ def new_message(message: Any, make: Callable[[Any], Any] | None) -> Any:
             f"retry must return a new {type(message).__name__}, not added to a session yet, and not {made!r}: the old "
             "one keeps its end"
         )
-    if not getattr(made, _UPLOADS, None):
-        set_attribute(
-            made, _UPLOADS, getattr(message, _UPLOADS)
-        )  # which need be no field of a class of SQLModel's
+    if (sent := getattr(message, _UPLOADS, None)) and not getattr(made, _UPLOADS):
+        set_attribute(made, _UPLOADS, sent)  # which need be no field of a class of SQLModel's
     return made
 
 

@@ -79,8 +79,6 @@ def _made(old: models.Model) -> models.Model:
     hook = settings().retry
     try:
         made = copy_of(old) if hook is None else not_awaitable('OPENCODE["RETRY"]', hook(old))
-        if hook is not None and isinstance(made, type(old)) and not made.opencode_uploads:  # type: ignore[attr-defined]  # MessageModel
-            made.opencode_uploads = old.opencode_uploads  # type: ignore[attr-defined]  # likewise
         if isinstance(made, models.Model) and made._state.adding:
             with transaction.atomic(using=database_of(old)):
                 made.save(using=database_of(old))
@@ -93,4 +91,13 @@ def _made(old: models.Model) -> models.Model:
         raise ImproperlyConfigured(
             f'OPENCODE["RETRY"] must return a new {type(old).__name__}, not {made!r}: the old one keeps its end'
         )
+    _take_uploads(made, old)
     return made
+
+
+def _take_uploads(made: models.Model, old: models.Model) -> None:
+    """Those of the old message, if the host's function left them out."""
+    sent = getattr(old, "opencode_uploads", None)
+    if sent and not made.opencode_uploads:  # type: ignore[attr-defined]  # MessageModel
+        made.opencode_uploads = sent  # type: ignore[attr-defined]  # likewise
+        made.save(using=database_of(old), update_fields=["opencode_uploads"])
