@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import zipfile
 
 import pytest
@@ -13,7 +14,8 @@ from host_models import Conversation, Prompt
 from host_rows import AsyncRows, urls_of
 from pictures import png
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from opencode_sessions.files.artifacts import Artifacts
@@ -232,6 +234,38 @@ def test_the_list_of_django_is_a_part_of_a_page(django_site):
     assert "not kept: it is too large" in html
     assert "files.zip" in html
     assert "my page.html" in render_uploads(django_site.message)
+
+
+def test_starlette_serves_what_a_tool_returned_at_the_address_that_its_events_tell(server, request, tmp_path):
+    rows = AsyncRows(server, urls_of(request, tmp_path, "sqlite")[1])
+    host = rows.host()
+    prompt = ""
+    for name, size in (("small.png", 20), ("large.png", 200)):  # the row holds the small one only
+        (tmp_path / name).write_bytes(png(size, size))
+        prompt += f"!tool read {json.dumps({'filePath': str(tmp_path / name)})}\n"
+
+    async def send(_request):
+        return PlainTextResponse(str((await rows.send(host, prompt)).id))
+
+    app = Starlette(
+        routes=[
+            Mount("/turns", routes=turn_routes(host, may_see=lambda *_: True)),
+            Route("/send", send, methods=["POST"]),
+        ],
+        lifespan=host.lifespan,
+    )
+    with TestClient(app) as client:
+        pk = client.post("/send").text
+        told = client.get(f"/turns/prompts/{pk}/events").text
+        found = sorted(set(re.findall(rf'"(/turns/prompts/{pk}/files/msg_\w+/prt_\w+)"', told)))
+        answers = [client.get(address) for address in found]
+        assert {answer.content for answer in answers} == {png(20, 20), png(200, 200)}
+        for answer in answers:
+            assert (answer.headers["Content-Type"], answer.headers["X-Content-Type-Options"]) == (
+                "image/png",
+                "nosniff",
+            )
+        client.portal.call(rows.engine.dispose)
 
 
 @pytest.mark.full
