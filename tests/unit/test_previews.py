@@ -11,6 +11,7 @@ import pytest
 from pictures import png
 from PIL import Image
 
+from opencode_sessions.files import previews
 from opencode_sessions.files.archive import archive
 from opencode_sessions.files.message_files import MessageFile, MessageFiles
 from opencode_sessions.files.ports import FileKind
@@ -125,6 +126,15 @@ def test_what_is_broken_or_would_take_too_much_is_not_drawn(kept):
     assert asyncio.run(preview_of(kept.files, large)).reason.startswith("It is too large")
     assert asyncio.run(picture_of(kept.files, large)) is None
     assert asyncio.run(picture_of(kept.files, kept.add("a.txt", b"x"))) is None
+
+
+def test_without_what_draws_pictures_they_can_only_be_downloaded(kept, monkeypatch):
+    previews._is_drawn.cache_clear()
+    monkeypatch.setattr(previews, "find_spec", lambda name: None)
+    for name, content in (("a.png", png(20, 20)), ("a.pdf", PDF)):
+        assert isinstance(preview(kept, name, content), NoPreview)
+        assert drawn(kept, name, content) is None
+    previews._is_drawn.cache_clear()
 
 
 def test_what_cannot_be_shown_says_so(kept):

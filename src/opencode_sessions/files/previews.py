@@ -18,6 +18,8 @@ import io
 import logging
 import threading
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from typing import Any, ClassVar, TypeAlias
 
 from opencode_sessions.display.coerce import laid_out
@@ -123,12 +125,12 @@ async def preview_of(files: MessageFiles, file: MessageFile) -> Preview:
     """
     if not file.has_content:
         return NoPreview(reason=file.reason or "It was deleted.")
-    if file.media_type in (*_PICTURES, _PDF):
+    if _is_drawn(file.media_type):
         if file.size > _LONGEST_PICTURE:
             return NoPreview(reason="It is too large to be drawn here. Download it.")
         return PicturePreview(name=visible_line(file.name))
     data = await files.read(file, _LONGEST_TEXT)
-    if not is_text(data):
+    if file.media_type == _PDF or not is_text(data):  # a PDF can be text, for the most part
         return NoPreview(reason="It can be downloaded, and not be shown here.")
     text = data.decode(errors="ignore")
     is_table = file.media_type == "text/csv"
@@ -154,7 +156,7 @@ async def picture_of(files: MessageFiles, file: MessageFile) -> bytes | None:
     Raises:
         FileError: Its bytes are gone.
     """
-    if file.media_type not in (*_PICTURES, _PDF) or file.size > _LONGEST_PICTURE:
+    if not _is_drawn(file.media_type) or file.size > _LONGEST_PICTURE:
         return None
     data = await files.read(file, _LONGEST_PICTURE)
     return await files.work(lambda: _drawn(data, is_pdf=file.media_type == _PDF))
@@ -200,6 +202,13 @@ def _table(text: str, *, whole: bool) -> Table | NoPreview:
     except csv.Error:
         return NoPreview(reason="It says that it is a table, and cannot be read as one.")
     return Table(rows=tuple(rows), more=more)
+
+
+@cache
+def _is_drawn(media_type: str) -> bool:
+    """Can it be, and is what draws it installed?"""
+    needed = ["PIL"] if media_type in _PICTURES else ["PIL", "pypdfium2"] if media_type == _PDF else []
+    return bool(needed) and all(find_spec(name) is not None for name in needed)
 
 
 _drawing = threading.Lock()
