@@ -45,6 +45,7 @@ def turn_of(message, record, client, told, **options):
     return Turn(message, session, client, observer=observers, **options)
 
 
+@pytest.mark.lines
 def test_a_turn_is_one_trace_with_its_steps_its_tools_and_what_a_person_was_asked(client, record, told):
     with told.tracer.start_as_current_span("request"):
         message = MemoryMessage(ASKING)

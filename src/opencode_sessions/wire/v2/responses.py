@@ -220,9 +220,14 @@ def _outcome(idle: Json) -> dict[str, Any] | None:
 
 
 def _assistant(body: Json, *, finish: str | None = None, **base: Any) -> StoredMessage:
+    model, time = body.get("model") or {}, body.get("time") or {}
     return StoredMessage(
         role="assistant",
-        completed=(body.get("time") or {}).get("completed") is not None or finish is not None,
+        completed=time.get("completed") is not None or finish is not None,
+        provider=said(model.get("providerID")) or None,
+        model=said(model.get("id")) or None,
+        agent=said(body.get("agent")) or None,
+        time={name: time[name] for name in ("created", "completed") if isinstance(time.get(name), int)},
         finish=finish or body.get("finish"),
         error=None if body.get("error") is None else flat_error(body["error"]),
         **bill_of(body),
