@@ -118,6 +118,17 @@ def test_without_a_folder_in_common_only_what_goes_with_the_prompt_is_taken(tmp_
     assert (file.path, file.url[:22]) == ("", "data:image/png;base64,")
 
 
+@pytest.mark.parametrize("disk", [True, False])
+def test_a_record_without_a_row_takes_files_with_a_sandbox_that_has_a_disk(tmp_path, disk):
+    uploads = Uploads(tmp_path / "uploads", work_folder=Sandbox(tmp_path / "agents", disk=disk))
+    new = Conversation(title="Rome", opencode_uid=Record.opencode_uid)
+    if disk:
+        assert [each["name"] for each in uploads.save(new, given(days_csv=TABLE))] == ["days.csv"]
+    else:
+        with pytest.raises(UploadError, match="cannot be read by this agent"):
+            uploads.save(new, given(days_csv=TABLE))
+
+
 @pytest.mark.parametrize(
     ("name", "shown", "ending"),
     [

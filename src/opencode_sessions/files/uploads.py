@@ -217,6 +217,11 @@ class Uploads:
         """
         return _Attached(self, uploads, besides)
 
+    def _is_readable(self, record: Any) -> bool:
+        """Does the agent get copies into its folder? The record may have no row yet."""
+        folder = self.work_folder
+        return folder.disk if isinstance(folder, Sandbox) else folder(record) is not None
+
     def _work(self, record: Any) -> _Work | None:
         if isinstance(self.work_folder, Sandbox):
             sandbox, name = self.work_folder, self.work_folder.name(record)
@@ -284,7 +289,7 @@ class Uploads:
     def _check_type(self, record: Any, name: str, mime: str, size: int) -> None:
         if not _is_among(mime, self.limits.types):
             raise UploadError(f"“{name}” is of a type that is not taken here ({mime}).", status=415)
-        if self._work(record) is None and not self._is_part(mime, size):
+        if not self._is_readable(record) and not self._is_part(mime, size):
             most = _megabytes(self.largest_part)
             raise UploadError(
                 f"“{name}” cannot be read by this agent: it takes pictures and PDFs of up to {most} ({mime}).",
