@@ -30,7 +30,7 @@ def prompt_for(folder):
     return "!tool bash " + json.dumps({"command": COMMAND.replace("FOLDER", folder), "description": "writes"})
 
 
-@pytest.mark.parametrize("point", sample(POINTS, "after the answer", "after one file"))
+@pytest.mark.parametrize("point", sample(POINTS, "after one file"))
 def test_with_sqlalchemy(server, request, tmp_path, point):
     url = urls_of(request, tmp_path, "sqlite")[0]
     with Rows(server, url) as rows:

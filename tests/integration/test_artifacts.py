@@ -254,6 +254,7 @@ def test_a_turn_that_is_cancelled_or_fails_keeps_its_files(rows, tmp_path):
         assert kept.paths(failed) == ["b.txt"]
 
 
+@pytest.mark.full
 def test_a_turn_begins_when_the_files_of_the_one_before_are_collected(rows, tmp_path, monkeypatch):
     kept = Kept(rows, tmp_path)
     monkeypatch.setattr(TurnSpec, "collect_files", nothing)  # as if its process had died
