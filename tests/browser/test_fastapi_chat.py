@@ -204,9 +204,17 @@ def test_files_go_to_the_agent_and_what_it_makes_comes_back(filed):
         made.get_by_role("link", name="Download all of them").click()
     assert download.value.suggested_filename == "files.zip"
 
-    tab.say("\n".join([write("plan.md", "# Lisbon"), "!say again"]))
-    tab.button("Allow once").click()
-    tab.ends("again")
+
+@pytest.mark.full
+def test_what_has_changed_since_the_version_before_is_shown_also_after_a_reload(filed):
+    tab = filed
+    for city in ("Rome", "Lisbon"):
+        tab.say("\n".join([write("plan.md", f"# {city}"), f"!say {city}"]))
+        tab.button("Allow once").click()
+        tab.ends(city)
+    made = tab.turn.get_by_label("Files of this answer")
+    expect(made.get_by_text("Changes in plan.md")).to_be_visible()
+    tab.page.reload()
     made.get_by_text("Changes in plan.md").click()
     expect(made.locator(".remove")).to_have_text("-# Rome")
     expect(made.locator(".add")).to_have_text("+# Lisbon")

@@ -278,6 +278,7 @@ def test_a_retry_of_a_django_host_has_the_files_of_the_first_try(chat, opencode,
         assert file.read() == TABLE
 
 
+@pytest.mark.full
 def test_a_retry_that_the_hosts_function_makes_has_them_too(chat, opencode, uploads):
     with chat.configured(opencode, UPLOADS=uploads, RETRY="web_project.policy.retry"):
         saved = save_uploads(conversation := chat.conversation(), given(days_csv=TABLE))

@@ -15,7 +15,7 @@ function parsed(html) {
   return template.content;
 }
 
-const shown = new WeakSet();
+const shown = new WeakSet(), drawn = new WeakMap();
 
 async function show(box) {
   if (shown.has(box)) return;
@@ -25,7 +25,9 @@ async function show(box) {
     if (!box.isConnected) break;
     const answer = await fetch(box.dataset.ocFiles).catch(() => null);
     if (!answer?.ok || answer.redirected) continue; // a login page, say
-    box.replaceChildren(parsed(await answer.text()));
+    const html = await answer.text();
+    if (html !== drawn.get(box)) box.replaceChildren(parsed(html)); // else what is open stays so
+    drawn.set(box, html);
     if (!box.querySelector("[data-oc-due]")) break;
   }
   shown.delete(box);
