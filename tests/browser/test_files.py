@@ -113,9 +113,13 @@ def test_what_the_agent_made_is_listed_previewed_compared_and_downloaded(sandbox
     context.request.get(sandboxed.url + sandboxed.links["alice"])
     visitor = Visitor(context, sandboxed)
     tab = visitor.open()
+    tab.page.get_by_label("Attach files").set_input_files([file("days.csv", b"day\n")])
     tab.begin("hello")
     tab.ends()
     (folder,) = (sandboxed._folder / "agents" / "folders").iterdir()
+    assert next(folder.glob("uploads/*-days.csv")).read_bytes() == b"day\n"
+    expect(tab.turn.get_by_role("group", name="Files that were sent")).to_be_visible()
+    expect(tab.turn.get_by_role("group", name="Files of this answer")).to_have_count(0)
     page = "<script>document.title = 'evil'</script>"
     lines = [write("plan.md", "# Rome"), write("page.html", page), "!say made"]
     tab.say("\n".join(lines).replace("FOLDER", str(folder)))
