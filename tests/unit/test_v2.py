@@ -91,6 +91,24 @@ def test_what_nobody_listens_to_is_dropped_but_not_whose_child_a_session_is():
     assert (created.session_id, created.parent_id) == ("ses_2", SESSION)
 
 
+@pytest.mark.parametrize("spaced", [False, True])
+def test_what_nobody_listens_to_is_told_by_its_head_or_by_parsing_it(spaced):
+    separators = (", ", ": ") if spaced else (",", ":")
+    asked = []
+    for place in ({}, {"location": {"directory": "/srv/a"}}):
+        told = {
+            "id": "evt_1",
+            "created": 7,
+            "type": "session.text.delta",
+            **place,
+            "data": {"sessionID": SESSION},
+        }
+        data = json.dumps(told, separators=separators).encode()
+        assert frames.Reader()(data, lambda session_id: bool(asked.append(session_id))) == ()
+        assert (frames._HEAD.match(data) is None) == spaced
+    assert asked == [SESSION, SESSION]
+
+
 def test_a_text_is_its_deltas_and_then_what_is_stored_of_it():
     so_far = [*BEGUN, step("text.started", ordinal=0), step("text.delta", ordinal=0, delta="Hel")]
     assert folded(*so_far).text == "Hel"

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -33,6 +34,12 @@ _log = logging.getLogger("opencode_sessions.stream")
 
 _FAMILY = frozenset({"session.created", "session.deleted"})
 """They tell whose child a session is, which must be known before anybody can say who listens to it."""
+
+_HEAD = re.compile(
+    rb'\{"id":"\w++","created":\d++,"type":"([\w.]++)",(?:"location":\{"directory":"[^"\\]*+"\},)?'
+    rb'"data":\{"sessionID":"(\w++)"[,}]'
+)
+"""The first bytes of a frame that concerns a session: so that nobody parses what nobody here listens to."""
 
 _MOST = 1024
 """Sessions whose prompt is remembered, and tool calls likewise: of more, the oldest are forgotten."""
@@ -51,6 +58,9 @@ class Reader:
 
     def __call__(self, data: bytes, hears: Hears) -> Iterable[Event]:
         """The events that a frame tells of."""
+        head = _HEAD.match(data)
+        if head is not None and head[1].decode() not in _FAMILY and not hears(head[2].decode()):
+            return ()
         try:
             frame = json.loads(data)
         except (ValueError, RecursionError) as error:
