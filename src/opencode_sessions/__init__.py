@@ -40,10 +40,12 @@ from opencode_sessions.errors import (
     TotalTimeoutError,
     TurnError,
     TurnInProgressError,
+    TurnLimitError,
     TurnParkedError,
     TurnReleasedError,
     TurnTakenError,
     TurnTimeoutError,
+    UnknownServerError,
     UnsupportedVersionError,
     WireError,
     WrongRowError,
@@ -65,6 +67,7 @@ from opencode_sessions.protocol.values import Health, Message, SessionInfo
 from opencode_sessions.reporting import ErrorContext
 from opencode_sessions.server.managed import OpencodeServer
 from opencode_sessions.sessions.pruning import Leftover, Pruner
+from opencode_sessions.sessions.servers import Servers
 from opencode_sessions.sessions.session import Session
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.turns.asks import IN_THE_ROW, Answer, Ask
@@ -154,6 +157,7 @@ __all__ = [
     "ServerNotInstalledError",
     "ServerStartError",
     "ServerUnreachableError",
+    "Servers",
     "Session",
     "SessionCreated",
     "SessionEnsured",
@@ -176,6 +180,7 @@ __all__ = [
     "TurnFound",
     "TurnInProgressError",
     "TurnLeft",
+    "TurnLimitError",
     "TurnParkedError",
     "TurnRecovered",
     "TurnReleasedError",
@@ -185,6 +190,7 @@ __all__ = [
     "TurnTaken",
     "TurnTakenError",
     "TurnTimeoutError",
+    "UnknownServerError",
     "UnsupportedVersionError",
     "WireError",
     "WrongRowError",

@@ -245,7 +245,7 @@ def test_one_that_cannot_be_deleted_is_reported_and_keeps_none_of_the_others(cli
     pruner = Pruner(
         MemoryIndex(), namespace=namespace, grace=AT_ONCE, on_error=lambda *what: reported.append(what)
     )
-    leftovers = list(pruner._walk(Refusing(), delete=True))
+    leftovers = list(pruner._walk({None: Refusing()}, delete=True))
     assert {leftover.session_id: leftover.deleted for leftover in leftovers} == {
         lost[0]: True,
         lost[1]: False,
@@ -339,7 +339,7 @@ def test_rows_are_asked_after_the_sessions_were_listed(client, engine, namespace
 
     pruner = Pruner(SQLAlchemyIndex(Conversation, engine), namespace=namespace, grace=AT_ONCE)
     pruner._core._now = lambda: time.time() + 60
-    assert list(pruner._walk(Meanwhile(), delete=False)) == []
+    assert list(pruner._walk({None: Meanwhile()}, delete=False)) == []
     delete_rows(engine, [made[0].opencode_session_id])
     assert ids(pruner.find(client)) == {made[0].opencode_session_id}
 

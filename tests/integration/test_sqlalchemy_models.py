@@ -62,6 +62,7 @@ class Ticket(Base):
     opencode_session_ready_at: Mapped[datetime | None] = mapped_column("oc_ready", DateTime(timezone=True))
     opencode_session_digest: Mapped[str | None] = mapped_column("oc_digest", String(64))
     opencode_turn: Mapped[str | None] = mapped_column("oc_turn", String(200))
+    opencode_server: Mapped[str | None] = mapped_column("oc_server", String(64))
 
 
 class Reply(Base):
@@ -279,6 +280,7 @@ def test_columns_in_two_tables_are_refused(engine):
         opencode_session_ready_at = Column(DateTime(timezone=True))
         opencode_session_digest = Column(String(64))
         opencode_turn = Column(String(200))
+        opencode_server = Column(String(64))
         opencode_uid = Column(String(32))
 
     with pytest.raises(ConfigurationError, match="one table"):

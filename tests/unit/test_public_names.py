@@ -44,6 +44,7 @@ def test_the_public_names_are_exactly_these():
         "Reply",
         "ReplyChanged",
         "Rule",
+        "Servers",
         "Session",
         "SessionCreated",
         "SessionEnsured",

@@ -21,7 +21,7 @@ stays open then, as always between two queries, and is idle.
 
 from __future__ import annotations
 
-from opencode_sessions.django.clients import async_client, client
+from opencode_sessions.django.clients import async_client, async_servers, client, servers
 from opencode_sessions.django.deletion import delete_session_with_row
 from opencode_sessions.django.host import acancel, aenqueue, cancel, enqueue, run_job
 from opencode_sessions.django.index import DjangoIndex
@@ -43,6 +43,7 @@ __all__ = [
     "aenqueue",
     "asession_for",
     "async_client",
+    "async_servers",
     "aturn_for",
     "being_run",
     "cancel",
@@ -52,6 +53,7 @@ __all__ = [
     "parked",
     "run_job",
     "save_uploads",
+    "servers",
     "session_for",
     "turn_for",
     "waiting_for_answer",

@@ -6,23 +6,40 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
 
 from opencode_sessions.django.conf import settings
+from opencode_sessions.django.turn_table import table
+from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.sessions.servers import Servers
 from opencode_sessions.wire.clients import AsyncClient, Client
 
-__all__ = ["async_client", "client", "leave_open", "new_client"]
+__all__ = [
+    "arunning",
+    "async_client",
+    "async_servers",
+    "client",
+    "leave_open",
+    "new_client",
+    "running",
+    "servers",
+]
+
+C = TypeVar("C", Client, AsyncClient)
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """An event loop's client, what it was made from, and what closes it when the loop ends."""
+    """An event loop's clients, what they were made from, and what closes them when the loop ends."""
 
-    arguments: dict[str, Any]
-    client: AsyncClient
+    made_from: Any
+    servers: Servers[AsyncClient]
     keeper: AsyncGenerator[None]
 
 
@@ -31,63 +48,106 @@ class _Shared:
     """What there is in this process."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    arguments: dict[str, Any] | None = None
-    client: Client | None = None
+    made_from: Any = None
+    servers: Servers[Client] | None = None
     of_loops: dict[asyncio.AbstractEventLoop, _Held] = field(default_factory=dict)
 
 
 _shared = _Shared()
 
 
-def client() -> Client:
-    """The client of the settings' server, one in a process, for all threads.
+def servers() -> Servers[Client]:
+    """The clients of the settings' servers, by name, one of each in a process, for all threads.
 
-    It is made when it is first asked for, made anew when the settings change, and closed at exit.
+    They are made when they are first asked for, made anew when the settings change, and closed at exit. `Session` and
+    `Turn` take this in place of a client, also where there is one server.
 
     Raises:
         ImproperlyConfigured: The settings cannot work.
-        ConfigurationError: The URL is not a server's.
+        ConfigurationError: A URL is not a server's.
     """
-    arguments = settings().client_options()
+    now = settings()
+    made_from = (now.client_options(), now.servers, now.server_for)
     with _shared.lock:
-        if _shared.client is None or _shared.arguments != arguments:
-            outdated, _shared.client = _shared.client, Client(**arguments)
-            _shared.arguments = arguments
-            if outdated is not None:
-                outdated.close()
-        return _shared.client
+        if _shared.servers is None or _shared.made_from != made_from:
+            made = {name: Client(**options) for name, options in now.client_options().items()}
+            outdated, _shared.servers = _shared.servers, Servers(made, chooser=now.chooser(running))
+            _shared.made_from = made_from
+            for each in outdated.values() if outdated is not None else ():
+                each.close()
+        return _shared.servers
 
 
-def async_client() -> AsyncClient:
-    """The same for asyncio: one in an event loop, closed with it. Call it where that loop runs.
+def client(name: str | None = None) -> Client:
+    """The client of the settings' server; of several, of the one of this name. See `servers`.
+
+    Raises:
+        ImproperlyConfigured, ConfigurationError: See `servers`; or there is no such server.
+    """
+    return _one_of(servers(), name)
+
+
+def async_servers() -> Servers[AsyncClient]:
+    """The same for asyncio: clients of one event loop, closed with it. Call it where that loop runs.
 
     Raises:
         RuntimeError: No event loop runs here.
-        ImproperlyConfigured, ConfigurationError: See `client`.
+        ImproperlyConfigured, ConfigurationError: See `servers`.
     """
     loop = asyncio.get_running_loop()
-    arguments = settings().client_options()
+    now = settings()
+    made_from = (now.client_options(), now.servers, now.server_for)
     held = _shared.of_loops.get(loop)
-    if held is None or held.arguments != arguments:
+    if held is None or held.made_from != made_from:
         if held is not None:
             loop.create_task(held.keeper.aclose())  # noqa: RUF006 - a loop finishes its tasks before it ends
         _forget_closed_loops()
-        made = AsyncClient(**arguments)
-        held = _shared.of_loops[loop] = _Held(arguments, made, _kept(loop, made))
+        clients = {name: AsyncClient(**options) for name, options in now.client_options().items()}
+        made = Servers(clients, chooser=now.chooser(arunning))
+        held = _shared.of_loops[loop] = _Held(made_from, made, _kept(loop, made))
         with suppress(StopIteration):
             held.keeper.__anext__().send(None)  # up to its yield, without a wait
-    return held.client
+    return held.servers
 
 
-async def _kept(loop: asyncio.AbstractEventLoop, client: AsyncClient) -> AsyncGenerator[None]:
-    """Closes a client when its event loop ends: a loop then closes the async generators that began in it."""
+def async_client(name: str | None = None) -> AsyncClient:
+    """See `client` and `async_servers`."""
+    return _one_of(async_servers(), name)
+
+
+def _one_of(found: Servers[C], name: str | None) -> C:
+    if name is None and len(found) == 1:
+        return next(iter(found.values()))
+    if name is None:
+        raise ConfigurationError(
+            f"there are several servers, {', '.join(found)}: name one, as in client({next(iter(found))!r}), or give "
+            "servers() to Session and Turn"
+        )
+    if name not in found:
+        raise ConfigurationError(f'there is no server {name!r}: OPENCODE["SERVERS"] has {", ".join(found)}')
+    return found[name]
+
+
+async def running() -> Mapping[str | None, int]:
+    """How many turns run in sessions of each server, see `TurnTable.running`."""
+    return await table.running()
+
+
+async def arunning() -> Mapping[str | None, int]:
+    """The same for asyncio."""
+    return await sync_to_async(lambda: run_sync(table.running()))()
+
+
+async def _kept(loop: asyncio.AbstractEventLoop, made: Servers[AsyncClient]) -> AsyncGenerator[None]:
+    """Closes clients when their event loop ends: a loop then closes the async generators that began in it."""
     try:
         yield
     finally:
         held = _shared.of_loops.get(loop)
-        if held is not None and held.client is client:
+        if held is not None and held.servers is made:
             del _shared.of_loops[loop]
-        await client.close()
+        for each in made.values():
+            await each.close()
 
 
 def _forget_closed_loops() -> None:
@@ -97,20 +157,20 @@ def _forget_closed_loops() -> None:
             _shared.of_loops.pop(loop, None)
 
 
-def new_client() -> Client:
-    """A client of the settings' server that the caller closes."""
-    return Client(**settings().client_options())
+def new_client(name: str) -> Client:
+    """A client of one of the settings' servers that the caller closes."""
+    return Client(**settings().client_options()[name])
 
 
 def leave_open() -> None:
-    """Do not close the client at exit: a turn that runs in a daemon thread would take that for its own failure."""
+    """Do not close the clients at exit: a turn that runs in a daemon thread would take that for its own failure."""
     atexit.unregister(_close)
 
 
 def _close() -> None:
-    if _shared.client is not None:
+    for each in _shared.servers.values() if _shared.servers is not None else ():
         with suppress(Exception):
-            _shared.client.close()
+            each.close()
 
 
 def _after_fork() -> None:

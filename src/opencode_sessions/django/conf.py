@@ -18,6 +18,7 @@ from opencode_sessions.errors import ConfigurationError, InvalidRulesError
 from opencode_sessions.files.artifacts import Artifacts
 from opencode_sessions.files.uploads import Uploads
 from opencode_sessions.host.chats import CHAT_SECONDS, Chats
+from opencode_sessions.host.servers import Server
 from opencode_sessions.host.settings import HostSettings, telemetry_of
 from opencode_sessions.host.steering import nobody
 from opencode_sessions.jobs.ports import QueueDispatcher
@@ -38,7 +39,7 @@ MaySee = Callable[[Any, Any], bool]
 
 _MINUTE = 60.0
 """A stream that lasts longer would show too much to a user who has lost the right to see it."""
-_MAY_HOLD_A_PASSWORD = ("SERVER", "USERNAME", "PASSWORD", "NOTIFIER")
+_MAY_HOLD_A_PASSWORD = ("SERVER", "SERVERS", "USERNAME", "PASSWORD", "NOTIFIER")
 
 _ATTRIBUTES = {"THREADS": "turns", "RECOVER_AT_START": "recover"}
 _ASKS: dict[str, InTheRow | None] = {"row": IN_THE_ROW, "refuse": None}
@@ -98,7 +99,10 @@ class OpencodeSettings(HostSettings):
             raise ImproperlyConfigured(
                 f"OPENCODE needs all of {', '.join(_OF_TENANTS)}, or none of them; missing: {', '.join(missing)}"
             )
-        return cls(**read)
+        try:
+            return cls(**read)
+        except ConfigurationError as error:
+            raise ImproperlyConfigured(f"OPENCODE cannot work: {error}") from error
 
 
 def settings() -> OpencodeSettings:
@@ -157,6 +161,28 @@ def _url(key: str, value: Any) -> str | None:
         return url and server_url(url)
     except ConfigurationError as error:
         raise ImproperlyConfigured(f'OPENCODE["{key}"] cannot work: {error}') from error
+
+
+def _servers(key: str, value: Any) -> Mapping[str, Server] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not value:
+        raise _wrong(key, 'a dict such as {"a": {"url": "http://…"}}', value)
+    return {name: _server(key, name, said) for name, said in value.items()}
+
+
+def _server(key: str, name: Any, said: Any) -> Server:
+    if isinstance(said, Server):
+        return said
+    names = [each.name for each in fields(Server)]
+    if not isinstance(said, Mapping) or not {"url"} <= set(said) <= set(names):
+        raise ImproperlyConfigured(
+            f'OPENCODE["{key}"]["{name}"] must be a dict with url and some of {", ".join(names[1:])}'
+        )
+    try:
+        return Server(**said)
+    except ConfigurationError as error:
+        raise ImproperlyConfigured(f'OPENCODE["{key}"]["{name}"] cannot work: {error}') from error
 
 
 def _namespace(key: str, value: Any) -> str:
@@ -304,6 +330,8 @@ def _imported(key: str, value: Any) -> Any:
 
 _READERS: dict[str, Callable[[str, Any], Any]] = {
     "SERVER": _url,
+    "SERVERS": _servers,
+    "SERVER_FOR": _function_or_none,
     "USERNAME": _text,
     "PASSWORD": _text,
     "DIRECTORY": _directory,

@@ -12,16 +12,17 @@ from django.db import models, transaction
 from django.db.models.signals import pre_delete
 
 from opencode_sessions.django.index import owner_of_column
+from opencode_sessions.django.registry import has_columns
 from opencode_sessions.django.rows import all_rows
 from opencode_sessions.reporting import OnError
-from opencode_sessions.sessions.deletion import SessionDeleter
-from opencode_sessions.wire.clients import Client
+from opencode_sessions.sessions.deletion import AnyClient, SessionDeleter
+from opencode_sessions.store.record_columns import SERVER
 
 __all__ = ["delete_session_with_row", "with_proxies"]
 
 
 def delete_session_with_row(
-    model: type[models.Model], client: Client | Callable[[], Client], *, on_error: OnError | None = None
+    model: type[models.Model], client: AnyClient, *, on_error: OnError | None = None
 ) -> Callable[[], None]:
     """From now on, when Django deletes a row of this model, stop and delete the row's OpenCode session too.
 
@@ -36,7 +37,7 @@ def delete_session_with_row(
 
     Args:
         model: Any model with a field `opencode_session_id`; its proxies are meant, too.
-        client: The server's client, or a function that gives one when it is needed.
+        client: The server's client, or several `Servers`; or a function that gives either when it is needed.
         on_error: Called as `on_error(error, context)` with what went wrong; else that is logged.
 
     Returns:
@@ -47,6 +48,7 @@ def delete_session_with_row(
     """
     owner = owner_of_column(model)
     key = owner._meta.pk.attname
+    columns = [name for name in ("opencode_session_id", SERVER) if has_columns(owner, [name])]
     remover = SessionDeleter(client, on_error)
     senders = list(with_proxies(model._meta.concrete_model or model))
 
@@ -55,9 +57,9 @@ def delete_session_with_row(
         # the database has any: nobody writes another id until it has ended.
         primary_key = getattr(instance, key)
         row = all_rows(owner, using).select_for_update().filter(pk=primary_key)
-        for session_id in row.values_list("opencode_session_id", flat=True):
-            if session_id is not None:
-                act = partial(remover, _row_key(owner, primary_key), session_id)
+        for names in row.values_list(*columns):
+            if names[0] is not None:
+                act = partial(remover, _row_key(owner, primary_key), *names)
                 transaction.on_commit(act, using=using, robust=True)
 
     def end() -> None:

@@ -24,7 +24,7 @@ __all__ = ["MessageModel", "RecordModel"]
 
 
 class RecordModel(models.Model):
-    """The five columns of a record: a row that owns one OpenCode session.
+    """The six columns of a record: a row that owns one OpenCode session.
 
     The session has the record's `title`. If the model has none, define `opencode_title` on it, a property.
 
@@ -34,6 +34,7 @@ class RecordModel(models.Model):
         opencode_session_ready_at: When its rules came into force; None until then.
         opencode_session_digest: Of what is in force in it; `deleting` while it is being deleted.
         opencode_turn: Whose turn runs in it, and until when that holds.
+        opencode_server: Which of several servers has it, by name; None where there was never more than one.
     """
 
     opencode_uid: models.CharField[str | None, str | None] = models.CharField(  # noqa: DJ001 - null in old rows
@@ -53,6 +54,9 @@ class RecordModel(models.Model):
     )
     opencode_turn: models.TextField[str | None, str | None] = models.TextField(  # noqa: DJ001 - null, likewise
         null=True, blank=True, editable=False
+    )
+    opencode_server: models.CharField[str | None, str | None] = models.CharField(  # noqa: DJ001 - null, likewise
+        max_length=64, null=True, blank=True, editable=False
     )
 
     class Meta:  # noqa: D106 - Django's own

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 
 from opencode_sessions.django.artifacts.store import DjangoArtifactStore
-from opencode_sessions.django.clients import async_client, client
+from opencode_sessions.django.clients import arunning, async_servers, running, servers
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.registry import record_of
 from opencode_sessions.django.relay import relay
@@ -34,13 +34,13 @@ def session_for(record: models.Model) -> Session:
 
     ::
 
-        session_for(conversation).ensure(client())
+        session_for(conversation).ensure(servers())
     """
     return Session(record, **settings().session_options())
 
 
 async def asession_for(record: models.Model) -> AsyncSession:
-    """The same for asyncio; use it with `async_client()`."""
+    """The same for asyncio; use it with `async_servers()`."""
     return AsyncSession(record, **settings().session_options())
 
 
@@ -76,7 +76,7 @@ def prepared_turn(
     """
     session = session_for(record_of(message))
     announcing, found = _turn_options(message, observer, options or {}, defaults or {}, asynchronous=False)
-    return Turn(message, session, client(), **found), announcing, found
+    return Turn(message, session, servers(), **found), announcing, found
 
 
 async def aturn_for(message: models.Model, *, observer: Observers = None, **options: Any) -> AsyncTurn:
@@ -96,7 +96,7 @@ async def aprepared_turn(
         return record_of(message), _turn_options(message, observer, options or {}, {}, asynchronous=True)
 
     record, (announcing, found) = await sync_to_async(prepare)()
-    turn = AsyncTurn(message, await asession_for(record), async_client(), **found)
+    turn = AsyncTurn(message, await asession_for(record), async_servers(), **found)
     return turn, announcing
 
 
@@ -125,7 +125,12 @@ def _turn_options(
     others = listeners_of(found.get("observer") if observer is None else observer)
     teller = relay().teller(rows.key_of(message))
     store = teller.store(message_store(message, found.get("store"), asynchronous=asynchronous))
-    return announcing, {**found, "store": store, "observer": (announcing, teller, *now.listeners(), *others)}
+    return announcing, {
+        **found,
+        "store": store,
+        "observer": (announcing, teller, *now.listeners(), *others),
+        "gate": now.gate(arunning if asynchronous else running),
+    }
 
 
 def _artifacts(message: models.Model, *, asynchronous: bool) -> Mapping[str, Any]:

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from opencode_sessions.django.clock import Epoch, Moment
 from opencode_sessions.django.databases import databases_of, has_table
-from opencode_sessions.django.leases import abandoned, behind_another, waiting_for_answer
+from opencode_sessions.django.leases import abandoned, behind_another, being_run, waiting_for_answer
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.registry import message_models, record_field, record_of
 from opencode_sessions.django.rows import all_rows, borrowed, database_of
@@ -29,7 +29,7 @@ from opencode_sessions.django.together import DjangoTogether
 from opencode_sessions.errors import WrongRowError
 from opencode_sessions.store import claims
 from opencode_sessions.store.messages import TurnStatus
-from opencode_sessions.store.record_columns import UID
+from opencode_sessions.store.record_columns import SERVER, UID
 from opencode_sessions.store.turn_table import Ahead, TurnCounts, TurnJob
 
 __all__ = ["DjangoTurnTable", "table"]
@@ -225,6 +225,24 @@ class DjangoTurnTable:
             found = mine.first()
             job = None if found is None else self.job_of(found, using=using)
             return job if job is not None and _reserve(job, behind_another(), seconds) else None
+
+    async def running(self) -> Mapping[str | None, int]:
+        """See `TurnTable.running`. One query for each model and database, of the tenant that is in force."""
+        found: Counter[str | None] = Counter()
+        for model in message_models():
+            field = _record_field(model)
+            if field is None:
+                continue
+            server = f"{field.name}__{SERVER}"
+            for using in databases_of(model):
+                if not has_table(model, using):
+                    continue
+                with borrowed(using):
+                    rows = all_rows(model, using).filter(
+                        being_run(), **{f"{field.name}__opencode_session_id__isnull": False}
+                    )
+                    found.update(dict(rows.order_by().values_list(server).annotate(models.Count("pk"))))
+        return found
 
     def is_transient(self, error: Exception) -> bool:
         """See `TurnTable.is_transient`."""

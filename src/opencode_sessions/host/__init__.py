@@ -12,7 +12,8 @@
 from __future__ import annotations
 
 from opencode_sessions.host.hosts import AsyncHost, Host
+from opencode_sessions.host.servers import Server
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.host.steering import Refused
 
-__all__ = ["AsyncHost", "Host", "HostSettings", "Refused"]
+__all__ = ["AsyncHost", "Host", "HostSettings", "Refused", "Server"]

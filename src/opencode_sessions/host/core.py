@@ -31,6 +31,7 @@ from opencode_sessions.reporting import ErrorContext, ErrorReporter
 from opencode_sessions.runtime.ports import Runtime
 from opencode_sessions.runtime.shutdown import on_signal
 from opencode_sessions.runtime.stepping import result_of
+from opencode_sessions.sessions.servers import Servers
 from opencode_sessions.store.messages import MessageStore
 from opencode_sessions.store.turn_table import TurnJob
 from opencode_sessions.turns.asks import Answer
@@ -71,9 +72,10 @@ class HostCore(ABC, Generic[C]):
         self.live = LiveHub(tables, runtime, lambda: relay)
         self._relay = relay
         self._given = dispatcher
+        self._gate = settings.gate(tables.running)
         self._pool: ThreadPool | TaskPool | None = None
         self._begun = ExitStack()
-        self._client: C | None = None
+        self._servers: Servers[C] | None = None
 
     def _begin(self) -> None:
         """Refuse what cannot be started; else know when the process is told to end, until `self._begun` is closed.
@@ -81,7 +83,7 @@ class HostCore(ABC, Generic[C]):
         Raises:
             ConfigurationError: It is started already, or another one with other settings is, for the same rows.
         """
-        if self._client is not None:
+        if self._servers is not None:
             raise ConfigurationError(
                 "this host is started already: enter it once in a process, where the app begins, and use it everywhere"
             )
@@ -92,17 +94,31 @@ class HostCore(ABC, Generic[C]):
 
     @property
     def client(self) -> C:
-        """The client of this process.
+        """The client of this process, if it has one server; else see `servers`.
+
+        Raises:
+            ConfigurationError: The host is not started, or stopped; or it has several servers.
+        """
+        if len(self.servers) > 1:
+            raise ConfigurationError(
+                f"this host has several servers, {', '.join(self.servers)}: take the client of one, such as "
+                f"host.servers[{next(iter(self.servers))!r}], or give host.servers to Session and Turn"
+            )
+        return next(iter(self.servers.values()))
+
+    @property
+    def servers(self) -> Servers[C]:
+        """The clients of this process, by the servers' names; `Session` and `Turn` take it in place of a client.
 
         Raises:
             ConfigurationError: The host is not started, or stopped.
         """
-        if self._client is None:
+        if self._servers is None:
             raise ConfigurationError(
                 "this host is not started: enter it (`with opencode:`, `async with opencode:`), or give its lifespan "
                 "to the app"
             )
-        return self._client
+        return self._servers
 
     @property
     def files(self) -> FileService:
@@ -130,8 +146,12 @@ class HostCore(ABC, Generic[C]):
     def _dispatcher(self) -> Dispatcher:
         found = self._given or self._pool
         if found is None:
-            _ = self.client
+            _ = self.servers
         return found  # type: ignore[return-value]  # a host that is started has a pool
+
+    def _make_servers(self, make: type[C]) -> Servers[C]:
+        clients = {name: make(**options) for name, options in self.settings.client_options().items()}
+        return Servers(clients, chooser=self.settings.chooser(self.table.running))
 
     @abstractmethod
     def turn_for(self, message: Any, **options: Any) -> Turn | AsyncTurn:
@@ -165,6 +185,7 @@ class HostCore(ABC, Generic[C]):
             "on_ask": self.settings.on_ask,
             "store": self.table.store(job, message),
             "queue": RecordQueue(self.table, message, self),
+            "gate": self._gate,
         }
         if self.settings.artifacts is not None:
             defaults["artifacts"] = self.settings.artifacts.of_turn(
@@ -227,7 +248,7 @@ class HostCore(ABC, Generic[C]):
             self.report(error, "release", str(job))
 
     async def _enqueue(self, message: Any) -> None:
-        _ = self.client  # refuses a host that is not started, before anything is stored
+        _ = self.servers  # refuses a host that is not started, before anything is stored
         await self.table.reserve(message, self.pending_lease)
         job, queue = self.table.job_of(message), self._dispatcher
         if isinstance(queue, TransactionalDispatcher) and queue.transactional:

@@ -73,7 +73,7 @@ class AsyncHost(HostCore[AsyncClient]):
         """
         self._begin()
         try:
-            self._client = AsyncClient(**self.settings.client_options())
+            self._servers = self._make_servers(AsyncClient)
         except BaseException:
             self._begun.close()
             raise
@@ -85,13 +85,13 @@ class AsyncHost(HostCore[AsyncClient]):
 
     async def ready(self) -> None:
         """See `JobHost.ready`. It then works until the event loop ends, or `__aexit__` is called."""
-        if self._client is None:
+        if self._servers is None:
             await self.__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._client is None:
+        if self._servers is None:
             return
         try:
             # Turns that end, or have not quite begun, need the client and the pool to the last.
@@ -102,9 +102,10 @@ class AsyncHost(HostCore[AsyncClient]):
                 await asyncio.wait(self._tasks, timeout=SHUTDOWN_TIMEOUT)
             await self._relay.close()
         finally:
-            client, self._pool, self._client = self._client, None, None
+            servers, self._pool, self._servers = self._servers, None, None
             self._begun.close()
-            await client.close()
+            for client in servers.values():
+                await client.close()
 
     @asynccontextmanager
     async def lifespan(self, app: object) -> AsyncIterator[None]:  # noqa: ARG002 - ASGI frameworks give it
@@ -122,7 +123,7 @@ class AsyncHost(HostCore[AsyncClient]):
         return self._make_turn(message, found)
 
     def _make_turn(self, message: Any, options: Mapping[str, Any]) -> AsyncTurn:
-        return AsyncTurn(message, self.session_for(message), self.client, **options)
+        return AsyncTurn(message, self.session_for(message), self.servers, **options)
 
     async def enqueue(self, message: Any) -> None:
         """Have a message's turn run when the transaction that it is in has committed.
@@ -217,7 +218,7 @@ class Host(HostCore[Client]):
         """
         self._begin()
         try:
-            self._client = Client(**self.settings.client_options())
+            self._servers = self._make_servers(Client)
         except BaseException:
             self._begun.close()
             raise
@@ -231,14 +232,14 @@ class Host(HostCore[Client]):
     async def ready(self) -> None:
         """See `JobHost.ready`. It then works until the process ends."""
         with self._starting:
-            if self._client is None:
+            if self._servers is None:
                 self.__enter__()
                 atexit.register(self.__exit__, None, None, None)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._client is None:
+        if self._servers is None:
             return
         try:
             if self._pool is not None:
@@ -247,9 +248,10 @@ class Host(HostCore[Client]):
             run_sync(self.live.close(SHUTDOWN_TIMEOUT))
             run_sync(self._relay.close())
         finally:
-            client, self._pool, self._client = self._client, None, None
+            servers, self._pool, self._servers = self._servers, None, None
             self._begun.close()
-            client.close()
+            for client in servers.values():
+                client.close()
 
     def _told_to_end(self) -> None:
         """Release its turns: nothing else may be called before the process ends.
@@ -272,7 +274,7 @@ class Host(HostCore[Client]):
         return self._make_turn(message, found)
 
     def _make_turn(self, message: Any, options: Mapping[str, Any]) -> Turn:
-        return Turn(message, self.session_for(message), self.client, **options)
+        return Turn(message, self.session_for(message), self.servers, **options)
 
     def enqueue(self, message: Any) -> None:
         """See `AsyncHost.enqueue`."""

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.files.artifacts import Artifacts
 from opencode_sessions.files.uploads import Uploads
+from opencode_sessions.host.servers import LeastLoaded, Running, Server, ServerFor, ServerLimits
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
 from opencode_sessions.reporting import OnError
+from opencode_sessions.sessions.servers import DEFAULT_SERVER
 from opencode_sessions.sessions.spec import PermissionsFor, check_permissions_for
 from opencode_sessions.turns.asks import IN_THE_ROW, AskHandler, InTheRow
 from opencode_sessions.turns.events import Listener
@@ -53,6 +55,9 @@ class HostSettings:
 
     Attributes:
         server: The URL of the OpenCode server; None: `OPENCODE_BASE_URL`, else http://127.0.0.1:4096.
+        servers: Instead of that, several by name: `{"a": Server(url=…), "b": Server(url=…)}`. Each record's row keeps
+            the name of its own. `default` is the name of the one that had none before.
+        server_for: Of a record, the name of the server for its session; None: the least loaded.
         username: Else `OPENCODE_SERVER_USERNAME`, else "opencode".
         password: Else `OPENCODE_SERVER_PASSWORD`.
         directory: Where new sessions work, on the server's machine; None: where the server does.
@@ -78,6 +83,8 @@ class HostSettings:
     """
 
     server: str | None = None
+    servers: Mapping[str, Server] | None = None
+    server_for: ServerFor | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     directory: str | None = None
@@ -97,11 +104,12 @@ class HostSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "telemetry", telemetry_of(self.telemetry))
-        for name in ("turn_options", "retry", "on_error"):
+        for name in ("turn_options", "retry", "on_error", "server_for"):
             check_ordinary(name, getattr(self, name))
         object.__setattr__(self, "permissions_for", check_permissions_for(self.permissions_for))
         if self.server is not None:
             server_url(self.server)
+        self._check_servers()
         require(
             callable(self.turn_options), "turn_options must be a function of a message", self.turn_options
         )
@@ -123,6 +131,24 @@ class HostSettings:
             turns,
         )
 
+    def _check_servers(self) -> None:
+        given = self.servers
+        if given is None:
+            return
+        require(
+            isinstance(given, Mapping)
+            and len(given) > 0
+            and all(isinstance(each, Server) for each in given.values()),
+            'servers must name at least one, such as {"a": Server(url="http://…")}',
+            given,
+        )
+        require(self.server is None, "give server or servers, and not both; server is", self.server)
+
+    @property
+    def named_servers(self) -> Mapping[str, Server | None]:
+        """What is said of each server, by name; nothing of one without a name, which is called `default`."""
+        return {DEFAULT_SERVER: None} if self.servers is None else self.servers
+
     def session_options(self) -> dict[str, Any]:
         """The keyword arguments of `Session` that they say."""
         return {
@@ -141,12 +167,24 @@ class HostSettings:
         """The listeners of a turn that they say."""
         return () if self.active_telemetry is None else (self.active_telemetry.listener(),)
 
-    def client_options(self) -> dict[str, Any]:
-        """The keyword arguments of `Client` that they say."""
+    def client_options(self) -> dict[str, dict[str, Any]]:
+        """The keyword arguments of `Client` that they say, for each server by name."""
         return {
-            "base_url": self.server,
-            "password": self.password,
-            "username": self.username,
-            "directory": self.directory,
-            "timeouts": self.timeouts,
+            name: {
+                "base_url": self.server if said is None else said.url,
+                "password": self.password if said is None else said.password or self.password,
+                "username": self.username if said is None else said.username or self.username,
+                "directory": self.directory,
+                "timeouts": self.timeouts,
+            }
+            for name, said in self.named_servers.items()
         }
+
+    def chooser(self, running: Running) -> LeastLoaded | None:
+        """Says where new records go; None if there is one server."""
+        return None if self.servers is None else LeastLoaded(self.servers, self.server_for, running)
+
+    def gate(self, running: Running) -> ServerLimits | None:
+        """Says when a turn may begin; None if it may at any time."""
+        limited = any(each.turns is not None for each in (self.servers or {}).values())
+        return ServerLimits(self.servers or {}, running) if limited else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
@@ -211,6 +211,13 @@ class HostTables:
     async def resume_next(self, message: Any, seconds: float) -> TurnJob | None:
         """See `TurnTable.resume_next`."""
         return await self.of(message).resume_next(message, seconds)
+
+    async def running(self) -> Mapping[str | None, int]:
+        """See `TurnTable.running`."""
+        found: Counter[str | None] = Counter()
+        for table in self._tables.values():
+            found.update(await table.running())
+        return found
 
     def key_of(self, message: Any) -> RowKey:
         """See `TurnRows.key_of`."""

@@ -6,6 +6,7 @@
 | a person is waited for | it is parked: the answer has it run |
 | another turn of its record comes first | that one is run before it, here |
 | somebody else runs this very turn | it is left to them |
+| as many turns run as may run at once | it is tried again |
 | the server or the database is away | it is tried again, if not begun until `Deadlines.unreachable` has passed |
 | anything else, or that has passed | a turn that had not begun fails, and its row says why; another is tried again |
 
@@ -20,6 +21,7 @@ It is run by whoever meets it: so nobody waits for another process, or for what 
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +31,7 @@ from typing import Any, cast
 from opencode_sessions.errors import (
     RecordGoneError,
     TurnInProgressError,
+    TurnLimitError,
     TurnParkedError,
     TurnTakenError,
     WrongRowError,
@@ -196,10 +199,13 @@ class TurnAttempts:
             row = await self._table.store(self.job, message).load()
             if row.status.terminal:
                 return None
-            if not isinstance(error, TurnInProgressError):
+            if not isinstance(error, TurnInProgressError | TurnLimitError):
                 return await self._failed(error, message, row)
             runs_elsewhere = row.status is TurnStatus.STREAMING and not row.abandoned
-            over = self._when_busy == "reject" if runs_elsewhere else await self._park(message)
+            if isinstance(error, TurnLimitError):
+                over = False
+            else:
+                over = self._when_busy == "reject" if runs_elsewhere else await self._park(message)
         except RecordGoneError:
             return None
         except Exception as second:
@@ -243,9 +249,10 @@ class TurnAttempts:
     def _again(self, pauses: tuple[float, ...], error: Exception, *, at_most: float = inf) -> float:
         if pauses is not self._pauses:
             self._pauses, self._tries = pauses, 0
-        pause = min(pauses[min(self._tries, len(pauses) - 1)], at_most)
+        # By chance longer or shorter: turns that step back from a limit in one instant would all come back at once.
+        pause = min(pauses[min(self._tries, len(pauses) - 1)] * _jitter(error), at_most)
         self._tries += 1
-        level = logging.DEBUG if isinstance(error, TurnInProgressError) else logging.WARNING
+        level = logging.DEBUG if isinstance(error, TurnInProgressError | TurnLimitError) else logging.WARNING
         _log.log(level, "the turn of %s cannot be run now, again in %g s: %s", self.job, pause, error)
         return pause
 
@@ -262,6 +269,10 @@ class TurnAttempts:
 
     def _report(self, error: Exception) -> None:
         self._host.report(error, "run", str(self.job))
+
+
+def _jitter(error: Exception) -> float:
+    return random.uniform(0.5, 1.5) if isinstance(error, TurnLimitError) else 1.0  # noqa: S311 - no secret
 
 
 class _WatchedStore:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from opencode_sessions.reporting import ErrorContext, ErrorReporter, OnError
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.sessions.ports import SessionWire
+from opencode_sessions.sessions.servers import Servers
 from opencode_sessions.wire.clients import Client, blocking_wire
 
-__all__ = ["SessionDeleter", "remove"]
+__all__ = ["AnyClient", "SessionDeleter", "remove"]
 
 
 async def remove(wire: SessionWire, session_id: str) -> Sequence[Exception]:
@@ -26,27 +27,34 @@ async def remove(wire: SessionWire, session_id: str) -> Sequence[Exception]:
     return unrejected
 
 
+AnyClient = Client | Servers[Client] | Callable[[], Client | Servers[Client]]
+"""What a session is removed by."""
+
+
 class SessionDeleter:
     """Removes sessions of rows that are gone, best effort: it blocks, and never raises.
 
     Args:
-        client: The server's client, or a function that gives one when it is needed.
+        client: The server's client, or several `Servers`; or a function that gives either when it is needed.
         on_error: What is told of what went wrong.
 
     Raises:
         ConfigurationError: The client is one of `opencode_sessions.aio`.
     """
 
-    def __init__(self, client: Client | Callable[[], Client], on_error: OnError | None) -> None:
+    def __init__(self, client: AnyClient, on_error: OnError | None) -> None:
         if not callable(client):
-            blocking_wire(client)
+            for each in client.values() if isinstance(client, Servers) else [client]:
+                blocking_wire(each)
         self._client = client
         self._report = ErrorReporter(on_error)
 
-    def __call__(self, record: str, session_id: str) -> None:
-        """Remove the session that the row of this key named."""
+    def __call__(self, record: str, session_id: str, server: str | None = None) -> None:
+        """Remove the session that the row of this key named, on the server that it named."""
         try:
             client = self._client() if callable(self._client) else self._client
+            if isinstance(client, Servers):
+                client = client.named(server, session_id, record)
             for error in run_sync(remove(blocking_wire(client), session_id)):
                 self._report(error, ErrorContext("reject_asks", record, session_id))
         except Exception as error:  # noqa: BLE001 - the row is gone already: it is reported, not raised

@@ -24,18 +24,19 @@ sessions for its own leftovers. Therefore nothing is deleted unless the caller g
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.errors import ConfigurationError, WireError
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE, mark_of, marked
 from opencode_sessions.protocol.values import SessionInfo
 from opencode_sessions.reporting import ErrorContext, ErrorReporter, OnError
 from opencode_sessions.runtime.stepping import blocking_iterator
 from opencode_sessions.sessions.deletion import remove
 from opencode_sessions.sessions.ports import SessionWire
+from opencode_sessions.sessions.servers import Servers, wires_of
 from opencode_sessions.store.index import SessionIndex
 from opencode_sessions.validation import require
 from opencode_sessions.wire.clients import AsyncClient, Client, blocking_wire, suspending_wire
@@ -57,6 +58,7 @@ class Leftover:
             before it had said so.
         updated: When it was last prompted or changed; with `created` in UTC, by the server's clock.
         deleted: It is gone from the server now.
+        server: Which of several servers has it, by name.
     """
 
     session_id: str
@@ -65,6 +67,7 @@ class Leftover:
     created: datetime
     updated: datetime
     deleted: bool = False
+    server: str | None = None
 
 
 class PruneWire(SessionWire, Protocol):
@@ -115,11 +118,25 @@ class Pruning:
                 f"--namespace of the command. If no other project uses this server, give {DEFAULT_NAMESPACE!r}"
             )
 
-    async def walk(self, wire: PruneWire, *, delete: bool) -> AsyncIterator[Leftover]:
-        """The leftovers, newest first, each deleted before it is told of if that is wanted."""
+    async def walk(self, wires: Mapping[str | None, PruneWire], *, delete: bool) -> AsyncIterator[Leftover]:
+        """The leftovers of each server, newest first, each deleted before it is told of if that is wanted.
+
+        A server that cannot be asked does not keep the others from being looked at; its error is raised at the end.
+        """
         if delete:
             self.check_may_delete()
         self.scanned = self.of_other_tables = 0
+        failed: WireError | None = None
+        for name, wire in wires.items():
+            try:
+                async for leftover in self._walk_one(wire, delete=delete):
+                    yield replace(leftover, server=name)
+            except WireError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    async def _walk_one(self, wire: PruneWire, *, delete: bool) -> AsyncIterator[Leftover]:
         before = (await self._server_time(wire) - self._grace.total_seconds()) * 1000
         async for page in _pages(wire):
             old = [info for info in page if self._is_of_our_tables(info) and info.updated < before]
@@ -227,16 +244,16 @@ class Pruner(_Pruner):
 
     _walk = blocking_iterator(Pruning.walk)
 
-    def find(self, client: Client) -> Iterator[Leftover]:
+    def find(self, client: Client | Servers[Client]) -> Iterator[Leftover]:
         """The leftovers, newest first, found as you go on.
 
         Raises:
             WireError: Sessions could not be listed.
             OpenTransactionError: A transaction is open around the call.
         """
-        return self._walk(blocking_wire(client), delete=False)
+        return self._walk(wires_of(client, blocking_wire), delete=False)
 
-    def delete(self, client: Client) -> Iterator[Leftover]:
+    def delete(self, client: Client | Servers[Client]) -> Iterator[Leftover]:
         """The same, each stopped and deleted before you get it; how that went is in its `deleted`.
 
         Raises:
@@ -244,19 +261,19 @@ class Pruner(_Pruner):
             WireError: Sessions could not be listed. What goes wrong with one goes to `on_error`.
             OpenTransactionError: A transaction is open around the call.
         """
-        return self._walk(blocking_wire(client), delete=True)
+        return self._walk(wires_of(client, blocking_wire), delete=True)
 
 
 class AsyncPruner(_Pruner):
     """`Pruner` for asyncio: the same arguments, with indexes that suspend."""
 
-    def find(self, client: AsyncClient) -> AsyncIterator[Leftover]:
+    def find(self, client: AsyncClient | Servers[AsyncClient]) -> AsyncIterator[Leftover]:
         """See `Pruner.find`."""
-        return self._core.walk(suspending_wire(client), delete=False)
+        return self._core.walk(wires_of(client, suspending_wire), delete=False)
 
-    def delete(self, client: AsyncClient) -> AsyncIterator[Leftover]:
+    def delete(self, client: AsyncClient | Servers[AsyncClient]) -> AsyncIterator[Leftover]:
         """See `Pruner.delete`."""
-        return self._core.walk(suspending_wire(client), delete=True)
+        return self._core.walk(wires_of(client, suspending_wire), delete=True)
 
 
 async def _pages(wire: PruneWire) -> AsyncIterator[list[SessionInfo]]:

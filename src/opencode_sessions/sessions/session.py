@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
 from opencode_sessions.reporting import OnError
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.sessions.events import Action, SessionEnsured
 from opencode_sessions.sessions.lifecycle import Lifecycle
+from opencode_sessions.sessions.servers import Placement, Servers
 from opencode_sessions.sessions.spec import PermissionsFor, check_permissions_for
 from opencode_sessions.store.lookup import record_store
 from opencode_sessions.store.records import RecordStore
 from opencode_sessions.validation import check_ordinary, require
+from opencode_sessions.wire.api import Api
 from opencode_sessions.wire.clients import AsyncClient, Client, blocking_wire, suspending_wire
 
 __all__ = ["AsyncSession", "Session"]
@@ -35,13 +37,13 @@ class _Session:
         store: RecordStore | None = None,
         observer: Callable[[SessionEnsured], object] | None = None,
     ) -> None:
-        found = record_store(record, store, asynchronous=self._asynchronous)
+        self.placement = Placement(record_store(record, store, asynchronous=self._asynchronous))
         require(observer is None or callable(observer), "observer must be a function", observer)
         check_ordinary("observer", observer)
         self._observer = observer
         require(isinstance(namespace, str), "namespace must be a text", namespace)
         self.lifecycle = Lifecycle(
-            found,
+            cast("RecordStore", self.placement),
             permissions_for=check_permissions_for(permissions_for),
             on_error=on_error,
             namespace=namespace,
@@ -68,7 +70,8 @@ class _Session:
 class Session(_Session):
     """The OpenCode session of one record: exactly one, created once, guarded before anyone uses it.
 
-    Make one where you need it; it is cheap and holds nothing. One object serves one thread.
+    Make one where you need it; it is cheap and holds nothing. One object serves one thread. Each call takes a client,
+    or `Servers` if you have several: then the record's row says which one has its session.
 
     Args:
         record: A saved row of yours, whose model has the session columns.
@@ -88,7 +91,16 @@ class Session(_Session):
 
     _asynchronous = False
 
-    def ensure(self, client: Client) -> str:
+    def wire(self, client: Client | Servers[Client], *, to: str | None = None) -> Api:
+        """The one source behind a client, or behind several servers, for this record.
+
+        Args:
+            client: Those.
+            to: The server on which a new session is to be made.
+        """
+        return self.placement.wire(client, blocking_wire, to=to)
+
+    def ensure(self, client: Client | Servers[Client]) -> str:
         """The id of the record's session, made and guarded if there is none yet.
 
         Idempotent, and safe from any number of threads, processes and machines at once. A session that is
@@ -102,9 +114,11 @@ class Session(_Session):
             RecordContendedError: Others replaced the session ten times meanwhile.
             WireError: The server could not be reached or refused; call again, nothing is lost.
         """
-        return run_sync(self._told("ensure", self.lifecycle.ensure(blocking_wire(client))))
+        return run_sync(self._told("ensure", self.lifecycle.ensure(self.wire(client))))
 
-    def recreate(self, client: Client, *, stale: str | None = None) -> str:
+    def recreate(
+        self, client: Client | Servers[Client], *, stale: str | None = None, server: str | None = None
+    ) -> str:
         """The id of a fresh session, for when the old one has gone stale.
 
         Concurrent callers that saw the same stale id converge on one new session; the one that made it says
@@ -113,13 +127,18 @@ class Session(_Session):
         Args:
             client: Where to make it.
             stale: The id that is not to be used any more; by default the one that was last seen here.
+            server: Of several servers, the name of the one to make it on: so a record leaves a server that is gone. By
+                default it stays where it is, unless that one is draining or not there any more. The new session knows
+                nothing of what was said in the old one.
 
         Raises:
             OpencodeError: As `ensure`.
         """
-        return run_sync(self._told("recreate", self.lifecycle.recreate(blocking_wire(client), stale=stale)))
+        return run_sync(
+            self._told("recreate", self.lifecycle.recreate(self.wire(client, to=server), stale=stale))
+        )
 
-    def fork(self, client: Client, source: str, *, before: str | None = None) -> str:
+    def fork(self, client: Client | Servers[Client], source: str, *, before: str | None = None) -> str:
         """Give a record that has no session yet a copy of another one: its messages, guarded by this record's rules.
 
         It is safe as `ensure` is, and a record that has a session keeps it. Messages get new ids in the copy. The
@@ -137,9 +156,9 @@ class Session(_Session):
             NotFoundError: It has no message `before`.
             OpencodeError: As `ensure`.
         """
-        return run_sync(self._told("fork", self.lifecycle.fork(blocking_wire(client), source, before=before)))
+        return run_sync(self._told("fork", self.lifecycle.fork(self.wire(client), source, before=before)))
 
-    def reconcile(self, client: Client) -> bool:
+    def reconcile(self, client: Client | Servers[Client]) -> bool:
         """Put in force again what changed: the record's title, and what `permissions_for` returns.
 
         A digest in the row says what is in force, so nothing is sent if nothing changed (one query, and those of
@@ -160,17 +179,17 @@ class Session(_Session):
             SessionMovedError: It lives in another directory than the record's `opencode_directory`.
             OpencodeError: As `ensure`.
         """
-        return run_sync(self.lifecycle.reconcile(blocking_wire(client)))
+        return run_sync(self.lifecycle.reconcile(self.wire(client)))
 
-    def abort(self, client: Client) -> None:
+    def abort(self, client: Client | Servers[Client]) -> None:
         """Stop what the session and its sub-agents are doing, and reject what they wait for a person to answer.
 
         Best effort: errors go to `on_error`, and none is raised. It writes nothing to the row, and so it is not
         refused inside a transaction of yours, which then stays open across its requests.
         """
-        run_sync(self.lifecycle.abort(blocking_wire(client)))
+        run_sync(self.lifecycle.abort(self.wire(client)))
 
-    def delete(self, client: Client) -> bool:
+    def delete(self, client: Client | Servers[Client]) -> bool:
         """Stop the session as `abort` does, delete it on the server, and let the row name none.
 
         The row keeps the id, marked as deleting, until the session is gone: where this raises, call it again.
@@ -185,7 +204,7 @@ class Session(_Session):
             OpenTransactionError: A transaction is open around the call.
             WireError: The server could not be reached or refused; call again, nothing is lost.
         """
-        return run_sync(self.lifecycle.delete(blocking_wire(client)))
+        return run_sync(self.lifecycle.delete(self.wire(client)))
 
 
 class AsyncSession(_Session):
@@ -193,26 +212,40 @@ class AsyncSession(_Session):
 
     _asynchronous = True
 
-    async def ensure(self, client: AsyncClient) -> str:
+    def wire(self, client: AsyncClient | Servers[AsyncClient], *, to: str | None = None) -> Api:
+        """See `Session.wire`."""
+        return self.placement.wire(client, suspending_wire, to=to)
+
+    async def ensure(self, client: AsyncClient | Servers[AsyncClient]) -> str:
         """See `Session.ensure`."""
-        return await self._told("ensure", self.lifecycle.ensure(suspending_wire(client)))
+        return await self._told("ensure", self.lifecycle.ensure(self.wire(client)))
 
-    async def recreate(self, client: AsyncClient, *, stale: str | None = None) -> str:
+    async def recreate(
+        self,
+        client: AsyncClient | Servers[AsyncClient],
+        *,
+        stale: str | None = None,
+        server: str | None = None,
+    ) -> str:
         """See `Session.recreate`."""
-        return await self._told("recreate", self.lifecycle.recreate(suspending_wire(client), stale=stale))
+        return await self._told(
+            "recreate", self.lifecycle.recreate(self.wire(client, to=server), stale=stale)
+        )
 
-    async def fork(self, client: AsyncClient, source: str, *, before: str | None = None) -> str:
+    async def fork(
+        self, client: AsyncClient | Servers[AsyncClient], source: str, *, before: str | None = None
+    ) -> str:
         """See `Session.fork`."""
-        return await self._told("fork", self.lifecycle.fork(suspending_wire(client), source, before=before))
+        return await self._told("fork", self.lifecycle.fork(self.wire(client), source, before=before))
 
-    async def reconcile(self, client: AsyncClient) -> bool:
+    async def reconcile(self, client: AsyncClient | Servers[AsyncClient]) -> bool:
         """See `Session.reconcile`."""
-        return await self.lifecycle.reconcile(suspending_wire(client))
+        return await self.lifecycle.reconcile(self.wire(client))
 
-    async def abort(self, client: AsyncClient) -> None:
+    async def abort(self, client: AsyncClient | Servers[AsyncClient]) -> None:
         """See `Session.abort`."""
-        await self.lifecycle.abort(suspending_wire(client))
+        await self.lifecycle.abort(self.wire(client))
 
-    async def delete(self, client: AsyncClient) -> bool:
+    async def delete(self, client: AsyncClient | Servers[AsyncClient]) -> bool:
         """See `Session.delete`."""
-        return await self.lifecycle.delete(suspending_wire(client))
+        return await self.lifecycle.delete(self.wire(client))

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, event, inspect, select
+from sqlalchemy import Connection, Row, event, inspect, select
 from sqlalchemy.orm import Mapper, object_session
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.reporting import OnError
-from opencode_sessions.sessions.deletion import SessionDeleter
+from opencode_sessions.sessions.deletion import AnyClient, SessionDeleter
 from opencode_sessions.sqlalchemy.committing import after_commit
 from opencode_sessions.sqlalchemy.tables import MappedTable
-from opencode_sessions.wire.clients import Client
+from opencode_sessions.store.record_columns import SERVER
 
 __all__ = ["delete_session_with_row"]
 
@@ -22,7 +22,7 @@ _NAME = "opencode_session_id"
 
 
 def delete_session_with_row(
-    model: type[Any], client: Client | Callable[[], Client], *, on_error: OnError | None = None
+    model: type[Any], client: AnyClient, *, on_error: OnError | None = None
 ) -> Callable[[], None]:
     """From now on, when an ORM session deletes a row of this model, stop and delete the row's OpenCode session too.
 
@@ -39,7 +39,7 @@ def delete_session_with_row(
 
     Args:
         model: The mapped class; those that inherit from it are meant, too.
-        client: The server's client, or a function that gives one when it is needed.
+        client: The server's client, or several `Servers`; or a function that gives either when it is needed.
         on_error: Called as `on_error(error, context)` with what went wrong; else that is logged.
 
     Returns:
@@ -48,16 +48,18 @@ def delete_session_with_row(
     Raises:
         ConfigurationError: The model has no session columns, or the client is one for asyncio.
     """
-    table = MappedTable.of(model, [_NAME])
+    named = SERVER in inspect(model).attrs
+    table = MappedTable.of(model, [_NAME, SERVER] if named else [_NAME])
     remover = SessionDeleter(client, on_error)
 
     def before_delete(_mapper: Mapper[Any], connection: Connection, target: object) -> None:
         session = object_session(target)
         identity = inspect(target).identity
-        session_id = _locked_id(table, connection, identity)
-        if session is None or session_id is None:
+        names = _locked(table, connection, identity)
+        if session is None or names is None or names[0] is None:
             return
-        act = partial(remover, table.key(identity), session_id)
+        session_id = names[0]
+        act = partial(remover, table.key(identity), *names)
         if connection.dialect.is_async:
             act = partial(remover.refuse, table.key(identity), session_id, _asynchronous())
         after_commit(session, act)
@@ -70,10 +72,10 @@ def delete_session_with_row(
     return end
 
 
-def _locked_id(table: MappedTable, connection: Connection, identity: tuple[Any, ...]) -> str | None:
+def _locked(table: MappedTable, connection: Connection, identity: tuple[Any, ...]) -> Row[Any] | None:
     """What the row names, read by the deleting transaction: nobody writes another until it has ended."""
     is_it = [column == value for column, value in zip(table.primary_key, identity, strict=True)]
-    return connection.scalar(select(table.columns[_NAME]).where(*is_it).with_for_update())
+    return connection.execute(select(*table.columns.values()).where(*is_it).with_for_update()).one_or_none()
 
 
 def _asynchronous() -> ConfigurationError:

@@ -37,7 +37,7 @@ _TIME = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
 
 
 class RecordMixin:
-    """The five columns of a record: a row that owns one OpenCode session.
+    """The six columns of a record: a row that owns one OpenCode session.
 
     If connections need something before they lead to your rows (`SET LOCAL search_path`, say), give the model or its
     base a static method `opencode_prepare_connection(connection, info)`: it is called with each connection that the
@@ -52,6 +52,7 @@ class RecordMixin:
         opencode_session_ready_at: When its rules came into force; None until then.
         opencode_session_digest: Of what is in force in it; `deleting` while it is being deleted.
         opencode_turn: Whose turn runs in it, and until when that holds.
+        opencode_server: Which of several servers has it, by name; None where there was never more than one.
     """
 
     opencode_uid = cast("Mapped[str | None]", mapped_column(String(32), default=new_uid))
@@ -59,6 +60,7 @@ class RecordMixin:
     opencode_session_ready_at = cast("Mapped[datetime | None]", mapped_column(_TIME))
     opencode_session_digest = cast("Mapped[str | None]", mapped_column(String(64)))
     opencode_turn = cast("Mapped[str | None]", mapped_column(Text()))
+    opencode_server = cast("Mapped[str | None]", mapped_column(String(64)))
 
     def __opencode_store__(self, *, asynchronous: bool) -> SQLAlchemyRecordStore:
         return SQLAlchemyRecordStore.attached(self, asynchronous=asynchronous)

@@ -26,6 +26,7 @@ __all__ = [
     "info_of",
     "preparation",
     "show",
+    "whole",
 ]
 
 Source: TypeAlias = Engine | AsyncEngine | sessionmaker[Any] | async_sessionmaker[Any]
@@ -245,3 +246,11 @@ def _not_saved(table: MappedTable) -> RecordNotSavedError:
     return RecordNotSavedError(
         f"this {name} has no row yet: add it to a session and commit it first", record=name
     )
+
+
+def whole(message: Any) -> Any:
+    """An instance with all of its columns loaded: what is deferred, or a child's, too."""
+    if message is not None:
+        for attribute in inspect(message).mapper.column_attrs:
+            getattr(message, attribute.key)
+    return message

@@ -24,12 +24,12 @@ from sqlalchemy import (
 )
 
 from opencode_sessions.sqlalchemy.clock import moment
-from opencode_sessions.sqlalchemy.leases import is_abandoned, is_asking, is_behind
+from opencode_sessions.sqlalchemy.leases import is_abandoned, is_asking, is_behind, is_run
 from opencode_sessions.sqlalchemy.record_of import RecordLink
 from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
 from opencode_sessions.store.index import batches
 from opencode_sessions.store.messages import TurnStatus
-from opencode_sessions.store.record_columns import UID
+from opencode_sessions.store.record_columns import SERVER, UID
 from opencode_sessions.store.turn_table import TurnCounts, TurnRow
 
 __all__ = ["Found", "TurnStatements"]
@@ -174,6 +174,16 @@ class TurnStatements:
             parked.order_by(self._order, *self._table.primary_key).limit(1)
         ).one_or_none()
         return None if row is None else self._of(row)
+
+    def running(self, connection: Connection) -> dict[str | None, int]:
+        """How many turns are run in sessions of each server."""
+        record = self._link.record
+        server, session_id = record.columns[SERVER], record.columns["opencode_session_id"]
+        keys = zip(self._link.columns, record.primary_key, strict=True)
+        joined = self._table.table.join(record.table, and_(*(ours == theirs for ours, theirs in keys)))
+        wanted = select(server, func.count()).select_from(joined).group_by(server)
+        found = connection.execute(wanted.where(is_run(self._columns), session_id.is_not(None)))
+        return {row[0]: row[1] for row in found}
 
     def touch_ended(self, connection: Connection, identity: Identity) -> bool:
         """Keep a turn that did not end well as it ended: a late word of it is refused. False if it ended otherwise."""

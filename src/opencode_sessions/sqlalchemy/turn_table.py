@@ -17,7 +17,7 @@ from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
 from opencode_sessions.sqlalchemy.record_of import RecordLink, record_store_of
 from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
 from opencode_sessions.sqlalchemy.retrying import RETRIED_AS, new_message
-from opencode_sessions.sqlalchemy.rows import Info, Source, engine_of, info_of, preparation
+from opencode_sessions.sqlalchemy.rows import Info, Source, engine_of, info_of, preparation, whole
 from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
 from opencode_sessions.sqlalchemy.together import RowsTogether
 from opencode_sessions.sqlalchemy.transactions import Transactions, transactions_over
@@ -112,7 +112,7 @@ class SQLAlchemyTurnTable:
     async def _load(self, identity: Identity) -> Any | None:
         def work(connection: Connection) -> Any | None:
             with self._session_on(connection) as session:
-                return _whole(session.get(self._model, identity))
+                return whole(session.get(self._model, identity))
 
         return await self._transactions.run(work)
 
@@ -141,7 +141,7 @@ class SQLAlchemyTurnTable:
                 known = self._table.identity_in(error.get(RETRIED_AS, ""))
                 again = None if known is None else session.get(self._model, known)
                 if again is not None:
-                    return _whole(again), False
+                    return whole(again), False
                 session.add(again := new_message(old, make))
                 session.flush()
                 made = self._identity(again)
@@ -151,7 +151,7 @@ class SQLAlchemyTurnTable:
                     connection, identity, {**error, RETRIED_AS: self._table.text(made)}
                 )
                 session.refresh(again)
-                return _whole(again), True
+                return whole(again), True
 
         found: tuple[Any, bool] | None = await self._write(work)
         return found
@@ -277,6 +277,10 @@ class SQLAlchemyTurnTable:
             return None
         return self._job(found)
 
+    async def running(self) -> Mapping[str | None, int]:
+        """See `TurnTable.running`."""
+        return await self._transactions.run(self._statements.running)
+
     def key_of(self, message: Any) -> RowKey:
         """See `TurnRows.key_of`."""
         return RowKey(self.name, self._table.text(self._identity(message)), "")
@@ -390,11 +394,3 @@ class SQLAlchemyTurnTable:
             await suspending.run_sync(work)
         else:
             work(session)
-
-
-def _whole(message: Any) -> Any:
-    """An instance with all of its columns loaded: what is deferred, or a child's, too."""
-    if message is not None:
-        for attribute in inspect(message).mapper.column_attrs:
-            getattr(message, attribute.key)
-    return message

@@ -90,7 +90,8 @@ class Files:
     async def of_tool(self, message: Any, request: Request) -> Response:
         """A picture or a file that a tool returned; its path names it: `{told}/{attachment}`."""
         names = request.path_params["told"], request.path_params["attachment"]
-        return _response(await served_tool_file(message, *names, self._host.client.message))
+        wire = self._host.session_for(message).wire(self._host.servers)
+        return _response(await served_tool_file(message, *names, wire.message))
 
     @property
     def _service(self) -> FileService:

@@ -72,6 +72,11 @@ class MemoryRecordStore:
         """The record is its own only copy."""
         return self._record.state.session_id
 
+    @property
+    def seen_server(self) -> str | None:
+        """Likewise."""
+        return self._record.state.server
+
     def check(self) -> None:
         """Nothing can be wrong with a record in memory."""
 
@@ -84,29 +89,33 @@ class MemoryRecordStore:
         """See `RecordStore.read`."""
         return await self.load(), function(self._record)
 
-    async def reserve(self, expected: str | None, session_id: str) -> RecordState:
+    async def reserve(
+        self, expected: str | None, session_id: str, *, server: str | None = None
+    ) -> RecordState:
         """See `RecordStore.reserve`."""
         with self._record.lock:
-            if self._found().session_id == expected:
-                self._record.state = RecordState(session_id)
+            found = self._found()
+            if found.session_id == expected:
+                self._record.state = RecordState(session_id, server=server or found.server)
             return self._record.state
 
-    async def supersede(self, expected: str, session_id: str) -> RecordState:
+    async def supersede(self, expected: str, session_id: str, *, server: str | None = None) -> RecordState:
         """See `RecordStore.supersede`."""
         with self._record.lock:
-            if self._found() == RecordState(expected):
-                self._record.state = RecordState(session_id)
+            found = self._found()
+            if _is(found, RecordState(expected)):
+                self._record.state = RecordState(session_id, server=server or found.server)
             return self._record.state
 
     async def confirm(self, session_id: str, digest: str) -> bool:
         """See `RecordStore.confirm`."""
         ready = RecordState(session_id, ready=True, digest=digest)
-        return self._compare_and_set(lambda found: found == RecordState(session_id), ready)
+        return self._compare_and_set(lambda found: _is(found, RecordState(session_id)), ready)
 
     async def set_digest(self, session_id: str, expected: str | None, digest: str) -> bool:
         """See `RecordStore.set_digest`."""
         before = RecordState(session_id, ready=True, digest=expected)
-        return self._compare_and_set(lambda found: found == before, replace(before, digest=digest))
+        return self._compare_and_set(lambda found: _is(found, before), replace(before, digest=digest))
 
     async def mark_deleting(self, session_id: str) -> bool:
         """See `RecordStore.mark_deleting`."""
@@ -115,9 +124,8 @@ class MemoryRecordStore:
 
     async def clear_deleted(self, session_id: str) -> bool:
         """See `RecordStore.clear_deleted`."""
-        return self._compare_and_set(
-            lambda found: found == RecordState(session_id, deleting=True), RecordState()
-        )
+        deleting = RecordState(session_id, deleting=True)
+        return self._compare_and_set(lambda found: _is(found, deleting), RecordState())
 
     async def claim(self, holder: str, lease: float) -> str | None:
         """See `RecordStore.claim`."""
@@ -151,9 +159,10 @@ class MemoryRecordStore:
 
     def _compare_and_set(self, expected: Callable[[RecordState], bool], state: RecordState) -> bool:
         with self._record.lock:
-            if self._record.deleted or not expected(self._record.state):
+            found = self._record.state
+            if self._record.deleted or not expected(found):
                 return False
-            self._record.state = state
+            self._record.state = state if state == RecordState() else replace(state, server=found.server)
             return True
 
 
@@ -261,6 +270,11 @@ def is_claimed(record: MemoryRecord, holder: str) -> bool:
     """Has another turn than that of `holder` the record now?"""
     with record.lock:
         return claims.other_holder(record.turn, holder, _seconds()) is not None
+
+
+def _is(found: RecordState, expected: RecordState) -> bool:
+    """Are they the same, on whatever server?"""
+    return replace(found, server=None) == expected
 
 
 def _gone(key: str) -> RecordGoneError:

@@ -6,6 +6,7 @@ It has no transactions: what is reserved is written at once, and no commit is wa
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
@@ -183,6 +184,14 @@ class MemoryTurnTable:
         row = self._row(key)
         return None if row is None else TurnRow(**{name: deepcopy(row[name]) for name in TurnRow.columns()})
 
+    async def running(self) -> Mapping[str | None, int]:
+        """See `TurnTable.running`."""
+        with self._lock:
+            places = [
+                message.record.state for message, row in self._rows() if message.record and _is_run(row)
+            ]
+        return Counter(state.server for state in places if state.session_id is not None)
+
     def is_transient(self, error: Exception) -> bool:  # noqa: ARG002 - the port's
         """See `TurnTable.is_transient`. There is no database."""
         return False
@@ -281,6 +290,10 @@ def _is_left(row: _Row) -> bool:
 
 def _waits_for_a_person(row: _Row) -> bool:
     return _has_begun(row) and row["opencode_turn_parked"]
+
+
+def _is_run(row: _Row) -> bool:
+    return _has_begun(row) and _is_live(row) and not row["opencode_turn_parked"]
 
 
 def _is_releasable(row: _Row) -> bool:

@@ -18,7 +18,18 @@ from opencode_sessions.store import claims
 from opencode_sessions.store.conflicts import ATTEMPTS
 from opencode_sessions.store.records import RecordState
 
-__all__ = ["EXPIRED", "NOT_NULL", "NOW", "UID", "ColumnRecords", "Columns", "Later", "gone", "new_uid"]
+__all__ = [
+    "EXPIRED",
+    "NOT_NULL",
+    "NOW",
+    "SERVER",
+    "UID",
+    "ColumnRecords",
+    "Columns",
+    "Later",
+    "gone",
+    "new_uid",
+]
 
 T = TypeVar("T")
 
@@ -34,6 +45,9 @@ NOW: Final = "opencode_now"
 
 EXPIRED: Final = "opencode_expired"
 """In what was read: there is no lease, or it has expired, by the clock of the database."""
+
+SERVER: Final = "opencode_server"
+"""The column that names the server of a record's session, where there are several."""
 
 _DELETING = "deleting"
 """Stands where a digest stands, in a row whose session is being deleted."""
@@ -139,7 +153,7 @@ class Columns(ABC):
 
 
 class ColumnRecords(Columns):
-    """`RecordStore` over five columns.
+    """`RecordStore` over six columns.
 
     | the row is | opencode_session_id | …_ready_at | …_digest |
     |---|---|---|---|
@@ -148,7 +162,8 @@ class ColumnRecords(Columns):
     | ready | set | set | set |
     | deleting | set | null | `deleting` |
 
-    `opencode_turn` says whose turn runs in it, see `store.claims`; `opencode_uid` which row it is, see `Columns`.
+    `opencode_turn` says whose turn runs in it, see `store.claims`; `opencode_uid` which row it is, see `Columns`;
+    `opencode_server` which of several servers has the session, and is null where there was never more than one.
     """
 
     columns = (
@@ -157,11 +172,14 @@ class ColumnRecords(Columns):
         "opencode_session_digest",
         "opencode_turn",
         UID,
+        SERVER,
     )
     computed = NOW
 
     _shown: str | None = None
+    _shown_server: str | None = None
     _ready_at: datetime | None = None
+    _server: str | None = None
 
     @abstractmethod
     async def _set_or_load(
@@ -179,6 +197,12 @@ class ColumnRecords(Columns):
         seen: str | None = self._instance_values().get("opencode_session_id", self._shown)
         return seen
 
+    @property
+    def seen_server(self) -> str | None:
+        """See `RecordStore.seen_server`."""
+        seen: str | None = self._instance_values().get(SERVER, self._shown_server)
+        return seen
+
     async def load(self) -> RecordState:
         """See `RecordStore.load`."""
         return self._state(self._checked(await self._load()))
@@ -193,23 +217,30 @@ class ColumnRecords(Columns):
         row, made = await self._read(both)
         return self._state(row), made
 
-    async def reserve(self, expected: str | None, session_id: str) -> RecordState:
+    async def reserve(
+        self, expected: str | None, session_id: str, *, server: str | None = None
+    ) -> RecordState:
         """See `RecordStore.reserve`. Where another row has that session id, the database's own error is raised."""
-        return await self._write_id({"opencode_session_id": expected}, session_id)
+        return await self._write_id({"opencode_session_id": expected}, session_id, server)
 
-    async def supersede(self, expected: str, session_id: str) -> RecordState:
+    async def supersede(self, expected: str, session_id: str, *, server: str | None = None) -> RecordState:
         """See `RecordStore.supersede`."""
-        return await self._write_id(_row(expected), session_id)
+        return await self._write_id(_row(expected), session_id, server)
 
-    async def _write_id(self, expected: Mapping[str, object], session_id: str) -> RecordState:
+    async def _write_id(
+        self, expected: Mapping[str, object], session_id: str, server: str | None
+    ) -> RecordState:
         found: Mapping[str, Any] | None = None
         expected = self._own(expected)
+        values = _row(session_id) if server is None else {**_row(session_id), SERVER: server}
         for _ in range(ATTEMPTS):
-            found = await self._set_or_load(expected, _row(session_id))
+            found = await self._set_or_load(expected, values)
             if found is None or any(found[name] != value for name, value in expected.items()):
                 break
             # The swap did not find it and the fetch did: another worker's write came in between.
-        return self._state(_row(session_id) if found is None else self._checked(found))
+        if found is None:
+            return RecordState(session_id, server=self._server if server is None else server)
+        return self._state(self._checked(found))
 
     async def confirm(self, session_id: str, digest: str) -> bool:
         """See `RecordStore.confirm`."""
@@ -229,7 +260,7 @@ class ColumnRecords(Columns):
 
     async def clear_deleted(self, session_id: str) -> bool:
         """See `RecordStore.clear_deleted`."""
-        return await self._set(_row(session_id, None, _DELETING), _row(None))
+        return await self._set(_row(session_id, None, _DELETING), {**_row(None), SERVER: None})
 
     async def claim(self, holder: str, lease: float) -> str | None:
         """See `RecordStore.claim`."""
@@ -260,18 +291,19 @@ class ColumnRecords(Columns):
 
     def remember(self, state: RecordState) -> None:
         """See `RecordStore.remember`."""
-        self._shown = state.session_id
+        self._shown, self._shown_server = state.session_id, state.server
         ready_at = (self._ready_at or self._now()) if state.ready else None
-        self._refresh_instance(
-            _row(state.session_id, ready_at, _DELETING if state.deleting else state.digest)
-        )
+        shown = _row(state.session_id, ready_at, _DELETING if state.deleting else state.digest)
+        self._refresh_instance({**shown, SERVER: state.server})
 
     def _state(self, row: Mapping[str, Any]) -> RecordState:
-        digest = row["opencode_session_digest"]
+        digest, server = row["opencode_session_digest"], row[SERVER]
+        self._server = server
         if digest == _DELETING:
-            return RecordState(row["opencode_session_id"], deleting=True)
+            return RecordState(row["opencode_session_id"], deleting=True, server=server)
         self._ready_at = row["opencode_session_ready_at"]
-        return RecordState(row["opencode_session_id"], ready=self._ready_at is not None, digest=digest)
+        ready = self._ready_at is not None
+        return RecordState(row["opencode_session_id"], ready=ready, digest=digest, server=server)
 
 
 def _row(session_id: str | None, ready_at: object = None, digest: str | None = None) -> dict[str, object]:

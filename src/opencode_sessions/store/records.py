@@ -30,12 +30,14 @@ class RecordState:
         ready: Its rules are in force: it may be prompted.
         digest: Of the title, rules and directory that were put in force in it.
         deleting: Somebody began to delete it: it is not to be used or finished any more.
+        server: Which of several servers has it, by name; None: no name was ever written.
     """
 
     session_id: str | None = None
     ready: bool = False
     digest: str | None = None
     deleting: bool = False
+    server: str | None = None
 
 
 class RecordStore(Protocol):
@@ -56,6 +58,10 @@ class RecordStore(Protocol):
     @property
     def seen(self) -> str | None:
         """The session id that the caller's own copy of the record carries. Never queries."""
+
+    @property
+    def seen_server(self) -> str | None:
+        """The server that the caller's own copy of the record names. Never queries."""
 
     def check(self) -> None:
         """Refuse what cannot work, without a query.
@@ -82,8 +88,15 @@ class RecordStore(Protocol):
             RecordGoneError: There is no such row.
         """
 
-    async def reserve(self, expected: str | None, session_id: str) -> RecordState:
+    async def reserve(
+        self, expected: str | None, session_id: str, *, server: str | None = None
+    ) -> RecordState:
         """Write `session_id`, not ready, if the row still names `expected`, whatever became of that one.
+
+        Args:
+            expected: What the row named.
+            session_id: The new id.
+            server: Written in the same statement; None: the row names the server that it named before.
 
         Returns:
             The row as it is afterwards: ours, or what another worker wrote.
@@ -92,8 +105,13 @@ class RecordStore(Protocol):
             RecordGoneError: There is no such row.
         """
 
-    async def supersede(self, expected: str, session_id: str) -> RecordState:
+    async def supersede(self, expected: str, session_id: str, *, server: str | None = None) -> RecordState:
         """Write `session_id`, not ready, if the row names `expected`, only reserved: not ready, not deleting.
+
+        Args:
+            expected: What the row named.
+            session_id: The new id.
+            server: As of `reserve`.
 
         Returns:
             The row as it is afterwards: ours, or what another worker wrote.

@@ -193,6 +193,12 @@ class TurnTable(Protocol):
     async def resume_next(self, message: Any, seconds: float) -> TurnJob | None:
         """Reserve the next turn that is parked behind another of the same record, if none of them runs."""
 
+    async def running(self) -> Mapping[str | None, int]:
+        """How many turns are run now in sessions of each server, by the name that the records' rows have.
+
+        One query. A turn that is parked is not run. Turns whose record is not a column are not counted.
+        """
+
     def is_transient(self, error: Exception) -> bool:
         """Is it the database's, which may do better at the next try?"""
 

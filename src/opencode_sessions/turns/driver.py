@@ -79,6 +79,8 @@ class TurnDriver:
                 await spec.collect_files(wire, row)
                 return spec.result(row)
             self._check_prompt(row)
+            if row.status is TurnStatus.PENDING:
+                await spec.admit(begun=False)
             if await self._took(wire, claim, row):
                 break
         found = spec.found(row)

@@ -128,7 +128,9 @@ class TurnExecution:
         """Find the session, listen, and store where the prompt goes. Must it be sent?"""
         session_id, prompt_id = self._row.session_id, self._row.prompt_id
         if session_id is None or prompt_id is None:
-            await self._address(await self._current())
+            current = await self._current()
+            await self._spec.admit(begun=True)
+            await self._address(current)
             return True
         await self._listen(session_id, prompt_id)
         self._follower.asking.adopt(self._row.asks)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from opencode_sessions.sessions.lifecycle import Lifecycle
+from opencode_sessions.sessions.servers import Placement
 from opencode_sessions.store.messages import MessageState, MessageStore
 from opencode_sessions.store.queue import TurnQueue
 from opencode_sessions.turns.asks import AskHandler, InTheRow
 from opencode_sessions.turns.deadlines import Deadlines
 from opencode_sessions.turns.events import TurnFound
+from opencode_sessions.turns.gate import Gate
 from opencode_sessions.turns.observers import Listeners
 from opencode_sessions.turns.options import TurnOptions
 from opencode_sessions.turns.ports import TurnFiles, TurnWire
@@ -36,6 +38,12 @@ class TurnSpec:
     on_cancel: OnCancel
     queue: TurnQueue
     artifacts: TurnFiles
+    gate: Gate | None = None
+
+    async def admit(self, *, begun: bool) -> None:
+        """See `Gate.admit`."""
+        if self.gate is not None:
+            await self.gate.admit(cast("Placement", self.lifecycle.store), self.store.key, begun=begun)
 
     async def hand_on(self, put: Callable[[], Awaitable[None]]) -> None:
         """Have a turn run, by a call of the `queue`. An error is reported: its lease expires, or recovery finds it."""

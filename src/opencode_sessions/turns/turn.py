@@ -10,6 +10,7 @@ from opencode_sessions.reporting import ErrorContext, ErrorReporter, OnError
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.runtime.streaming import astream, stream
 from opencode_sessions.runtime.tasks import guarded
+from opencode_sessions.sessions.servers import Servers
 from opencode_sessions.sessions.session import AsyncSession, Session
 from opencode_sessions.store.lookup import message_store, queue_of
 from opencode_sessions.store.messages import MessageStore
@@ -19,6 +20,7 @@ from opencode_sessions.turns.claim import WhenBusy
 from opencode_sessions.turns.deadlines import Deadlines
 from opencode_sessions.turns.driver import TurnDriver
 from opencode_sessions.turns.events import Listener, TurnEvent, TurnFinished
+from opencode_sessions.turns.gate import Gate
 from opencode_sessions.turns.observers import Listeners, Observers, listeners_of
 from opencode_sessions.turns.options import File, FilesOf, TurnOptions
 from opencode_sessions.turns.output_schema import SchemaLike, shape_of
@@ -26,7 +28,7 @@ from opencode_sessions.turns.ports import NoFiles, TurnFiles
 from opencode_sessions.turns.results import Fallback, TurnResult
 from opencode_sessions.turns.spec import OnCancel, TurnSpec
 from opencode_sessions.validation import check_ordinary, is_coroutine_function, require
-from opencode_sessions.wire.clients import AsyncClient, Client, blocking_wire, suspending_wire
+from opencode_sessions.wire.clients import AsyncClient, Client
 
 __all__ = ["AsyncTurn", "Turn"]
 
@@ -47,7 +49,7 @@ class _Turn(Generic[S, C]):
         self,
         message: Any,
         session: S,
-        client: C,
+        client: C | Servers[C],
         *,
         agent: str | None = None,
         model: str | None = None,
@@ -64,6 +66,7 @@ class _Turn(Generic[S, C]):
         store: MessageStore | None = None,
         queue: TurnQueue | None = None,
         artifacts: TurnFiles | None = None,
+        gate: Gate | None = None,
     ) -> None:
         if when_busy not in get_args(WhenBusy):
             raise ConfigurationError(
@@ -92,7 +95,8 @@ class _Turn(Generic[S, C]):
             isinstance(session, self._session_kind), f"session must be the record's {module}.Session", session
         )
         found = message_store(message, store, asynchronous=self._asynchronous)
-        self._client: C = client
+        self._session: S = session
+        self._client: C | Servers[C] = client
         options = TurnOptions(
             agent=agent, model=model, system=system, variant=variant, files=files, shape=shape_of(schema)
         )
@@ -107,6 +111,7 @@ class _Turn(Generic[S, C]):
             on_cancel=on_cancel,
             queue=queue_of(message, queue, asynchronous=self._asynchronous),
             artifacts=artifacts or NoFiles(),
+            gate=gate,
         )
         self._core = TurnDriver(self._spec, when_busy=when_busy)
 
@@ -145,7 +150,7 @@ class Turn(_Turn[Session, Client]):
     Args:
         message: A saved row of yours, whose model has the turn columns.
         session: The session of the record that it belongs to.
-        client: Where to ask.
+        client: Where to ask: a client, or `Servers`.
         agent: The agent's name, else the server's default.
         model: As ``"provider/model"``; else that of the session's last prompt, and for a first prompt the agent's.
         system: More system prompt.
@@ -167,6 +172,7 @@ class Turn(_Turn[Session, Client]):
         queue: Who runs turns beside the requests: told when this turn, parked, is to be run again, and when the next
             one of its record may be. By default the message's own: with Django, the runner of the settings.
         artifacts: Who collects the files that the agent makes. A host with `artifacts` in its settings gives it.
+        gate: Says whether it may begin now; a host gives one, if there are limits.
 
     Raises:
         ConfigurationError: The message's model has no turn columns, or it cannot be reached from here; or another
@@ -196,9 +202,10 @@ class Turn(_Turn[Session, Client]):
             TurnTakenError: Another runner took it from this one.
             TurnReleasedError: `release` was called.
             TurnParkedError: See `park`.
+            TurnLimitError: The `gate` says that it may not begin now.
             OpencodeError: As `Session.ensure`.
         """
-        return run_sync(self._core.run(blocking_wire(self._client), park=park))
+        return run_sync(self._core.run(self._session.wire(self._client), park=park))
 
     def stream(self, *, on_close: OnClose = "continue") -> Generator[TurnEvent]:
         """Run the turn, as `run` does, in a thread of its own, and yield its events.
@@ -235,7 +242,7 @@ class Turn(_Turn[Session, Client]):
         Returns:
             False if it had ended already: what is stored stands.
         """
-        return run_sync(self._core.cancel(blocking_wire(self._client), by=by))
+        return run_sync(self._core.cancel(self._session.wire(self._client), by=by))
 
     def release(self) -> None:
         """Hand the turn over to the next runner, from another thread than the one that runs it.
@@ -248,7 +255,7 @@ class Turn(_Turn[Session, Client]):
         Call it from a thread, never from a signal handler: that interrupts what it would wait for. There, raise
         SystemExit.
         """
-        run_sync(self._core.release(blocking_wire(self._client)))
+        run_sync(self._core.release(self._session.wire(self._client)))
 
     def answer(self, ask_id: str, answer: Answer) -> None:
         """Answer what the agent asks and the row holds (`asks`), from any process. A parked turn goes to its queue.
@@ -259,7 +266,7 @@ class Turn(_Turn[Session, Client]):
             ConfigurationError: It is no answer to this kind of ask: nothing is told, and the turn waits on.
             OpenTransactionError: Within a transaction of yours, which would be held across the network.
         """
-        run_sync(self._core.answer(blocking_wire(self._client), ask_id, answer))
+        run_sync(self._core.answer(self._session.wire(self._client), ask_id, answer))
 
 
 class AsyncTurn(_Turn[AsyncSession, AsyncClient]):
@@ -270,7 +277,7 @@ class AsyncTurn(_Turn[AsyncSession, AsyncClient]):
 
     async def run(self, *, park: bool = False) -> TurnResult:
         """See `Turn.run`. A task that is cancelled waits until the agent has stopped, for 10 s at most."""
-        return await guarded(self._core.run(suspending_wire(self._client), park=park), cancels=True)
+        return await guarded(self._core.run(self._session.wire(self._client), park=park), cancels=True)
 
     def stream(self, *, on_close: OnClose = "continue") -> AsyncGenerator[TurnEvent]:
         """See `Turn.stream`: the turn runs in a task of its own, so that a cancelled task closes the iterator only."""
@@ -293,15 +300,15 @@ class AsyncTurn(_Turn[AsyncSession, AsyncClient]):
 
     async def cancel(self, *, by: str = "caller") -> bool:
         """See `Turn.cancel`. It is done whole, even if the task is cancelled."""
-        return await guarded(self._core.cancel(suspending_wire(self._client), by=by), cancels=False)
+        return await guarded(self._core.cancel(self._session.wire(self._client), by=by), cancels=False)
 
     async def release(self) -> None:
         """See `Turn.release`. It is called from another task."""
-        await guarded(self._core.release(suspending_wire(self._client)), cancels=False)
+        await guarded(self._core.release(self._session.wire(self._client)), cancels=False)
 
     async def answer(self, ask_id: str, answer: Answer) -> None:
         """See `Turn.answer`. It is done whole, even if the task is cancelled."""
-        await guarded(self._core.answer(suspending_wire(self._client), ask_id, answer), cancels=False)
+        await guarded(self._core.answer(self._session.wire(self._client), ask_id, answer), cancels=False)
 
 
 def _all_but_the_end(tell: Listener) -> Listener:

@@ -46,6 +46,7 @@ class Migration(migrations.Migration):
                     models.CharField(blank=True, editable=False, max_length=64, null=True),
                 ),
                 ("opencode_turn", models.TextField(blank=True, editable=False, null=True)),
+                ("opencode_server", models.CharField(blank=True, editable=False, max_length=64, null=True)),
                 ("title", models.CharField(max_length=80)),
                 ("touched_at", models.DateTimeField(default=django.utils.timezone.now)),
                 (

@@ -20,7 +20,7 @@ from django.utils.html import format_html, format_html_join
 from opencode_sessions.django.admin.doing import do_to_each
 from opencode_sessions.django.admin.last_turns import LastTurn, last_turns, with_last_turns
 from opencode_sessions.django.admin.turns import TurnAdmin, error_line
-from opencode_sessions.django.clients import client
+from opencode_sessions.django.clients import servers
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.databases import databases_with_table
 from opencode_sessions.django.index import DjangoIndex
@@ -133,7 +133,7 @@ class SessionAdmin(_ModelAdmin):
         do_to_each(
             request,
             queryset,
-            lambda each: session_for(each).reconcile(client()),
+            lambda each: session_for(each).reconcile(servers()),
             done=done,
             not_done=not_done,
         )
@@ -152,7 +152,7 @@ class SessionAdmin(_ModelAdmin):
         try:
             pruner = self._pruner()
             pruner.check_may_delete()  # nor is anything listed: titles of other projects would be
-            found = list(pruner.find(client()))
+            found = list(pruner.find(servers()))
             if request.method == "POST":
                 self._delete(request, found)
                 return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{self._list_name}"))
@@ -176,10 +176,10 @@ class SessionAdmin(_ModelAdmin):
         def failed(error: Exception, context: ErrorContext) -> None:
             failures.append(f"{context.session_id}: {error}")
 
-        remover = SessionDeleter(client, failed)
+        remover = SessionDeleter(servers, failed)
         chosen = [each for each in found if each.session_id in shown]
         for each in chosen:
-            remover(each.record or "no row", each.session_id)
+            remover(each.record or "no row", each.session_id, each.server)
         messages.success(request, f"{sessions(len(chosen) - len(failures))} deleted.")
         for failure in failures:
             messages.error(request, failure)

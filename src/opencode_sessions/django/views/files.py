@@ -15,10 +15,12 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
-from opencode_sessions.django.clients import client
+from opencode_sessions.django.clients import servers
 from opencode_sessions.django.files import file_of, key_of, service
 from opencode_sessions.django.html import render_detail, render_files, render_preview
+from opencode_sessions.django.registry import record_of
 from opencode_sessions.django.rows import give_back_connections
+from opencode_sessions.django.sessions import session_for
 from opencode_sessions.django.views.access import outside_transactions, seen
 from opencode_sessions.files.errors import FileError
 from opencode_sessions.host.files import NO_FILE, ServedFile, served_tool_file
@@ -106,8 +108,9 @@ def file(
     """A picture or a file that a tool returned."""
 
     async def fetch(session_id: str, message_id: str) -> Message:
+        wire = session_for(record_of(message)).wire(servers())
         give_back_connections()
-        return client().message(session_id, message_id)
+        return await wire.message(session_id, message_id)
 
     return _response(request, run_sync(served_tool_file(message, message_id, attachment_id, fetch)))
 

@@ -32,7 +32,7 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{name}"
-        for name in ("artifacts", "records", "contention", "faults", "messages", "turn_tables")
+        for name in ("artifacts", "records", "contention", "faults", "messages", "servers", "turn_tables")
     )
 )
 

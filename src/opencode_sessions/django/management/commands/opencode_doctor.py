@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import django
@@ -14,13 +16,16 @@ from django.db import Error as DatabaseError
 from django.db import models
 
 from opencode_sessions.django.checks import TAG
-from opencode_sessions.django.clients import new_client
+from opencode_sessions.django.clients import new_client, running
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.databases import databases_of, has_table
 from opencode_sessions.django.leases import abandoned, behind_another, being_run, parked, waiting_for_answer
 from opencode_sessions.django.registry import message_models, record_models
 from opencode_sessions.django.rows import all_rows
 from opencode_sessions.django.tenants import all_tenants, inside
+from opencode_sessions.host.servers import running_on
+from opencode_sessions.protocol.plain import one_line
+from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.server.diagnostics import (
     Finding,
     State,
@@ -29,11 +34,18 @@ from opencode_sessions.server.diagnostics import (
     look_at_server,
     look_closer,
 )
+from opencode_sessions.sessions.servers import DEFAULT_SERVER
+from opencode_sessions.store.record_columns import SERVER
 
 __all__ = ["Command"]
 
 _START = "opencode-sessions serve, in another terminal (with --offline for a model that needs no keys)"
 _LEFT = "left behind"
+_LOST = ", which is no server of the settings"
+_MENDS = {
+    _LEFT: "manage.py opencode_recover resumes them",
+    _LOST: 'give the server its name back in OPENCODE["SERVERS"], or move its records: see docs/servers.md',
+}
 _STRAY = (
     "another project or database may run it; if none does, manage.py opencode_recover takes its turn up, and "
     "Client.stop(session_id) stops it"
@@ -74,21 +86,47 @@ def _examine(say: Callable[[str], object], *, project_config: bool) -> Iterator[
     yield Finding("Django", State.OK, django.get_version())
     yield from _checked()
     try:
-        asked_for = settings().server is not None
+        asked_for = settings().server is not None or settings().servers is not None
     except ImproperlyConfigured:
         return  # which the checks have said
-    server = look_at_server(new_client, asked_for=asked_for, start=_START, say=say)
+    names = list(settings().named_servers)
+    for name in names:
+        for finding in _server(name, say, asked_for=asked_for, project_config=project_config):
+            yield finding if len(names) == 1 else replace(finding, what=f"{finding.what} of {name}")
+    if len(names) > 1:
+        yield _load()
+    yield from _models()
+
+
+def _server(
+    name: str, say: Callable[[str], object], *, asked_for: bool, project_config: bool
+) -> Iterator[Finding]:
+    make = partial(new_client, name)
+    server = look_at_server(make, asked_for=asked_for, start=_START, say=say)
     yield server
     if server.state is not State.OK:
         yield look_at_binary(needed=False)
-    else:
-        yield from look_closer(
-            new_client,
-            running=_sessions_of_turns,
-            stray=_STRAY,
-            project_config=project_config,
+        return
+    running, stray = _sessions_of_turns, _STRAY
+    yield from look_closer(make, running=running, stray=stray, project_config=project_config)
+
+
+def _load() -> Finding:
+    """How many turns run on each server, and what the settings say of it."""
+    what = "load of servers"
+    servers = settings().servers or {}
+    try:
+        found = run_sync(running())
+    except DatabaseError as error:
+        return Finding(
+            what, State.BROKEN, f"cannot be read: {one_line(str(error))}", "the database's own log"
         )
-    yield from _models()
+    said = ", ".join(
+        f"{name}: {running_on(found, name)}{f' of {each.turns}' if each.turns else ''} turns"
+        + (" (draining)" if each.draining else "")
+        for name, each in servers.items()
+    )
+    return Finding(what, State.OK, said)
 
 
 def _checked() -> Iterator[Finding]:
@@ -132,7 +170,7 @@ def _rows(
                     mend = "manage.py migrate, or the database's own log"
                     yield Finding(what, State.BROKEN, f"cannot be read in {place}: {reason}", mend)
                 else:
-                    mend = "manage.py opencode_recover resumes them" if _LEFT in said else ""
+                    mend = next((mend for mark, mend in _MENDS.items() if mark in said), "")
                     yield Finding(what, State.WARNING if mend else State.OK, said, mend)
     if not tables:
         yield Finding(what, State.MISSING, "has no table yet", "manage.py makemigrations, and then migrate")
@@ -152,8 +190,16 @@ def _sessions_of_turns() -> set[str]:
 
 
 def _sessions_of(rows: models.QuerySet[models.Model]) -> str:
-    named = rows.filter(opencode_session_id__isnull=False).count()
-    return f"{rows.count():,} rows, {named:,} with a session"
+    sessions = rows.filter(opencode_session_id__isnull=False)
+    said = f"{rows.count():,} rows, {sessions.count():,} with a session"
+    known = settings().named_servers
+    if list(known) == [DEFAULT_SERVER]:
+        return said
+    counts = sessions.order_by().values_list(SERVER).annotate(models.Count("pk"))
+    places = [(name or DEFAULT_SERVER, count) for name, count in counts]
+    return ", ".join(
+        [said, *(f"{count:,} on {name}{'' if name in known else _LOST}" for name, count in sorted(places))]
+    )
 
 
 def _turns_of(rows: models.QuerySet[models.Model]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from opencode_sessions.django.clients import client
+from opencode_sessions.django.clients import servers
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.databases import databases_with_table
 from opencode_sessions.django.index import DjangoIndex
@@ -67,7 +67,7 @@ class Command(BaseCommand):
         found: list[Leftover] = []
         try:
             with self._progress(pruner, found):
-                for leftover in (pruner.delete if delete else pruner.find)(client()):
+                for leftover in (pruner.delete if delete else pruner.find)(servers()):
                     found.append(leftover)  # noqa: PERF402 - what was done before an error or Ctrl-C is told, too
         except OpencodeError as error:
             raise CommandError(str(error)) from error

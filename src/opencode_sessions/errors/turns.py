@@ -1,0 +1,112 @@
+"""What keeps a turn from being run."""
+
+from __future__ import annotations
+
+from opencode_sessions.errors.base import OpencodeError
+
+__all__ = [
+    "AskAnsweredError",
+    "AskChangedError",
+    "EndlessAnswerError",
+    "SilenceTimeoutError",
+    "StartTimeoutError",
+    "TotalTimeoutError",
+    "TurnError",
+    "TurnInProgressError",
+    "TurnLimitError",
+    "TurnParkedError",
+    "TurnReleasedError",
+    "TurnTakenError",
+    "TurnTimeoutError",
+]
+
+
+class TurnError(OpencodeError):
+    """A turn could not be run.
+
+    Attributes:
+        message_key: What names the message's row, such as ``"messages:7"``.
+    """
+
+    def __init__(self, message: str, *, message_key: str) -> None:
+        super().__init__(message)
+        self.message_key = message_key
+
+
+class TurnInProgressError(TurnError):
+    """The message's turn is running, or its runner died in it; or its session still answers another prompt."""
+
+
+class TurnTakenError(TurnError):
+    """The message's row no longer names this runner: its turn was ended or taken elsewhere."""
+
+
+class TurnLimitError(TurnError):
+    """As many turns run already as may run at once; this one stays pending.
+
+    Attributes:
+        limit: What is limited, such as ``"server a"``.
+    """
+
+    def __init__(self, message: str, *, message_key: str, limit: str) -> None:
+        super().__init__(message, message_key=message_key)
+        self.limit = limit
+
+
+class TurnReleasedError(TurnTakenError):
+    """`Turn.release` was called: the turn goes on in the next process that recovers it."""
+
+
+class TurnParkedError(TurnError):
+    """The turn waits for a person: `run(park=True)` has left it, and it goes on when it is run after the answer."""
+
+
+class TurnTimeoutError(TurnError):
+    """The turn did not end within its deadline.
+
+    Attributes:
+        seconds: The deadline that passed.
+    """
+
+    def __init__(self, message: str, *, message_key: str, seconds: float) -> None:
+        super().__init__(message, message_key=message_key)
+        self.seconds = seconds
+
+
+class StartTimeoutError(TurnTimeoutError):
+    """There was no sign of life after the prompt."""
+
+
+class SilenceTimeoutError(TurnTimeoutError):
+    """Nothing was heard of the turn's session any more; heartbeats do not count."""
+
+
+class TotalTimeoutError(TurnTimeoutError):
+    """The whole turn took too long."""
+
+
+class EndlessAnswerError(TurnError):
+    """The model answered several times in a row, and the provider never said why an answer ended.
+
+    The server asks the model again after such an answer (1.18.33).
+    """
+
+
+class _AskError(TurnError):
+    """An answer cannot be taken.
+
+    Attributes:
+        ask_id: The ask.
+    """
+
+    def __init__(self, message: str, *, ask_id: str, message_key: str = "") -> None:
+        super().__init__(message, message_key=message_key)
+        self.ask_id = ask_id
+
+
+class AskAnsweredError(_AskError):
+    """The ask waits for an answer no more: it was answered, or its session was stopped. `ask_id` names it."""
+
+
+class AskChangedError(_AskError):
+    """The ask is not the one that the person was shown. It still waits: show it again. `ask_id` names it."""

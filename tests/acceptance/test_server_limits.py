@@ -1,0 +1,65 @@
+"""A limit on the turns at a time of a server holds in all processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from host_rows import Rows, urls_of
+
+from opencode_sessions import Client
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+SLOW = "!slow 0.1\n!say one two three four five six seven eight"
+MOST = 2
+
+
+@pytest.fixture
+def rows(request, server, tmp_path):
+    with Rows(server, urls_of(request, tmp_path, "sqlite")[0]) as rows:
+        yield rows
+
+
+@pytest.fixture
+def worker(rows, server):
+    """Starts a process that runs what it finds."""
+    running = []
+
+    def start():
+        said = {
+            "database": rows.engine.url.render_as_string(hide_password=False),
+            "servers": {"default": {"url": server.url, "password": server.password, "turns": MOST}},
+        }
+        running.append(
+            subprocess.Popen(
+                [sys.executable, FIXTURES / "limited_worker.py", json.dumps(said)],
+                env={**os.environ, "PYTHONPATH": str(FIXTURES)},
+            )
+        )
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.kill()
+        each.wait()
+
+
+def test_two_processes_run_no_more_turns_at_once_than_the_server_may(rows, server, worker):
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    waiting = [rows.add(SLOW, opencode_turn_lease=long_ago, opencode_turn_order=1) for _ in range(2 * MOST)]
+    worker(), worker()
+    seen, deadline = set(), time.monotonic() + 100
+    with Client(server.url, password=server.password) as client:
+        while any(rows.row(message).status in ("pending", "streaming") for message in waiting):
+            mine = {rows.row(message).opencode_prompt_session_id for message in waiting}
+            seen.add(len(mine & set(client.status())))
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert {rows.row(message).status for message in waiting} == {"completed"}
+    assert max(seen) == MOST
