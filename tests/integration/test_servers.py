@@ -10,6 +10,7 @@ import pytest
 from fix_server import LEAN
 from host_models import Conversation
 from host_rows import Rows, urls_of
+from sqlalchemy import event
 
 from opencode_sessions import (
     Answer,
@@ -240,3 +241,25 @@ def test_prune_looks_at_every_server(rows, both, clients):
     assert leftovers == {session_id: found[session_id] for session_id in lost}
     assert set(leftovers.values()) == {"a", "b"}
     assert [where(clients, each) for each in sorted(lost)] == [[], []]
+
+
+def test_one_server_costs_no_query(rows, clients):
+    def statements(client):
+        said = []
+        listen = lambda *each: said.append(each[2])  # noqa: E731 - of a line
+        record = rows.conversation()
+        event.listen(rows.engine, "before_cursor_execute", listen)
+        with rows.sessions() as db:
+            found = db.get_one(Conversation, record)
+            db.commit()
+            for _ in range(2):
+                Session(found).ensure(client)
+                db.rollback()
+            Session(found).delete(client)
+        event.remove(rows.engine, "before_cursor_execute", listen)
+        return said
+
+    alone = statements(clients["a"])
+    assert statements(Servers({"default": clients["a"]})) == alone
+    # With several, the row's column is written in the statement that is there already.
+    assert len(statements(Servers(clients))) == len(alone)
