@@ -1,4 +1,4 @@
-"""A limit on the turns at a time of a server holds in all processes."""
+"""Limits on the turns at a time, of a server and of a user, hold in all processes."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ def worker(rows, server):
     """Starts a process that runs what it finds."""
     running = []
 
-    def start():
+    def start(limit=None, **of_server):
         said = {
             "database": rows.engine.url.render_as_string(hide_password=False),
-            "servers": {"default": {"url": server.url, "password": server.password, "turns": MOST}},
+            "servers": {"default": {"url": server.url, "password": server.password, **of_server}},
         }
+        if limit is not None:
+            said["limit"] = limit
         running.append(
             subprocess.Popen(
                 [sys.executable, FIXTURES / "limited_worker.py", json.dumps(said)],
@@ -50,10 +52,13 @@ def worker(rows, server):
         each.wait()
 
 
-def test_two_processes_run_no_more_turns_at_once_than_the_server_may(rows, server, worker):
+@pytest.mark.parametrize(
+    "limits", [pytest.param({"turns": MOST}, id="server", marks=pytest.mark.full), {"limit": {"turns": MOST}}]
+)
+def test_two_processes_run_no_more_turns_at_once_than_may(rows, server, worker, limits):
     long_ago = datetime.now(UTC) - timedelta(hours=1)
     waiting = [rows.add(SLOW, opencode_turn_lease=long_ago, opencode_turn_order=1) for _ in range(2 * MOST)]
-    worker(), worker()
+    worker(**limits), worker(**limits)
     seen, deadline = set(), time.monotonic() + 100
     with Client(server.url, password=server.password) as client:
         while any(rows.row(message).status in ("pending", "streaming") for message in waiting):

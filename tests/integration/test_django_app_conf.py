@@ -66,7 +66,10 @@ async def asynchronous(*_):
     [
         ({"SERVRE": "http://here"}, r'OPENCODE\["SERVRE"\] is no setting .* Did you mean \'SERVER\'\?'),
         ({"server": "http://here"}, r'OPENCODE\["server"\] is no setting .* Did you mean \'SERVER\'\?'),
-        ({"X": 1}, r'OPENCODE\["X"\] is no setting .* There are: SERVER, SERVERS, SERVER_FOR, USERNAME'),
+        (
+            {"X": 1},
+            r'OPENCODE\["X"\] is no setting .* There are: SERVER, SERVERS, SERVER_FOR, LIMIT_FOR, USERNAME',
+        ),
         ({"SERVER": 4096}, r'OPENCODE\["SERVER"\] must be a string, not of type int'),
         ({"SERVER": "localhost:4096"}, r'OPENCODE\["SERVER"\] cannot work: .* does not begin with http://'),
         (

@@ -9,11 +9,13 @@ import re
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
+from django.db.models import Q
 from fix_django_app import wait_until
 
-from opencode_sessions import ConfigurationError, UnknownServerError
+from opencode_sessions import BudgetExceededError, ConfigurationError, UnknownServerError
 from opencode_sessions.django import aturn_for, client, enqueue, servers, session_for, turn_for
 from opencode_sessions.django.conf import settings
+from opencode_sessions.host import Limit
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -69,6 +71,25 @@ def test_what_is_enqueued_waits_while_its_server_is_full(chat, several):
         wait_until(both)
         assert ended == [slow.pk, other.pk]
         assert chat.row(other).started_at is None or chat.row(other).finished_at > chat.row(slow).finished_at
+
+
+def test_what_a_user_may_use_is_limited(chat, opencode):
+    def limit_for(message):
+        of = Q(conversation=message.conversation_id)
+        return Limit(name="this chat", of=of, tokens=1, turns=1)
+
+    with chat.configured(opencode, LIMIT_FOR=limit_for):
+        message = chat.message("hello")
+        turn_for(message).run()  # its one answer takes more than there is, and has ended then
+        with pytest.raises(BudgetExceededError, match="the budget of this chat is spent"):
+            turn_for(chat.message("hello", conversation=message.conversation)).run()
+        again = chat.message("hello", conversation=message.conversation)
+
+        async def run():
+            return await (await aturn_for(again)).run()
+
+        with pytest.raises(BudgetExceededError):
+            asyncio.run(run())
 
 
 def test_the_doctor_tells_of_each_server_and_of_rows_that_are_on_none(chat, several):

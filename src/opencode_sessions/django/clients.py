@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -18,17 +19,20 @@ from opencode_sessions.django.turn_table import table
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.sessions.servers import Servers
+from opencode_sessions.store.turn_table import Usage
 from opencode_sessions.wire.clients import AsyncClient, Client
 
 __all__ = [
     "arunning",
     "async_client",
     "async_servers",
+    "ausage",
     "client",
     "leave_open",
     "new_client",
     "running",
     "servers",
+    "usage",
 ]
 
 C = TypeVar("C", Client, AsyncClient)
@@ -131,6 +135,16 @@ def _one_of(found: Servers[C], name: str | None) -> C:
 async def running() -> Mapping[str | None, int]:
     """How many turns run in sessions of each server, see `TurnTable.running`."""
     return await table.running()
+
+
+async def usage(message: Any, of: Any, since: datetime | None) -> Usage:
+    """What turns have used, see `TurnTable.usage`."""
+    return await table.usage(message, of, since)
+
+
+async def ausage(message: Any, of: Any, since: datetime | None) -> Usage:
+    """The same for asyncio."""
+    return await sync_to_async(lambda: run_sync(table.usage(message, of, since)))()
 
 
 async def arunning() -> Mapping[str | None, int]:

@@ -332,6 +332,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "SERVER": _url,
     "SERVERS": _servers,
     "SERVER_FOR": _function_or_none,
+    "LIMIT_FOR": _function_or_none,
     "USERNAME": _text,
     "PASSWORD": _text,
     "DIRECTORY": _directory,

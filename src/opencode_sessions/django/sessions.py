@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 
 from opencode_sessions.django.artifacts.store import DjangoArtifactStore
-from opencode_sessions.django.clients import arunning, async_servers, running, servers
+from opencode_sessions.django.clients import arunning, async_servers, ausage, running, servers, usage
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.registry import record_of
 from opencode_sessions.django.relay import relay
@@ -125,11 +125,12 @@ def _turn_options(
     others = listeners_of(found.get("observer") if observer is None else observer)
     teller = relay().teller(rows.key_of(message))
     store = teller.store(message_store(message, found.get("store"), asynchronous=asynchronous))
+    gate, limit = now.limits(message, *((arunning, ausage) if asynchronous else (running, usage)))
     return announcing, {
         **found,
-        "store": store,
+        "store": store if limit is None else limit.store(store),
         "observer": (announcing, teller, *now.listeners(), *others),
-        "gate": now.gate(arunning if asynchronous else running),
+        "gate": gate,
     }
 
 

@@ -9,12 +9,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.apps import apps
 from django.db import Error as DatabaseError
 from django.db import connections, models, transaction
-from django.db.models import Count, Exists, Max, OuterRef, Q, Value
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, Sum, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -30,7 +31,7 @@ from opencode_sessions.errors import WrongRowError
 from opencode_sessions.store import claims
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import SERVER, UID
-from opencode_sessions.store.turn_table import Ahead, TurnCounts, TurnJob
+from opencode_sessions.store.turn_table import Ahead, TurnCounts, TurnJob, Usage
 
 __all__ = ["DjangoTurnTable", "table"]
 
@@ -225,6 +226,22 @@ class DjangoTurnTable:
             found = mine.first()
             job = None if found is None else self.job_of(found, using=using)
             return job if job is not None and _reserve(job, behind_another(), seconds) else None
+
+    async def usage(self, message: models.Model, of: Q, since: datetime | None) -> Usage:
+        """See `TurnTable.usage`."""
+        using = database_of(message)
+        counts = Q() if since is None else Q(started_at__gte=since)
+        with borrowed(using):
+            found = (
+                all_rows(type(message), using)
+                .filter(of)
+                .aggregate(
+                    running=Count("pk", filter=being_run()),
+                    cost=Sum("cost", filter=counts),
+                    tokens=Sum(F("input_tokens") + F("output_tokens"), filter=counts),
+                )
+            )
+        return Usage(found["running"], found["cost"] or 0.0, found["tokens"] or 0)
 
     async def running(self) -> Mapping[str | None, int]:
         """See `TurnTable.running`. One query for each model and database, of the tenant that is in force."""

@@ -20,6 +20,7 @@
     │   │   └── TurnReleasedError        it was released here (`Turn.release`) to the next runner
     │   ├── EndlessAnswerError           the server asks the model again and again
     │   ├── TurnLimitError               as many turns run as may run at once
+    │   ├── BudgetExceededError          the budget that the host gave is spent
     │   ├── TurnParkedError              it waits for a person, and nothing runs until the answer
     │   ├── AskAnsweredError             what it asked waits for an answer no more
     │   ├── AskChangedError              what it asks is not what the person was shown
@@ -70,6 +71,7 @@ from opencode_sessions.errors.base import (
 from opencode_sessions.errors.turns import (
     AskAnsweredError,
     AskChangedError,
+    BudgetExceededError,
     EndlessAnswerError,
     SilenceTimeoutError,
     StartTimeoutError,
@@ -108,6 +110,7 @@ __all__ = [
     "AskAnsweredError",
     "AskChangedError",
     "BadRequestError",
+    "BudgetExceededError",
     "ConfigurationError",
     "ConflictError",
     "ConnectionLostError",

@@ -7,6 +7,7 @@ from opencode_sessions.errors.base import OpencodeError
 __all__ = [
     "AskAnsweredError",
     "AskChangedError",
+    "BudgetExceededError",
     "EndlessAnswerError",
     "SilenceTimeoutError",
     "StartTimeoutError",
@@ -46,11 +47,17 @@ class TurnLimitError(TurnError):
 
     Attributes:
         limit: What is limited, such as ``"server a"``.
+        waits: Whether the turn is to be tried again.
     """
 
-    def __init__(self, message: str, *, message_key: str, limit: str) -> None:
+    def __init__(self, message: str, *, message_key: str, limit: str, waits: bool = True) -> None:
         super().__init__(message, message_key=message_key)
         self.limit = limit
+        self.waits = waits
+
+
+class BudgetExceededError(TurnError):
+    """The budget that a host gave is spent: the turn does not begin, or ends as failed. Its answer so far is kept."""
 
 
 class TurnReleasedError(TurnTakenError):

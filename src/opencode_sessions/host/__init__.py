@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 from opencode_sessions.host.hosts import AsyncHost, Host
+from opencode_sessions.host.limits import Limit
 from opencode_sessions.host.servers import Server
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.host.steering import Refused
 
-__all__ = ["AsyncHost", "Host", "HostSettings", "Refused", "Server"]
+__all__ = ["AsyncHost", "Host", "HostSettings", "Limit", "Refused", "Server"]

@@ -72,7 +72,6 @@ class HostCore(ABC, Generic[C]):
         self.live = LiveHub(tables, runtime, lambda: relay)
         self._relay = relay
         self._given = dispatcher
-        self._gate = settings.gate(tables.running)
         self._pool: ThreadPool | TaskPool | None = None
         self._begun = ExitStack()
         self._servers: Servers[C] | None = None
@@ -185,7 +184,6 @@ class HostCore(ABC, Generic[C]):
             "on_ask": self.settings.on_ask,
             "store": self.table.store(job, message),
             "queue": RecordQueue(self.table, message, self),
-            "gate": self._gate,
         }
         if self.settings.artifacts is not None:
             defaults["artifacts"] = self.settings.artifacts.of_turn(
@@ -196,7 +194,11 @@ class HostCore(ABC, Generic[C]):
         )
         teller = self._relay.teller(key)
         observers = (watched, teller, *self.settings.listeners(), *listeners_of(found.get("observer")))
-        return {**found, "store": teller.store(found["store"]), "observer": observers}
+        store = teller.store(found["store"])
+        gate, limit = self.settings.limits(message, self.table.running, self.table.usage)
+        if limit is not None:
+            store = limit.store(store)
+        return {**found, "store": store, "observer": observers, "gate": gate}
 
     async def prepare(self, message: Any, *, store: MessageStore, when_busy: WhenBusy) -> PreparedTurn:
         """See `JobHost.prepare`."""

@@ -129,7 +129,7 @@ class ServerLimits:
         if count > most:
             raise TurnLimitError(
                 f"the turn of {key} cannot begin: {most} turns run on the server {name!r}, and that is as many as it "
-                "may. It stays pending: run it later",
+                "may. Run it later",
                 message_key=key,
                 limit=f"server {name}",
             )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.files.artifacts import Artifacts
 from opencode_sessions.files.uploads import Uploads
+from opencode_sessions.host.limits import Gates, Limit, LimitFor, MessageLimit, UsageOf
 from opencode_sessions.host.servers import LeastLoaded, Running, Server, ServerFor, ServerLimits
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
 from opencode_sessions.reporting import OnError
@@ -16,6 +18,7 @@ from opencode_sessions.sessions.servers import DEFAULT_SERVER
 from opencode_sessions.sessions.spec import PermissionsFor, check_permissions_for
 from opencode_sessions.turns.asks import IN_THE_ROW, AskHandler, InTheRow
 from opencode_sessions.turns.events import Listener
+from opencode_sessions.turns.gate import Gate
 from opencode_sessions.validation import check_ordinary, require
 from opencode_sessions.wire.address import Timeouts, server_url
 
@@ -57,6 +60,7 @@ class HostSettings:
         server: The URL of the OpenCode server; None: `OPENCODE_BASE_URL`, else http://127.0.0.1:4096.
         servers: Instead of that, several by name: `{"a": Server(url=…), "b": Server(url=…)}`. Each record's row keeps
             the name of its own. `default` is the name of the one that had none before.
+        limit_for: Of a message, the `Limit` that its turn shares with others, such as those of its user, or None.
         server_for: Of a record, the name of the server for its session; None: the least loaded.
         username: Else `OPENCODE_SERVER_USERNAME`, else "opencode".
         password: Else `OPENCODE_SERVER_PASSWORD`.
@@ -85,6 +89,7 @@ class HostSettings:
     server: str | None = None
     servers: Mapping[str, Server] | None = None
     server_for: ServerFor | None = None
+    limit_for: LimitFor | None = None
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     directory: str | None = None
@@ -104,7 +109,7 @@ class HostSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "telemetry", telemetry_of(self.telemetry))
-        for name in ("turn_options", "retry", "on_error", "server_for"):
+        for name in ("turn_options", "retry", "on_error", "server_for", "limit_for"):
             check_ordinary(name, getattr(self, name))
         object.__setattr__(self, "permissions_for", check_permissions_for(self.permissions_for))
         if self.server is not None:
@@ -184,7 +189,21 @@ class HostSettings:
         """Says where new records go; None if there is one server."""
         return None if self.servers is None else LeastLoaded(self.servers, self.server_for, running)
 
-    def gate(self, running: Running) -> ServerLimits | None:
-        """Says when a turn may begin; None if it may at any time."""
-        limited = any(each.turns is not None for each in (self.servers or {}).values())
-        return ServerLimits(self.servers or {}, running) if limited else None
+    def limits(
+        self, message: Any, running: Running, usage: UsageOf
+    ) -> tuple[Gate | None, MessageLimit | None]:
+        """What says when a message's turn may begin, and what of that is its own limit; None if there is none.
+
+        Raises:
+            ConfigurationError: `limit_for` returned something else than a `Limit`.
+        """
+        servers = self.servers or {}
+        gates: list[Gate] = []
+        if any(each.turns is not None for each in servers.values()):
+            gates.append(ServerLimits(servers, running))
+        limit = None if self.limit_for is None else self.limit_for(message)
+        require(limit is None or isinstance(limit, Limit), "limit_for must return a Limit or None", limit)
+        own = None if limit is None else MessageLimit(limit, partial(usage, message, limit.of, limit.since))
+        if own is not None:
+            gates.append(own)
+        return (Gates(*gates) if gates else None), own

@@ -6,6 +6,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from opencode_sessions.errors import ConfigurationError
@@ -20,6 +21,7 @@ from opencode_sessions.store.turn_table import (
     TurnRow,
     TurnRows,
     TurnTable,
+    Usage,
 )
 
 __all__ = ["HostTable", "HostTables"]
@@ -218,6 +220,10 @@ class HostTables:
         for table in self._tables.values():
             found.update(await table.running())
         return found
+
+    async def usage(self, message: Any, of: Any, since: datetime | None) -> Usage:
+        """See `TurnTable.usage`."""
+        return await self.of(message).usage(message, of, since)
 
     def key_of(self, message: Any) -> RowKey:
         """See `TurnRows.key_of`."""

@@ -6,7 +6,7 @@
 | a person is waited for | it is parked: the answer has it run |
 | another turn of its record comes first | that one is run before it, here |
 | somebody else runs this very turn | it is left to them |
-| as many turns run as may run at once | it is tried again |
+| as many turns run as may run at once | it is tried again; or it fails, if the host says so |
 | the server or the database is away | it is tried again, if not begun until `Deadlines.unreachable` has passed |
 | anything else, or that has passed | a turn that had not begun fails, and its row says why; another is tried again |
 
@@ -199,7 +199,10 @@ class TurnAttempts:
             row = await self._table.store(self.job, message).load()
             if row.status.terminal:
                 return None
-            if not isinstance(error, TurnInProgressError | TurnLimitError):
+            waits = isinstance(error, TurnInProgressError) or (
+                isinstance(error, TurnLimitError) and error.waits
+            )
+            if not waits:
                 return await self._failed(error, message, row)
             runs_elsewhere = row.status is TurnStatus.STREAMING and not row.abandoned
             if isinstance(error, TurnLimitError):

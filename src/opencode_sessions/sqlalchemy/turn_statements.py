@@ -30,7 +30,7 @@ from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
 from opencode_sessions.store.index import batches
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import SERVER, UID
-from opencode_sessions.store.turn_table import TurnCounts, TurnRow
+from opencode_sessions.store.turn_table import TurnCounts, TurnRow, Usage
 
 __all__ = ["Found", "TurnStatements"]
 
@@ -174,6 +174,18 @@ class TurnStatements:
             parked.order_by(self._order, *self._table.primary_key).limit(1)
         ).one_or_none()
         return None if row is None else self._of(row)
+
+    def usage(self, connection: Connection, of: ColumnElement[bool], since: datetime | None) -> Usage:
+        """What the turns use for which the condition holds."""
+        columns = self._columns
+        counts = literal(True) if since is None else columns["started_at"] >= since
+        tokens = columns["input_tokens"] + columns["output_tokens"]
+        sums = ((is_run(columns), 1), (counts, columns["cost"]), (counts, tokens))
+        wanted = [func.coalesce(func.sum(case((which, what), else_=0)), 0) for which, what in sums]
+        running, cost, used = connection.execute(
+            select(*wanted).select_from(self._table.table).where(of)
+        ).one()
+        return Usage(int(running), float(cost), int(used))
 
     def running(self, connection: Connection) -> dict[str | None, int]:
         """How many turns are run in sessions of each server."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, inspect, update
@@ -27,7 +28,7 @@ from opencode_sessions.sqlalchemy.uids import carried
 from opencode_sessions.store import claims
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import NOW, UID
-from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnCounts, TurnJob, TurnRow
+from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnCounts, TurnJob, TurnRow, Usage
 
 __all__ = ["SQLAlchemyTurnTable"]
 
@@ -266,9 +267,8 @@ class SQLAlchemyTurnTable:
 
         def look(connection: Connection) -> Found | None:
             own = self._statements.found(connection, identity)
-            if own is None or None in own.record:
-                return None
-            return self._statements.next_parked(connection, own.record)
+            known = own is not None and None not in own.record
+            return self._statements.next_parked(connection, own.record) if own and known else None
 
         found = await self._transactions.run(look)
         if found is None or not await self._write(
@@ -276,6 +276,10 @@ class SQLAlchemyTurnTable:
         ):
             return None
         return self._job(found)
+
+    async def usage(self, _: Any, of: Any, since: datetime | None) -> Usage:
+        """See `TurnTable.usage`."""
+        return await self._transactions.run(lambda c: self._statements.usage(c, of, since))
 
     async def running(self) -> Mapping[str | None, int]:
         """See `TurnTable.running`."""
@@ -306,7 +310,7 @@ class SQLAlchemyTurnTable:
         return is_transient(error)
 
     def give_back(self) -> None:
-        """See `TurnTable.give_back`. Each call gives its connection back by itself."""
+        """See `TurnTable.give_back`. Each call does so by itself."""
 
     def _transactions_of(self, table: MappedTable) -> Transactions:
         engine = engine_of(self._source, table, f"the turn table of {self.name}")

@@ -25,7 +25,7 @@ from opencode_sessions.store.memory import (
 )
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import UID
-from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnCounts, TurnJob, TurnRow
+from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnCounts, TurnJob, TurnRow, Usage
 
 __all__ = ["MemoryTurnTable"]
 
@@ -183,6 +183,14 @@ class MemoryTurnTable:
         """See `TurnRows.row`."""
         row = self._row(key)
         return None if row is None else TurnRow(**{name: deepcopy(row[name]) for name in TurnRow.columns()})
+
+    async def usage(self, message: Any, of: Any, since: datetime | None) -> Usage:  # noqa: ARG002 - the port's
+        """See `TurnTable.usage`."""
+        with self._lock:
+            rows = [row for each, row in self._rows() if of(each)]
+        paid = [row for row in rows if since is None or (row["started_at"] or since) >= since]
+        tokens = sum(row["input_tokens"] + row["output_tokens"] for row in paid)
+        return Usage(sum(map(_is_run, rows)), sum(row["cost"] for row in paid), tokens)
 
     async def running(self) -> Mapping[str | None, int]:
         """See `TurnTable.running`."""

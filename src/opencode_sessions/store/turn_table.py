@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.store.messages import MessageStore
 
-__all__ = ["Ahead", "Head", "RowKey", "TurnCounts", "TurnJob", "TurnRow", "TurnRows", "TurnTable"]
+__all__ = ["Ahead", "Head", "RowKey", "TurnCounts", "TurnJob", "TurnRow", "TurnRows", "TurnTable", "Usage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,20 @@ class TurnCounts(NamedTuple):
     def plus(self, other: Iterable[int | None]) -> TurnCounts:
         """These, and as many of another table."""
         return TurnCounts(*(own + (more or 0) for own, more in zip(self, other, strict=True)))
+
+
+class Usage(NamedTuple):
+    """What turns use.
+
+    Attributes:
+        running: How many of them are run now; one that is parked is not.
+        cost: In US dollars, of those that run, too.
+        tokens: In and out.
+    """
+
+    running: int
+    cost: float
+    tokens: int
 
 
 class TurnTable(Protocol):
@@ -197,6 +212,15 @@ class TurnTable(Protocol):
         """How many turns are run now in sessions of each server, by the name that the records' rows have.
 
         One query. A turn that is parked is not run. Turns whose record is not a column are not counted.
+        """
+
+    async def usage(self, message: Any, of: Any, since: datetime | None) -> Usage:
+        """What those messages of a message's table have used for which the host's condition holds. One query.
+
+        Args:
+            message: One of the table's.
+            of: The condition, as the table's ORM has it; in memory a function of a message.
+            since: Cost and tokens count of turns that began then or later; None: of all.
         """
 
     def is_transient(self, error: Exception) -> bool:

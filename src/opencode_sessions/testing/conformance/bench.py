@@ -172,6 +172,10 @@ class RecordBench(ABC):
         """Within the context, the list has an element for each statement that a table of turns executed."""
         return self._cannot("count statements (counted)")
 
+    def same_record(self, instance: Any, /) -> Any:  # noqa: ARG002 - likewise
+        """The condition, as the table's ORM has it, that a message has the same record as this instance."""
+        return self._cannot("say which messages have the same record (same_record)")
+
     def strangers(self) -> Sequence[Any]:
         """Instances that a table of turns must refuse: of another model, or without turn columns."""
         return self._cannot("make instances of other models (strangers)")

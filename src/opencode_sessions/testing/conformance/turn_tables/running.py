@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from opencode_sessions.protocol.ids import new_session_id
-from opencode_sessions.testing.conformance.turn_tables.stage import OUT, Stage, Staged
+from opencode_sessions.store.turn_table import Usage
+from opencode_sessions.testing.conformance.turn_tables.stage import LIVE, OUT, Stage, Staged
 
-__all__ = ["Running"]
+__all__ = ["Running", "Used"]
 
 
 class Running(Staged):
@@ -34,6 +37,50 @@ class Running(Staged):
         before = stage.bench.run(stage.table.running()).get(None, 0)
         stage.take(stage.reserved(stage.bench.record()))
         assert stage.bench.run(stage.table.running()).get(None, 0) == before
+
+
+class Used(Staged):
+    """`usage`: what limits for users and tenants are counted by."""
+
+    def test_what_turns_have_used_is_summed_for_those_that_the_condition_names(self, stage: Stage) -> None:
+        record, other = stage.bench.record(), stage.bench.record()
+        first, second = stage.queue(2, record)
+        stage.take(stage.reserved(other))
+        _spend(stage, stage.take(first), cost=0.5, tokens=(3, 4))
+        stage.end(first)
+        _spend(stage, stage.take(second), cost=0.25, tokens=(1, 2))
+        assert _usage(stage, first) == Usage(1, 0.75, 10)
+
+    def test_cost_counts_from_a_moment_on_and_what_runs_always_does(self, stage: Stage) -> None:
+        message = stage.take(stage.reserved())
+        _spend(stage, message, cost=0.5, tokens=(3, 4))
+        assert _usage(stage, message, since=_later(-1)) == Usage(1, 0.5, 7)
+        assert _usage(stage, message, since=_later(1)) == Usage(1, 0.0, 0)
+
+    def test_turns_that_have_used_nothing_sum_up_to_nothing(self, stage: Stage) -> None:
+        message = stage.message()
+        assert _usage(stage, message) == Usage(0, 0.0, 0)
+
+
+def _usage(stage: Stage, message: Any, since: datetime | None = None) -> Usage:
+    """Of the turns of a message's record."""
+    instance = stage.bench.copy(message)
+    of = stage.bench.same_record(instance)
+    used: Usage = stage.bench.run(stage.table.usage(instance, of, since))
+    return used
+
+
+def _spend(stage: Stage, message: Any, *, cost: float, tokens: tuple[int, int]) -> None:
+    store = stage.store(message)
+    row = stage.bench.run(store.load())
+    spent = replace(
+        row, cost=cost, input_tokens=tokens[0], output_tokens=tokens[1], revision=row.revision + 1
+    )
+    assert stage.bench.run(store.snapshot(row.epoch, spent, LIVE))
+
+
+def _later(hours: float) -> datetime:
+    return datetime.now(UTC) + timedelta(hours=hours)
 
 
 def _name() -> str:

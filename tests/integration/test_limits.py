@@ -1,0 +1,99 @@
+"""Limits for each user or tenant: turns at a time, and budgets."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from host_models import Prompt
+from host_rows import PATIENCE, Rows, urls_of
+
+from opencode_sessions import TRUSTED, BudgetExceededError, ConfigurationError, TurnLimitError
+from opencode_sessions.host import Limit
+
+SLOW = "!slow 0.1\n!say one two three four five six"
+TOOLS = """!tool bash {"command": "true", "description": "nothing"}
+!tool bash {"command": "sleep 30", "description": "waits"}"""
+
+
+@pytest.fixture
+def rows(request, server, tmp_path):
+    with Rows(server, urls_of(request, tmp_path, "sqlite")[0]) as rows:
+        yield rows
+
+
+def limited(rows, **limit):
+    """A host whose messages of one record share a limit."""
+
+    def limit_for(message):
+        of = Prompt.conversation_id == message.conversation_id
+        return Limit(name=f"conversation {message.conversation_id}", of=of, **limit)
+
+    return rows.host(limit_for=limit_for)
+
+
+def everybodys(rows, **limit):
+    """A host whose messages all share a limit."""
+    return rows.host(limit_for=lambda _: Limit(name="everybody", of=Prompt.id > 0, **limit))
+
+
+def test_a_turn_over_the_limit_waits_and_runs_later(rows):
+    with everybodys(rows, turns=1) as host:
+        first = rows.send(host, SLOW)
+        rows.until(first, lambda row: row.content)
+        second = rows.send(host, "hello")
+        with pytest.raises(TurnLimitError, match="1 turns of everybody run"):
+            host.turn_for(second).run()
+        assert rows.row(second).status == "pending"
+        assert rows.ended(second).status == "completed"
+        assert rows.row(first).status == "completed"
+    assert rows.told == []
+
+
+def test_a_turn_over_the_limit_fails_if_the_host_says_so(rows):
+    with everybodys(rows, turns=1, waits=False) as host:
+        first = rows.send(host, SLOW)
+        rows.until(first, lambda row: row.content)
+        refused = rows.ended(rows.send(host, "hello"))
+        assert (refused.status, refused.error["name"]) == ("failed", "TurnLimitError")
+        assert rows.ended(first).status == "completed"
+
+
+def test_a_budget_that_is_spent_lets_no_turn_begin_and_others_do(rows):
+    with limited(rows, tokens=1) as host:
+        record = rows.conversation()
+        rows.add("old", record, status="completed", input_tokens=1)
+        refused = rows.ended(rows.send(host, "hello", record))
+        assert (refused.status, refused.error["name"]) == ("failed", "BudgetExceededError")
+        assert "of 1 tokens" in refused.error["message"]
+        with pytest.raises(BudgetExceededError, match="cannot begin"):
+            host.turn_for(rows.add("hello", record)).run()
+        assert rows.row(rows.send(host, "hello")).error is None
+
+
+def test_a_turn_that_spends_the_budget_ends_and_keeps_its_answer(rows):
+    with rows.host(
+        permissions_for=TRUSTED, limit_for=lambda _: Limit(name="everybody", of=Prompt.id > 0, tokens=1)
+    ) as host:
+        ended = rows.ended(rows.send(host, TOOLS))
+        assert (ended.status, ended.error["name"]) == ("failed", "BudgetExceededError")
+        assert "was ended: the budget of everybody is spent" in ended.error["message"]
+        assert ended.parts
+        deadline = time.monotonic() + PATIENCE
+        while host.client.status():
+            assert time.monotonic() < deadline, "its agent was not stopped"
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("said", [{"turns": 0}, {"cost": -1.0}, {"tokens": "many"}, {"name": ""}])
+def test_a_limit_that_cannot_work_is_refused(said):
+    with pytest.raises(ConfigurationError, match=f"a limit's {next(iter(said))} must be"):
+        Limit(**{"name": "x", "of": None, **said})
+
+
+def test_what_is_no_limit_is_refused(rows):
+    with (
+        rows.host(limit_for=lambda _: 3) as host,
+        pytest.raises(ConfigurationError, match="must return a Limit"),
+    ):
+        host.turn_for(rows.add("hello"))
