@@ -6,16 +6,13 @@ import os
 import re
 
 import pytest
-from fix_docs import page
-
-from opencode_sessions.django.conf import _READERS
 
 pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
 def shop(docs_project):
-    return docs_project("tutorial-django.md", "django.md").run
+    return docs_project("tutorial-django.md", "django.md", "budgets.md").run
 
 
 def test_nothing_is_wrong_with_it(shop):
@@ -40,7 +37,16 @@ def test_its_other_modules_can_be_imported(shop):
     shop("-c", code)
 
 
-def test_every_setting_is_in_the_table():
-    table = page("django.md").partition("## Settings")[2].partition("## ")[0]
-    for key in _READERS:
-        assert f"`{key}`" in table
+def test_a_turn_that_costs_too_much_is_cancelled(shop):
+    code = """
+import django
+django.setup()
+from chat.budgets import spent, stop_expensive_turns
+from chat.models import Conversation
+conversation = Conversation.objects.create(title="Lisbon")
+for cost in (0.5, 2.0):
+    conversation.messages.create(prompt="hello", status="streaming", cost=cost)
+stop_expensive_turns()
+print(spent(conversation), [(m.status, m.error and m.error["by"]) for m in conversation.messages.all()])
+"""
+    assert shop("-c", code).endswith("2.5 [('streaming', None), ('cancelled', 'budget')]\n")

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import fields
 from types import SimpleNamespace
 
 import httpx2
 import pytest
-from fix_docs import files_of, page
+from fix_docs import files_of
 from json_client import JsonClient
-
-from opencode_sessions.fastapi import HostSettings, turn_router
 
 pytestmark = pytest.mark.full
 
@@ -230,21 +226,3 @@ def test_its_tests_run(run):
         "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".", "test_app.py"
     )
     assert "1 passed" in said
-
-
-def test_the_table_of_settings_has_every_field():
-    table = page("fastapi.md").partition("## Settings")[2].partition("\n## ")[0]
-    named = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", table, re.MULTILINE)))
-    assert named == [field.name for field in fields(HostSettings)]
-
-
-def test_the_table_of_routes_has_every_route_and_status():
-    router = turn_router(SimpleNamespace())
-    for route in router.routes:
-        (method,) = route.methods
-        (row,) = re.findall(
-            rf"^\| `{method} {re.escape(route.path)}` \|(.*)\|$", page("fastapi.md"), re.MULTILINE
-        )
-        said = {int(status) for status in re.findall(r"\b[245]\d\d\b", row)}
-        known = {*route.responses, route.status_code or 200} | ({422} if "answer" in route.path else set())
-        assert said == known, route.path
