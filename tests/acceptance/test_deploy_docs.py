@@ -1,0 +1,79 @@
+"""The nginx configuration of docs/deploy.md passes a stream on as it comes."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import time
+
+import httpx2
+import pytest
+from fix_django_app import wait_until
+from fix_docs import page
+from fix_programs import find_program
+
+pytestmark = pytest.mark.full
+
+AROUND = """
+daemon off;
+pid {folder}/pid;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        {location}
+    }}
+}}
+"""
+
+
+@pytest.fixture
+def nginx(tmp_path):
+    """Call it for the address of an nginx before this one."""
+    started = []
+
+    def start(url):
+        [location] = re.findall(r"^```nginx\n(.*?)^```$", page("deploy.md"), re.DOTALL | re.MULTILINE)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        location = location.replace("http://127.0.0.1:8000", url)
+        (tmp_path / "nginx.conf").write_text(AROUND.format(folder=tmp_path, port=port, location=location))
+        command = [find_program("nginx"), "-c", str(tmp_path / "nginx.conf"), "-e", str(tmp_path / "log")]
+        started.append(subprocess.Popen(command))
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+def test_nginx_passes_each_event_on_when_it_comes(nginx, docs_folder, serve):
+    served = serve("app:app", docs_folder("tutorial-fastapi.md").path)
+    url = nginx(served.url)
+
+    def opened():
+        try:
+            return httpx2.get(url).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    wait_until(opened)
+    with httpx2.Client(base_url=url, timeout=100) as visitor:
+        visitor.get("/")
+        made = visitor.post(
+            "/messages", json={"prompt": "!slow 0.3\n!say one two three four five six"}
+        ).json()
+        came = []
+        with visitor.stream("GET", f"/turns/{made['table']}/{made['pk']}/events") as events:
+            for data in events.iter_raw():
+                came += [time.monotonic()] * data.count(b"event: text")
+    assert len(came) > 2
+    assert came[-1] - came[0] > 0.6
