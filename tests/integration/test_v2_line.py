@@ -213,7 +213,8 @@ def test_a_form_that_is_no_question_is_refused_and_the_turn_goes_on(client, serv
     assert message.state.status is TurnStatus.COMPLETED
 
 
-def test_always_holds_for_the_next_like_it(client, record, place):
+def test_always_holds_for_the_next_like_it(fake_v2, record):
+    # On a server of its own, as it is stored there for whatever comes next.
     command = '!tool bash {"command": "echo again"}\n!say done'
     asked = []
 
@@ -221,11 +222,11 @@ def test_always_holds_for_the_next_like_it(client, record, place):
         asked.append(ask.permission)
         return Answer.always()
 
-    for _ in range(2):
-        result = turn(
-            MemoryMessage(command), record, place, rules=[allow("*"), ask("bash")], on_ask=answer
-        ).run()
-        assert result.content == "done"
+    with Client(fake_v2.url, password=fake_v2.password) as client:
+        for _ in range(2):
+            rules = [allow("*"), ask("bash")]
+            result = turn(MemoryMessage(command), record, client, rules=rules, on_ask=answer).run()
+            assert result.content == "done"
     assert asked == ["bash"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opencode_sessions.errors import InvalidRulesError
@@ -75,6 +75,7 @@ def test_any_json_is_events(value):
     assert all(isinstance(event, events.Event) for event in frames.Reader().read(value, everybody))
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from(sorted(frames._PARSERS)), half_known), max_size=4))
 def test_known_kinds_of_strange_shapes_never_raise(told):
     reader = frames.Reader()
