@@ -35,6 +35,13 @@ def test_a_prompt_is_answered(v2):
     assert v2.data("GET", "/api/session/ses_1")["outcome"] == "succeeded"
 
 
+def test_a_session_without_a_title_is_given_one(v2):
+    v2.data("POST", "/api/session", {"id": "ses_1"})
+    v2.prompt("ses_1", "Hello there, how are you today?")
+    until(lambda: v2.data("GET", "/api/session/ses_1").get("title") == "Hello there, how are you")
+    assert "session.usage.recorded" in [event["type"] for event in v2.log("ses_1")]
+
+
 def test_a_session_is_created_once_by_its_id(v2):
     first = v2.create("ses_1", title="One", permissions=ASK_SHELL)
     again = v2.create("ses_1", title="Two")
