@@ -113,7 +113,7 @@ def test_a_process_that_ended_in_a_turn_goes_on_with_it(fake_v2_process, v2_of, 
 
 def test_a_turn_that_no_start_survives_is_given_up(v2, fake_v2):
     v2.create("ses_1")
-    v2.prompt("ses_1", '!tool shell {"command": "sleep 30"}\n!tool shell {"command": "sleep 30"}')
+    v2.prompt("ses_1", "!slow 60\n!say It never comes so far.")
     for _ in range(11):
         until(lambda: v2.data("GET", "/api/session/active"))
         fake_v2.kill()
