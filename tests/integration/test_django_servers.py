@@ -54,6 +54,7 @@ def test_a_record_is_placed_and_its_turns_go_there(chat, several):
             client("c")
 
 
+@pytest.mark.full
 def test_what_is_enqueued_waits_while_its_server_is_full(chat, several):
     with several(a={"turns": 1}):
         slow = chat.message("!slow 0.1\n!say one two three four five six")

@@ -37,6 +37,7 @@ def everybodys(rows, **limit):
     return rows.host(limit_for=lambda _: Limit(name="everybody", of=Prompt.id > 0, **limit))
 
 
+@pytest.mark.full
 def test_a_turn_over_the_limit_waits_and_runs_later(rows):
     with everybodys(rows, turns=1) as host:
         first = rows.send(host, SLOW)

@@ -134,6 +134,7 @@ def test_a_record_leaves_a_server_that_is_gone(clients):
         session.recreate(Servers(clients), server="c")
 
 
+@pytest.mark.full
 def test_it_goes_with_asyncio(both):
     asyncio.run(_goes_with_asyncio(both))
 
@@ -206,6 +207,7 @@ def test_a_draining_server_gets_no_new_records_and_keeps_those_that_it_has(rows,
         assert (failed.status, "are draining" in failed.error["message"]) == ("failed", True)
 
 
+@pytest.mark.full
 def test_new_records_go_to_the_server_that_runs_the_fewest_turns_for_its_weight(rows, both):
     with host_of(rows, both, b={"weight": 2}) as host:
         slow = "!slow 0.2\n!say one two three four five six seven eight nine ten"
