@@ -81,7 +81,9 @@ def test_each_record_is_placed_once_and_all_its_calls_go_there(clients):
         message = MemoryMessage("hello", record)
         assert Turn(message, Session(record), servers).run().status == "completed"
         assert Session(record).ensure(servers) == session_id
-        # Another object, which has read nothing yet, stops it, and deletes it.
+        # A call about a file of its agent, of an object that has read nothing yet.
+        assert run_sync(Session(record).wire(servers).of("notes.txt")) is clients[name]._core
+        # Another such object stops it, and deletes it.
         Session(record).abort(servers)
         assert Session(record).recreate(servers) != session_id
         assert (record.state.server, where(clients, session_id)) == (name, [])

@@ -250,7 +250,8 @@ class Placement:
 class RoutedWire:
     """The wires of several servers as one: each call goes to the server that has its session.
 
-    It has every call of `Api` that is about a session, and names it first, or as `session_id`.
+    It has every call of `Api` that is about a session, and names it first, or as `session_id`. A call about something
+    else, such as a file, goes to the record's server.
     """
 
     def __init__(self, placement: Placement, servers: Servers[Any], wire_of: Callable[[Any], Api]) -> None:
@@ -305,5 +306,6 @@ class RoutedWire:
 
 
 def _session_in(args: tuple[Any, ...], options: Mapping[str, Any]) -> str:
+    """What a call is about: a session, or a file of the record's agent, which is on the record's server, too."""
     found: str = options["session_id"] if "session_id" in options else args[0]
     return found
