@@ -64,23 +64,23 @@ class HostSettings:
         server_for: Of a record, the name of the server for its session; None: the least loaded.
         username: Else `OPENCODE_SERVER_USERNAME`, else "opencode".
         password: Else `OPENCODE_SERVER_PASSWORD`.
-        directory: Where new sessions work, on the server's machine; None: where the server does.
+        directory: The folder of new sessions, on the server's machine; None: the server's own.
         namespace: In which sessions are made; one for each database that shares a server. None: the default one.
         timeouts: Of requests.
         permissions_for: The rules of a session, or a function of its record, see `Session`.
-        on_error: What is told of what must not be raised, see `Session`.
+        on_error: Gets the errors that must not be raised, see `Session`.
         turn_options: Of a message, keyword arguments for `Turn`.
         on_ask: Answers what an agent asks, see `Turn`; by default that waits in the row for `answer`.
         allow_always: Whether a person may answer a permission with `always`, which holds for everybody whose agent
             works in the same directory, until the server restarts (1.18.33): also for what their rules deny.
         turns: How many turns this process runs at once; those that wait for a person do not count. None: 100 where
             they suspend, 8 where each has a thread.
-        recover: Whether this process takes up turns that others left behind: at its start, and then every few seconds.
+        recover: Whether this process recovers abandoned turns: at its start, and then every 15 seconds.
         retry: Of a message that failed or was cancelled, a new one with its prompt, not yet added to an ORM session; by
             default a copy.
         telemetry: True: spans and metrics of turns go to OpenTelemetry. A `Telemetry` says more, such as its content.
-        artifacts: Where agents work, and where the files are kept that they make.
-        uploads: Where the files are that people send with a message, and what is taken.
+        artifacts: The folders of agents, and the place of the files that they make.
+        uploads: The place and the limits of the files that people send with a message.
 
     Raises:
         ConfigurationError: One cannot work.

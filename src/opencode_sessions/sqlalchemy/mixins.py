@@ -49,10 +49,11 @@ class RecordMixin:
     Attributes:
         opencode_uid: Tells the row from rows with the same key in other schemas and databases.
         opencode_session_id: The session, once there is one.
-        opencode_session_ready_at: When its rules came into force; None until then.
-        opencode_session_digest: Of what is in force in it; `deleting` while it is being deleted.
-        opencode_turn: Whose turn runs in it, and until when that holds.
-        opencode_server: Which of several servers has it, by name; None where there was never more than one.
+        opencode_session_ready_at: When the session's rules came into force; None until then.
+        opencode_session_digest: A digest of the title, rules and directory in force; `deleting` while the session is
+            being deleted.
+        opencode_turn: The turn that runs in the session, and until when its lock is valid.
+        opencode_server: The name of the session's server; None if there was never more than one.
     """
 
     opencode_uid = cast("Mapped[str | None]", mapped_column(String(32), default=new_uid))
@@ -74,27 +75,27 @@ class MessageMixin:
 
     Attributes:
         opencode_uid: As of a record.
-        prompt: What is asked. Yours to write, before the turn.
-        opencode_uploads: What is sent with it, as `Uploads.save` returns it. Likewise.
+        prompt: The prompt: set it before the turn.
+        opencode_uploads: The files sent with it, as `Uploads.save` returns them: set it before the turn.
         status: A `TurnStatus`, from `pending` on.
         opencode_prompt_id: The id of the prompt in the session, from the start of the turn on.
         opencode_prompt_session_id: That session.
-        opencode_turn_epoch: Raised by each that takes the turn, or cancels it.
-        opencode_turn_lease: Until when its runner, or whoever is going to run it, is taken to be alive.
+        opencode_turn_epoch: Raised by each runner that starts the turn, and by a cancel.
+        opencode_turn_lease: Until when the turn counts as held by a runner or a queue.
         opencode_turn_order: Its place among the turns of its record, from 1 on; 0 until it is reserved
             (`SQLAlchemyTurnTable.reserve`).
-        opencode_turn_parked: Whether the turn that has begun waits for a person, and nothing runs meanwhile.
+        opencode_turn_parked: The turn has begun and waits for a person, and nothing runs.
         content: The answer's text.
         parts: The answer's parts, in order.
-        asks: What the agent waits for a person to answer.
-        error: What went wrong, if it did.
-        cost: In US dollars, as the server reckons it.
-        input_tokens: What the model was given.
-        output_tokens: What it made.
+        asks: Permissions and questions that wait for a person.
+        error: Why the turn did not complete; None if it did.
+        cost: US dollars, by the server's prices.
+        input_tokens: Tokens that the model read.
+        output_tokens: Tokens that the model wrote.
         revision: Raised by every write of the answer.
         opencode_trace: The span in which the message was made, as a W3C `traceparent`, if there was one.
         enqueued_at: When the turn was enqueued.
-        started_at: When the turn was first taken.
+        started_at: When the turn was first started.
         finished_at: When its end was stored.
     """
 

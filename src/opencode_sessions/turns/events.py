@@ -215,4 +215,4 @@ TurnEvent: TypeAlias = (
 )
 
 Listener: TypeAlias = Callable[[TurnEvent], object]
-"""Who is told of a turn. An `Observer` is one."""
+"""Gets the events of a turn: a function, or an `Observer`."""

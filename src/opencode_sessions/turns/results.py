@@ -16,7 +16,7 @@ from opencode_sessions.validation import not_awaitable
 __all__ = ["Fallback", "TurnResult", "outcome", "said_of", "snapshot", "was_aborted", "was_rejected"]
 
 Fallback: TypeAlias = str | Callable[[Mapping[str, Any]], str] | None
-"""What the row says where a turn failed without a word: a text, or a function of the error."""
+"""The `content` of a turn that fails before it produces any: a text, or a function of the error."""
 
 _ABORTED = "MessageAbortedError"
 

@@ -155,23 +155,23 @@ class Turn(_Turn[Session, Client]):
         model: As ``"provider/model"``; else that of the session's last prompt, and for a first prompt the agent's.
         system: More system prompt.
         variant: The model's variant, such as an effort; on the 2.x line only together with `model`.
-        files: What goes with the prompt; see also `opencode_sessions.files.Uploads.attached`.
+        files: Files that go with the prompt; see also `opencode_sessions.files.Uploads.attached`.
         schema: The answer is data that fits it: a JSON schema, a model of pydantic's or a dataclass. See
             `TurnResult.structured` and `TurnResult.value`. Not on a server of the 2.x line.
-        when_busy: Where another turn of the same record runs, in whatever process: `reject` raises, `wait` waits,
+        when_busy: If another turn of the same record runs, in whatever process: `reject` raises, `wait` waits,
             `cancel` cancels that one first: the row, `by` this message's key (``"messages:8"``), then its agent. With
             either of the latter, where this very turn is run elsewhere, its end is waited for.
-        on_cancel: What Ctrl-C or a cancelled task does in the runner: `stop` stops the agent and ends the turn as
+        on_cancel: The effect of Ctrl-C or a cancelled task in the runner: `stop` stops the agent and ends the turn as
             `cancelled`; `release` hands the turn over to the next runner, as `release()` does.
         on_ask: Answers what the agent asks, see `AskHandler`; `IN_THE_ROW` leaves it to `answer`, from any process;
-            None: nobody answers, so it is refused at once, and the agent told.
-        fallback: What the row says where the turn failed without a word; its error is stored apart from it.
-        deadlines: In seconds.
-        observer: Told of every change: an `Observer`, a function that takes a `TurnEvent`, or several of them.
+            None: each ask is refused at once, and the agent learns of it.
+        fallback: Text stored in `content` if the turn fails before it produces any. `error` is stored separately.
+        deadlines: How long to wait for what, in seconds; see `Deadlines`.
+        observer: Gets every event: an `Observer`, a function that takes a `TurnEvent`, or several of them.
         store: A store of your own, instead of the message's.
-        queue: Who runs turns beside the requests: told when this turn, parked, is to be run again, and when the next
+        queue: Runs turns in the background: told when this turn, parked, is to be run again, and when the next
             one of its record may be. By default the message's own: with Django, the runner of the settings.
-        artifacts: Who collects the files that the agent makes. A host with `artifacts` in its settings gives it.
+        artifacts: Collects the files that the agent makes. A host with `artifacts` in its settings gives it.
         gate: Says whether it may begin now; a host gives one, if there are limits.
 
     Raises:
@@ -237,7 +237,7 @@ class Turn(_Turn[Session, Client]):
         """End the turn, from any process: the row first, then what runs on the server. The answer so far is kept.
 
         Args:
-            by: Who does it, for the row's `error`.
+            by: The name of the person or program, for the row's `error`.
 
         Returns:
             False if it had ended already: what is stored stands.

@@ -1,1 +1,1 @@
-"""The commands of `manage.py`."""
+"""Where Django looks for the commands of the artifacts."""
