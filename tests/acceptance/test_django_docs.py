@@ -37,16 +37,18 @@ def test_its_other_modules_can_be_imported(shop):
     shop("-c", code)
 
 
-def test_a_turn_that_costs_too_much_is_cancelled(shop):
+def test_a_turn_over_its_budget_does_not_begin(shop):
     code = """
 import django
 django.setup()
-from chat.budgets import spent, stop_expensive_turns
 from chat.models import Conversation
+from opencode_sessions import BudgetExceededError
+from opencode_sessions.django import turn_for
 conversation = Conversation.objects.create(title="Lisbon")
-for cost in (0.5, 2.0):
-    conversation.messages.create(prompt="hello", status="streaming", cost=cost)
-stop_expensive_turns()
-print(spent(conversation), [(m.status, m.error and m.error["by"]) for m in conversation.messages.all()])
+conversation.messages.create(prompt="hello", status="completed", cost=9.0)
+try:
+    turn_for(conversation.messages.create(prompt="hello")).run()
+except BudgetExceededError as error:
+    print("refused:", error)
 """
-    assert shop("-c", code).endswith("2.5 [('streaming', None), ('cancelled', 'budget')]\n")
+    assert "refused: " in shop("-c", code)
