@@ -33,6 +33,8 @@ POLICY = {
 OWN = {"", "conversations/", "conversations/begin/", "login/", "logout/", "enter/<str:name>/<str:token>/"}
 """Those that are nobody else's: who asks sees their own."""
 
+DOWNLOAD = "opencode/turns/<str:label>/<path:pk>/files/<str:file_id>"
+
 
 @pytest.fixture(scope="module")
 def routes(stage):
@@ -42,13 +44,17 @@ def routes(stage):
 
 @pytest.fixture
 def secret(tab, scenes):
-    """A turn of Alice's that waits for an answer: its conversation, its own number, and what it is called."""
+    """A turn of Alice's that waits for an answer: its conversation, its own number, its ask, and the file sent with it."""
     call = Call("bash", {"command": "touch secret.txt", "description": "Once"})
     scene = scenes.add(Step(calls=(call,)))
+    recipe = {"name": "bread.txt", "mimeType": "text/plain", "buffer": b"the recipe"}
+    tab.page.get_by_label("Attach files").set_input_files([recipe])
     tab.begin(f"Grandmother's recipe, {scene.prompt}")
     expect(tab.ask).to_be_visible()
     conversation = re.search(r"\d+", tab.path)[0]
-    yield {"conversation": conversation, "turn": tab.turn.get_attribute("data-pk"), "ask": tab.ask}
+    turn = tab.turn.get_attribute("data-pk")
+    file = tab.turn.get_by_role("link", name="bread.txt").get_attribute("href")
+    yield {"conversation": conversation, "turn": turn, "ask": tab.ask, "file": file.rpartition("/")[2]}
     tab.stop.click()
     tab.ends("cancelled")
 
@@ -59,6 +65,7 @@ def filled(route, secret):
     path = route.replace("<str:label>", "chat.message")
     path = re.sub(r"<(str|int|path):pk>", number, path)
     path = path.replace("<str:message_id>", "msg_1").replace("<str:attachment_id>", "prt_1")
+    path = path.replace("<str:file_id>", secret["file"])
     path = path.replace("<str:chat>", secret["conversation"])
     assert "<" not in path, f"{route}: say in this test what a stranger gets there"
     return f"/{path}"
@@ -81,6 +88,7 @@ def test_another_user_finds_nothing_whatever_they_ask_for(stage, visit, tab, sec
     bob.open("/")
     foreign = [route for route in routes if route not in OWN]
     assert len(foreign) >= 10
+    assert "recipe" in get(tab.visitor, filled(DOWNLOAD, secret)).text(), "its owner finds it"
     fields = {"ask": secret["ask"].get_attribute("data-ask"), "answer": "once"}
     fields |= {"prompt": "Mine!", "title": "Mine!"}
     for route in foreign:
