@@ -44,7 +44,7 @@ def routes(stage):
 
 @pytest.fixture
 def secret(tab, scenes):
-    """A turn of Alice's that waits for an answer: its conversation, its own number, its ask, and the file sent with it."""
+    """A turn of Alice's that waits for an answer: its conversation, number, ask, and the file sent with it."""
     call = Call("bash", {"command": "touch secret.txt", "description": "Once"})
     scene = scenes.add(Step(calls=(call,)))
     recipe = {"name": "bread.txt", "mimeType": "text/plain", "buffer": b"the recipe"}
