@@ -252,9 +252,9 @@ class DjangoTurnTable:
                 continue
             server = f"{field.name}__{SERVER}"
             for using in databases_of(model):
-                if not has_table(model, using):
-                    continue
                 with borrowed(using):
+                    if not has_table(model, using):
+                        continue
                     rows = all_rows(model, using).filter(
                         being_run(), **{f"{field.name}__opencode_session_id__isnull": False}
                     )
