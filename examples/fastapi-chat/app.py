@@ -74,9 +74,8 @@ def visitor(request: Request) -> str:
 
 Database = Annotated[AsyncSession, Depends(database)]
 Visitor = Annotated[str, Depends(visitor)]
-Key = Annotated[
-    int, Field(le=2**31 - 1)
-]  # more than a column of integers takes is an error of the database's
+# What a column of integers does not take is an error of the database's.
+Key = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 async def owns(visitor: str, message: Message) -> bool:

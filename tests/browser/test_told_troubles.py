@@ -124,7 +124,7 @@ def test_the_server_refuses_what_is_too_long_too_with_all_of_it_to_be_shortened(
     text = f"First line\n{'x' * LONGEST}"
     tab.prompt.fill(text)
     tab.button("Send").click()
-    tab.page.get_by_role("heading", name="Too long").wait_for()
+    tab.page.get_by_role("heading", name="Not sent").wait_for()
     expect(tab.page.get_by_text("it has 100,011 characters, and 100,000 is the most")).to_be_visible()
     expect(tab.prompt).to_have_value(text)
     tab.prompt.fill("Short")

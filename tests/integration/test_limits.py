@@ -81,7 +81,7 @@ def test_a_turn_that_spends_the_budget_ends_and_keeps_its_answer(rows):
         assert "was ended: the budget of everybody is spent" in ended.error["message"]
         assert ended.parts
         deadline = time.monotonic() + PATIENCE
-        while host.client.status():
+        while ended.opencode_prompt_session_id in host.client.status():
             assert time.monotonic() < deadline, "its agent was not stopped"
             time.sleep(0.05)
 

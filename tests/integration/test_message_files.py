@@ -265,6 +265,8 @@ def test_starlette_serves_what_a_tool_returned_at_the_address_that_its_events_te
                 "image/png",
                 "nosniff",
             )
+        for none in ("0/0", "msg_0/0", "%00/0"):  # the server has none, or refuses to look for it
+            assert client.get(f"/turns/prompts/{pk}/files/{none}").status_code == 404
         client.portal.call(rows.engine.dispose)
 
 

@@ -193,7 +193,8 @@ async def served_tool_file(
     try:
         if "url" not in found:  # it is large, or so new that the row does not tell of it yet
             session_id = said(found.get("sessionID")) or said(message.opencode_prompt_session_id)
-            found = await _stored(message, session_id, message_id, attachment_id, fetch) if session_id else {}
+            asked = session_id and message_id.startswith("msg")  # the server takes no other id (1.18.33)
+            found = await _stored(message, session_id, message_id, attachment_id, fetch) if asked else {}
     except NotFoundError as error:
         raise Refused(
             404, "The answer has no such file, or its session does not have it any more."
