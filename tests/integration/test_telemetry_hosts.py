@@ -96,8 +96,8 @@ def test_a_django_project_tells_of_its_turns_and_of_those_that_it_cancels(chat, 
             enqueue(message)
         cancel(never, by="ada")
         chat.ended(message)
-        seen(told)
-        assert told.tree() == {"request": {**TREE["request"], "invoke_agent": {}}}
+        # Beside it may stand what recovery finds of other tests.
+        wait_until(lambda: told.tree().get("request") == {**TREE["request"], "invoke_agent": {}})
         assert told.span("invoke_agent").attributes["opencode.turn.status"] == "cancelled"
         wait_until(lambda: told.metrics().keys() >= MEASURED)
 
