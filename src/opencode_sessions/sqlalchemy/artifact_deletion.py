@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, event, inspect, select
-from sqlalchemy.orm import Mapper, object_session
+from sqlalchemy import Connection, inspect, select
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.files.artifacts import Artifacts
 from opencode_sessions.reporting import ErrorContext, ErrorReporter, OnError
 from opencode_sessions.sqlalchemy.artifacts import SQLAlchemyArtifactStore
-from opencode_sessions.sqlalchemy.committing import after_commit
+from opencode_sessions.sqlalchemy.deleting import in_a_thread, with_row
 from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
 from opencode_sessions.sqlalchemy.tables import MappedTable
 from opencode_sessions.sqlalchemy.turn_table import SQLAlchemyTurnTable
@@ -53,25 +51,18 @@ def delete_artifacts_with_row(
         )
     report = ErrorReporter(on_error)
 
-    def before_delete(_mapper: Mapper[Any], connection: Connection, target: object) -> None:
+    def act_for(connection: Connection, target: object) -> Callable[[], None] | None:
         if not store.has_rows_behind(connection):
-            return
+            return None
         identity = inspect(target).identity
         key = table.key(identity)
         is_it = [column == value for column, value in zip(table.primary_key, identity, strict=True)]
         uid = connection.scalar(select(table.columns[UID]).where(*is_it))
         names = store.remove_rows(connection, "record_hash", key)
         act = partial(_remove, artifacts, names, artifacts.sandbox.name_of(key, uid or ""), key, report)
-        if connection.dialect.is_async:  # nobody's event loop is to wait for a disk
-            act = partial(_in_a_thread, act)
-        after_commit(object_session(target), act)
+        return in_a_thread(connection, act)
 
-    def end() -> None:
-        if event.contains(model, "before_delete", before_delete):
-            event.remove(model, "before_delete", before_delete)
-
-    event.listen(model, "before_delete", before_delete, propagate=True)
-    return end
+    return with_row(model, act_for)
 
 
 def _remove(artifacts: Artifacts, names: Sequence[str], folder: str, key: str, report: ErrorReporter) -> None:
@@ -84,10 +75,6 @@ def _remove(artifacts: Artifacts, names: Sequence[str], folder: str, key: str, r
             artifacts.sandbox.remove(folder)
     except Exception as error:  # noqa: BLE001 - the row is gone already: it is reported, not raised
         report(error, ErrorContext("delete_with_row", key))
-
-
-def _in_a_thread(act: Callable[[], None]) -> None:
-    threading.Thread(target=act, name="opencode-sessions delete", daemon=True).start()
 
 
 async def record_keys(table: SQLAlchemyTurnTable) -> Sequence[tuple[str, str]]:

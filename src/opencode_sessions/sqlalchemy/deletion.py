@@ -6,13 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, event, inspect, select
-from sqlalchemy.orm import Mapper, object_session
+from sqlalchemy import Connection, Row, inspect, select
+from sqlalchemy.orm import object_session
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.reporting import OnError
 from opencode_sessions.sessions.deletion import AnyClient, SessionDeleter
-from opencode_sessions.sqlalchemy.committing import after_commit
+from opencode_sessions.sqlalchemy.deleting import with_row
 from opencode_sessions.sqlalchemy.tables import MappedTable
 from opencode_sessions.store.record_columns import SERVER
 
@@ -52,24 +52,16 @@ def delete_session_with_row(
     table = MappedTable.of(model, [_NAME, SERVER] if named else [_NAME])
     remover = SessionDeleter(client, on_error)
 
-    def before_delete(_mapper: Mapper[Any], connection: Connection, target: object) -> None:
-        session = object_session(target)
+    def act_for(connection: Connection, target: object) -> Callable[[], None] | None:
         identity = inspect(target).identity
         names = _locked(table, connection, identity)
-        if session is None or names is None or names[0] is None:
-            return
-        session_id = names[0]
-        act = partial(remover, table.key(identity), *names)
+        if object_session(target) is None or names is None or names[0] is None:
+            return None
         if connection.dialect.is_async:
-            act = partial(remover.refuse, table.key(identity), session_id, _asynchronous())
-        after_commit(session, act)
+            return partial(remover.refuse, table.key(identity), names[0], _asynchronous())
+        return partial(remover, table.key(identity), *names)
 
-    def end() -> None:
-        if event.contains(model, "before_delete", before_delete):
-            event.remove(model, "before_delete", before_delete)
-
-    event.listen(model, "before_delete", before_delete, propagate=True)
-    return end
+    return with_row(model, act_for)
 
 
 def _locked(table: MappedTable, connection: Connection, identity: tuple[Any, ...]) -> Row[Any] | None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, event
-from sqlalchemy.orm import Mapper, object_session
+from sqlalchemy import Connection
 
 from opencode_sessions.files.uploads import Uploads
 from opencode_sessions.reporting import ErrorContext, ErrorReporter, OnError
-from opencode_sessions.sqlalchemy.committing import after_commit
+from opencode_sessions.sqlalchemy.deleting import in_a_thread, with_row
 
 __all__ = ["delete_uploads_with_row"]
 
@@ -36,18 +34,11 @@ def delete_uploads_with_row(
     """
     report = ErrorReporter(on_error)
 
-    def before_delete(_mapper: Mapper[Any], connection: Connection, target: Any) -> None:
+    def act_for(connection: Connection, target: Any) -> Callable[[], None]:
         act = partial(_delete, uploads.removal_of(target), str(target.opencode_uid), report)
-        if connection.dialect.is_async:  # nobody's event loop is to wait for a disk
-            act = partial(_start, act)
-        after_commit(object_session(target), act)
+        return in_a_thread(connection, act)
 
-    def end() -> None:
-        if event.contains(model, "before_delete", before_delete):
-            event.remove(model, "before_delete", before_delete)
-
-    event.listen(model, "before_delete", before_delete, propagate=True)
-    return end
+    return with_row(model, act_for)
 
 
 def _delete(remove: Callable[[], None], uid: str, report: ErrorReporter) -> None:
@@ -55,7 +46,3 @@ def _delete(remove: Callable[[], None], uid: str, report: ErrorReporter) -> None
         remove()
     except OSError as error:
         report(error, ErrorContext("delete_uploads", uid))
-
-
-def _start(act: Callable[[], None]) -> None:
-    threading.Thread(target=act, name="opencode-sessions uploads").start()
