@@ -10,16 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked, SessionStatus
 from opencode_sessions.protocol.permissions import Rule, to_json
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
+from opencode_sessions.wire import alike
+from opencode_sessions.wire.alike import on_session, without_none
 from opencode_sessions.wire.dialect import PROBE, Call, Json, Reader
 from opencode_sessions.wire.http import Request
 from opencode_sessions.wire.v1 import frames, responses
 
 _CURSOR = "x-next-cursor"
 """The header of a listing that says where the next page begins."""
+
+list_files, read_file = alike.list_files, alike.read_file
 
 _HEALTH = 10.0
 """Seconds until a server must have answered how it is."""
@@ -45,17 +48,6 @@ def file(directory: str, path: str) -> Call[Json]:
 def listing(directory: str) -> Call[Any]:
     """What is in a directory; 500 if the server's machine has none there (1.18.33)."""
     return Call(Request("GET", "/file", {**_scope(directory), "path": "."}, repeatable=True))
-
-
-def list_files(directory: str | None, path: str) -> Call[Mapping[str, str]]:
-    """The files and folders in a folder, no links among them; 500 if there is none (1.18.33)."""
-    params = {**_location(directory), "path": path}
-    return Call(Request("GET", "/api/fs/list", params, repeatable=True), responses.parse_files)
-
-
-def read_file(directory: str | None, path: str) -> Request:
-    """A file's bytes. A link in the directory is followed, as long as it leads to the directory (1.18.33)."""
-    return Request("GET", f"/api/fs/read/{quote(path)}", _location(directory), repeatable=True, raw=True)
 
 
 def dispose(directory: str) -> Call[Any]:
@@ -112,7 +104,7 @@ def create_unnamed(
     parent_id: str | None,
 ) -> Call[SessionInfo]:
     """All in one request."""
-    body = _given(title=title, metadata=metadata, parentID=parent_id, permission=to_json(rules) or None)
+    body = without_none(title=title, metadata=metadata, parentID=parent_id, permission=to_json(rules) or None)
     request = Request("POST", "/session", _scope(directory), json=body, creation=True)
     return Call(request, responses.parse_session)
 
@@ -127,7 +119,7 @@ def update(
 ) -> list[Call[SessionInfo]]:
     """Rules are appended: the same list twice decides as once, so this is repeatable."""
     permission = None if rules is None else to_json(tuple(rules))
-    body = _given(title=title, metadata=metadata, permission=permission)
+    body = without_none(title=title, metadata=metadata, permission=permission)
     return [Call(_on(session_id, "PATCH", "", json=body, repeatable=True), responses.parse_session)]
 
 
@@ -153,7 +145,7 @@ def sessions(
     *, directory: str | None, search: str | None, limit: int, cursor: str | None
 ) -> Call[list[SessionInfo]]:
     """The only listing with a cursor."""
-    params = _scope(directory) | _given(search=search, cursor=cursor) | {"limit": str(limit)}
+    params = _scope(directory) | without_none(search=search, cursor=cursor) | {"limit": str(limit)}
     request = Request("GET", "/experimental/session", params, repeatable=True)
     return Call(request, responses.parse_sessions, _next_sessions)
 
@@ -175,7 +167,7 @@ def busy(*, directory: str | None) -> Call[frozenset[str]]:
 
 def messages(session_id: str, *, limit: int, cursor: str | None) -> Call[list[Message]]:
     """The `limit` newest before the cursor, newest first."""
-    params = {"limit": str(limit)} | _given(before=cursor)
+    params = {"limit": str(limit)} | without_none(before=cursor)
     request = _on(session_id, "GET", "/message", params=params, repeatable=True)
     return Call(request, responses.parse_messages, _next_messages)
 
@@ -205,7 +197,7 @@ def prompt(
     """Answers 204: accepted, no more. `tools` is never sent: it would replace the session's whole rules."""
     provider, _, name = (model or "").partition("/")
     body: dict[str, Any] = {"messageID": message_id, "parts": [dict(part) for part in parts]}
-    body |= _given(agent=agent, system=system, variant=variant)
+    body |= without_none(agent=agent, system=system, variant=variant)
     body |= {"model": {"providerID": provider, "modelID": name}} if model else {}
     body |= {"format": {"type": "json_schema", "schema": dict(schema)}} if schema is not None else {}
     return [Call(_on(session_id, "POST", "/prompt_async", json=body))]
@@ -228,7 +220,9 @@ def answer_permission(
         path = f"/permissions/{quote(request_id, safe='')}"
         return Call(_on(session_id, "POST", path, json={"response": reply}))
     path = f"/permission/{quote(request_id, safe='')}/reply"
-    return Call(Request("POST", path, _scope(directory), json={"reply": reply} | _given(message=message)))
+    return Call(
+        Request("POST", path, _scope(directory), json={"reply": reply} | without_none(message=message))
+    )
 
 
 def questions(*, directory: str | None) -> Call[list[QuestionAsked]]:
@@ -267,13 +261,13 @@ def reject_question(
 
 def fork(session_id: str, message_id: str | None) -> Call[SessionInfo]:
     """Drops rules, agent, model and parent; keeps metadata."""
-    request = _on(session_id, "POST", "/fork", json=_given(messageID=message_id))
+    request = _on(session_id, "POST", "/fork", json=without_none(messageID=message_id))
     return Call(request, responses.parse_session)
 
 
 def revert(session_id: str, message_id: str, part_id: str | None) -> list[Call[SessionInfo]]:
     """409 while busy."""
-    request = _on(session_id, "POST", "/revert", json=_given(messageID=message_id, partID=part_id))
+    request = _on(session_id, "POST", "/revert", json=without_none(messageID=message_id, partID=part_id))
     return [Call(request, responses.parse_session)]
 
 
@@ -297,19 +291,8 @@ def _next_messages(_: Any, headers: Mapping[str, str]) -> str | None:
 
 
 def _on(session_id: str, method: str, tail: str, **more: Any) -> Request:
-    if not isinstance(session_id, str) or not session_id:
-        raise ConfigurationError(f"a session is named by its id, which is a text, not by {session_id!r}")
-    path = f"/session/{quote(session_id, safe='')}{tail}"
-    return Request(method, path, session_id=session_id, **more)
-
-
-def _location(directory: str | None) -> dict[str, str]:
-    return {} if directory is None else {"location[directory]": directory}
+    return on_session("/session", session_id, method, tail, **more)
 
 
 def _scope(directory: str | None) -> dict[str, str]:
     return {} if directory is None else {"directory": directory}
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}

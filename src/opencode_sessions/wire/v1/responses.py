@@ -59,14 +59,6 @@ def parse_todos(body: Sequence[Json]) -> tuple[Json, ...]:
     return objects(body)
 
 
-def parse_files(body: Json) -> dict[str, str]:
-    """What is in a folder: `file` or `directory`, by name."""
-    return {
-        text(each["path"]).rstrip("/").rpartition("/")[2]: text(each["type"])
-        for each in objects(body["data"])
-    }
-
-
 def parse_status(status: Json, **base: Any) -> events.SessionStatus:
     """One entry of `/session/status`, or what `session.status` says."""
     return events.SessionStatus(

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -16,11 +16,15 @@ from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked, SessionStatus
 from opencode_sessions.protocol.permissions import Rule
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
+from opencode_sessions.wire import alike
+from opencode_sessions.wire.alike import location, on_session, without_none
 from opencode_sessions.wire.dialect import Call, Json
 from opencode_sessions.wire.http import Request
 from opencode_sessions.wire.v2 import responses
 from opencode_sessions.wire.v2.frames import Reader
 from opencode_sessions.wire.v2.names import rules_to_json
+
+list_files, read_file = alike.list_files, alike.read_file
 
 _HEALTH = 10.0
 """Seconds until a server must have answered how it is."""
@@ -48,17 +52,6 @@ def file(directory: str, path: str) -> None:
 
 def listing(directory: str) -> None:
     """A prompt in a directory that cannot be opened is refused with an error, so nobody need look."""
-
-
-def list_files(directory: str | None, path: str) -> Call[Mapping[str, str]]:
-    """The files and folders in a folder."""
-    params = {**_scope(directory), "path": path}
-    return Call(Request("GET", "/api/fs/list", params, repeatable=True), responses.parse_files)
-
-
-def read_file(directory: str | None, path: str) -> Request:
-    """A file's bytes."""
-    return Request("GET", f"/api/fs/read/{quote(path)}", _scope(directory), repeatable=True, raw=True)
 
 
 def dispose(directory: str) -> None:
@@ -108,7 +101,7 @@ def create_unnamed(
 ) -> Call[SessionInfo]:
     """All in one request."""
     body = _new(None, directory=directory, title=title, rules=rules, metadata=metadata)
-    request = Request("POST", "/api/session", json=body | _given(parentID=parent_id), creation=True)
+    request = Request("POST", "/api/session", json=body | without_none(parentID=parent_id), creation=True)
     return Call(request, responses.parse_session)
 
 
@@ -122,7 +115,7 @@ def update(
 ) -> list[Call[Any]]:
     """Answers 204, so the session is read after it."""
     permissions = None if rules is None else rules_to_json(rules)
-    body = _given(title=title, metadata=metadata, permissions=permissions)
+    body = without_none(title=title, metadata=metadata, permissions=permissions)
     return [Call(_on(session_id, "PATCH", "", json=body, repeatable=True)), get(session_id)]
 
 
@@ -152,7 +145,7 @@ def sessions(
     *, directory: str | None, search: str | None, limit: int, cursor: str | None
 ) -> Call[list[SessionInfo]]:
     """Newest first."""
-    params = _given(directory=directory, search=search, cursor=cursor) | {"limit": str(limit)}
+    params = without_none(directory=directory, search=search, cursor=cursor) | {"limit": str(limit)}
     request = Request("GET", "/api/session", params, repeatable=True)
     return Call(request, responses.parse_sessions, responses.next_page)
 
@@ -175,7 +168,7 @@ def busy(*, directory: str | None) -> Call[frozenset[str]]:  # noqa: ARG001 - li
 
 def messages(session_id: str, *, limit: int, cursor: str | None) -> Call[list[Message]]:
     """The `limit` newest before the cursor, newest first."""
-    params = {"limit": str(min(limit, _LARGEST_PAGE))} | _given(cursor=cursor)
+    params = {"limit": str(min(limit, _LARGEST_PAGE))} | without_none(cursor=cursor)
     request = _on(session_id, "GET", "/message", params=params, repeatable=True)
     return Call(request, responses.messages_of(session_id), responses.next_page)
 
@@ -220,11 +213,11 @@ def prompt(
         calls.append(Call(_on(session_id, "POST", "/agent", json={"agent": agent}, repeatable=True)))
     if model is not None:
         provider, _, name = model.partition("/")
-        chosen = {"id": name, "providerID": provider} | _given(variant=variant)
+        chosen = {"id": name, "providerID": provider} | without_none(variant=variant)
         calls.append(Call(_on(session_id, "POST", "/model", json={"model": chosen}, repeatable=True)))
     given = [dict(part) for part in parts]
     files = [
-        {"uri": part["url"]} | _given(name=part.get("filename"))
+        {"uri": part["url"]} | without_none(name=part.get("filename"))
         for part in given
         if part.get("type") == "file"
     ]
@@ -235,7 +228,7 @@ def prompt(
 
 def permissions(*, directory: str | None) -> Call[list[PermissionAsked]]:
     """What waits for leave in one directory."""
-    request = Request("GET", "/api/permission/request", _scope(directory), repeatable=True)
+    request = Request("GET", "/api/permission/request", location(directory), repeatable=True)
     return Call(request, responses.parse_permissions)
 
 
@@ -249,12 +242,12 @@ def answer_permission(
 ) -> Call[Any]:
     """`always` is stored for the whole project, on disk."""
     path = f"/permission/{quote(request_id, safe='')}/reply"
-    return Call(_on(session_id, "POST", path, json={"decision": reply} | _given(message=message)))
+    return Call(_on(session_id, "POST", path, json={"decision": reply} | without_none(message=message)))
 
 
 def questions(*, directory: str | None) -> Call[list[QuestionAsked]]:
     """The forms of one directory."""
-    return Call(Request("GET", "/api/form", _scope(directory), repeatable=True), responses.parse_forms)
+    return Call(Request("GET", "/api/form", location(directory), repeatable=True), responses.parse_forms)
 
 
 def form(session_id: str, request_id: str) -> Call[Json]:
@@ -301,7 +294,7 @@ def reject_question(
 
 def fork(session_id: str, message_id: str | None) -> Call[SessionInfo]:
     """Copies what was said before a message, or all of it."""
-    request = _on(session_id, "POST", "/fork", json=_given(before=message_id))
+    request = _on(session_id, "POST", "/fork", json=without_none(before=message_id))
     return Call(request, responses.parse_session)
 
 
@@ -338,7 +331,9 @@ def _new(
 ) -> dict[str, Any]:
     location = None if directory is None else {"directory": directory}
     permissions = rules_to_json(rules) or None
-    return _given(id=session_id, title=title, location=location, metadata=metadata, permissions=permissions)
+    return without_none(
+        id=session_id, title=title, location=location, metadata=metadata, permissions=permissions
+    )
 
 
 def _instructions(session_id: str, system: str | None) -> Call[Any]:
@@ -358,14 +353,4 @@ def _active() -> Request:
 def _on(
     session_id: str | None, method: str, tail: str, *, root: str = "/api/session", **more: Any
 ) -> Request:
-    if not isinstance(session_id, str) or not session_id:
-        raise ConfigurationError(f"a session is named by its id, which is a text, not by {session_id!r}")
-    return Request(method, f"{root}/{quote(session_id, safe='')}{tail}", session_id=session_id, **more)
-
-
-def _scope(directory: str | None) -> dict[str, str]:
-    return {} if directory is None else {"location[directory]": directory}
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+    return on_session(root, session_id, method, tail, **more)

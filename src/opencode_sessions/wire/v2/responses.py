@@ -16,7 +16,7 @@ from opencode_sessions.protocol.events import StoredMessage
 from opencode_sessions.protocol.plain import plain, said
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
 from opencode_sessions.wire.dialect import Json
-from opencode_sessions.wire.shapes import number, objects, text
+from opencode_sessions.wire.shapes import number, text
 from opencode_sessions.wire.v2.names import input_of, name_of_error, ours, rules_of
 
 _STATUSES = {"streaming": "pending"}
@@ -34,14 +34,6 @@ def parse_health(body: Json) -> Health | None:
     if body.keys().isdisjoint(("healthy", "version")):
         return None
     return Health(said(body.get("version")) or "2.x")
-
-
-def parse_files(body: Json) -> dict[str, str]:
-    """What is in a folder: `file` or `directory`, by name."""
-    return {
-        text(each["path"]).rstrip("/").rpartition("/")[2]: text(each["type"])
-        for each in objects(body["data"])
-    }
 
 
 def parse_session(body: Json) -> SessionInfo:
