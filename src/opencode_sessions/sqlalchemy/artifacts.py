@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError, UnboundExecutionError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from sqlalchemy.orm import sessionmaker
 
@@ -41,7 +41,7 @@ from opencode_sessions.files.rows import (
 )
 from opencode_sessions.files.storage import Storage
 from opencode_sessions.files.stored import ArtifactRow, StoredArtifacts
-from opencode_sessions.sqlalchemy.rows import Source
+from opencode_sessions.sqlalchemy.rows import Source, bind_of
 from opencode_sessions.sqlalchemy.transactions import Prepare, transactions_over
 from opencode_sessions.store.index import batches
 
@@ -273,22 +273,6 @@ class SQLAlchemyArtifactStore(StoredArtifacts):
 
 
 def _engine_of(source: Source, table: Table) -> Engine:
-    match source:
-        case Engine():
-            return source
-        case AsyncEngine():
-            return source.sync_engine
-        case async_sessionmaker():
-            session = source().sync_session
-        case sessionmaker():
-            session = source()
-        case _:
-            raise ConfigurationError(
-                f"the store of artifacts needs an engine or a sessionmaker, not {source!r}"
-            )
-    try:
-        bind = session.get_bind(clause=update(table))
-    except UnboundExecutionError as error:
-        raise ConfigurationError(f"the store of artifacts is bound to no engine: {error}") from error
-    engine: Engine = bind.engine
-    return engine
+    if not isinstance(source, Engine | AsyncEngine | sessionmaker | async_sessionmaker):
+        raise ConfigurationError(f"the store of artifacts needs an engine or a sessionmaker, not {source!r}")
+    return bind_of(source, table, "the store of artifacts").engine

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from sqlalchemy import Connection, Engine, inspect, update
+from sqlalchemy import Connection, Engine, Table, inspect, update
 from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
-from sqlalchemy.orm import Session, object_session, sessionmaker
+from sqlalchemy.orm import Mapper, Session, object_session, sessionmaker
 from sqlalchemy.orm.attributes import set_committed_value
 
 from opencode_sessions.errors import ConfigurationError, OpenTransactionError, RecordNotSavedError
@@ -22,6 +22,7 @@ __all__ = [
     "Info",
     "Row",
     "Source",
+    "bind_of",
     "engine_of",
     "info_of",
     "preparation",
@@ -206,6 +207,24 @@ def engine_of(source: Source | Session, table: MappedTable, who: str) -> Engine:
         ConfigurationError: There is none.
         OpenTransactionError: There is a connection instead.
     """
+    bind = bind_of(source, table.table, who, mapper=table.mapper)
+    if isinstance(bind, Connection):
+        raise OpenTransactionError(
+            f"the ORM session of {who} is bound to a connection, so no transaction of our own can run beside it "
+            "and be committed by itself: bind the session to an engine, or pass store= with one",
+            record=who,
+        )
+    return bind
+
+
+def bind_of(
+    source: Source | Session, table: Table, who: str, *, mapper: Mapper[Any] | None = None
+) -> Engine | Connection:
+    """What writes of this table go to.
+
+    Raises:
+        ConfigurationError: Nothing.
+    """
     match source:
         case Engine():
             return source
@@ -219,16 +238,9 @@ def engine_of(source: Source | Session, table: MappedTable, who: str) -> Engine:
             session = source
     try:
         # With the statement, so that a session that routes writes elsewhere than reads can tell.
-        bind = session.get_bind(table.mapper, clause=update(table.table))
+        return session.get_bind(mapper, clause=update(table))
     except UnboundExecutionError as error:
         raise ConfigurationError(f"{who} is bound to no engine: {error}") from error
-    if isinstance(bind, Connection):
-        raise OpenTransactionError(
-            f"the ORM session of {who} is bound to a connection, so no transaction of our own can run beside it "
-            "and be committed by itself: bind the session to an engine, or pass store= with one",
-            record=who,
-        )
-    return bind
 
 
 def _refuse_open_transaction(session: Session, key: str) -> None:
