@@ -252,13 +252,15 @@ class DjangoTurnTable:
                 continue
             server = f"{field.name}__{SERVER}"
             for using in databases_of(model):
+                rows = all_rows(model, using).filter(
+                    being_run(), **{f"{field.name}__opencode_session_id__isnull": False}
+                )
                 with borrowed(using):
-                    if not has_table(model, using):
-                        continue
-                    rows = all_rows(model, using).filter(
-                        being_run(), **{f"{field.name}__opencode_session_id__isnull": False}
-                    )
-                    found.update(dict(rows.order_by().values_list(server).annotate(models.Count("pk"))))
+                    try:
+                        found.update(dict(rows.order_by().values_list(server).annotate(models.Count("pk"))))
+                    except DatabaseError:
+                        if not _lacks_table(model, using):
+                            raise
         return found
 
     def is_transient(self, error: Exception) -> bool:

@@ -199,16 +199,14 @@ class TurnAttempts:
             row = await self._table.store(self.job, message).load()
             if row.status.terminal:
                 return None
-            waits = isinstance(error, TurnInProgressError) or (
-                isinstance(error, TurnLimitError) and error.waits
-            )
-            if not waits:
-                return await self._failed(error, message, row)
-            runs_elsewhere = row.status is TurnStatus.STREAMING and not row.abandoned
-            if isinstance(error, TurnLimitError):
+            if isinstance(error, TurnLimitError) and error.waits:
                 over = False
+            elif not isinstance(error, TurnInProgressError):
+                return await self._failed(error, message, row)
+            elif row.status is TurnStatus.STREAMING and not row.abandoned:  # it runs elsewhere
+                over = self._when_busy == "reject"
             else:
-                over = self._when_busy == "reject" if runs_elsewhere else await self._park(message)
+                over = await self._park(message)
         except RecordGoneError:
             return None
         except Exception as second:
