@@ -74,7 +74,7 @@ def visitor(request: Request) -> str:
 
 Database = Annotated[AsyncSession, Depends(database)]
 Visitor = Annotated[str, Depends(visitor)]
-# What a column of integers does not take is an error of the database's.
+# Beyond what a column of integers holds, the database raises an error.
 Key = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 

@@ -137,7 +137,7 @@ def _reached(screen: Screen, server: str | None, data: Path | None) -> Iterator[
 
 
 def _converse(talk: Chat, screen: Screen) -> None:
-    """Ask and answer until the person leaves. What goes wrong in a turn ends the turn, not the chat."""
+    """Ask and answer until the person leaves. An error in a turn ends the turn, not the chat."""
     for prompt in prompts(screen.console):
         try:
             talk.say(prompt)

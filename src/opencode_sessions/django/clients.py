@@ -138,7 +138,7 @@ async def running() -> Mapping[str | None, int]:
 
 
 async def usage(message: Any, of: Any, since: datetime | None) -> Usage:
-    """What turns have used, see `TurnTable.usage`."""
+    """The use of turns so far: see `TurnTable.usage`."""
     return await table.usage(message, of, since)
 
 

@@ -26,7 +26,7 @@ def save_uploads(record: models.Model, files: Iterable[Any]) -> list[Upload]:
         message = conversation.message_set.create(prompt=…, opencode_uploads=uploads)
 
     Args:
-        record: Whose agent they are for.
+        record: The record whose agent gets them.
         files: They have a name and a `file`; or are pairs of the two.
 
     Raises:

@@ -19,7 +19,7 @@ async def archive(files: MessageFiles, chosen: Iterable[MessageFile]) -> AsyncIt
     """A zip of these files, in pieces. It is not compressed.
 
     Raises:
-        FileError: One of them is gone. What was sent by then is no whole zip.
+        FileError: One of them is gone. The zip is then cut off.
     """
     sink = _Sink()
     kept = [each for each in chosen if each.has_content]
@@ -36,7 +36,7 @@ async def archive(files: MessageFiles, chosen: Iterable[MessageFile]) -> AsyncIt
 
 
 def archived_paths(files: Sequence[MessageFile]) -> list[str]:
-    """What they are called in a zip: each once, and none that leads out of the folder that it is unpacked in."""
+    """Their names in a zip: each once, and none that leads out of the folder that it is unpacked in."""
     known: set[str] = set()
     paths = []
     for file in files:

@@ -41,7 +41,7 @@ class Artifacts:
 
     Args:
         sandbox: Where agents work.
-        store: Where their files are kept.
+        store: Keeps their files.
         limits: How much of a turn is kept.
         transforms: The host's rules that make output it vouches for.
         key: By which that is signed: secret, of 32 bytes or more, and the same in all processes.

@@ -46,8 +46,8 @@ def kind_of(path: Path, name: str) -> str:
     """The media type of a file on a disk.
 
     Args:
-        path: Where it is. Nobody else writes there.
-        name: What it is called.
+        path: Its path. Nobody else writes there.
+        name: Its name.
     """
     with path.open("rb") as file:
         return kind_of_head(file.read(_HEAD), name)

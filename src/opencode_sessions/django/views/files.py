@@ -42,7 +42,7 @@ View = Callable[..., HttpResponseBase]
 
 
 def _of_message(view: View) -> View:
-    """A view of a message that this user may see. What cannot be done is said in plain text."""
+    """A view of a message that this user may see. A refusal is said in plain text."""
 
     @require_safe
     @outside_transactions
