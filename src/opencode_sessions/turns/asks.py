@@ -1,4 +1,4 @@
-"""The asks of an agent, which wait for a person, and their answers."""
+"""Asks and answers: the permissions and questions for which an agent waits, and what a person replies."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["IN_THE_ROW", "Answer", "Ask", "AskHandler", "InTheRow", "send_answer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A permission that the agent needs, or a question that it has.
+    """A permission that the agent needs, or a question that it asks.
 
     Attributes:
-        id: What it is answered by.
+        id: The server's id of the ask; an answer names it.
         kind: `permission` or `question`.
-        session_id: Which session asks: the turn's own, or a sub-agent's.
-        permission: What the agent needs leave for, such as `bash`; with `patterns`, what it is about to touch.
-        metadata: What the tool tells of it, such as a diff.
-        always: The patterns that it would have leave for from then on, if it is answered `always`.
+        session_id: The session that asks: the turn's own, or a sub-agent's.
+        permission: The action that needs permission, such as `bash`. `patterns` names what the action would touch.
+        metadata: Details from the tool, such as a diff.
+        always: The patterns that the answer `always` would allow from then on.
         questions: In the server's form: `question`, `header`, `options` (of `label` and `description`), `multiple`.
         call_id: The tool call that waits.
-        asked_at: When it was first seen, in ISO 8601.
+        asked_at: When the ask was first seen, in ISO 8601.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Ask:
 
     @property
     def age(self) -> float:
-        """Seconds since it was first seen."""
+        """Seconds since the ask was first seen."""
         return (datetime.now(UTC) - datetime.fromisoformat(self.asked_at)).total_seconds()
 
     def to_json(self) -> dict[str, Any]:
@@ -79,8 +79,8 @@ class Answer:
     """An answer to an ask: see the class methods.
 
     Attributes:
-        shown: The digest of what the person was shown who answers (`display_ask(…).shown`). `Turn.answer` then refuses
-            the answer if the row's ask says something else. Empty: it is not compared.
+        shown: The digest of what the person saw (`display_ask(…).shown`). `Turn.answer` refuses the answer if the ask
+            in the row has another digest. If `shown` is empty, nothing is compared.
     """
 
     reply: Literal["once", "always", "reject"]
@@ -90,29 +90,33 @@ class Answer:
 
     @classmethod
     def once(cls) -> Answer:
-        """This time the agent may."""
+        """Allow the action this time."""
         return cls("once")
 
     @classmethod
     def always(cls) -> Answer:
-        """It may, and need not ask again for the like while this server runs, or on the 2.x line ever in this project.
+        """Allow the action now, and later actions that match `Ask.always` without asking.
 
-        Nor need any other agent in the same directory, whoever's it is: this goes before what the rules of its
-        session deny (1.18.33).
+        The permission lasts while the server runs; on the 2.x line it is stored for the project. It holds for all
+        agents in the same directory, whichever record they belong to, and overrides their sessions' `deny` rules
+        (1.18.33).
         """
         return cls("always")
 
     @classmethod
     def reject(cls, message: str | None = None) -> Answer:
-        """It may not, or gets no choice. With a message it goes on and minds that; without one it stops."""
+        """Refuse. With a message the agent reads it and goes on; without one the agent stops."""
         return cls("reject", message=message)
 
     @classmethod
     def choose(cls, *labels: Sequence[str]) -> Answer:
-        """To a question: for each of its questions a list of labels, or of a text of one's own.
+        """Answer a question ask.
+
+        Args:
+            labels: One list for each of its questions: the chosen labels, or one text of the person's own.
 
         Raises:
-            ConfigurationError: There is no list, as if for a permission, which has no questions; or one is none.
+            ConfigurationError: No list is given, or one of them is not a list of texts.
         """
         if not labels:
             raise ConfigurationError(
@@ -135,10 +139,11 @@ def _is_list_of_texts(labels: object) -> bool:
 
 
 AskHandler = Callable[[Ask], Answer | Awaitable[Answer | None] | None]
-"""Answers an ask; None leaves it in the row. It may wait: an ordinary function is called in a thread of its own, in
-asyncio too, and a coroutine function awaited in a task of its own, which is cancelled when the ask was answered
-elsewhere, has waited too long, or its turn has ended. A thread cannot be cancelled: it goes on for as long as it likes,
-and what it says then is not heard."""
+"""A function that answers an ask; None leaves the ask in the row. The function may wait for a person.
+
+An ordinary function is called in a thread of its own, also with asyncio. A coroutine function is awaited in a task of
+its own. The task is cancelled when another process answers the ask, when the deadline passes, or when the turn ends. A
+thread cannot be cancelled; a late answer from it is ignored."""
 
 
 class InTheRow:
@@ -153,11 +158,11 @@ IN_THE_ROW: Final = InTheRow()
 
 
 async def send_answer(wire: AskWire, ask: Ask, answer: Answer) -> None:
-    """Tell the server.
+    """Send the answer to the server.
 
     Raises:
-        AskAnsweredError: It was answered already, or its session was stopped.
-        ConfigurationError: The answer is none, or none to this kind of ask.
+        AskAnsweredError: The ask was answered already, or its session was stopped.
+        ConfigurationError: This is not an answer, or it does not fit this kind of ask.
     """
     require(isinstance(answer, Answer), "an ask is answered with an Answer, such as Answer.once()", answer)
     if ask.kind == "permission" and answer.labels:
@@ -173,7 +178,8 @@ async def send_answer(wire: AskWire, ask: Ask, answer: Answer) -> None:
         elif answer.message is None or not ask.questions:
             await wire.reject_question(ask.id, session_id=ask.session_id)
         else:
-            # A rejection takes no word along, and stops the agent; any text is an answer, though (1.18.33).
+            # The rejection of a question carries no message and stops the agent, so send the text as an answer
+            # (1.18.33).
             said = [[answer.message]] * len(ask.questions)
             await wire.answer_question(ask.id, said, session_id=ask.session_id)
     except NotFoundError as error:

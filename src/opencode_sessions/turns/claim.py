@@ -1,4 +1,4 @@
-"""One turn at a time for a record, whatever process: a claim in the record's row, which runs out with its holder."""
+"""The lock that lets one turn of a record run at a time, in any process. It is a lease in the record's row."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _LAST_LOOK = 2.0
 
 
 class RecordLock:
-    """The claim of one message's turn on its record.
+    """The lock of one message's turn on its record.
 
     Args:
-        lifecycle: Of the record's session.
-        key: The message's.
-        when_busy: What to do where another turn has it.
-        patience: For how many seconds to wait, or to try to cancel.
-        lease: For how many seconds it holds, unless it is kept.
-        release: Ends every wait, if the turn is to be released.
+        lifecycle: The lifecycle of the record's session.
+        key: The message's key.
+        when_busy: The action if another turn holds the lock.
+        patience: The longest wait for the lock, in seconds.
+        lease: Seconds after which the lock expires unless it is renewed.
+        release: Ends every wait when the turn is released.
     """
 
     def __init__(
@@ -53,21 +53,21 @@ class RecordLock:
     async def take(
         self, wire: SessionWire, make_way: MakeWay, is_gone: Callable[[str], Awaitable[bool]]
     ) -> bool:
-        """Returns when the record is ours.
+        """Acquire the lock.
 
-        A message that was deleted while its turn was parked would have it for as long as a person had time to answer:
-        its claim ends here, and its agent is stopped.
+        If the message that holds the lock was deleted while its turn was parked, its lock would last until the
+        person's deadline. In that case, remove the lock and stop its agent.
 
         Args:
             wire: The server.
-            make_way: As for `until_free`: cancels the turn that has it.
-            is_gone: Was the message that has it deleted?
+            make_way: As for `until_free`: cancels the turn that holds the lock.
+            is_gone: Tells whether the message that holds the lock was deleted.
 
         Returns:
-            False where `make_way` says that it is not wanted any more.
+            False if `make_way` says that the lock is no longer needed.
 
         Raises:
-            TurnInProgressError: It is not, and was not to be waited for, or not any longer.
+            TurnInProgressError: Another turn holds the lock, and `when_busy` or `patience` ends the wait.
         """
         store = self._lifecycle.store
 
@@ -83,20 +83,20 @@ class RecordLock:
         return await self.until_free(wire, busy_with, make_way=make_way)
 
     async def keep(self, seconds: float | None = None) -> None:
-        """Hold it for so many seconds, by default another lease, if nobody let go of it: the turn may have ended."""
+        """Renew the lock, by default for another lease, if this turn still holds it."""
         await self._lifecycle.store.hold(self._key, self._lease if seconds is None else seconds)
 
     async def share(self) -> None:
-        """Hold it beside the turn's runner, or in place of a dead one, unless another turn has it already."""
+        """Hold the lock together with the turn's runner, or in place of a dead one, unless another turn holds it."""
         await self._lifecycle.store.claim(self._key, self._lease)
 
     async def release(self) -> None:
-        """Let the next turn in. What goes wrong is reported: the claim then runs out by itself."""
+        """Release the lock. An error is reported, not raised: the lock then expires by itself."""
         try:
             await self._lifecycle.store.unclaim(self._key)
         except RecordGoneError:
-            pass  # and with it what it was claimed for
-        except Exception as error:  # noqa: BLE001 - reported, not raised: the turn has its end
+            pass  # the lock is gone with the record
+        except Exception as error:  # noqa: BLE001 - reported, not raised: the turn has ended
             self._lifecycle.report_suppressed("release", None, error)
 
     async def until_free(
@@ -107,21 +107,21 @@ class RecordLock:
         settling: bool = False,
         make_way: MakeWay | None = None,
     ) -> bool:
-        """Returns when `busy_with` says that nothing is in the way; it is asked again and again.
+        """Poll `busy_with` until it returns None.
 
         Args:
             wire: The server.
-            busy_with: Names what is in the way, if something is.
-            settling: Give it a moment in any case: what was only just aborted is busy a little longer.
-            make_way: With `cancel`, ends what is in the way, after each look, and says whether to look again. By
-                default the session is aborted, as long as the record is ours. This very turn, run elsewhere, is
-                never ended, but waited for.
+            busy_with: Names the turn that blocks this one, or returns None.
+            settling: Wait 1.5 s even with `when_busy="reject"`: a session is busy for a moment after an abort.
+            make_way: Called after each poll with `when_busy="cancel"`: ends the blocking turn, and tells whether to
+                poll again. By default the session is aborted while this turn holds the record. If this same turn runs
+                in another process, it is never ended; the caller waits for it.
 
         Returns:
-            False where `make_way` said that it is in vain.
+            False if `make_way` returned False.
 
         Raises:
-            TurnInProgressError: Something is.
+            TurnInProgressError: Another turn still blocks this one.
             TurnReleasedError: The turn was released.
         """
         began = wire.clock.monotonic()
@@ -138,7 +138,7 @@ class RecordLock:
                 elif not await make_way(other):
                     return False
             await wire.clock.sleep(pause)
-            # Not longer than a third of a lease: who waits shows in between that it lives.
+            # At most a third of a lease: a turn that waits must renew its own lease in between.
             pause = min(pause * 2, _LAST_LOOK, self._lease / 3)
         return True
 
@@ -154,6 +154,6 @@ class RecordLock:
         )
 
     async def _abort(self, wire: SessionWire) -> None:
-        """Abort the session, unless the next turn is in it already: this one may have been cancelled meanwhile."""
+        """Abort the session, unless this turn was cancelled in the meantime and the next one uses the session."""
         if await self._lifecycle.store.hold(self._key, self._lease):
             await self._lifecycle.abort(wire)

@@ -1,4 +1,4 @@
-"""How long a turn may take, and who watches over it. A wait for a person stops the clocks."""
+"""The deadlines of a turn. While the turn waits for a person, only the person's deadline counts."""
 
 from __future__ import annotations
 
@@ -19,27 +19,29 @@ __all__ = ["DeadlineTimer", "Deadlines"]
 
 
 _MOST_STEPS = 5
-"""The server has no limit: it asked 63 times in 30 s (1.18.33)."""
+"""Answers in a row after which the server asks the model again without a tool call. The server itself has no limit: it
+asked 63 times in 30 s (1.18.33)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """Seconds after which something is given up; `math.inf` is no limit.
+    """The time limits of a turn, in seconds; `math.inf` means no limit.
 
     Attributes:
-        start: Without a sign of an answer after the prompt.
-        silence: Without an event of this session or its sub-agents.
-        unreachable: Since the state could last be read, while every look fails.
-        total: For one run of a turn, from its taking to its end; whoever takes it up from a dead runner has as much.
-        person: For a person to answer what the agent asks, by default a day; then it is refused, and the agent goes on
-            without. Until then the clocks of the others stand still.
-        queue: Before the turn begins, for another one in the same session, with `when_busy` of `wait` or `cancel`.
-        lease: Without a write of its runner, after which another may take the turn up. It should be longer than the
-            longest request with its repetitions, during which nothing is written. It has an end.
-        look: Without an event before the state is read again; no deadline, but what finds a lost idle. It has an end.
+        start: From the prompt to the first sign of an answer.
+        silence: The longest time without an event of this session or its sub-agents.
+        unreachable: The longest time during which every attempt to read the turn's state fails.
+        total: For one run of a turn, from its start to its end. A runner that recovers the turn gets the same time.
+        person: For a person to answer an ask, by default a day. Then the ask is refused, and the agent goes on. The
+            other deadlines do not run while the turn waits for a person.
+        queue: For an earlier turn in the same session to end, if `when_busy` is `wait` or `cancel`.
+        lease: Seconds after the runner's last write when another runner may recover the turn. It must be finite, and
+            longer than the longest request with its retries, as nothing is written during a request.
+        look: Seconds without an event before the state is read again. It is no deadline: it finds the end of a turn if
+            the `idle` event is lost. It must be finite.
 
     Raises:
-        ConfigurationError: One of them is no number of seconds above 0.
+        ConfigurationError: One of them is not a number of seconds above 0.
     """
 
     start: float = 120.0
@@ -72,9 +74,9 @@ class DeadlineTimer:
     """Keeps the deadlines of one run of a turn.
 
     Attributes:
-        heard: When there last was a sign of life, by the clock.
-        begun: There is a sign of an answer.
-        first_token: Seconds from the prompt to the first text, thought or tool call, if it has come.
+        heard: The clock's time of the last event.
+        begun: Whether an answer has begun.
+        first_token: Seconds from the prompt to the first text, thought or tool call; None before that.
     """
 
     def __init__(self, clock: Clock, deadlines: Deadlines, key: str) -> None:
@@ -87,21 +89,21 @@ class DeadlineTimer:
         self.first_token: float | None = None
 
     def send(self) -> None:
-        """The prompt was sent; once more does not begin its deadline anew."""
+        """Start the deadline of the prompt. A repeated call does not restart it."""
         self._sent = self.heard = self._clock.monotonic()
         if not self._is_prompted:
             self._is_prompted, self._prompted = True, self._sent
 
     def hear(self) -> None:
-        """There was a sign of life."""
+        """Note that an event came."""
         self.heard = self._clock.monotonic()
 
     def since_sent(self) -> float:
-        """In seconds."""
+        """Seconds since the prompt was sent."""
         return self._clock.monotonic() - self._sent
 
     def due(self, *, waiting_since: float | None) -> float:
-        """When the next deadline passes, by the clock, if nothing happens before; see `check`."""
+        """The clock's time at which the next deadline passes if nothing happens before; see `check`."""
         limits = self._deadlines
         if waiting_since is not None:
             left = limits.person - waiting_since
@@ -110,13 +112,13 @@ class DeadlineTimer:
         return min(self._began + limits.total, self.heard + limits.silence, start)
 
     def check(self, *, waiting_since: float | None) -> bool:
-        """Has a person had long enough?
+        """Check all deadlines. True if the person's deadline has passed.
 
         Args:
-            waiting_since: For how many seconds a person has been waited for, if one is.
+            waiting_since: How long the turn has waited for a person, in seconds; None if it does not wait.
 
         Raises:
-            TurnTimeoutError: A deadline passed.
+            TurnTimeoutError: Another deadline has passed.
         """
         now = self._clock.monotonic()
         passed, self._checked = now - self._checked, now
@@ -138,7 +140,7 @@ class DeadlineTimer:
         return False
 
     def check_steps(self, endless: int) -> None:
-        """Count the answers in a row after which the server asks the model again without a tool call.
+        """Check how many answers in a row made the server ask the model again without a tool call.
 
         Raises:
             EndlessAnswerError: There are too many.

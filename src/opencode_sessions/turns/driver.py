@@ -1,4 +1,4 @@
-"""A turn: one prompt, its answer as it streams, and the row that says how it ended, whoever runs it and how often.
+"""A turn: one prompt, its answer as it streams, and the row that stores its end, however many runners it has.
 
     claim the record → take the row → ensure → reconcile → subscribe → is the prompt there?
         → address → send, only if it must be sent → follow, storing a snapshot now and then → finish → call back
@@ -9,8 +9,8 @@ The prompt's ids are stored before it is first sent. Before it is sent again, wh
 |---|---|
 | absent | it is sent, under the same ids |
 | queued or running | it is followed |
-| answered, failed or aborted | the row is told |
-| there, not answered, nobody works on it (the server died) | it is sent again: the server resumes it |
+| answered, failed or aborted | the end is stored in the row |
+| there, not answered, and the session is not busy (the server died) | it is sent again: the server resumes it |
 | the same, but another prompt came after it | the turn fails: sending it would run a second one |
 | in a session that is gone | it is sent in a fresh one, under new ids |
 
@@ -63,11 +63,11 @@ class TurnDriver:
 
     @property
     def key(self) -> str:
-        """What names the message."""
+        """The message's key."""
         return self._spec.store.key
 
     async def run(self, wire: TurnWire, *, park: bool = False) -> TurnResult:
-        """Ask, follow, store; see `Turn.run`."""
+        """See `Turn.run`."""
         spec = self._spec
         spec.store.check()
         spec.lifecycle.store.check()
@@ -91,7 +91,7 @@ class TurnDriver:
             with spec.listeners.run(found, row.epoch):
                 return await run.run()
         except (GeneratorExit, TurnParkedError):
-            run.owns = False  # nothing may be awaited any more; or the record stays this turn's
+            run.owns = False  # a closed generator may await nothing; a parked turn keeps the record
             raise
         finally:
             stay_open()
@@ -100,23 +100,23 @@ class TurnDriver:
                 await self._let_next_in(claim)
 
     def row_written(self) -> None:
-        """Somebody else has written the row, perhaps: see `Turn.row_written`."""
+        """See `Turn.row_written`."""
         self._release.row_written()
 
     async def release(self, wire: TurnWire, *, why: str = "") -> None:
-        """Leave the turn to the next runner; see `Turn.release`."""
+        """See `Turn.release`."""
         for epoch in await self._release.ask(wire.clock, why):
             await self._spec.store.extend(epoch, 0)
 
     async def _hand_over(self, wire: TurnWire) -> None:
-        """Its client is about to be closed, whatever the database says."""
+        """Release the turn, because its client is about to be closed."""
         try:
             await self.release(wire, why=": its client was closed")
-        except Exception as error:  # noqa: BLE001 - reported: the lease runs out by itself
+        except Exception as error:  # noqa: BLE001 - reported: the lease expires by itself
             self._spec.lifecycle.report_suppressed("release", self._spec.listeners.session_id, error)
 
     async def cancel(self, wire: TurnWire, *, by: str) -> bool:
-        """End the turn where it is, then stop what runs; see `Turn.cancel`."""
+        """See `Turn.cancel`."""
         store = self._spec.store
         store.check()
         for _ in range(_ATTEMPTS):
@@ -133,9 +133,9 @@ class TurnDriver:
         LoggingObserver(store.key, row.session_id, row.prompt_id).cancelled(by)
         claim = self._claim()
         try:
-            # Nobody else's prompt is to be there when the abort arrives, perhaps late, or for the second time.
+            # Keep the next turn out of the session: the abort may arrive late, or twice, and would stop its prompt.
             await claim.share()
-        except Exception as swallowed:  # noqa: BLE001 - the row is cancelled: the rest is a courtesy
+        except Exception as swallowed:  # noqa: BLE001 - the row is cancelled; stopping the agent is best effort
             self._spec.lifecycle.report_suppressed("claim", row.session_id, swallowed)
         try:
             row = await self._stopped(wire, replace(row, revision=row.revision + 1))
@@ -150,7 +150,7 @@ class TurnDriver:
         return True
 
     async def answer(self, wire: TurnWire, ask_id: str, answer: Answer) -> None:
-        """Answer what waits in the row; see `Turn.answer`."""
+        """See `Turn.answer`."""
         store = self._spec.store
         store.check()
         row = await store.load()
@@ -170,24 +170,24 @@ class TurnDriver:
         await self._tell(wire, row, Ask.from_json(value), answer)
 
     async def _tell(self, wire: TurnWire, row: MessageState, ask: Ask, answer: Answer) -> None:
-        """Tell the server, and have a parked turn run; its lease is short if this process dies in between."""
+        """Send the answer, and enqueue a parked turn. Its lease is short, in case this process dies in between."""
         store, limits = self._spec.store, self._spec.deadlines
         if row.parked:
             await store.extend(row.epoch, limits.lease)
         try:
             await send_answer(wire, ask, answer)
         except AskAnsweredError:
-            await resume(self._spec, ask)  # who looks at the turn finds out what became of it
+            await resume(self._spec, ask)  # the next runner of the turn finds out how the ask ended
             raise
         except Exception:
-            if row.parked:  # it waits on
+            if row.parked:  # the ask still waits
                 left = seconds_left(map(Ask.from_json, row.asks), limits.person)
                 await store.park(row.epoch, max(left, limits.lease))
             raise
         await resume(self._spec, ask)
 
     async def _when_free(self, wire: TurnWire, claim: RecordLock) -> MessageState:
-        """The row, when nobody runs this very turn (any more)."""
+        """The row, once no other process runs this turn."""
         row: MessageState
 
         async def busy_with() -> str | None:
@@ -199,14 +199,14 @@ class TurnDriver:
         return row
 
     def _check_prompt(self, row: MessageState) -> None:
-        """Refuse to ask nothing. Files may go without a text (1.18.33)."""
+        """Refuse an empty prompt. Files may be sent without a text (1.18.33)."""
         if row.status is TurnStatus.PENDING and is_blank(row.prompt) and not self._spec.options.files:
             raise ConfigurationError(
                 f"{self.key} has no prompt, or a blank one: store what the agent is asked in the row, or pass files="
             )
 
     async def _took(self, wire: TurnWire, claim: RecordLock, row: MessageState) -> bool:
-        """Make the record and the turn this runner's. False where it is to look again: another was quicker."""
+        """Acquire the record's lock and start the turn. False if another runner was faster: look again."""
         try:
             if not await claim.take(wire, lambda other: self._make_way(wire, other), self._is_gone):
                 return False
@@ -227,13 +227,13 @@ class TurnDriver:
         return taken
 
     async def _let_go(self, claim: RecordLock) -> None:
-        """Let the next turn in, unless another runner has this one: the claim is that one's, too."""
+        """Release the record's lock, unless another runner has this turn: it then holds the same lock."""
         try:
             if (await self._spec.store.load()).status is TurnStatus.STREAMING:
                 return
         except RecordGoneError:
             pass
-        except Exception as error:  # noqa: BLE001 - what led here is what is raised
+        except Exception as error:  # noqa: BLE001 - the first error is raised
             self._spec.lifecycle.report_suppressed("release", None, error)
             return
         await self._let_next_in(claim)
@@ -243,7 +243,7 @@ class TurnDriver:
         await self._spec.hand_on(self._spec.queue.put_next)
 
     async def _is_gone(self, other: str) -> bool:
-        """Was the message of this key deleted? Of one of another table that cannot be told."""
+        """Was the message with this key deleted? False if it is of another table, whose rows cannot be read here."""
         store = self._spec.store.sibling(other)
         try:
             return store is not None and not await store.load()
@@ -251,9 +251,9 @@ class TurnDriver:
             return True
 
     async def _make_way(self, wire: TurnWire, other: str) -> bool:
-        """Cancel the turn that has the record. False where this one is not to be begun any more: it cancels none.
+        """Cancel the turn that holds the record. False, without a cancel, if this turn no longer needs to begin.
 
-        One that has ended is waited for: who ended it may be about to stop its agent.
+        If the other turn has ended, it is not cancelled: the process that ended it may be about to stop its agent.
         """
         if not _is_to_run(await self._spec.store.load()):
             return False
@@ -265,7 +265,7 @@ class TurnDriver:
                 return True
         except RecordGoneError:
             pass
-        await self._spec.lifecycle.abort(wire)  # whose it is cannot be told: nobody writes that row
+        await self._spec.lifecycle.abort(wire)  # the other row is unknown here, so only its agent is stopped
         return True
 
     def _claim(self) -> RecordLock:
@@ -280,7 +280,7 @@ class TurnDriver:
         )
 
     async def _stopped(self, wire: TurnWire, row: MessageState) -> MessageState:
-        """Stop the agent, and keep what it had answered by then. What goes wrong is reported, never raised."""
+        """Stop the agent, and store its answer up to then. Errors are reported, never raised."""
         if row.session_id is None or row.prompt_id is None:
             return row
         ids = (row.session_id, row.prompt_id)
@@ -289,12 +289,12 @@ class TurnDriver:
             for pause in _SETTLE:
                 await wire.clock.sleep(pause)
                 if not await is_stored(wire, *ids):
-                    continue  # its runner may be sending it in this instant
+                    continue  # its runner may be sending the prompt right now
                 reply = Reply.of(*ids, await read_exchange(wire, *ids))
                 if reply.last is not None and (reply.last.completed or reply.error is not None):
                     return await self._amended(row, reply)
             await stop_agent(self._spec.lifecycle, wire, *ids)
-        except Exception as error:  # noqa: BLE001 - the row is cancelled: the rest is a courtesy
+        except Exception as error:  # noqa: BLE001 - the row is cancelled; the rest of the answer is best effort
             self._spec.lifecycle.report_suppressed("update_after_cancel", row.session_id, error)
         return row
 
@@ -306,5 +306,5 @@ class TurnDriver:
 
 
 def _is_to_run(row: MessageState) -> bool:
-    """Has it not ended, and does nobody run it?"""
+    """Has the turn not ended, and does no process run it?"""
     return row.status is TurnStatus.PENDING or row.abandoned or row.parked

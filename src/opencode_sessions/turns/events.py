@@ -1,4 +1,4 @@
-"""The events of a turn, as values: each listener gets them in order.
+"""The events of a turn, as values. Each listener gets them in order.
 
     def listen(event: TurnEvent) -> None:
         match event:
@@ -7,13 +7,13 @@
             case TurnFinished(result=result):
                 print(result.status)
 
-Each run of a turn begins with `TurnTaken`, and ends with `TurnFinished` or `TurnLeft`, once, whatever breaks in; only a
-process that is killed tells nothing any more. A turn that is recovered, or that was parked, has several runs. A turn
-that ends while nobody runs it has a `TurnDropped`.
+Each run of a turn begins with one `TurnTaken` and ends with one `TurnFinished` or `TurnLeft`, also after an error. Only
+a process that is killed sends no last event. A turn that is recovered, or that was parked, has several runs. A turn
+that ends while no process runs it sends a `TurnDropped`.
 
-Events come in order, from whoever runs the turn. While a listener is called, no event of the server is read: be quick.
-With asyncio it is called in the turn's own task, so one that blocks stops all turns of its event loop. One that raises
-is reported to `on_error`, and stops neither the turn nor the other listeners. No database transaction is open.
+Events come in order, in the thread or task that runs the turn. While a listener runs, no event of the server is read,
+so a listener must be quick. With asyncio, a listener that blocks stops all turns of its event loop. If a listener
+raises, the error goes to `on_error`; the turn and the other listeners go on. No database transaction is open.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ Reason = Literal["parked", "released", "superseded", "error"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFound:
-    """The turn's row was read, before other events: by its runner, or by the process that answered or cancelled it.
+    """The turn's row was read. It comes before other events, in the process that runs, answers or cancels the turn.
 
     Attributes:
-        key: What names the message, such as ``"messages:7"``.
-        record: What names its record.
-        prompt: What is asked.
-        trace: The span in which the message was made, as a W3C `traceparent`, if there was one.
-        enqueued_at: When the turn was enqueued, if it was.
-        started_at: When it was first taken, if it was.
+        key: The message's key, such as ``"messages:7"``.
+        record: The record's key.
+        prompt: The prompt's text.
+        trace: The span in which the message was made, as a W3C `traceparent`; None without one.
+        enqueued_at: When the turn was enqueued; None if it was not.
+        started_at: When a runner first started the turn; None before that.
     """
 
     key: str
@@ -91,21 +91,21 @@ class TurnFound:
 
 @dataclass(frozen=True, slots=True)
 class TurnTaken:
-    """A run of the turn begins: number `run` of all processes, counted from 1."""
+    """A run of the turn begins. `run` counts the runs in all processes, from 1."""
 
     run: int
 
 
 @dataclass(frozen=True, slots=True)
 class TurnLeft:
-    """The run has ended before the turn, which is left to the next runner.
+    """This run has ended, and the turn has not: the next runner continues it.
 
     | `reason` | why |
     |---|---|
-    | `parked` | a person is waited for: see `Turn.run` |
+    | `parked` | the turn waits for a person: see `Turn.run` |
     | `released` | see `Turn.release`; or the process, or its task, is being ended |
     | `superseded` | another runner has taken the turn |
-    | `error` | `error` is raised: nothing was sent yet, or the row cannot be written |
+    | `error` | `error` is raised: no prompt was sent yet, or the row cannot be written |
     """
 
     reason: Reason
@@ -114,7 +114,7 @@ class TurnLeft:
 
 @dataclass(frozen=True, slots=True)
 class SessionCreated:
-    """A session was made for this turn: the first one of its record, or in place of `replaced`, which was gone."""
+    """A session was created for this turn: the record's first, or one that replaces the lost session `replaced`."""
 
     session_id: str
     replaced: str | None
@@ -122,7 +122,7 @@ class SessionCreated:
 
 @dataclass(frozen=True, slots=True)
 class TurnStarted:
-    """The prompt is about to be sent: again if the session was gone, or the server died over it."""
+    """The prompt is about to be sent. It comes again if the session was lost, or the server died before the answer."""
 
     session_id: str
     prompt_id: str
@@ -130,7 +130,7 @@ class TurnStarted:
 
 @dataclass(frozen=True, slots=True)
 class TurnRecovered:
-    """Another runner began this turn, and its prompt is there: it is followed, not sent."""
+    """Another runner began this turn, and the server has its prompt: this runner follows it and does not send it."""
 
     session_id: str
     prompt_id: str
@@ -138,16 +138,16 @@ class TurnRecovered:
 
 @dataclass(frozen=True, slots=True)
 class FirstToken:
-    """The first text, thought or tool call has come, so many `seconds` after the prompt."""
+    """The first text, thought or tool call came, `seconds` after the prompt."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyChanged:
-    """A part is new or has changed; `change.delta` is the text that came, if only text came.
+    """A part is new or has changed. `change.delta` is the new text, if only text was added.
 
-    `reply` is all of the answer. It goes on growing after the event.
+    `reply` is the whole answer so far. The same object grows after the event.
     """
 
     change: Change
@@ -156,21 +156,21 @@ class ReplyChanged:
 
 @dataclass(frozen=True, slots=True)
 class StatusChanged:
-    """The session is busy, or waits to try a provider again."""
+    """The session is busy, or waits before it retries a provider."""
 
     status: SessionStatus
 
 
 @dataclass(frozen=True, slots=True)
 class AskRaised:
-    """The agent waits for a person to answer; see `Turn`'s `on_ask` for who does."""
+    """The agent waits for an answer; `on_ask` of `Turn` says who gives it."""
 
     ask: Ask
 
 
 @dataclass(frozen=True, slots=True)
 class AskAnswered:
-    """It waits no more: somebody answered, or what asked was stopped."""
+    """The ask was answered, or the tool call that asked was stopped."""
 
     ask: Ask
 
@@ -184,14 +184,14 @@ class EventsMissed:
 
 @dataclass(frozen=True, slots=True)
 class TurnFinished:
-    """The turn has ended and its row says so, whoever ended it. Once, if this run saw it end."""
+    """The turn has ended, and its row says so. It comes once, if this run saw the end."""
 
     result: TurnResult
 
 
 @dataclass(frozen=True, slots=True)
 class TurnDropped:
-    """The turn has ended while nobody ran it: it was cancelled, or could not begin."""
+    """The turn ended while no process ran it: it was cancelled, or could not begin."""
 
     result: TurnResult
 
@@ -215,4 +215,4 @@ TurnEvent: TypeAlias = (
 )
 
 Listener: TypeAlias = Callable[[TurnEvent], object]
-"""Gets the events of a turn: a function, or an `Observer`."""
+"""A function, or an `Observer`, that gets the events of a turn."""

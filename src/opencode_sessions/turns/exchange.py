@@ -19,7 +19,7 @@ _PAGE = 20
 
 
 async def check_directory(wire: ExchangeWire, session_id: str) -> None:
-    """Refuse to send a prompt again where no agent can work.
+    """Refuse to send a prompt again if the server cannot open the session's directory.
 
     Raises:
         ConfigurationError: The server cannot open the session's directory.
@@ -33,7 +33,7 @@ async def check_directory(wire: ExchangeWire, session_id: str) -> None:
 
 
 async def is_stored(wire: ExchangeWire, session_id: str, prompt_id: str) -> bool:
-    """Has the prompt arrived? One request.
+    """Does the server have the prompt? One request.
 
     Raises:
         SessionNotFoundError: There is no such session.
@@ -45,7 +45,7 @@ async def is_stored(wire: ExchangeWire, session_id: str, prompt_id: str) -> bool
     except NotFoundError:
         return False
     except BadRequestError:
-        return True  # it had a `format`: such a message is stored, and cannot be read (1.18.33)
+        return True  # a stored message with a `format` cannot be read (1.18.33)
     return True
 
 
@@ -54,17 +54,21 @@ async def read_exchange(
 ) -> list[Message]:
     """The messages that answer this prompt, oldest first; none if it has not arrived.
 
-    With the number of those that are `known` already, a page holds them and the prompt, and nothing of older turns,
-    which can be large.
+    If the server compacted the conversation during the turn, the messages of the compaction are included. They tell a
+    `Reply` that the answer goes on.
 
-    Where the server compacted the conversation on the way, the messages by which it did so are among them: a
-    `Reply` knows by them that the answer goes on.
+    Args:
+        wire: The server.
+        session_id: The session of the prompt.
+        prompt_id: The prompt.
+        known: How many of these messages the caller has already. A page then holds those and the prompt, and no
+            messages of older turns, which can be large.
     """
     return list(Lineage(prompt_id).exchange(await _later(wire, session_id, prompt_id, known)))
 
 
 async def read_newest_exchange(wire: ExchangeWire, session_id: str, prompt_id: str) -> list[Message] | None:
-    """The messages that answer this prompt, as `read_exchange` has them.
+    """The messages that answer this prompt, as `read_exchange` returns them.
 
     None if another prompt came after it, unless the newest message of all is an answer to this one.
     """
@@ -74,7 +78,7 @@ async def read_newest_exchange(wire: ExchangeWire, session_id: str, prompt_id: s
 
 
 async def is_newest(wire: ExchangeWire, session_id: str, prompt_id: str) -> bool:
-    """Did no other prompt come after one that has arrived? Those of the server, as it compacts, do not count."""
+    """Is this the session's newest prompt? Prompts that the server adds to compact the session do not count."""
     return _holds_no_prompt(await _later(wire, session_id, prompt_id))
 
 
@@ -89,7 +93,7 @@ def _holds_no_prompt(later: Iterable[Message]) -> bool:
 
 
 async def _later(wire: ExchangeWire, session_id: str, prompt_id: str, known: int = 0) -> list[Message]:
-    """What came after the prompt, oldest first."""
+    """The messages after the prompt, oldest first."""
     page = known + 1 if known else _PAGE
     try:
         later = [message async for message in _after(prompt_id, wire.messages(session_id, page_size=page))]
@@ -106,9 +110,9 @@ async def _after(prompt_id: str, messages: AsyncIterator[Message]) -> AsyncItera
 
 
 async def _one_by_one(wire: ExchangeWire, session_id: str, prompt_id: str) -> list[Message]:
-    """A prompt with a `format` is stored so that no page with it can be read (1.18.33): go up to it in small steps."""
+    """Read one message a page: a page that contains a prompt with a `format` cannot be read (1.18.33)."""
     later: list[Message] = []
     with suppress(BadRequestError):
         async for message in _after(prompt_id, wire.messages(session_id, page_size=1)):
-            later.append(message)  # noqa: PERF401 - what was read before the error counts
+            later.append(message)  # noqa: PERF401 - keeps the messages that were read before an error
     return later

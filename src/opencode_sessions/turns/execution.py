@@ -1,4 +1,4 @@
-"""One run of a turn that was taken: under its epoch, from the session to the stored end."""
+"""One run of a turn, under its epoch: from the session to the stored end."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ __all__ = ["TurnExecution"]
 _log = logging.getLogger("opencode_sessions.turn")
 
 _SENDS = 10
-"""How often one runner sends a prompt at most: a server that dies over it each time is not asked for ever."""
+"""How often one runner sends a prompt at most, in case the server dies each time."""
 
 
 class TurnExecution:
-    """Runs a turn that was taken under `row.epoch`.
+    """Runs a turn under `row.epoch`.
 
     Args:
-        spec: What it is.
-        wire: Where.
-        claim: The record's, which is kept meanwhile.
-        row: The message's, streaming.
-        release: Ends it early, if that is asked for.
+        spec: The turn.
+        wire: The server.
+        claim: The record's lock, which this run renews.
+        row: The message's row, streaming.
+        release: Ends the run early if a release is requested.
         park: Whether the turn is parked when it waits for a person.
     """
 
@@ -79,7 +79,7 @@ class TurnExecution:
         self._follower: EventFollower
         self._events: Events
         self.owns = True
-        """Nobody took the turn away or ended it."""
+        """Whether the turn is still this runner's: no other process has taken or ended it."""
 
     async def run(self) -> TurnResult:
         """See `Turn.run`."""
@@ -94,7 +94,7 @@ class TurnExecution:
                 self._release.check()  # a client that is closed releases its turns, and then breaks their requests
                 raise
         except (GeneratorExit, TurnParkedError):
-            raise  # nothing may be awaited any more; or all is stored
+            raise  # a closed generator may await nothing; a parked turn is stored already
         except TurnReleasedError as error:
             await self._leave(error)
             raise
@@ -112,7 +112,7 @@ class TurnExecution:
         if not await store_result(self._spec.store, self._wire.clock, self._row.epoch, end):
             return await self._ended_elsewhere()
         if failure is not None:
-            # A deadline can pass in the instant after the prompt was sent, or an answer end in that of the next step.
+            # A deadline can pass just after the prompt was sent, and an answer can end just before the next step.
             patiently = isinstance(failure, TurnTimeoutError | EndlessAnswerError)
             await self._stop_agent(patiently=patiently)
         await self._spec.collect_files(self._wire, end)
@@ -125,7 +125,7 @@ class TurnExecution:
     # Before the prompt.
 
     async def _prepare(self) -> bool:
-        """Find the session, listen, and store where the prompt goes. Must it be sent?"""
+        """Find the session, subscribe, and store where the prompt goes. True if the prompt must be sent."""
         session_id, prompt_id = self._row.session_id, self._row.prompt_id
         if session_id is None or prompt_id is None:
             current = await self._current()
@@ -148,7 +148,7 @@ class TurnExecution:
         return True
 
     async def _current(self) -> str:
-        """The record's session, with nothing else running in it."""
+        """The record's session, once nothing else runs in it."""
         before, began = self._spec.lifecycle.store.seen, self._wire.clock.monotonic()
         session_id, info = await self._spec.lifecycle.current(self._wire)
         self._note_ensured("ensure", session_id, began, before)
@@ -164,7 +164,7 @@ class TurnExecution:
         return session_id
 
     async def _stay(self) -> None:
-        """Who waits for the session lives, too."""
+        """Renew the leases while this run waits for the session."""
         now, lease = self._wire.clock.monotonic(), self._spec.deadlines.lease
         if now - self._kept < lease / 3:
             return
@@ -174,7 +174,7 @@ class TurnExecution:
         self._kept = now
 
     async def _hold(self) -> bool:
-        """Keep the turn for another lease. False if it is not this runner's any more."""
+        """Extend the turn's lease. False if another runner has taken or ended the turn."""
         store, lease = self._spec.store, self._spec.deadlines.lease
         return await self._release.write(lambda: store.extend(self._row.epoch, lease))
 
@@ -193,7 +193,7 @@ class TurnExecution:
             self._spec.listeners.tell(SessionCreated(session_id, replaced))
 
     async def _address(self, session_id: str) -> None:
-        """Listen to a session, and store that the prompt goes there, under an id that was never used before."""
+        """Subscribe to a session, and store that the prompt goes there, under a new id."""
         prompt_id = new_message_id()
         await self._listen(session_id, prompt_id)
         if not await self._spec.store.set_prompt_target(self._row.epoch, session_id, prompt_id):
@@ -230,7 +230,7 @@ class TurnExecution:
     # The prompt and its answer.
 
     async def _converse(self, *, must_send: bool) -> None:
-        """Send and follow; where the server died over it, again."""
+        """Send the prompt and follow it; if the server dies during the answer, send it again."""
         sends = 0
         while True:
             over: Over | None = None
@@ -248,10 +248,10 @@ class TurnExecution:
                     return
                 must_send = True
             except PASSING:
-                must_send = False  # it went away again: the next look waits for it
+                must_send = False  # the server is away again: the next look waits for it
 
     async def _send(self) -> None:
-        """Send the prompt; where the session turns out to be gone, in a fresh one."""
+        """Send the prompt. If the session is lost, create a new one and send the prompt there."""
         self._release.check()
         if not await self._sent():
             gone = self._reply.session_id
@@ -261,7 +261,7 @@ class TurnExecution:
             if not await self._sent():
                 raise self._stale()
         if not await self._hold():
-            # The turn was taken or ended while the prompt was on its way. A runner that has it follows what was sent.
+            # Another process took or ended the turn while the prompt was on its way. A runner that took it follows it.
             if (await self._spec.store.load()).status.terminal:
                 await stop_late(
                     self._spec.lifecycle, self._wire, self._reply.session_id, self._reply.prompt_id
@@ -269,7 +269,7 @@ class TurnExecution:
             raise self._taken()
 
     async def _sent(self) -> bool:
-        """False if there is no such session."""
+        """Send the prompt once. False if the session does not exist."""
         ids = (self._reply.session_id, self._reply.prompt_id)
         self._spec.listeners.tell(TurnStarted(*ids))
         if not await self._hold():  # this process may have been stopped for longer than its lease
@@ -278,9 +278,9 @@ class TurnExecution:
         return await send_prompt(self._wire, self._spec, *ids, self._row.prompt)
 
     async def _may_resume(self) -> bool:
-        """Nobody works on the prompt. Is it to be sent again, and can that not run a second turn?"""
+        """The session is not busy, and the turn has not ended. True if sending the prompt again is needed and safe."""
         if self._reply.error is not None and self._reply.last is None and not self._doubted:
-            # No message bears it: it can be of the turn before, told late. If it is ours, it comes again.
+            # No message has this error, so it may be a late event of the turn before. If it is ours, it comes again.
             self._doubted = True
             await self._follower.forget(self._events)
         if self._reply.error is not None or was_aborted(self._reply) or was_rejected(self._reply):
@@ -295,12 +295,12 @@ class TurnExecution:
         return True
 
     def _so_far(self) -> MessageState:
-        """The row, as it should be stored now."""
+        """The row with the answer so far."""
         asks = tuple(ask.to_json() for ask in self._follower.asking.waiting)
         return replace(snapshot(self._reply, self._row), asks=asks)
 
     async def _keep(self, changed: bool) -> bool:  # noqa: FBT001 - the follower's callback
-        """Store the answer so far, or only that this runner lives. False where that is to be tried again."""
+        """Store the answer so far, or only extend the lease. False if the caller must try again."""
         store, lease = self._spec.store, self._spec.deadlines.lease
         try:
             if changed:
@@ -313,7 +313,7 @@ class TurnExecution:
                 self._kept = self._wire.clock.monotonic()
         except OpencodeError:
             raise
-        except Exception as error:  # noqa: BLE001 - the database is elsewhere: the agent goes on meanwhile
+        except Exception as error:  # noqa: BLE001 - the database is away, and the agent goes on
             self._spec.lifecycle.report_suppressed("snapshot", self._reply.session_id, error)
             return False
         if not kept:
@@ -323,7 +323,7 @@ class TurnExecution:
     # The end.
 
     def _report(self, end: MessageState) -> TurnResult:
-        """Its row says so: tell whoever is here."""
+        """The end is stored: remember it, and send `TurnFinished`."""
         self._spec.store.remember(end)
         result = self._spec.result(
             end,
@@ -336,11 +336,11 @@ class TurnExecution:
         return result
 
     async def _ended_elsewhere(self) -> TurnResult:
-        """The row refused this runner. A turn that was cancelled is stopped on the server by who cancelled it."""
+        """The row refused this runner's write. If the turn was cancelled, the cancelling process stops the agent."""
         try:
             row = await self._spec.store.load()
         except RecordGoneError:
-            self.owns = True  # nobody else is there any more: stop the agent, and let go of the record
+            self.owns = True  # the row was deleted, so this run stops the agent and releases the record
             await self._stop_agent()
             raise
         self.owns = False
@@ -349,13 +349,13 @@ class TurnExecution:
         return self._report(row)
 
     async def _leave(self, cause: BaseException) -> None:
-        """Something broke in, and `cause` is on its way up.
+        """The run ends before the turn, by `cause`, which is raised afterwards.
 
-        | it is … | and nothing was sent by this runner | and the agent works |
+        | `cause` | if this runner has sent nothing | if the agent works |
         |---|---|---|
-        | an error | the row is as it was | the turn is left to the next runner |
-        | a release, or the process ends | likewise: recovery finds no turn that is pending | likewise |
-        | Ctrl-C or a cancelled task | as an error, or a release: see `on_cancel` | it is stopped, or released |
+        | an error | the row is `pending` again | the next runner continues the turn |
+        | a release, or the end of the process | the lease is cleared: recovery finds no `pending` turn | the same |
+        | Ctrl-C or a cancelled task | as an error, or as a release: see `on_cancel` | it is stopped, or released |
         """
         store, epoch = self._spec.store, self._row.epoch
         released = isinstance(cause, TurnReleasedError | SystemExit) or (
@@ -367,7 +367,7 @@ class TurnExecution:
             elif not self._prepared:
                 self.owns = await store.extend(epoch, 0)
             elif released or isinstance(cause, Exception):
-                # With what was shown since the last snapshot. The next runner may have turn and record already.
+                # Include the text that was shown since the last snapshot. Another runner may have the turn already.
                 self.owns = await store.snapshot(epoch, self._so_far(), 0)
             else:
                 said = {"name": "Cancelled", "by": "runner", "message": type(cause).__name__}
@@ -380,7 +380,7 @@ class TurnExecution:
             self._spec.lifecycle.report_suppressed(action, self._row.session_id, error)
 
     async def _stop_agent(self, *, patiently: bool = False) -> None:
-        """Nobody listens to it any more; what answers another prompt is left alone. Never raises."""
+        """Stop the agent if it works on this turn's prompt. Never raises."""
         if self._row.session_id is not None and self._row.prompt_id is not None:
             ids = (self._row.session_id, self._row.prompt_id)
             await stop_agent(self._spec.lifecycle, self._wire, *ids, patiently=patiently)

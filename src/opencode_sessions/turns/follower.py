@@ -1,8 +1,8 @@
-"""Following a turn: the events tell what happens; the stored messages tell whether it is over.
+"""Following a turn: the events show the progress, and the stored messages show whether the turn has ended.
 
-An idle can be missing, early or double, and says nothing of success. So whatever hints at the end (idle, an
-error, a gap, a quiet while) only makes us look: at the exchange, and, if that is not final, at whether the
-session is still busy. Where nobody works on it and it is not final, it has stalled: the server died in it, or the
+An `idle` event can be missing, early or double, and says nothing about success. So each sign of an end (an idle, an
+error, a gap, a silence) only causes a look: at the exchange, and, if that is not final, at whether the session is busy.
+If the exchange is not final and the session is not busy, the turn has stalled: the server died during the turn, or the
 prompt never arrived.
 """
 
@@ -55,32 +55,32 @@ _SETTLE = (0.1, 0.2, 0.4, 0.8)
 _LOOK_AGAIN = 1.0
 
 PASSING = (ServerUnreachableError, ConnectionLostError, RequestTimedOutError, ServerError)
-"""What a server that is away for a moment makes of a request: the next look may do better."""
+"""Errors of a server that may be away for a moment: the next look may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """What a look found that ends the following; the reply is as the server has stored it.
+    """The end of the following. The reply is as the server stored it.
 
     Attributes:
-        stalled: Nobody works on it, though it is not final.
+        stalled: The exchange is not final, and the session is not busy.
     """
 
     stalled: bool = False
 
 
 class EventFollower:
-    """Follows one prompt.
+    """Follows one prompt to its end.
 
     Args:
-        wire: Where.
-        clock: By which.
-        reply: The answer so far; it grows.
-        asking: Minds what the agent asks.
-        deadlines: In seconds.
-        watch: Keeps them.
-        listeners: Are told.
-        parking: Parks the turn when it waits for a person; None: it waits here.
+        wire: The server.
+        clock: The clock of every wait.
+        reply: The answer so far, which grows.
+        asking: The asks of the turn.
+        deadlines: The turn's deadlines.
+        watch: The timer of these deadlines.
+        listeners: The turn's listeners.
+        parking: Parks the turn when it waits for a person; None: the runner waits.
     """
 
     def __init__(
@@ -110,21 +110,21 @@ class EventFollower:
         self._before: str | None = None
 
     def sending(self) -> None:
-        """The prompt is about to be sent: for the first time, or once more, after what there is of an answer."""
+        """Note that the prompt is about to be sent, perhaps again after part of an answer."""
         self._watch.send()
         self._before = self._newest(self.reply)
 
     async def follow(self, events: Events, store: Store) -> Over:
-        """Returns when the turn is over, or has stalled.
+        """Follow the events until the turn has ended or stalled.
 
         Args:
-            events: Of its session.
-            store: Called with whether anything has changed: four times a second, or when the lease wants to be
-                extended, and again soon where it says that it was in vain.
+            events: The events of the turn's session.
+            store: Stores the turn. Its argument says whether anything has changed. It is called at most four times a
+                second, at least as often as the lease must be extended, and again soon after it returns False.
 
         Raises:
             TurnTimeoutError: A deadline passed.
-            EndlessAnswerError: The server asks the model again and again.
+            EndlessAnswerError: The server asks the model again without end.
             TurnParkedError: The turn waits for a person, and was parked.
             WireError: The state could not be read for too long.
         """
@@ -144,7 +144,7 @@ class EventFollower:
                 await self._parking.park(self.asking)
 
     async def look(self) -> Over | None:
-        """Read the state, asks included; None if it goes on. A passing failure is for the next look."""
+        """Read the state, with the asks. None if the turn goes on, or the server is away for a moment."""
         try:
             for pause in (*_SETTLE, None):
                 messages = await self._exchange()
@@ -166,7 +166,7 @@ class EventFollower:
                 if pause is None:
                     self._tell(self.reply.settle(messages))
                     return Over(stalled=True)
-                # An idle can come before the last write: give it a moment.
+                # An idle can come before the server's last write, so look again.
                 await self._clock.sleep(pause)
         except PASSING as error:
             _log.debug("the state of session %s cannot be read now: %s", self.reply.session_id, error)
@@ -179,7 +179,7 @@ class EventFollower:
         return None
 
     async def forget(self, events: Events) -> None:
-        """Drop what was told and not read yet, and the error: of what counts, the next look tells."""
+        """Drop the error and the events that were not read yet; the next look reads the state."""
         self.reply.error = None
         while True:
             with suppress(RowWrittenError):
@@ -187,7 +187,7 @@ class EventFollower:
                     return
 
     def _patience(self) -> float:
-        """Until the next thing is due: a look, or a write."""
+        """Seconds until the next look or write is due."""
         deadline = self._watch.due(waiting_since=self.asking.waiting_for_a_person())
         due = min(self._next_look(), self._next_write(), self._next_parking(), deadline)
         return max(due - self._clock.monotonic(), 0.0)
@@ -220,7 +220,7 @@ class EventFollower:
             return await self.look()
         self._watch.hear()  # a sub-agent's events are signs of life, too
         if isinstance(event, PermissionAsked | QuestionAsked) and not self.reply.asks(event):
-            # Events may have been missed that say whose it is; what is stored says so, too.
+            # The events that say which turn asks may have been missed; the stored messages say so, too.
             over = await self.look()
             if over is not None or not self.reply.asks(event):
                 return over
@@ -237,10 +237,10 @@ class EventFollower:
         return await self.look() if isinstance(event, SessionIdle | SessionFailed) else None
 
     def _asks_changed(self) -> None:
-        """Wait a moment for more, before that is stored, or the turn is parked.
+        """Delay the next write and the parking for a moment, because more events may follow.
 
-        What the tool is given may be told just after its ask (1.18.33): they are stored, and shown, together. And what
-        a look has found may have come with events that were not read yet.
+        The event with the tool's input may come just after the ask (1.18.33), and the two must be stored and shown
+        together. An ask that a look found may also belong to events that were not read yet.
         """
         self._unstored, self._quiet_since = True, self._clock.monotonic()
         self._stored = self._quiet_since + _FOR_MORE
@@ -256,13 +256,13 @@ class EventFollower:
 
     async def _exchange(self) -> list[Message]:
         ids = (self.reply.session_id, self.reply.prompt_id)
-        # What is read must not grow with the conversation, as it would to the end for a prompt that is not there.
+        # For a prompt that never arrived, reading the exchange would read the whole conversation.
         if not self.reply.messages and not await is_stored(self._wire, *ids):
             return []
         return await read_exchange(self._wire, *ids, known=len(self.reply.messages))
 
     async def _busy(self) -> bool:
-        """The answer can be final, and the server go on: it compacts the conversation, and continues."""
+        """Is the session busy? It can be after a final answer: the server compacts the conversation and goes on."""
         if self._directory is None:
             self._directory = (await self._wire.get(self.reply.session_id)).directory
         return await self._wire.busy(self.reply.session_id, directory=self._directory)
@@ -272,13 +272,13 @@ class EventFollower:
         return reply.last.id if reply.last is not None else None
 
     def _only_just_sent(self, stored: Reply) -> bool:
-        """A session that was only just prompted is not busy yet either."""
+        """Was the prompt sent a moment ago? The session need not be busy yet."""
         if self._newest(stored) != self._before or self.reply.error is not None:
             return False
         return self._watch.since_sent() < self._deadlines.look
 
     async def _keep(self, store: Store) -> None:
-        """Store what has changed, at most four times a second; and at least as often as the lease wants it."""
+        """Store the changes at most four times a second, and extend the lease in time."""
         if self._clock.monotonic() >= self._next_write():
             self._row_written = False
             self._in_vain = not await store(self._unstored)
@@ -287,5 +287,5 @@ class EventFollower:
 
 
 def _next_beat(moment: float) -> float:
-    """When to store what has changed: all turns of a process at the same time, so that one transaction stores many."""
+    """The time of the next write: the same for all turns of a process, so that one transaction stores many turns."""
     return (moment // _SNAPSHOT_EVERY + 1) * _SNAPSHOT_EVERY

@@ -13,16 +13,16 @@ class Gate(Protocol):
     """Says whether a turn may begin. It counts rows, so that the limit holds in all processes, whichever crash."""
 
     async def admit(self, record: Placement, key: str, *, begun: bool) -> None:
-        """Let the turn pass.
+        """Admit the turn, or refuse it.
 
-        It is asked twice: before the turn is taken, and when its row says that it runs. The second time counts, as the
-        row itself does then; the first saves work.
+        It is called twice: before the turn is started, and once its row says that the turn runs. The second call
+        decides, because the row counts by then. The first one saves work.
 
         Args:
-            record: The store of its record.
-            key: What names the message.
+            record: The store of the turn's record.
+            key: The message's key.
             begun: Whether the row says that the turn runs.
 
         Raises:
-            TurnLimitError: It is not to begin now. Its row is pending then.
+            TurnLimitError: The turn may not begin now. Its row is pending afterwards.
         """

@@ -41,13 +41,13 @@ _log = logging.getLogger("opencode_sessions.turn")
 
 
 class Observer:
-    """A listener with a method for each event: subclass it and override what you want to see.
+    """A listener with a method for each event: subclass it, and override the methods of the events that you need.
 
-    When it is called, and what it may do, is told in `opencode_sessions.turns.events`.
+    `opencode_sessions.turns.events` says when a listener is called, and what it may do.
     """
 
     def __call__(self, event: TurnEvent) -> object:
-        """Call the event's method, with what the event says."""
+        """Call the event's method with the event's values."""
         method = getattr(self, _METHODS[type(event)])
         if isinstance(event, TurnFound):
             return method(event)
@@ -118,14 +118,14 @@ _METHODS: dict[type[TurnEvent], str] = {
 }
 
 Observers: TypeAlias = Listener | Sequence[Listener] | None
-"""What `Turn` takes as its `observer`."""
+"""The type of the argument `observer` of `Turn`."""
 
 
 def listeners_of(observer: Observers) -> tuple[Listener, ...]:
-    """Those that are given.
+    """The listeners, as a tuple.
 
     Raises:
-        ConfigurationError: One is none: it cannot be called, or has coroutine functions.
+        ConfigurationError: One of them cannot be called, or has coroutine functions.
     """
     if observer is None:
         return ()
@@ -151,7 +151,7 @@ def _name(listener: object) -> str:
 
 
 class Listeners:
-    """Tells the log and every listener of a turn. An error of a listener goes to `on_error`, and stops nothing."""
+    """Sends events to the log and to every listener of a turn. A listener's error goes to `on_error`."""
 
     def __init__(
         self, listeners: Iterable[Listener], suppressed: Callable[[str, str | None, Exception], None]
@@ -177,7 +177,7 @@ class Listeners:
 
     @contextmanager
     def also(self, listener: Listener) -> Iterator[None]:
-        """Inside, one more is told."""
+        """Add a listener for the length of a `with` block."""
         self._listeners = (*self._listeners, listener)
         try:
             yield
@@ -185,7 +185,7 @@ class Listeners:
             self._listeners = tuple(each for each in self._listeners if each is not listener)
 
     def tell(self, event: TurnEvent) -> None:
-        """Of one event."""
+        """Send one event."""
         self._ended |= isinstance(event, TurnFinished)
         self._log(event)
         for listener in self._listeners:
@@ -201,7 +201,7 @@ def drop(
     listeners: Iterable[Listener],
     report: Callable[[Exception, str, str], object],
 ) -> None:
-    """Tell listeners of a turn that has ended before it could begin; `report` is `JobHost.report`."""
+    """Send the events of a turn that ended before it could begin; `report` is `JobHost.report`."""
 
     def suppressed(action: str, _session_id: str | None, error: Exception) -> None:
         report(error, action, turn.key)
@@ -223,7 +223,7 @@ def _reason_of(error: BaseException) -> Reason:
 
 
 class LoggingObserver(Observer):
-    """The story of one run of a turn, or of its cancelling, in the log: all that it is told, but the answer's growth.
+    """Logs one run of a turn, or its cancellation: every event except the growth of the answer.
 
     Each record has `event`, the name of the observer's method, and `message_key`, `session_id`, `prompt_id`, `elapsed`
     (the seconds since the turn was started) and the method's arguments. Durations are in seconds. The process that
@@ -288,7 +288,7 @@ class LoggingObserver(Observer):
         self._note("left", said, reason=reason, error=type(error).__name__)
 
     def cancelled(self, by: str) -> None:
-        """The row says so; what runs on the server is stopped next."""
+        """The row says that the turn is cancelled; the agent is stopped next."""
         self._note("cancelled", f"the turn is cancelled by {by}", by=by)
 
     def _note(self, event: str, said: str, **facts: object) -> None:

@@ -17,7 +17,7 @@ __all__ = ["File", "FilesOf", "TurnOptions", "check_files", "is_blank", "prompt_
 
 
 _MEDIA = ("image/", "audio/", "video/", "application/pdf")
-_DRAWING = "image/svg+xml"  # which is a text, to a model
+_DRAWING = "image/svg+xml"  # a model reads it as text
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class File:
     """A file that goes with a prompt.
 
     Attributes:
-        name: What the agent is told that it is called.
-        url: `data:` with its content, or `file:` with a path on the server's machine; empty if only its `path` is told.
-        mime: Its media type.
-        path: Where the agent finds it. The agent is told so in a text of its own, with the name in quotes.
+        name: The name that the agent is given.
+        url: `data:` with the content, or `file:` with a path on the server's machine; empty if only `path` is given.
+        mime: The media type.
+        path: The path at which the agent finds the file. The prompt gets an extra text with it and the quoted name.
     """
 
     name: str
@@ -38,16 +38,16 @@ class File:
 
     @classmethod
     def of(cls, content: bytes | str | Path, *, name: str | None = None, mime: str | None = None) -> File:
-        """With its content.
+        """A file that carries its content in the prompt.
 
         Args:
-            content: Bytes, a text, or the path of a file that is read here and now.
+            content: Bytes, a text, or a path; the file at the path is read at once.
             name: By default the path's.
-            mime: By default what the name tells of a picture, a sound, a film or a PDF; all that is text, whatever its
-                name, is `text/plain`, which the server shows to every model; else `application/octet-stream`.
+            mime: By default the type that the name suggests, if it is a picture, a sound, a film or a PDF. Every other
+                text is `text/plain`, which the server shows to all models. The rest is `application/octet-stream`.
 
         Raises:
-            ConfigurationError: It has no name.
+            ConfigurationError: The file has no name.
             OSError: The file cannot be read.
         """
         if isinstance(content, Path):
@@ -61,10 +61,10 @@ class File:
 
 
 class FilesOf(Protocol):
-    """Files that go with a prompt, found anew each time that it is sent."""
+    """Files that go with a prompt, looked up each time that it is sent."""
 
     def locate(self, record: Any, /) -> Callable[[], Sequence[File]]:
-        """Of the record, in a short transaction: the function that then gives the files. That one may block."""
+        """A function that returns the record's files. `locate` runs in a short transaction; the function may block."""
 
 
 def _kind(name: str, data: bytes) -> str:
@@ -83,13 +83,13 @@ class TurnOptions:
     """The options of a prompt, besides its text.
 
     Attributes:
-        agent: The agent's name, else the server's default.
-        model: As `provider/model`; else that of the session's last prompt, even one that there is no more, and for a
-            first prompt the agent's (1.18.33). Where models are chosen at all, name one in every turn.
-        system: More system prompt.
-        variant: The model's variant, such as an effort.
-        files: What goes with the text.
-        shape: What the answer must fit.
+        agent: The agent's name; by default the server's.
+        model: As `provider/model`. By default that of the session's last prompt, even if that model no longer exists,
+            and for a first prompt the agent's (1.18.33). If any turn names a model, name one in every turn.
+        system: Text that is added to the system prompt.
+        variant: The model's variant, such as `high`.
+        files: The files of the prompt.
+        shape: The schema of a structured answer.
 
     Raises:
         ConfigurationError: One of them cannot work.
@@ -110,10 +110,10 @@ class TurnOptions:
 
 
 def check_files(files: Any) -> Sequence[File]:
-    """These files.
+    """Check the files of a prompt.
 
     Raises:
-        ConfigurationError: They are no files, or the server cannot have one of them.
+        ConfigurationError: These are not files, or the server cannot read one of them.
     """
     if not isinstance(files, Sequence) or not all(isinstance(file, File) for file in files):
         raise ConfigurationError(
@@ -129,18 +129,18 @@ def check_files(files: Any) -> Sequence[File]:
 
 
 def is_blank(prompt: str | None) -> bool:
-    """Does a prompt say nothing? A row of a host's own columns may have a null."""
+    """Is a prompt empty, or only spaces? A column of the host's own may hold null."""
     return not (prompt or "").strip()
 
 
 def prompt_parts(prompt_id: str, text: str, files: Sequence[File]) -> list[dict[str, Any]]:
-    """The prompt's parts in the server's form, with ids that follow from the prompt's.
+    """The prompt's parts in the server's form, with ids that are derived from the prompt's id.
 
-    So they are the same each time that the prompt is sent: the server appends a part that it does not know.
+    The ids are the same each time that the prompt is sent, because the server appends a part with an unknown id.
     """
     stem = f"prt_{prompt_id.removeprefix('msg_')}"
     parts: list[dict[str, Any]] = []
-    if not is_blank(text):  # providers refuse an empty text
+    if not is_blank(text):  # providers reject an empty text
         parts.append({"id": f"{stem}0000", "type": "text", "text": text})
     for number, file in enumerate(files, start=1):
         if file.url:

@@ -1,4 +1,4 @@
-"""What a structured answer must fit, and what is made of its data."""
+"""The schema of a structured answer, and the conversion of its data."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from opencode_sessions.errors import ConfigurationError
 __all__ = ["OutputSchema", "SchemaLike", "shape_of"]
 
 SchemaLike: TypeAlias = Mapping[str, Any] | type[Any] | None
-"""A JSON schema of an object, a model of pydantic's, or a dataclass."""
+"""A JSON schema of an object, a pydantic model, or a dataclass."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputSchema:
-    """A JSON schema, and how its data becomes a value."""
+    """A JSON schema, and the function that converts its data into a value."""
 
     schema: Mapping[str, Any]
     make: Callable[[Any], Any]
 
 
 def shape_of(schema: SchemaLike) -> OutputSchema | None:
-    """What the server is told, and what the caller gets.
+    """The schema for the server, with the conversion for the caller.
 
     Raises:
-        ConfigurationError: It is none of the three, or no schema can be made of it; or it is a dataclass, and pydantic
-            is not installed.
+        ConfigurationError: This is none of the three kinds, no schema can be made of it, or it is a dataclass and
+            pydantic is not installed.
     """
     if schema is None:
         return None

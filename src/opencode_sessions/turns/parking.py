@@ -3,9 +3,9 @@
     the agent asks ─► the ask is in the row ─► nothing happens for two seconds ─► `park` ─► TurnParkedError
     a person answers ─► the row's lease is short again ─► the server is told ─► `resume` ─► the queue runs the turn
 
-Neither can miss the other: the runner asks the server, after it has parked the turn, whether the asks still wait, and
-whoever has answered reads the row afterwards. Until the runner has asked, and from before the answer to a parked turn,
-the row's lease is short: if the process dies on the way, recovery finds the turn.
+No answer is lost: after parking, the runner asks the server whether the asks still wait, and a process that answers
+reads the row afterwards. The row's lease is short until the runner has asked, and again before an answer is sent. If a
+process dies in between, recovery finds the turn.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from opencode_sessions.turns.spec import TurnSpec
 __all__ = ["Parking", "resume", "seconds_left"]
 
 QUIET = 2.0
-"""Seconds without an event before a turn is parked: a quick answer does not pay for a new runner."""
+"""Seconds without an event before a turn is parked, so that a quick answer needs no new runner."""
 
 _LONGEST = 30 * 86_400.0
-"""Seconds; a turn whose person has longer is looked at once a month."""
+"""The longest lease of a parked turn, in seconds. If the person has longer, recovery looks at the turn once a month."""
 
 _AT_WORK = ("pending", "running")
 
@@ -38,10 +38,10 @@ class Parking:
     """Parks one run of a turn.
 
     Args:
-        spec: What it is.
-        claim: The record's, which the turn keeps while it is parked.
+        spec: The turn.
+        claim: The record's lock, which the turn keeps while it is parked.
         release: See `Release`.
-        epoch: Under which the turn was taken.
+        epoch: The epoch of this run.
     """
 
     def __init__(self, spec: TurnSpec, claim: RecordLock, release: Release, epoch: int) -> None:
@@ -51,9 +51,9 @@ class Parking:
         self._epoch = epoch
 
     def due(self, quiet_since: float, reply: Reply, asking: PendingAsks) -> float:
-        """When, by the clock, the turn is to be parked if nothing happens before; never (inf) while it works.
+        """The clock's time at which to park the turn if nothing happens before; inf while the agent works.
 
-        A tool call that does not ask works, so the turn is not parked: its end, or what it asks later, is to be seen.
+        The agent works if a tool call runs that does not ask. Its end, or its later ask, needs a runner.
         """
         asks = asking.in_the_row
         if not asks or seconds_left(asks, self._spec.deadlines.person) <= 0:
@@ -70,18 +70,18 @@ class Parking:
         return quiet_since + QUIET
 
     async def park(self, asking: PendingAsks) -> None:
-        """Leave the turn without a runner. Returns only if the database is away: try it again later.
+        """Park the turn. Returns only if the database is away: the caller tries again later.
 
         Raises:
-            TurnParkedError: It is parked.
-            TurnTakenError: The row is not this runner's any more.
+            TurnParkedError: The turn is parked.
+            TurnTakenError: Another runner has taken or ended the turn.
         """
         spec = self._spec
         try:
             waits = await self._park(asking)
         except OpencodeError:
             raise
-        except Exception as error:  # noqa: BLE001 - the database is elsewhere: the turn waits here meanwhile
+        except Exception as error:  # noqa: BLE001 - the database is away: until it is back, the turn waits here
             spec.lifecycle.report_suppressed("park", None, error)
             return
         if not waits:
@@ -93,11 +93,11 @@ class Parking:
         )
 
     async def _park(self, asking: PendingAsks) -> bool:
-        """Park it in the row. Does it still wait for a person?"""
+        """Park the turn in its row. False if it no longer waits for a person."""
         store, limits = self._spec.store, self._spec.deadlines
         seconds = seconds_left(asking.in_the_row, limits.person)
         await self._claim.keep(seconds)
-        # Not for longer yet: this process may die before it has asked the server.
+        # A short lease at first: this process may die before it has asked the server.
         if not await self._release.write(lambda: store.park(self._epoch, limits.lease)):
             raise TurnTakenError(
                 f"the turn of {store.key} was taken or ended elsewhere", message_key=store.key
@@ -105,13 +105,13 @@ class Parking:
         if not await asking.still_wait():
             return False
         await self._release.write(lambda: store.park(self._epoch, seconds))
-        # An answer in between has taken its ask out of the row, and its short lease may be overwritten now.
+        # An answer in between has removed its ask from the row, and this write may have replaced its short lease.
         left = {ask["id"] for ask in (await store.load()).asks}
         return all(ask.id in left for ask in asking.in_the_row)
 
 
 async def resume(spec: TurnSpec, ask: Ask) -> None:
-    """If the turn is parked, take an ask that waits no more out of its row, and have the turn run."""
+    """If the turn is parked, remove an ask that no longer waits from its row, and enqueue the turn."""
     store = spec.store
     try:
         row = await store.load()
@@ -128,5 +128,5 @@ async def resume(spec: TurnSpec, ask: Ask) -> None:
 
 
 def seconds_left(asks: Iterable[Ask], person: float) -> float:
-    """Until the deadline of the person who is to answer what has waited longest; a month at most."""
+    """Seconds until the person's deadline for the oldest ask, at most a month."""
     return min(person - max((ask.age for ask in asks), default=0.0), _LONGEST)

@@ -1,7 +1,7 @@
-"""The asks of one turn, and who answers them.
+"""The asks of one turn, and the way to their answers.
 
-An ask is given to the host's handler, or waits in the row for another process to answer (`Turn.answer`), or, with
-nobody to answer, is refused at once with a word to the agent, which then goes on without. So no turn hangs on one.
+The host's handler gets an ask, or the ask waits in the row for `Turn.answer` in any process. If neither is set up, the
+ask is refused at once with a message to the agent, which goes on. So no turn waits without end.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _EXPIRED = "Nobody has answered this in time. Go on without it, or say what you 
 
 
 class PendingAsks:
-    """The asks of one turn, as they come and go.
+    """The asks of one turn that wait.
 
     Args:
-        wire: Where they are answered.
-        session_id: Whose they are, or whose sub-agents'.
-        on_ask: Who answers.
-        listeners: Are told.
-        report: What goes wrong is reported there.
-        ours: Is it this turn's, and not the next one's of the session, that is still heard here?
+        wire: The server.
+        session_id: The session that asks, itself or by its sub-agents.
+        on_ask: The handler that answers.
+        listeners: The turn's listeners.
+        report: Reports errors.
+        ours: Tells whether an ask is of this turn. Events of the session's next turn can still arrive here.
     """
 
     def __init__(
@@ -65,23 +65,23 @@ class PendingAsks:
         self._pending: dict[str, Ask] = {}
         self._adopted: dict[str, Ask] = {}
         self._undelivered: dict[str, Answer] = {}
-        self._handlers: dict[str, Callable[[], object]] = {}  # those that think still, and what cancels each
-        self._unlisted = False  # that is reported once
+        self._handlers: dict[str, Callable[[], object]] = {}  # by ask: cancels the one that runs
+        self._unlisted = False  # reported once
 
     @property
     def waiting(self) -> list[Ask]:
-        """What waits for an answer, as far as is known: for the row."""
+        """The asks that wait for an answer, as far as is known, for the row."""
         return [*self._adopted.values(), *self._pending.values()]
 
     @property
     def in_the_row(self) -> list[Ask]:
-        """What is left in the row for a person to answer, and waits for that."""
+        """The asks that wait in the row for a person."""
         if not isinstance(self._on_ask, InTheRow):
             return []
         return [ask for ask in self._pending.values() if ask.id not in self._undelivered]
 
     async def still_wait(self) -> bool:
-        """Does the server say so of all that is left in the row? Of what it cannot list, the row is believed."""
+        """Do all asks in the row still wait, according to the server? If it cannot list them, the row counts."""
         try:
             listed = {event.request_id for event in await self._wire.pending_asks(self._session_id)}
         except BadRequestError:
@@ -91,16 +91,16 @@ class PendingAsks:
         return all(ask.id in listed for ask in self.in_the_row)
 
     def adopt(self, asks: Sequence[Mapping[str, Any]]) -> None:
-        """Take over what waited when its runner died, with its age.
+        """Take over the asks of a runner that died, with their age.
 
-        `refresh` finds what still does: that goes the way of a new one, for nobody is left who minds it.
+        `refresh` finds those that still wait, and treats them as new ones.
         """
         for value in asks:
             ask = Ask.from_json(value)
             self._adopted[ask.id] = ask
 
     async def take(self, event: Event) -> bool:
-        """Mind an event. Did anything about the asks change?"""
+        """Handle an event. True if the asks changed."""
         match event:
             case PermissionAsked() | QuestionAsked() if event.request_id not in self._pending:
                 await self._asked(self._adopted.pop(event.request_id, Ask.of(event)))
@@ -110,7 +110,7 @@ class PendingAsks:
         return False
 
     async def refresh(self) -> bool:
-        """Read what waits now, after events may have been missed. Did anything change?"""
+        """Read from the server which asks wait, after events may have been missed. True if the asks changed."""
         known, adopted = dict(self._pending), self._adopted
         try:
             pending = await self._wire.pending_asks(self._session_id)
@@ -118,7 +118,7 @@ class PendingAsks:
             if not self._unlisted:
                 self._unlisted = True
                 self._report("list_asks", self._session_id, error)
-            # Of what waited, nobody will ever tell more than the row did: answering what does not wait hurts nobody.
+            # Nothing but the row knows of the adopted asks, and an answer to an ask that does not wait does no harm.
             found = {**known, **adopted}
         else:
             found = {
@@ -138,20 +138,20 @@ class PendingAsks:
         return found.keys() != known.keys() | adopted.keys()
 
     def waiting_for_a_person(self) -> float | None:
-        """For how many seconds, if one is waited for; an answer that is only still to be delivered is there."""
+        """How long the turn has waited for a person, in seconds; None if no ask waits or all answers are known."""
         if self._on_ask is None:
             return None
         ages = (ask.age for ask in self._pending.values() if ask.id not in self._undelivered)
         return max(ages, default=None)
 
     async def expire(self) -> None:
-        """Refuse all that waits: nobody has answered in time."""
+        """Refuse all asks that wait, because the deadline has passed."""
         for ask in list(self._pending.values()):
             self._let_go(ask.id)
             await self._refuse(ask, _EXPIRED)
 
     def close(self) -> None:
-        """The turn has ended: no handler need go on."""
+        """Cancel the handlers, because the turn has ended."""
         for request_id in list(self._handlers):
             self._let_go(request_id)
 
@@ -167,7 +167,7 @@ class PendingAsks:
             self._handlers[ask.id] = cancel
 
     def _let_go(self, request_id: str) -> None:
-        """What its handler would say, nobody needs any more."""
+        """Cancel the handler of an ask whose answer is no longer needed."""
         cancel = self._handlers.pop(request_id, None)
         if cancel is not None:
             cancel()
@@ -176,16 +176,16 @@ class PendingAsks:
         self._let_go(request_id)
         self._undelivered.pop(request_id, None)
         ask = self._pending.pop(request_id, None)
-        if ask is None:  # of one that another runner was told of, ours was not
+        if ask is None:  # an ask that only an earlier runner saw
             return self._adopted.pop(request_id, None) is not None
         self._listeners.tell(AskAnswered(ask))
         return True
 
     async def _handle(self, ask: Ask) -> None:
-        """Runs beside the turn."""
+        """Have the handler answer an ask, in the background."""
         try:
             answer = await self._asked_of(self._on_ask, ask)  # type: ignore[arg-type]  # as `_asked` made sure
-            self._handlers.pop(ask.id, None)  # it has its say: delivering that is not to be cut short
+            self._handlers.pop(ask.id, None)  # so that the delivery of its answer is not cancelled
             if answer is not None:
                 await self._deliver(ask, answer)
         except Exception as error:  # noqa: BLE001 - reported, and the turn must not hang on it
@@ -193,7 +193,7 @@ class PendingAsks:
             await self._refuse(ask, _NOBODY)
 
     async def _asked_of(self, handler: AskHandler, ask: Ask) -> Answer | None:
-        """What the host's handler says; an ordinary function may wait there, and must keep nobody else waiting."""
+        """The answer of the host's handler. An ordinary function may block, so it runs in a thread of its own."""
         answer: Answer | Awaitable[Answer | None] | None
         if is_coroutine_function(handler):
             answer = handler(ask)
@@ -205,7 +205,7 @@ class PendingAsks:
         await self._deliver(ask, Answer.reject(message))
 
     async def _deliver(self, ask: Ask, answer: Answer) -> None:
-        """Tell the server; where it cannot be told now, the next look tells it."""
+        """Send the answer to the server. If the server is away, the next look sends it again."""
         try:
             await send_answer(self._wire, ask, answer)
         except AskAnsweredError as error:

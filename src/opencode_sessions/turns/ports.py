@@ -1,4 +1,4 @@
-"""What a turn asks of a server. `wire.api.Api` is one such wire; its docstrings tell of each call."""
+"""The calls that a turn makes to a server. `wire.api.Api` implements them; its docstrings describe each call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Events(Protocol):
 
 
 class ExchangeWire(Protocol):
-    """What reading the state of a turn asks of a server."""
+    """The calls that read the state of a turn."""
 
     def messages(self, session_id: str, /, *, page_size: int = ...) -> AsyncIterator[Message]: ...
     async def message(self, session_id: str, message_id: str, /) -> Message: ...
@@ -34,7 +34,7 @@ class ExchangeWire(Protocol):
 
 
 class AskWire(Protocol):
-    """What minding a turn's asks asks of a server."""
+    """The calls for the asks of a turn."""
 
     @property
     def clock(self) -> Clock: ...
@@ -49,7 +49,7 @@ class AskWire(Protocol):
 
 
 class TurnWire(SessionWire, ExchangeWire, AskWire, Protocol):
-    """What a turn asks of a server."""
+    """All calls that a turn makes to a server."""
 
     async def subscribe(self, session_id: str, /) -> Events: ...
     async def attachment(self, session_id: str, message_id: str, attachment_id: str, /) -> bytes: ...
@@ -72,20 +72,20 @@ class TurnWire(SessionWire, ExchangeWire, AskWire, Protocol):
 
 
 class TurnFiles(Protocol):
-    """What becomes of the files of a turn."""
+    """Prepares the sandbox of a turn, and collects the files that the turn made."""
 
     async def open(self, wire: TurnWire, message: MessageStore, record: RecordStore, /) -> None:
-        """The turn has the record, and nothing was asked of the server yet: see to it that its agent can work."""
+        """Prepare the agent's folder. The turn holds the record's lock, and has sent no request yet."""
 
     async def begin(self, wire: TurnWire, message: MessageStore, /) -> None:
-        """The prompt is about to be sent, perhaps not for the first time."""
+        """Note the state of the folder. The prompt is about to be sent, perhaps again."""
 
     async def collect(self, wire: TurnWire, message: MessageStore, row: MessageState, /) -> None:
-        """The turn's end is stored, perhaps long ago: collect its files, if that was not done."""
+        """Collect the files of a turn whose end is stored, unless they were collected before."""
 
 
 class NoFiles:
-    """`TurnFiles` of a host that keeps none."""
+    """`TurnFiles` of a host that collects no files."""
 
     async def open(self, wire: TurnWire, message: MessageStore, record: RecordStore, /) -> None: ...
     async def begin(self, wire: TurnWire, message: MessageStore, /) -> None: ...

@@ -17,11 +17,11 @@ def recover(turns: Iterable[Turn], *, on_error: OnError | None = None) -> Iterat
 
     Args:
         turns: Of the messages that `abandoned` of your ORM's module finds.
-        on_error: Called as `on_error(error, context)`, with the action `recover`, where a turn cannot be run; the
-            next one is. Else it is logged.
+        on_error: Called as `on_error(error, context)`, with the action `recover`, if a turn cannot be run; the next one
+            follows. Without it, the error is logged.
 
     Yields:
-        How each ended, as soon as it has.
+        The result of each turn, as soon as the turn has ended.
     """
     for turn in turns:
         try:

@@ -18,18 +18,18 @@ _LOOK = 0.01
 
 
 class RowWrittenError(Exception):
-    """Raised by `Events.next`, for `EventFollower` alone: somebody else has written the row, perhaps."""
+    """Raised by `Events.next`, only for `EventFollower`: another process may have written the row."""
 
 
 class Release:
-    """Whether a turn is to be released, and what its runners here hold.
+    """The request to release a turn, and the state of its runners in this process.
 
     Args:
-        key: The message's.
+        key: Returns the message's key.
 
     Attributes:
-        epochs: Under which its runners have taken it.
-        events: What they listen to.
+        epochs: The epochs of the runners.
+        events: Their subscriptions.
     """
 
     def __init__(self, key: Callable[[], str]) -> None:
@@ -41,26 +41,26 @@ class Release:
         self.events: list[Events] = []
 
     def check(self) -> None:
-        """Go on only if nobody has asked for it.
+        """Go on only if no release was requested.
 
         Raises:
-            TurnReleasedError: Somebody has.
+            TurnReleasedError: A release was requested.
         """
         if self._asked:
             raise self._error()
 
     def row_written(self) -> None:
-        """Interrupt whoever waits for events: see `RowWrittenError`."""
+        """Interrupt the runners that wait for events: see `RowWrittenError`."""
         for events in list(self.events):
             events.interrupt(RowWrittenError())
 
     async def write(self, write: Callable[[], Awaitable[bool]], *, last: bool = False) -> bool:
-        """What a write says that may set the lease; there is none once the release was asked for, but the last one.
+        """Make a write that may set the lease, and return its result.
 
         Raises:
-            TurnReleasedError: It was, and this is not the runner's last write.
+            TurnReleasedError: A release was requested, and this is not the runner's last write.
         """
-        self._writes.append(None)  # before the look, or the release could come in between
+        self._writes.append(None)  # before the check, or a release could come in between
         try:
             if not last:
                 self.check()
@@ -69,14 +69,14 @@ class Release:
             self._writes.pop()
 
     async def ask(self, clock: Clock, why: str = "") -> list[int]:
-        """Ask for it, and wait, for 5 s at most, until no write is in progress.
+        """Request the release, and wait until no write is in progress, for at most 5 s.
 
         Args:
-            clock: By which to wait.
-            why: For the error that the runner raises.
+            clock: The clock of the wait.
+            why: Text for the error that the runner raises.
 
         Returns:
-            The epochs whose leases are to be cleared.
+            The epochs whose leases the caller must clear.
         """
         self._asked, self._why = True, why
         for events in list(self.events):

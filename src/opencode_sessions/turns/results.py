@@ -1,4 +1,4 @@
-"""How a turn ended: what its row is told, and what its caller gets."""
+"""The end of a turn: the state that its row stores, and the result that its caller gets."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Fallback: TypeAlias = str | Callable[[Mapping[str, Any]], str] | None
 
 _ABORTED = "MessageAbortedError"
 
-# What a tool's error says when a person refused it, or dismissed its question (1.18.33).
+# A tool's error begins with one of these if a person refused the tool, or dismissed its question (1.18.33).
 _REJECTIONS = ("The user rejected permission", "The user dismissed this question")
 _WHOLE = "stop"
-_FEEDBACK = "with the following feedback"  # the agent minds it, and goes on
+_FEEDBACK = "with the following feedback"  # the agent reads it, and goes on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnResult:
-    """A turn that has ended, as its row has it.
+    """A turn that has ended, as its row stores it.
 
     Attributes:
         status: `completed`, `cancelled` or `failed`.
@@ -36,13 +36,13 @@ class TurnResult:
         parts: The answer's parts, JSON-safe: text, reasoning, tool calls, and others.
         error: Why it failed or was cancelled, as `{"name", "message", …}`: see docs/turns.md.
         cost: In the currency of the provider's price list (US dollars).
-        session_id: Where the prompt went.
-        just_created: The session was made for this turn.
-        structured: The data that fits the schema that was asked for.
-        duration: Seconds from the taking of the turn to its end; None for one that had ended before this call.
-        first_token: Seconds from the prompt to the first text, thought or tool call, if there was one.
-        steps: The model's messages: one for each time that it was asked, with its model, tokens and cost. Empty for a
-            turn that had ended before this call.
+        session_id: The session that got the prompt.
+        just_created: True if the session was created for this turn.
+        structured: The data of a structured answer, which fits the schema of the turn.
+        duration: Seconds from the start of this run to the end of the turn; None if it had ended before this call.
+        first_token: Seconds from the prompt to the first text, thought or tool call; None without one.
+        steps: The model's messages: one for each request to the model, with its model, tokens and cost. Empty if the
+            turn had ended before this call.
     """
 
     status: TurnStatus
@@ -66,7 +66,7 @@ class TurnResult:
         """The structured answer as an instance of the `schema`'s class.
 
         Raises:
-            pydantic.ValidationError: The data does not fit it.
+            pydantic.ValidationError: The data does not fit the class.
         """
         return self.make(self.structured) if self.make is not None and self.structured is not None else None
 
@@ -87,7 +87,7 @@ class TurnResult:
 
     @classmethod
     def of(cls, state: MessageState, **more: Any) -> TurnResult:
-        """The result that a row holds."""
+        """The result in a row that has ended."""
         return cls(
             status=state.status,
             content=state.content,
@@ -134,7 +134,7 @@ def outcome(
     *,
     fallback: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> MessageState:
-    """The terminal state of a turn whose events are over, or that failed on our side."""
+    """The terminal state of a turn that the server has ended, or that failed on our side."""
     if failure is None and was_aborted(reply):
         aborted = {"name": "Cancelled", "by": "server", "message": "the session was aborted on the server"}
         return replace(snapshot(reply, seen, TurnStatus.CANCELLED), error=aborted)
@@ -146,10 +146,10 @@ def outcome(
 
 
 def said_of(error: Mapping[str, Any], fallback: Fallback) -> str:
-    """The host's words for an error.
+    """The host's text for an error. An error of the host's function is raised as it is.
 
     Raises:
-        ConfigurationError: They are no text. And whatever the host's function raises.
+        ConfigurationError: The function returned no text.
     """
     said = not_awaitable("fallback", fallback(error)) if callable(fallback) else fallback or ""
     if not isinstance(said, str):
@@ -158,17 +158,17 @@ def said_of(error: Mapping[str, Any], fallback: Fallback) -> str:
 
 
 def was_rejected(reply: Reply) -> bool:
-    """Did it stop because a person refused, without a word, what a tool of its last message asked?"""
+    """Did the agent stop because a person refused an ask of its last message without a message?"""
     last = reply.last
     errors = [part.error or "" for part in reply.tools if last is not None and part.message_id == last.id]
     return any(error.startswith(_REJECTIONS) and _FEEDBACK not in error for error in errors)
 
 
 def was_aborted(reply: Reply) -> bool:
-    """Did somebody stop it on the server?"""
+    """Was the session aborted on the server?"""
     if reply.error is not None:
         return reply.error.get("name") == _ABORTED
-    # An abort while the server waits to try a provider again leaves no error, and no finish (1.18.33).
+    # An abort while the server waits before it retries a provider leaves no error, and no finish (1.18.33).
     return reply.last is not None and reply.last.completed and not reply.last.finish
 
 

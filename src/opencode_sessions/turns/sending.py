@@ -23,7 +23,7 @@ _UNACKNOWLEDGED = (RequestTimedOutError, ConnectionLostError, ServerUnreachableE
 
 
 async def send_prompt(wire: TurnWire, spec: TurnSpec, session_id: str, prompt_id: str, prompt: str) -> bool:
-    """Send it once. False if there is no such session; True also if the server did not acknowledge the prompt."""
+    """Send the prompt once. False if the session does not exist; True also if the server did not acknowledge it."""
     options = spec.options
     files = await _files(wire, spec)
     await spec.artifacts.begin(wire, spec.store)
@@ -41,7 +41,7 @@ async def send_prompt(wire: TurnWire, spec: TurnSpec, session_id: str, prompt_id
     except SessionNotFoundError:
         return False
     except _UNACKNOWLEDGED as error:
-        # It may have arrived: the stored messages will tell.
+        # The prompt may have arrived: the stored messages will show it.
         _log.warning("the prompt of %s was sent, but not acknowledged: %s", spec.store.key, error)
     return True
 

@@ -1,4 +1,4 @@
-"""What is the same for every run of a turn."""
+"""`TurnSpec`: the parts of a turn that are the same for every run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OnCancel = Literal["stop", "release"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnSpec:
-    """Its stores, its options and who is told of it."""
+    """A turn's stores, options and listeners."""
 
     store: MessageStore
     lifecycle: Lifecycle
@@ -46,32 +46,32 @@ class TurnSpec:
             await self.gate.admit(cast("Placement", self.lifecycle.store), self.store.key, begun=begun)
 
     async def hand_on(self, put: Callable[[], Awaitable[None]]) -> None:
-        """Have a turn run, by a call of the `queue`. An error is reported: its lease expires, or recovery finds it."""
+        """Call the `queue`, so that a turn runs. An error is reported: recovery finds the turn later."""
         try:
             await put()
         except Exception as error:  # noqa: BLE001 - reported
             self.lifecycle.report_suppressed("enqueue", None, error)
 
     async def collect_files(self, wire: TurnWire, row: MessageState) -> None:
-        """Of a turn that has ended. An error is reported: the files stay due, and recovery collects them."""
+        """Collect the files of a turn that has ended. After an error, which is reported, recovery collects them."""
         try:
             await self.artifacts.collect(wire, self.store, row)
         except Exception as error:  # noqa: BLE001 - reported
             self.lifecycle.report_suppressed("collect", row.session_id, error)
 
     def said_of(self, error: Mapping[str, Any]) -> str:
-        """What the host says of a turn that failed so, if that can be had."""
+        """The host's text for a turn that failed with this error; empty if the host's function raises."""
         try:
             return said_of(error, self.fallback)
-        except Exception as swallowed:  # noqa: BLE001 - the turn has its end, whatever the host's function does
+        except Exception as swallowed:  # noqa: BLE001 - the turn ends, whatever the host's function raises
             self.lifecycle.report_suppressed("fallback", self.listeners.session_id, swallowed)
             return ""
 
     def found(self, row: MessageState) -> TurnFound:
-        """What listeners are told of the turn's row."""
+        """The event `TurnFound` of the turn's row."""
         return TurnFound.of(self.store.key, self.lifecycle.store.key, row)
 
     def result(self, row: MessageState, **more: Any) -> TurnResult:
-        """What a row that has ended says."""
+        """The result in a row that has ended."""
         shape = self.options.shape
         return TurnResult.of(row, make=shape.make if shape is not None else None, **more)

@@ -24,19 +24,18 @@ _LATE = (0.1, 0.2, 0.4, 0.8)
 async def stop_agent(
     lifecycle: Lifecycle, wire: TurnWire, session_id: str, prompt_id: str, *, patiently: bool = False
 ) -> None:
-    """Stop a session, if it is at work on this prompt or is about to be. Never raises: it reports.
+    """Stop the session if it works on this prompt, or is about to. Errors are reported, never raised.
 
-    It is if the prompt is the newest there, or its answer is the newest message, and that answer has not ended.
-
-    Where it has ended there is nothing to stop, and the next turn's prompt may be on its way.
+    It works on the prompt if that is the newest prompt, or its answer is the newest message, and the answer has not
+    ended. If the answer has ended, the session is left alone, because the next turn's prompt may be on its way.
 
     Args:
-        lifecycle: Of the session's record.
+        lifecycle: The lifecycle of the session's record.
         wire: The server.
-        session_id: Where the prompt was sent.
-        prompt_id: Whose agent is to be stopped.
-        patiently: It may be on its way: the server accepts a prompt before it stores it, and stores it before it runs
-            it, and an abort in between does not keep it from being run. Returns when it is seen to have stopped.
+        session_id: The session of the prompt.
+        prompt_id: The prompt.
+        patiently: Return only when the agent has stopped. The prompt may be on its way: the server accepts a prompt
+            before it stores it, and stores it before it runs it. An abort in between does not prevent the run.
     """
     ids = (session_id, prompt_id)
     looks = _LOOKS if patiently else ()
@@ -61,10 +60,10 @@ async def stop_agent(
 
 
 async def stop_late(lifecycle: Lifecycle, wire: TurnWire, session_id: str, prompt_id: str) -> None:
-    """Stop what a prompt began that was sent after its turn had ended; see `stop_agent`. Never raises: it reports.
+    """Stop the agent of a prompt that was sent after its turn had ended. Errors are reported, never raised.
 
-    A prompt that is sent again makes the server ask the model again, if later prompts were answered (1.18.33). That
-    answer is the newest message of the session then.
+    If later prompts were answered, a prompt that is sent again makes the server ask the model again (1.18.33). The
+    answer to it is then the newest message of the session. See `stop_agent`.
     """
     for pause in _LATE:
         await stop_agent(lifecycle, wire, session_id, prompt_id, patiently=True)
@@ -73,9 +72,9 @@ async def stop_late(lifecycle: Lifecycle, wire: TurnWire, session_id: str, promp
 
 
 async def reject_asks(lifecycle: Lifecycle, wire: TurnWire, asks: Iterable[Mapping[str, Any]]) -> None:
-    """Reject what waited in the row of a turn that was stopped. Never raises: it reports.
+    """Reject the asks in the row of a turn that was stopped. Errors are reported, never raised.
 
-    Most are rejected already, as what waits in the session was listed; but a server can refuse that list (1.18.33).
+    `stop_agent` has rejected most of them, but a server can refuse to list the asks of a session (1.18.33).
     """
     for ask in map(Ask.from_json, asks):
         try:
@@ -87,7 +86,7 @@ async def reject_asks(lifecycle: Lifecycle, wire: TurnWire, asks: Iterable[Mappi
 
 
 async def _is_unanswered(wire: TurnWire, session_id: str, prompt_id: str) -> bool:
-    """Is it the newest prompt, or its answer the newest message, and that answer not at its end?"""
+    """Is the prompt the newest one, or its answer the newest message, and has the answer not ended?"""
     exchange = await read_newest_exchange(wire, session_id, prompt_id)
     return exchange is not None and not Reply.of(session_id, prompt_id, exchange).final
 

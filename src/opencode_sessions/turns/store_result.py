@@ -1,4 +1,4 @@
-"""Storing the end of a turn: a database that is elsewhere for a moment, or says too late that it has it."""
+"""Storing the end of a turn, although the database may be away, or may fail after it has committed."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ __all__ = ["store_result"]
 _log = logging.getLogger("opencode_sessions.turn")
 
 _PAUSES = (0.2, 1.0, 3.0)
-"""Seconds between the tries."""
+"""Seconds between the attempts."""
 
 
 async def store_result(store: MessageStore, clock: Clock, epoch: int, end: MessageState) -> bool:
-    """Store how a turn ended. Where this task is cancelled meanwhile, it is stored first.
+    """Store the end of a turn. If this task is cancelled, the end is stored first.
 
     Args:
-        store: The message's.
-        clock: By which it waits.
-        epoch: This runner's.
+        store: The message's store.
+        clock: The clock of the waits.
+        epoch: This runner's epoch.
         end: The answer, and its terminal status.
 
     Returns:
-        False where the row is not this runner's any more.
+        False if another runner has taken or ended the turn.
     """
     doubtful = False
     pauses = iter(_PAUSES)
@@ -41,17 +41,17 @@ async def store_result(store: MessageStore, clock: Clock, epoch: int, end: Messa
             if pause is None:
                 raise
             _log.warning("the end of %s cannot be stored now: %s", store.key, error)
-            doubtful = True  # what it says can have been lost after it was committed
+            doubtful = True  # the write may have been committed although an error came back
         except BaseException:
             with suppress(Exception):
                 await store.finish(epoch, end)
             raise
-        with suppress(ServerUnreachableError):  # the client was closed: what is waited for is the database
+        with suppress(ServerUnreachableError):  # the client was closed, but only the database is needed here
             await clock.sleep(pause)
 
 
 async def _is_stored(store: MessageStore, epoch: int) -> bool:
-    """Has this runner ended it? Whoever cancels a turn raises its epoch."""
+    """Did this runner store the end? A cancel raises the epoch, so the epoch tells."""
     try:
         row = await store.load()
     except RecordGoneError:

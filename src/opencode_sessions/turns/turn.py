@@ -36,7 +36,7 @@ S = TypeVar("S", Session, AsyncSession)
 C = TypeVar("C", Client, AsyncClient)
 
 OnClose = Literal["continue", "stop", "release"]
-"""What closing the iterator of a turn's events does to the turn."""
+"""The effect on the turn when the iterator of its events is closed."""
 
 
 class _Turn(Generic[S, C]):
@@ -122,18 +122,18 @@ class _Turn(Generic[S, C]):
         return on_close
 
     def _report_suppressed(self, error: Exception) -> None:
-        """Of a turn that nobody iterates over any more."""
+        """Report an error of a turn whose iterator was closed."""
         self._spec.lifecycle.report_suppressed("stream", self._spec.listeners.session_id, error)
 
     def row_written(self) -> None:
-        """Have the turn, if it runs here, look at once whether its row is still this runner's.
+        """Make a turn that runs here read its row at once, to see whether another process has taken or ended it.
 
-        With asyncio it is called in the event loop, otherwise from any thread.
+        With asyncio, call it in the event loop, otherwise from any thread.
         """
         self._core.row_written()
 
     def report(self, error: Exception, on_error: OnError | None) -> None:
-        """Hand on what kept this turn from being recovered."""
+        """Report the error that kept this turn from being recovered."""
         try:
             key = self._core.key
         except OpencodeError:  # its row was deleted here, and has no key any more
@@ -144,65 +144,68 @@ class _Turn(Generic[S, C]):
 class Turn(_Turn[Session, Client]):
     """One prompt, one answer: the prompt in `message` goes to the session, the answer into `message`.
 
-    It can be run by anyone, any number of times, at any moment: in the end there is one prompt in the session and
-    one answer in the row.
+    Any process can run it, any number of times, at any moment. In the end there is one prompt in the session and one
+    answer in the row.
 
     Args:
         message: A saved row of yours, whose model has the turn columns.
-        session: The session of the record that it belongs to.
-        client: Where to ask: a client, or `Servers`.
-        agent: The agent's name, else the server's default.
-        model: As ``"provider/model"``; else that of the session's last prompt, and for a first prompt the agent's.
-        system: More system prompt.
-        variant: The model's variant, such as an effort; on the 2.x line only together with `model`.
+        session: The session of the message's record.
+        client: The client of the OpenCode server, or `Servers`.
+        agent: The agent's name; by default the server's.
+        model: As ``"provider/model"``. By default the model of the session's last prompt, and for a first prompt the
+            agent's.
+        system: Text that is added to the system prompt.
+        variant: The model's variant, such as ``"high"``; on the 2.x line only together with `model`.
         files: Files that go with the prompt; see also `opencode_sessions.files.Uploads.attached`.
-        schema: The answer is data that fits it: a JSON schema, a model of pydantic's or a dataclass. See
+        schema: The schema of a structured answer: a JSON schema, a pydantic model or a dataclass. See
             `TurnResult.structured` and `TurnResult.value`. Not on a server of the 2.x line.
-        when_busy: If another turn of the same record runs, in whatever process: `reject` raises, `wait` waits,
-            `cancel` cancels that one first: the row, `by` this message's key (``"messages:8"``), then its agent. With
-            either of the latter, where this very turn is run elsewhere, its end is waited for.
+        when_busy: The action if another turn of the same record runs in any process. `reject` raises, and `wait` waits.
+            `cancel` cancels the other turn: its row, with this message's key as `by`, and then its agent. With `wait`
+            and `cancel`, if this same turn runs in another process, the caller waits for its end.
         on_cancel: The effect of Ctrl-C or a cancelled task in the runner: `stop` stops the agent and ends the turn as
             `cancelled`; `release` hands the turn over to the next runner, as `release()` does.
-        on_ask: Answers what the agent asks, see `AskHandler`; `IN_THE_ROW` leaves it to `answer`, from any process;
-            None: each ask is refused at once, and the agent learns of it.
+        on_ask: Answers the agent's asks: see `AskHandler`. With `IN_THE_ROW`, an ask waits for `answer` from any
+            process. With None, each ask is refused at once, and the agent is told so.
         fallback: Text stored in `content` if the turn fails before it produces any. `error` is stored separately.
-        deadlines: How long to wait for what, in seconds; see `Deadlines`.
+        deadlines: The time limits, in seconds; see `Deadlines`.
         observer: Gets every event: an `Observer`, a function that takes a `TurnEvent`, or several of them.
         store: A store of your own, instead of the message's.
-        queue: Runs turns in the background: told when this turn, parked, is to be run again, and when the next
-            one of its record may be. By default the message's own: with Django, the runner of the settings.
-        artifacts: Collects the files that the agent makes. A host with `artifacts` in its settings gives it.
-        gate: Says whether it may begin now; a host gives one, if there are limits.
+        queue: Runs turns in the background. It is called when this turn was parked and must run again, and when the
+            next turn of its record may run. By default the message's own: with Django, the runner of the settings.
+        artifacts: Collects the files that the agent makes. A host with `artifacts` in its settings sets it.
+        gate: Tells whether the turn may begin now. A host with limits sets it.
 
     Raises:
-        ConfigurationError: The message's model has no turn columns, or it cannot be reached from here; or another
-            argument cannot work.
+        ConfigurationError: The message's model has no turn columns, its database cannot be reached from here, or
+            another argument cannot work.
     """
 
     _asynchronous = False
     _session_kind = Session
 
     def run(self, *, park: bool = False) -> TurnResult:
-        """Ask, stream, store, and say how it ended.
+        """Send the prompt, follow and store the answer, and return the result.
 
-        A message whose turn has ended is answered from its row. A turn whose runner died is recovered: the runner
-        reads what the server has of it, and sends only what must be sent. An error before the prompt is sent is
-        raised, and the row stays `pending`; a recovered turn stays abandoned, for the next recovery (if its server is
-        gone for good, `cancel` ends it). A later error ends the turn: `failed`, with its error. Ctrl-C or a cancelled
-        task stops the agent, ends the row, and is raised (see `on_cancel`). SystemExit (of a signal handler, say) and
-        the database's errors are raised, and another runner recovers the turn.
+        If the turn has ended, the result comes from the row. If its runner died, this call recovers the turn: it reads
+        the turn's state on the server, and sends the prompt only if necessary.
+
+        An error before the prompt is sent is raised, and the row stays `pending`. A recovered turn stays abandoned
+        then, for the next recovery; if its server is gone for good, `cancel` ends it. A later error ends the turn as
+        `failed`, with the error in its row. Ctrl-C or a cancelled task stops the agent, ends the row, and is raised
+        (see `on_cancel`). SystemExit, as from a signal handler, and the database's errors are raised; another runner
+        recovers the turn.
 
         Args:
-            park: For jobs of a queue, with `IN_THE_ROW`: when the agent has waited two seconds for a person, and does
-                nothing else, the row says that the turn is parked, and TurnParkedError is raised. `answer` tells the
+            park: For jobs of a queue, with `IN_THE_ROW`. After the agent has waited two seconds for a person and does
+                nothing else, the row says that the turn is parked, and TurnParkedError is raised. `answer` calls the
                 `queue`; run the turn again then. If nobody answers within `Deadlines.person`, the row is abandoned.
 
         Raises:
-            TurnInProgressError: It is running already, or another turn of its record is: see `when_busy`.
-            TurnTakenError: Another runner took it from this one.
+            TurnInProgressError: This turn, or another turn of its record, runs already: see `when_busy`.
+            TurnTakenError: Another runner took the turn from this one.
             TurnReleasedError: `release` was called.
             TurnParkedError: See `park`.
-            TurnLimitError: The `gate` says that it may not begin now.
+            TurnLimitError: The `gate` says that the turn may not begin now.
             OpencodeError: As `Session.ensure`.
         """
         return run_sync(self._core.run(self._session.wire(self._client), park=park))
@@ -214,12 +217,12 @@ class Turn(_Turn[Session, Client]):
                 if isinstance(event, ReplyChanged):
                     print(event.change.delta, end="")
 
-        The last event is a `TurnFinished`, also of a turn that had ended before. The turn starts with the first event
-        that is asked for, and does not wait for whoever iterates.
+        The last event is a `TurnFinished`, also if the turn had ended before. The turn starts when the first event is
+        requested, and does not wait for the caller that iterates.
 
         Args:
-            on_close: What happens to the turn when the iterator is closed before: `continue` lets it run on, and what
-                it raises then goes to `on_error`; `stop` cancels it; `release` hands it over to the next runner.
+            on_close: The effect of closing the iterator before the end. With `continue` the turn runs on, and a later
+                error goes to `on_error`. `stop` cancels the turn. `release` hands it over to the next runner.
 
         Raises:
             OpencodeError: As `run`.
@@ -240,7 +243,7 @@ class Turn(_Turn[Session, Client]):
             by: The name of the person or program, for the row's `error`.
 
         Returns:
-            False if it had ended already: what is stored stands.
+            False if the turn had ended already; its row is unchanged.
         """
         return run_sync(self._core.cancel(self._session.wire(self._client), by=by))
 
@@ -248,23 +251,23 @@ class Turn(_Turn[Session, Client]):
         """Hand the turn over to the next runner, from another thread than the one that runs it.
 
         When this returns, the row is abandoned: `streaming`, without a lease. The agent works on. `run()` raises
-        TurnReleasedError, at the latest when the request that it waits for is answered; this object runs nothing any
-        more. A client that is closed releases the turns that run on it. A turn that is not run here, or that has
-        ended, is left as it is.
+        TurnReleasedError, at the latest when its current request is answered. This object cannot run the turn again. A
+        client that is closed releases the turns that use it. If the turn does not run in this object, or has ended,
+        nothing changes.
 
-        Call it from a thread, never from a signal handler: that interrupts what it would wait for. There, raise
-        SystemExit.
+        Call it from a thread, never from a signal handler: the handler would interrupt the write that this call waits
+        for. In a signal handler, raise SystemExit.
         """
         run_sync(self._core.release(self._session.wire(self._client)))
 
     def answer(self, ask_id: str, answer: Answer) -> None:
-        """Answer what the agent asks and the row holds (`asks`), from any process. A parked turn goes to its queue.
+        """Answer an ask in the row (`asks`), from any process. A parked turn is enqueued again.
 
         Raises:
-            AskAnsweredError: It was answered already, or waits no more.
-            AskChangedError: It says something else than `answer.shown` names; it still waits.
-            ConfigurationError: It is no answer to this kind of ask: nothing is told, and the turn waits on.
-            OpenTransactionError: Within a transaction of yours, which would be held across the network.
+            AskAnsweredError: The ask was answered already, or no longer waits.
+            AskChangedError: The ask differs from the one that `answer.shown` names; it still waits.
+            ConfigurationError: The answer does not fit this kind of ask. Nothing is sent, and the turn still waits.
+            OpenTransactionError: The call is inside a transaction of yours, which would be held across the network.
         """
         run_sync(self._core.answer(self._session.wire(self._client), ask_id, answer))
 
@@ -299,18 +302,18 @@ class AsyncTurn(_Turn[AsyncSession, AsyncClient]):
         return astream(run, close=close, report=self._report_suppressed)
 
     async def cancel(self, *, by: str = "caller") -> bool:
-        """See `Turn.cancel`. It is done whole, even if the task is cancelled."""
+        """See `Turn.cancel`. It is completed even if the task is cancelled."""
         return await guarded(self._core.cancel(self._session.wire(self._client), by=by), cancels=False)
 
     async def release(self) -> None:
-        """See `Turn.release`. It is called from another task."""
+        """See `Turn.release`. Call it from another task."""
         await guarded(self._core.release(self._session.wire(self._client)), cancels=False)
 
     async def answer(self, ask_id: str, answer: Answer) -> None:
-        """See `Turn.answer`. It is done whole, even if the task is cancelled."""
+        """See `Turn.answer`. It is completed even if the task is cancelled."""
         await guarded(self._core.answer(self._session.wire(self._client), ask_id, answer), cancels=False)
 
 
 def _all_but_the_end(tell: Listener) -> Listener:
-    """A turn that had ended before tells of no end: an iterator takes it from what `run` returns."""
+    """Drop `TurnFinished`: the iterator makes it from the result of `run`, also for a turn that had ended before."""
     return lambda event: None if isinstance(event, TurnFinished) else tell(event)
