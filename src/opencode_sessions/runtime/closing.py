@@ -1,4 +1,4 @@
-"""What is to be done before a client is closed."""
+"""The calls that must end before a client is closed."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["Closing"]
 
 
 class Closing:
-    """Has its calls awaited before a client is closed; see `Clock.at_close`."""
+    """Collects calls that are awaited before a client is closed; see `Clock.at_close`."""
 
     def __init__(self) -> None:
         self._before: list[Callable[[], Coroutine[Any, Any, None]]] = []
         renew_in_children(self, lambda closing: closing._renew())  # noqa: SLF001 - its own
 
     def _renew(self) -> None:
-        """As new, for a forked child: its parent does what is to be done."""
+        """Forget the calls in a forked child: the parent makes them."""
         self._before.clear()
 
     def at_close(self, call: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:

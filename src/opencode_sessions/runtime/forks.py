@@ -1,4 +1,4 @@
-"""What a forked child must not use as its parent left it: its connections, and locks that nobody will open."""
+"""State that a forked child must renew: connections of its parent, and locks that no thread would release."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _alive: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
 
 
 def renew_in_children(owner: T, renew: Callable[[T], None]) -> None:
-    """Call `renew(owner)` first of all in every child that is forked while the owner lives."""
+    """Call `renew(owner)` in every child that is forked while the owner exists, before anything else."""
     _alive[owner] = renew
 
 

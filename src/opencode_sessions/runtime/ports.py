@@ -1,4 +1,4 @@
-"""What a clock, and the sync and the async API, are to everything that waits."""
+"""The ports of everything that waits: clock, mailbox, bell, and the runtime of the sync and the async API."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["LONGEST_TURN", "Bell", "Buffer", "Clock", "Mailbox", "Runtime", "clo
 T = TypeVar("T")
 
 LONGEST_TURN = 1.0
-"""Seconds for which the callers of `in_turn` wait for the one that came first."""
+"""Seconds for which callers of `in_turn` wait for the first caller, at most."""
 
 
 class Clock(Protocol):
-    """Time, waiting, and having something done meanwhile."""
+    """Time, waiting, and work in the background."""
 
     def monotonic(self) -> float:
         """Seconds on a clock that only goes forward."""
@@ -26,36 +26,36 @@ class Clock(Protocol):
         """Wait.
 
         Raises:
-            ServerUnreachableError: The client was closed before or meanwhile, so that nobody tries on and on.
+            ServerUnreachableError: The client was closed before or during the wait, so that retries end.
         """
 
     def spawn(self, main: Callable[[], Coroutine[Any, Any, None]], name: str, /) -> Callable[[], object]:
-        """Run `main` beside the caller, as a daemon, in a thread or a task of this name.
+        """Run `main` in the background, in a daemon thread or a task with this name.
 
         Returns:
-            What cancels it, as far as that can be: a thread goes on.
+            A function that cancels it. A thread cannot be cancelled, and goes on.
         """
 
     def at_close(self, call: Callable[[], Coroutine[Any, Any, None]], /) -> Callable[[], None]:
-        """Have `call` awaited when the client is about to be closed here, and not in a forked child.
+        """Await `call` when the client is about to be closed in this process, but not in a forked child.
 
         Returns:
-            What takes that back.
+            A function that takes the request back.
         """
 
     async def call(self, function: Callable[[], T], /) -> T:
-        """What an ordinary function of the host's returns, which may block: only its caller waits."""
+        """Call an ordinary function of the host's, which may block. Only this caller waits for it."""
 
     def in_turn(self, key: str, /) -> AbstractAsyncContextManager[None]:
-        """A block that callers with the same key enter after the one that came first has left it.
+        """A block that callers with the same key enter after the first caller has left it.
 
-        They wait for a second at most, and then enter all at once: it saves work, and is no lock. Only callers of the
+        They wait at most a second, and then all enter at once. It saves work, and is not a lock. Only callers of the
         same process and client wait for each other.
         """
 
 
 class Buffer(Protocol):
-    """What waits for one reader. It waits for nothing, and locks nothing."""
+    """Items that wait for one reader. Its methods neither block nor lock."""
 
     def put(self, item: Any, /) -> None: ...
     def take(self) -> Any | None: ...
@@ -63,46 +63,46 @@ class Buffer(Protocol):
 
 
 class Mailbox(Protocol):
-    """Where one subscriber's events wait for it: a `Buffer`, and a way to be woken."""
+    """The events of one subscriber: a `Buffer` whose reader can wait."""
 
     def put(self, item: Any) -> None:
-        """Add one; never waits for the subscriber."""
+        """Add an item; never waits for the subscriber."""
 
     async def get(self, timeout: float | None) -> Any | None:
-        """The oldest; None if none came within `timeout` seconds (None: however long)."""
+        """The oldest item; None if none came within `timeout` seconds. With `timeout=None`, wait without a limit."""
 
 
 class Bell(Protocol):
-    """Wakes the one that waits for it."""
+    """Wakes one waiting thread or task."""
 
     def ring(self) -> None:
-        """There is something to do. From any thread."""
+        """Wake the waiter. From any thread."""
 
     async def wait(self, timeout: float) -> bool:
-        """Was it rung since the last call, or within `timeout` seconds?"""
+        """Wait until it rings. True if it rang since the last call, or within `timeout` seconds."""
 
 
 class Runtime(Clock, Protocol):
-    """How the sync or the async API waits, and runs something beside its caller."""
+    """The way in which the sync or the async API waits, and works in the background."""
 
     def mailbox(self, buffer: Buffer) -> Mailbox:
-        """A new one, around this buffer."""
+        """A new mailbox around this buffer."""
 
     def bell(self) -> Bell:
-        """A new one; of the event loop that runs, if it is asyncio's."""
+        """A new bell. With asyncio it belongs to the running event loop."""
 
     def spawn(
         self, main: Callable[[], Coroutine[Any, Any, None]], name: str, /, *, joined: bool = False
     ) -> Callable[[], object]:
-        """See `Clock.spawn`. If it is `joined`, `join` waits for it: it ends soon when the client is closed."""
+        """See `Clock.spawn`. With `joined`, `join` waits for its end, which comes soon after the client is closed."""
 
     async def wind_up(self) -> None:
-        """The client is about to be closed: await what was given to `at_close`."""
+        """Await the calls of `at_close`, because the client is about to be closed."""
 
     async def join(self, timeout: float) -> None:
-        """The client is closed: tell who sleeps, and wait for what ends then, all in all at most `timeout` seconds."""
+        """After the client was closed: wake all that sleep, and wait for what then ends, at most `timeout` seconds."""
 
 
 def closed() -> ServerUnreachableError:
-    """What whoever waits is told when the client was closed."""
+    """The error for every call that waits when the client is closed."""
     return ServerUnreachableError("the client was closed")

@@ -1,11 +1,11 @@
-"""Signals that ask a process to end: its streams end, and the turns that it runs are left to others, before it does.
+"""Signals that ask a process to end: first its streams end and its turns are released, then the process ends.
 
-A server that ends by itself calls `atexit` functions. But uvicorn raises the signal again after its own shutdown,
-waitress and `runserver` leave the signal as it is, and then nothing is called at exit. And uvicorn and gunicorn wait
-for streams that are open, so these must end first. Therefore a handler runs before the one that is there.
+`atexit` is not enough: uvicorn raises the signal again after its own shutdown, and waitress and `runserver` do not
+handle the signal, so nothing is called at exit. And uvicorn and gunicorn wait for open streams, so the streams must end
+first. Therefore our handler runs before the server's.
 
-Servers put their handlers in place when they start: before the app is set up, or after it. So `install_handlers` is
-called again when a stream begins.
+A server installs its handlers when it starts, before or after the app is set up. So `install_handlers` is called again
+when a stream begins.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ _stops: dict[int, list[Stop]] = {}
 
 
 def on_signal(number: int, stop: Stop) -> Stop:
-    """Have `stop` called when this signal comes, once `install_handlers` was called.
+    """Call `stop` when this signal comes, once `install_handlers` was called.
 
     Args:
-        number: Which signal.
-        stop: Does not raise. It is called in the main thread, in between of whatever that does; the last one that was
-            named is called first.
+        number: The signal.
+        stop: A function that does not raise. It interrupts the main thread. The last one added is called first.
 
     Returns:
-        What takes that back.
+        A function that removes it.
     """
     stops = _stops.setdefault(number, [])
     if stop not in stops:
@@ -47,10 +46,10 @@ def on_signal(number: int, stop: Stop) -> Stop:
 
 
 def install_handlers() -> None:
-    """Put our handler before the one that is there, unless it is there already.
+    """Put our handler before the present one, unless that was done already.
 
-    Nothing is changed where the signal is ignored, or handled by what is not Python, or outside of the main thread;
-    nor where Ctrl-C raises KeyboardInterrupt, as that ends no server that waits for streams.
+    Nothing changes if the signal is ignored, if its handler is not Python's, or outside of the main thread. Nor if
+    Ctrl-C raises KeyboardInterrupt, because that ends no server that waits for streams.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -72,6 +71,6 @@ class _Chained:
             stop()
         if callable(self._before):
             self._before(number, frame)
-        else:  # the default: to end, with the exit status that says why
+        else:  # the default: end with the exit status of the signal
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)

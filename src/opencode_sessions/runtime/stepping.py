@@ -1,8 +1,8 @@
-"""How one `async def` serves the sync and the async API.
+"""One `async def` for the sync and the async API.
 
-Everything that waits is written once, as `async def` over ports. A blocking port does its work and returns
-without suspending, so one `send(None)` runs a whole coroutine to its end, in the caller's own thread. A
-suspending port is awaited as usual.
+Everything that waits is written once, as `async def` over ports. A blocking port does its work and returns without
+suspending, so one `send(None)` runs a whole coroutine to its end, in the caller's own thread. A suspending port is
+awaited as usual.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def blocking_sleep(seconds: float) -> None:
 
 
 async def result_of(value: T | Awaitable[T]) -> T:
-    """Of a call that blocks, what it gave; of one that suspends, what it gives."""
+    """The result of a call that blocks (the value), or of one that suspends (the awaited value)."""
     return await value if isawaitable(value) else value
 
 
@@ -75,7 +75,7 @@ def blocking_iterator(
 
 
 def iterate_sync(generator: AsyncGenerator[T, None]) -> Iterator[T]:
-    """What an async generator yields whose ports all block. It is closed when this is."""
+    """The values of an async generator whose ports all block. Closing this iterator closes the generator."""
     try:
         while True:
             try:

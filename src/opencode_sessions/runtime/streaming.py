@@ -1,4 +1,4 @@
-"""What something tells while it runs, as an iterator: it runs beside whoever iterates."""
+"""Iterators over the values that a function in the background sends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Report = Callable[[Exception], object]
 
 @dataclass(frozen=True, slots=True)
 class _End(Generic[T]):
-    """Nothing more is told: the last value, or what was raised."""
+    """The end of the values: the last one, or the error that was raised."""
 
     last: T | None = None
     error: BaseException | None = None
@@ -27,15 +27,15 @@ class _End(Generic[T]):
 def stream(
     run: Callable[[Callable[[T], object]], T], *, close: Callable[[], object], report: Report
 ) -> Generator[T]:
-    """The values that `run` tells in a daemon thread, and then the one that it returns.
+    """The values that `run` sends from a daemon thread, followed by the one that it returns.
 
     Args:
-        run: Is given what it tells its values to.
+        run: Called with the function to which it sends its values.
         close: Called if the iterator is closed before `run` has returned.
-        report: Takes what `run` raises after that.
+        report: Called with an error that `run` raises after that.
 
     Raises:
-        BaseException: What `run` raises before that.
+        BaseException: An error that `run` raises before that.
     """
     told: queue.SimpleQueue[T | _End[T]] = queue.SimpleQueue()
     closed = threading.Event()
@@ -43,7 +43,7 @@ def stream(
     def main() -> None:
         try:
             told.put(_End(run(told.put)))
-        except BaseException as error:  # noqa: BLE001 - whoever iterates minds it
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that iterates
             told.put(_End(error=error))
             if closed.is_set() and isinstance(error, Exception):
                 report(error)

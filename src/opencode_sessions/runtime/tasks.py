@@ -25,11 +25,11 @@ _log = logging.getLogger("opencode_sessions.turn")
 T = TypeVar("T")
 
 _PATIENCE = 10.0
-"""Seconds that a cancelled task waits for what it guards, at most."""
+"""Seconds for which a cancelled task waits for its guarded coroutine, at most."""
 
 
 class Tasks(Closing):
-    """The async API, on the event loop that runs when it is first used."""
+    """The async API, on the event loop that runs at its first use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,19 +69,19 @@ class Tasks(Closing):
     async def call(self, function: Callable[[], T]) -> T:
         """See `Clock.call`.
 
-        In a daemon thread of its own: the few of `asyncio.to_thread` also look up names for the loop, and are waited
-        for when the process ends, and what is called here may wait for a person.
+        It runs in a daemon thread of its own, because it may wait for a person. The few threads of `asyncio.to_thread`
+        also look up names for the loop, and the process waits for them at its end.
         """
         ended: Future[T] = Future()
-        ended.set_running_or_notify_cancel()  # whoever stops waiting stops nothing here
+        ended.set_running_or_notify_cancel()  # a caller that stops waiting does not stop the function
         context = copy_context()
 
         def main() -> None:
             try:
                 ended.set_result(context.run(function))
-            except StopIteration:  # which no future takes, and out of a coroutine comes as this
+            except StopIteration:  # a future refuses it, and a coroutine raises RuntimeError in its place
                 ended.set_exception(RuntimeError(f"{function!r} raised StopIteration"))
-            except BaseException as error:  # noqa: BLE001 - it is whose call it was that minds it
+            except BaseException as error:  # noqa: BLE001 - raised to the caller
                 ended.set_exception(error)
 
         threading.Thread(target=main, name="opencode-sessions call", daemon=True).start()
@@ -115,7 +115,7 @@ class Tasks(Closing):
 
 
 class TaskBell:
-    """See `Bell`. It belongs to the event loop that runs when it is made."""
+    """See `Bell`. It belongs to the event loop in which it is made."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -123,13 +123,13 @@ class TaskBell:
 
     def ring(self) -> None:
         """See `Bell.ring`."""
-        with suppress(RuntimeError):  # the loop is closed, and who waits is gone with it
+        with suppress(RuntimeError):  # the loop is closed, and with it the task that waited
             self._loop.call_soon_threadsafe(self._rung.set)
 
     async def wait(self, timeout: float) -> bool:
         """See `Bell.wait`."""
         try:
-            # Not wait_for, which swallows a cancellation now and then (Python 3.11).
+            # Not wait_for, which sometimes swallows a cancellation (Python 3.11).
             async with asyncio.timeout(timeout):
                 await self._rung.wait()
         except TimeoutError:
@@ -173,15 +173,15 @@ class _TaskMailbox:
 
 
 async def guarded(main: Coroutine[Any, Any, T], *, cancels: bool) -> T:
-    """What a coroutine returns, which runs in a task of its own, so that it can tidy up undisturbed.
+    """Run a coroutine in a task of its own, so that it can clean up undisturbed, and return its result.
 
-    A task can be cancelled again while it tidies up, and anyio cancels one at each of its awaits until it ends. The
-    task of its own is cancelled once at most. Its caller waits until it has ended, for 10 s at most, before the
-    cancellation goes on.
+    A task can be cancelled again while it cleans up, and anyio cancels a task at each of its awaits until it ends. The
+    task here is cancelled at most once. A cancelled caller waits for its end, for at most 10 s, before the cancellation
+    goes on.
 
     Args:
         main: The coroutine.
-        cancels: Whether a cancelled caller cancels it at all.
+        cancels: Whether a cancelled caller cancels the task at all.
     """
     task = asyncio.get_running_loop().create_task(main)
     _guarded.add(task)
@@ -189,20 +189,18 @@ async def guarded(main: Coroutine[Any, Any, T], *, cancels: bool) -> T:
     try:
         await asyncio.wait({task})
     except asyncio.CancelledError:
-        if cancels and not task.cancelling():  # asyncio.run cancels all tasks at its end, this one too
+        if cancels and not task.cancelling():  # asyncio.run has cancelled all tasks at its end, this one too
             task.cancel()
         await _ended(task)
         raise
-    except GeneratorExit:  # nobody waits any more
+    except GeneratorExit:  # the caller is gone
         with suppress(RuntimeError):  # the loop is closed
             task.cancel()
         raise
     try:
         return task.result()
     finally:
-        del (
-            task
-        )  # what it raises leads to this frame: the two would keep each other, and a turn's reply, alive
+        del task  # its error refers to this frame, and the cycle would keep a turn's reply in memory
 
 
 _guarded: set[asyncio.Task[Any]] = set()

@@ -27,7 +27,7 @@ class Threads(Closing):
         self._first: dict[str, threading.Event] = {}
 
     def _renew(self) -> None:
-        """In a forked child, nobody is in a block, either."""
+        """Renew the state in a forked child, where no thread is in a block of `in_turn`."""
         super()._renew()
         self._first = {}
 

@@ -14,13 +14,13 @@ __all__ = ["AnyClient", "SessionDeleter", "remove"]
 
 
 async def remove(wire: SessionWire, session_id: str) -> Sequence[Exception]:
-    """Stop a session and delete it, with those of its sub-agents. One that is not there is nothing to do.
+    """Stop a session and delete it, with the sessions of its sub-agents. Without such a session, nothing happens.
 
     Returns:
-        What kept asks from being rejected, though the agents are stopped: to be reported.
+        Errors of asks that could not be rejected, for a report. The agents are stopped nevertheless.
 
     Raises:
-        WireError: It could not be stopped, and so was not deleted, or it could not be deleted.
+        WireError: The session could not be stopped, and so was not deleted, or could not be deleted.
     """
     unrejected = await wire.stop(session_id)
     await wire.delete(session_id)
@@ -28,15 +28,15 @@ async def remove(wire: SessionWire, session_id: str) -> Sequence[Exception]:
 
 
 AnyClient = Client | Servers[Client] | Callable[[], Client | Servers[Client]]
-"""What a session is removed by."""
+"""The client that removes sessions, or a function that returns it."""
 
 
 class SessionDeleter:
-    """Removes sessions of rows that are gone, best effort: it blocks, and never raises.
+    """Removes the sessions of deleted rows, best effort. It blocks, and never raises.
 
     Args:
-        client: The server's client, or several `Servers`; or a function that gives either when it is needed.
-        on_error: What is told of what went wrong.
+        client: The server's client, or several `Servers`; or a function that returns either when it is needed.
+        on_error: Called as `on_error(error, context)`.
 
     Raises:
         ConfigurationError: The client is one of `opencode_sessions.aio`.
@@ -50,7 +50,7 @@ class SessionDeleter:
         self._report = ErrorReporter(on_error)
 
     def __call__(self, record: str, session_id: str, server: str | None = None) -> None:
-        """Remove the session that the row of this key named, on the server that it named."""
+        """Remove the session that the row with this key named, on the server that the row named."""
         try:
             client = self._client() if callable(self._client) else self._client
             if isinstance(client, Servers):

@@ -1,8 +1,8 @@
-"""What a lifecycle deletes: sessions that its row does not name any more, best effort.
+"""Deleting the sessions that a record's row no longer names, best effort.
 
-A session may exist although nobody saw it made: a request to create it can fail after the server has done its work,
-and its maker can be slower than the caller that gave the row another id. Such ids are kept as doubtful until the
-row is ready. Every end of a walk, an error too, deletes those that the row does not name.
+A session can exist although its creation failed: the server may have done the work before the error. Or the caller that
+created it was slower than the caller that gave the row another id. Such ids are kept as doubtful until the row is
+ready. At the end of a walk, also after an error, those that the row does not name are deleted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Discarding:
         self._doubtful: set[str] = set()
 
     async def _discard_replaced(self, wire: SessionWire, replaced: Sequence[str], row: RecordState) -> None:
-        """Delete what was replaced on the way to this row; also what its maker may have come to after all."""
+        """Delete the sessions that this row's id replaced, also those that may have been created late."""
         await self._discard_doubtful(wire, row)
         for session_id in dict.fromkeys(replaced):
             if session_id != row.session_id:
@@ -54,7 +54,7 @@ class Discarding:
             self.report_suppressed("reject_asks", session_id, error)
 
     async def _discard(self, wire: SessionWire, session_id: str, action: str, *, used: bool) -> None:
-        """Delete a session that no row names any more, best effort; `used` if somebody may have prompted it."""
+        """Delete a session that no row names, best effort; `used` if it may have been prompted."""
         self._doubtful.discard(session_id)
         try:
             if used:

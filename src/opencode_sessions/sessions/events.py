@@ -1,4 +1,4 @@
-"""What a `Session` tells its `observer`."""
+"""The event that a `Session` sends to its `observer`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ Action = Literal["ensure", "recreate", "fork"]
 
 @dataclass(frozen=True, slots=True)
 class SessionEnsured:
-    """The record's session is there, and its rules are in force. That took so many `seconds`.
+    """The record's session exists, and its rules are in force.
 
     Attributes:
-        action: `ensure`; or `recreate`, where one is made in place of another; or `fork`.
-        record: What names the record.
-        created: It was made now.
+        action: `ensure`, `recreate` (the session replaces another one) or `fork`.
+        record: The record's key.
+        created: Whether this call created the session.
+        seconds: How long the call took.
     """
 
     action: Action

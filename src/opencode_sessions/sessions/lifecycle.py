@@ -1,31 +1,31 @@
-"""A session's lifecycle against one record: exactly one session, created once, guarded before anyone uses it.
+"""A session's lifecycle against one record: exactly one session, created once, guarded before any use.
 
     load ──id, ready──────────────────► return the id (no network)
       │ no id, or one that is being deleted
       ▼
-    reserve   write a new id of ours, if the row still names what we saw
+    reserve   write a new id of ours, if the row still names the id that we read
       ▼
-    create    idempotent upstream, by that id; with title, rules, metadata {namespace, record} where the server takes
-      ▼       them at once
-    guard     the same, where it does not, or where the session was there with other rules
+    create    idempotent on the server, by that id; with title, rules and metadata {namespace, record} if the server
+      ▼       accepts them in this call
+    guard     apply them otherwise, or if the session existed with other rules
       ▼
-    confirm   ready, if the row still names that id; otherwise delete what was made, start again
+    confirm   mark the row ready, if it still names that id; otherwise delete the session and start again
 
 A caller that finds a session id that is not ready polls the row for 0.4 to 1.1 s. If the id is still not ready, the
 process that reserved it may have died, so the caller finishes the work: it applies the rules and confirms the session.
 If the session was never created, it replaces the id. So the next caller repairs a crash between any two steps, and
 nothing is held while the network is awaited.
 
-- Callers of one process and client first wait for the one that came first, for a second at most. Then most of them
-  find the session that it made, with one query.
+- Callers of one process and client wait up to a second for the first caller. Then most of them find its session with
+  one query.
 - Without polling, 64 callers at once would send the rules 64 times, and the server appends them.
 - Only the caller that reserved an id creates it. A helper's request to create could arrive after the session was
   confirmed, handed out, replaced and deleted. It would bring the session back without rules for callers that still
   hold its id.
 
-    delete    mark the row (mark_deleting) ─► stop and delete upstream ─► clear the row, if it still names that id
+    delete    mark the row (mark_deleting) ─► stop and delete on the server ─► clear the row, if it still names that id
 
-Between the two the row keeps the id, so that a deletion that failed can be tried again; and nobody confirms it.
+In between, the row keeps the id, so that a failed deletion can be repeated; and no caller confirms the session.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _log = logging.getLogger("opencode_sessions.session")
 _ATTEMPTS = 10
 
 _PATIENCE = (0.05, 0.1, 0.2, 0.4)
-"""Seconds between two looks at a row that another worker has reserved an id in."""
+"""Seconds between two reads of a row in which another worker has reserved an id."""
 
 
 class Lifecycle(Discarding):
@@ -87,17 +87,17 @@ class Lifecycle(Discarding):
         self._has_superseded = False
 
     async def ensure(self, wire: SessionWire) -> str:
-        """The id of the record's session, made if there is none."""
+        """See `Session.ensure`."""
         return await self._walk(wire, stale=None)
 
     async def recreate(self, wire: SessionWire, *, stale: str | None = None) -> str:
-        """The id of a session other than `stale`; without one given, than the one that was last seen here."""
+        """See `Session.recreate`."""
         self.store.check()
         stale = stale or self._returned or self.store.seen or (await self.store.load()).session_id
         return await self._walk(wire, stale=stale)
 
     async def fork(self, wire: SessionWire, source: str, *, before: str | None) -> str:
-        """The id of the record's session, made from a copy of another one if there is none."""
+        """See `Session.fork`."""
         check_id("source", source)
         if before is not None:
             check_id("before", before)
@@ -117,7 +117,7 @@ class Lifecycle(Discarding):
         return await self._walk(wire, stale=None)
 
     async def reconcile(self, wire: SessionWire) -> bool:
-        """Put in force what the record says by now. Was anything to be done? Without a session, nothing is."""
+        """See `Session.reconcile`."""
         self.store.check()
         state, brief = await self._read()
         if not state.ready:
@@ -127,10 +127,10 @@ class Lifecycle(Discarding):
         return changed
 
     async def current(self, wire: SessionWire) -> tuple[str, SessionInfo | None]:
-        """As `ensure`, and what the record says by now is in force: what a turn begins with.
+        """Ensure the session and reconcile it, for the begin of a turn.
 
         Returns:
-            The id, and the session as the server has it, unless it was only just made.
+            The id, and the session as the server shows it; None if this call created it.
         """
         self.just_created = False
         self.store.check()
@@ -149,15 +149,15 @@ class Lifecycle(Discarding):
     async def _looked_at(
         self, wire: SessionWire, state: RecordState, brief: SessionSpec
     ) -> tuple[RecordState, SessionInfo]:
-        """The row, and the session as the server has it, following its record.
+        """The row, and the session as the server shows it, after the session was made to match the record.
 
-        A session whose metadata name another row, or none, is the row's all the same: the row was moved, its table
-        was renamed, or somebody replaced the metadata, and nothing tells a copied row from those. So it is told
-        whose it is, and is never deleted for that.
+        A session whose metadata name another row, or none, still belongs to this row: the row was moved, its table was
+        renamed, or the metadata were replaced. A copied row cannot be told from those. So the metadata are corrected,
+        and the session is never deleted for them.
 
         Raises:
-            SessionNotFoundError: The server has none, or a bare one: a request to create that was very late brings
-                a session back that was deleted meanwhile.
+            SessionNotFoundError: The server has no such session, or only a bare one. A very late request to create
+                brings a session back after its deletion.
         """
         put: str | None = None
         labelled = False
@@ -175,17 +175,17 @@ class Lifecycle(Discarding):
             if guarded and (labelled or brief.is_labelled(info, self._metadata)):
                 return state, info
             if guarded:
-                # Once: a server may alter a title, and a title is no guard.
+                # Only once: a server may change a title, and a title protects nothing.
                 await put_label(wire, info, brief, self._metadata)
                 put, labelled = brief.digest(state.digest), True
             else:
-                # The row says that it is, but a worker that died had put something older over it.
+                # The row says that the rules are in force, but a worker that died has applied older ones since.
                 put = "something older"
             state, brief = await self._read()
         raise self._restless()
 
     async def abort(self, wire: SessionWire, session_id: str | None = None) -> None:
-        """Stop what this session does; without one, the record's own. Never raises."""
+        """Stop the agents of this session, by default the record's. Never raises."""
         try:
             session_id = session_id or (await self.store.load()).session_id
             if session_id is not None:
@@ -195,7 +195,7 @@ class Lifecycle(Discarding):
             self.report_suppressed("abort", session_id, error)
 
     async def delete(self, wire: SessionWire) -> bool:
-        """Delete the session and let the row name none. Was there one? What fails leaves the row as it is."""
+        """See `Session.delete`."""
         self.just_created = False
         self.store.check()
         try:
@@ -204,7 +204,7 @@ class Lifecycle(Discarding):
             session_id = self.store.seen
         else:
             if session_id is not None and not await self.store.mark_deleting(session_id):
-                return await self.delete(wire)  # it was replaced, or deleted with its row, in this instant
+                return await self.delete(wire)  # it was just replaced, or deleted with its row
         if session_id is None:
             return False
         await self._remove(wire, session_id)
@@ -240,7 +240,7 @@ class Lifecycle(Discarding):
             if not mine:
                 reserved = await self._wait_for_maker(wire, reserved)
             if reserved.session_id is None or reserved.ready or reserved.deleting:
-                continue  # another worker was quicker: look again
+                continue  # another worker was faster: read the row again
             if not await self._make(wire, reserved.session_id, brief):
                 continue
             digest = brief.digest()
@@ -248,7 +248,7 @@ class Lifecycle(Discarding):
             if await self.store.confirm(reserved.session_id, digest):
                 _log.info("session %s created for %s", reserved.session_id, self.store.key)
                 self.just_created = True
-                # Who confirms what another reserved stands in for it, as far as he knows what it was to replace.
+                # A caller that confirms another one's reservation finishes its work: it also deletes the stale session.
                 replaced += [] if stale is None else [stale]
             elif not await self._is_confirmed(wire, made):
                 continue
@@ -262,13 +262,13 @@ class Lifecycle(Discarding):
         )
 
     async def _reserve(self, seen: RecordState) -> RecordState:
-        """The row after we tried to give it an id of ours; one that is only reserved stays as it is."""
+        """The row, after an attempt to write an id of ours. A row with a reserved id stays as it is."""
         if seen.session_id is not None and not seen.ready and not seen.deleting:
             return seen
         return await self.store.reserve(seen.session_id, self._new_id())
 
     def _new_id(self) -> str:
-        """One that this lifecycle alone will make a session under."""
+        """A new id, under which only this lifecycle creates a session."""
         session_id = new_session_id(mark=self._mark)
         self._reserved.add(session_id)
         return session_id
@@ -282,22 +282,22 @@ class Lifecycle(Discarding):
         return {"namespace": self._namespace, "record": self.store.key}
 
     async def _wait_for_maker(self, wire: SessionWire, reserved: RecordState) -> RecordState:
-        """The row when it is no longer only reserved, or else after a moment."""
+        """The row, once its id is no longer only reserved, or after about a second."""
         for pause in _PATIENCE:
             if reserved.ready or reserved.deleting or reserved.session_id is None:
                 break
-            await wire.clock.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that not all help at once
+            await wire.clock.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that callers help one by one
             reserved = await self.store.load()
         return reserved
 
     async def _read(self) -> tuple[RecordState, SessionSpec]:
-        """The row, and what the record says, from a fresh copy of it; checked before anything is sent."""
+        """The row, and the session's spec from a fresh copy of the record, checked before a request is sent."""
         state, brief = await self.store.read(lambda record: SessionSpec.of(record, self._permissions_for))
         self._directory = brief.directory
         return state, brief
 
     async def _make(self, wire: SessionWire, session_id: str, brief: SessionSpec) -> bool:
-        """Create it, if it is ours to create, and guard it. False if there is none to guard."""
+        """Create the session, if this lifecycle reserved its id, and guard it. False if there is none to guard."""
         mine = session_id in self._reserved
         try:
             self._doubtful.add(session_id)
@@ -305,12 +305,12 @@ class Lifecycle(Discarding):
         except SessionNotFoundError:
             self._doubtful.discard(session_id)
             if not mine and not self._has_superseded:
-                # Its maker never came to it. If he comes now, he finds that he was superseded, and deletes it. Once in
-                # a walk: who is then superseded himself was slow, and leaves it to the others.
+                # The caller that reserved the id has not created it. If it still does, it finds its id superseded, and
+                # deletes the session. Supersede once in a walk: a caller that is then superseded itself is too slow.
                 self._has_superseded = True
                 self._doubtful.add(session_id)
                 await self.store.supersede(session_id, self._new_id())
-            return False  # ours was deleted as soon as it was made: the row has moved on
+            return False  # our session was deleted at once, because the row names another one
         return True
 
     async def _put_in_force(
@@ -319,34 +319,34 @@ class Lifecycle(Discarding):
         self.check_place(await put_in_force(wire, session_id, brief, self._metadata, create=create))
 
     async def _is_confirmed(self, wire: SessionWire, made: RecordState) -> bool:
-        """Was it another helper that confirmed what we made? If the row does not name it, it is deleted."""
-        assert made.session_id is not None  # noqa: S101 - it was made
+        """Did another caller confirm our session? If the row does not name the session, it is deleted."""
+        assert made.session_id is not None  # noqa: S101 - it was created
         state, brief = await self._read()
         if state.session_id != made.session_id or not state.ready:
             await self._discard(wire, made.session_id, "delete_unconfirmed", used=False)
             return False
-        if state.digest != made.digest:  # the record changed between the other's look at it and ours
+        if state.digest != made.digest:  # the record changed between the other caller's read and ours
             await self._reconcile(wire, state, brief, put=made.digest)
         return True
 
     async def _reconcile(
         self, wire: SessionWire, state: RecordState, brief: SessionSpec, *, put: str | None = None
     ) -> tuple[RecordState, bool]:
-        """Until what is in force is what the record says, and the row says so too.
+        """Apply the record's spec until it is in force, and the row's digest says so.
 
         Args:
             wire: The server.
             state: The row, ready.
-            brief: What the record says.
-            put: What this worker was the last to put in force, perhaps after the one that the row tells of.
+            brief: The spec of the record.
+            put: The digest that this worker applied last, perhaps after the one in the row.
 
         Returns:
-            The row in the end, and whether anything was put in force here.
+            The row in the end, and whether anything was applied here.
         """
         session_id = state.session_id
         changed = False
         for _ in range(_ATTEMPTS):
-            # A row that names another session by now was given it by one who looked at the record later.
+            # If the row names another session by now, a caller that read the record later wrote it.
             if session_id is None or state.session_id != session_id or not state.ready:
                 return state, changed
             wanted = brief.digest(state.digest)
@@ -367,15 +367,15 @@ class Lifecycle(Discarding):
         )
 
     def check_place(self, info: SessionInfo) -> None:
-        """Does the session live where its record, as it was last read, says?
+        """Check that the session is in the directory that its record, as last read, names.
 
         Raises:
-            SessionMovedError: It does not.
+            SessionMovedError: It is in another one.
         """
         check_place(info, self._directory, self.store.key)
 
     def _found(self, state: RecordState) -> str:
-        assert state.session_id is not None  # noqa: S101 - what was found has an id
+        assert state.session_id is not None  # noqa: S101 - a row that was found ready has an id
         self._returned = state.session_id
         self.store.remember(state)
         return state.session_id

@@ -1,4 +1,4 @@
-"""What a session's lifecycle asks of a server. `wire.api.Api` is one such wire; its docstrings tell of each call."""
+"""The calls that a lifecycle makes to a server. `wire.api.Api` implements them; its docstrings describe each call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["SessionWire"]
 
 
 class SessionWire(Protocol):
-    """What the lifecycle asks of a server."""
+    """The calls that a lifecycle makes to a server."""
 
     @property
     def clock(self) -> Clock: ...

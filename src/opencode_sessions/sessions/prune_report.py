@@ -1,4 +1,4 @@
-"""What commands tell of the sessions that pruning found, as plain text and as JSON, and what they are told."""
+"""The output of the prune commands, as plain text and as JSON, and the durations and sizes that commands accept."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def parse_duration(text: str) -> timedelta:
-    """What `90s`, `30m`, `24h` or `7d` says.
+    """The duration in a text such as `90s`, `30m`, `24h` or `7d`.
 
     Raises:
-        ConfigurationError: It is written otherwise.
+        ConfigurationError: The text has another form.
     """
     found = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
     if found is None:
@@ -38,10 +38,10 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_size(text: str) -> int:
-    """The bytes that `500M` or `2G` says, in units of 1024.
+    """The number of bytes in a text such as `500M` or `2G`, in units of 1024.
 
     Raises:
-        ConfigurationError: It is written otherwise.
+        ConfigurationError: The text has another form.
     """
     found = re.fullmatch(r"([1-9][0-9]{0,5})([MG])", text)
     if found is None:
@@ -50,7 +50,7 @@ def parse_size(text: str) -> int:
 
 
 def leftover_lines(found: Sequence[Leftover]) -> Iterator[str]:
-    """A table: its head, and a line for each."""
+    """A table: its header, and a line for each session."""
     now = datetime.now(UTC)
     rows = [("SESSION", "UNUSED", "MADE FOR", "TITLE")] + [
         (each.session_id, age_of(now - each.updated), one_line(each.record or "?"), one_line(each.title))
@@ -62,21 +62,21 @@ def leftover_lines(found: Sequence[Leftover]) -> Iterator[str]:
 
 
 def progress_of(found: Sequence[Leftover], *, scanned: int) -> str:
-    """How far a walk is."""
+    """The progress of a walk, in one line."""
     return f"{sessions(scanned)} looked at, {len(found):,} without a row …"
 
 
 def summary_of(
     found: Sequence[Leftover], *, scanned: int, of_other_tables: int, deleting: bool, named: bool
 ) -> str:
-    """The line below it.
+    """The line below the table.
 
     Args:
-        found: What was found.
-        scanned: Of how many sessions.
-        of_other_tables: How many of those are of tables that were not given.
-        deleting: Whether what was found was to be deleted.
-        named: Whether a namespace was given: without one, `--delete` would be refused.
+        found: The leftovers.
+        scanned: How many sessions were looked at.
+        of_other_tables: How many of those belong to tables that were not given.
+        deleting: Whether the leftovers were to be deleted.
+        named: Whether a namespace was given; without one, `--delete` would be refused.
     """
     said = f"{sessions(scanned)} looked at, {len(found):,} of them without a row"
     if deleting:
@@ -91,7 +91,7 @@ def summary_of(
 
 
 def leftover_facts(each: Leftover) -> dict[str, Any]:
-    """For JSON."""
+    """The leftover as JSON."""
     return {
         "session_id": each.session_id,
         "title": each.title,
@@ -103,12 +103,12 @@ def leftover_facts(each: Leftover) -> dict[str, Any]:
 
 
 def sessions(number: int) -> str:
-    """So many sessions."""
+    """The number, with `session` or `sessions`."""
     return f"{number:,} session{'' if number == 1 else 's'}"
 
 
 def age_of(age: timedelta) -> str:
-    """In the largest unit of which it has one."""
+    """The age in its largest unit, as in `3 d`."""
     seconds = max(int(age.total_seconds()), 0)
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:

@@ -1,24 +1,24 @@
-"""Finding the sessions on a server that rows of ours were to have and none names any more, and deleting them.
+"""Finding and deleting sessions on a server that were made for our rows and that no row names any more.
 
     list     sessions of all directories, a page at a time
       ▼
-    sift     made by us for one of the tables, not used for the grace period
+    filter   made by us for one of the tables, not used for the grace period
       ▼
-    ask      which of those does a row name?
+    query    which of those does a row name?
       ▼
     remove   the others: stop, delete
 
-This is safe beside live traffic, without any lock, since it lists first and asks then. A row names an id, and that
-is committed, before the session is made; an id that it once ceased to name is never written into a row again. So a
-session that was listed, and that no row names after that, will never be named: nothing can come between.
+This is safe with live traffic and needs no lock, because the sessions are listed before the rows are read. An id is
+committed in a row before its session is created, and an id that a row has dropped is never written into a row again. So
+a listed session that no row names afterwards will never be named.
 
-Made by us is what bears the mark of the namespace and the table in its id, which only the lifecycle gives it. Where a
-session has metadata, they must say the same; one that a crash left without any is found by its mark alone. A fork
-gets its id from the server, and with it no mark: though it keeps the metadata of what it was forked from, it belongs
-to whoever forked it, and is left alone. Nor has a sub-agent's session a mark: it goes with its parent.
+A session is ours if its id has the mark of the namespace and the table, which only the lifecycle writes. If a session
+has metadata, they must agree with the mark. If a crash left it without metadata, the mark alone counts. A fork gets its
+id from the server, without a mark; it keeps its source's metadata, belongs to the caller that forked it, and is left
+alone. A sub-agent's session has no mark either; it is deleted with its parent.
 
-Two databases that share a server, a namespace and the name of a table make the same marks, so each takes the other's
-sessions for its own leftovers. Therefore nothing is deleted unless the caller gives a namespace.
+Two databases that share a server, a namespace and a table name make the same marks, so each would take the other's
+sessions for leftovers. Therefore nothing is deleted unless the caller gives a namespace.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = ["AsyncPruner", "Leftover", "PruneWire", "Pruner", "Pruning"]
 _PAGE = 100
 
 _WHOLE_SECONDS = 2.0
-"""The server says its time in whole seconds: a smaller difference of two clocks is none."""
+"""The server gives its time in whole seconds, so a smaller difference of two clocks does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +54,11 @@ class Leftover:
     """A session of ours that no row names.
 
     Attributes:
-        record: The key of the row that it was made for, such as ``"conversations:42"``; None if its maker died
-            before it had said so.
-        updated: When it was last prompted or changed; with `created` in UTC, by the server's clock.
-        deleted: It is gone from the server now.
-        server: Which of several servers has it, by name.
+        record: The key of the row for which it was made, such as ``"conversations:42"``; None if the process that made
+            it died before it wrote the metadata.
+        updated: When it was last prompted or changed. Like `created` in UTC, by the server's clock.
+        deleted: Whether it was deleted.
+        server: The name of the server that has it, if there are several.
     """
 
     session_id: str
@@ -71,7 +71,7 @@ class Leftover:
 
 
 class PruneWire(SessionWire, Protocol):
-    """What pruning asks of a server."""
+    """The calls that pruning makes to a server."""
 
     def list(self, *, all_directories: bool, page_size: int) -> AsyncIterator[SessionInfo]:
         """See `Api.list`."""
@@ -119,9 +119,9 @@ class Pruning:
             )
 
     async def walk(self, wires: Mapping[str | None, PruneWire], *, delete: bool) -> AsyncIterator[Leftover]:
-        """The leftovers of each server, newest first, each deleted before it is told of if that is wanted.
+        """The leftovers of each server, newest first. With `delete`, each is deleted before it is yielded.
 
-        A server that cannot be asked does not keep the others from being looked at; its error is raised at the end.
+        If a server cannot be reached, the others are still searched, and its error is raised at the end.
         """
         if delete:
             self.check_may_delete()
@@ -146,12 +146,12 @@ class Pruning:
                     yield _leftover(info, deleted=delete and await self._remove(wire, info))
 
     async def _server_time(self, wire: PruneWire) -> float:
-        """Seconds since 1970 by the server's clock, which says when a session was used."""
+        """Seconds since 1970 by the server's clock, which dates the use of sessions."""
         ahead = await wire.clock_difference() or 0.0
         return self._now() + (ahead if abs(ahead) > _WHOLE_SECONDS else 0.0)
 
     def _is_of_our_tables(self, info: SessionInfo) -> bool:
-        """Was it made for a row of one of them?"""
+        """Was the session made for a row of one of our tables?"""
         self.scanned += 1
         if not info.metadata:
             return any(self._is_marked(info, table) for table in self._tables)
@@ -169,26 +169,26 @@ class Pruning:
         return marked(info.id, mark_of(self._namespace, table))
 
     async def _named(self, session_ids: Sequence[str]) -> set[str]:
-        """Which of these rows name: of any of the tables, as a row may have been moved to another."""
+        """The ids among these that rows name, in any of the tables, because a row may have moved to another table."""
         named: set[str] = set()
         for index in self._indexes if session_ids else ():
             named |= await index.named(session_ids)
         return named
 
     async def _remove(self, wire: PruneWire, info: SessionInfo) -> bool:
-        """Is it gone? What went wrong is reported."""
+        """Remove the session. False if that failed; the error is reported."""
         record = _record(info) or "no row"
         try:
             for error in await remove(wire, info.id):
                 self._report(error, ErrorContext("reject_asks", record, info.id))
-        except Exception as error:  # noqa: BLE001 - one that cannot be deleted does not keep the others
+        except Exception as error:  # noqa: BLE001 - reported; the next session follows
             self._report(error, ErrorContext("prune", record, info.id))
             return False
         return True
 
 
 class _Pruner:
-    """What the sync and the async class have in common."""
+    """The common part of the sync and the async class."""
 
     def __init__(
         self,
@@ -200,10 +200,10 @@ class _Pruner:
         self._core = Pruning(indexes, namespace=namespace, grace=grace, on_error=on_error)
 
     def check_may_delete(self) -> None:
-        """Refuse what `delete` would refuse.
+        """Raise the error that `delete` would raise.
 
         Raises:
-            ConfigurationError: No namespace was given, so others' sessions cannot be told from ours.
+            ConfigurationError: No namespace was given, so the sessions of other databases cannot be told from ours.
         """
         self._core.check_may_delete()
 
@@ -214,38 +214,37 @@ class _Pruner:
 
     @property
     def of_other_tables(self) -> int:
-        """How many of those were of this namespace, but of tables that were not given: they are left alone."""
+        """How many of those have this namespace, but belong to tables that were not given. They are left alone."""
         return self._core.of_other_tables
 
 
 class Pruner(_Pruner):
-    """Finds sessions that no row names any more, and deletes them if asked to. One walk at a time.
+    """Finds sessions that no row names any more, and deletes them on request. One walk at a time.
 
-    They are left by rows that were deleted without their sessions, and by crashes and failures of whatever was to
-    delete them. It is safe beside live traffic. A walk may be ended at any point: by `break`, Ctrl-C or a crash; the
-    next one goes on from what is there.
+    Such sessions are left behind when a row is deleted without its session, or when a deletion fails or its process
+    crashes. Pruning is safe with live traffic. A walk may end at any point, by `break`, Ctrl-C or a crash.
 
-    Only sessions with an id that `Session` chose for this namespace and one of these tables are looked at.
-    **Two databases that share a server need two namespaces**: with the same one and tables of the same name, each
-    would take the other's sessions for its own leftovers. So `delete` wants a namespace. After a database was
-    restored from a backup, look before you delete.
+    Only sessions with an id that `Session` chose for this namespace and one of these tables are considered.
+    **Two databases that share a server need two namespaces.** With one namespace and equal table names, each database
+    would take the other's sessions for leftovers. So `delete` requires a namespace. After you have restored a database
+    from a backup, look before you delete.
 
     Args:
-        indexes: One of each table; of a table that is spread over several databases, one of each of those.
-            See `opencode_sessions.sqlalchemy.SQLAlchemyIndex`, `opencode_sessions.django.DjangoIndex`.
-        namespace: As it was given to `Session`. Without it, those of the default namespace are found, and none can
+        indexes: One for each table, and one for each database that holds a part of the table. See
+            `opencode_sessions.sqlalchemy.SQLAlchemyIndex` and `opencode_sessions.django.DjangoIndex`.
+        namespace: The namespace of `Session`. Without it, the sessions of the default namespace are found, and none can
             be deleted.
-        grace: How long a session must not have been used; by the server's clock.
-        on_error: Called as `on_error(error, context)` when one cannot be deleted; else that is logged.
+        grace: The time for which a session must not have been used, by the server's clock.
+        on_error: Called as `on_error(error, context)` if a session cannot be deleted. Without it, the error is logged.
 
     Raises:
-        ConfigurationError: There is no index, or the grace period is none or negative.
+        ConfigurationError: There is no index, or the grace period is not positive.
     """
 
     _walk = blocking_iterator(Pruning.walk)
 
     def find(self, client: Client | Servers[Client]) -> Iterator[Leftover]:
-        """The leftovers, newest first, found as you go on.
+        """The leftovers, newest first. The search goes on as the caller iterates.
 
         Raises:
             WireError: Sessions could not be listed.
@@ -254,11 +253,11 @@ class Pruner(_Pruner):
         return self._walk(wires_of(client, blocking_wire), delete=False)
 
     def delete(self, client: Client | Servers[Client]) -> Iterator[Leftover]:
-        """The same, each stopped and deleted before you get it; how that went is in its `deleted`.
+        """The leftovers, newest first, each stopped and deleted before it is yielded: see `Leftover.deleted`.
 
         Raises:
             ConfigurationError: No namespace was given; see `check_may_delete`.
-            WireError: Sessions could not be listed. What goes wrong with one goes to `on_error`.
+            WireError: Sessions could not be listed. An error with one session goes to `on_error`.
             OpenTransactionError: A transaction is open around the call.
         """
         return self._walk(wires_of(client, blocking_wire), delete=True)
@@ -277,7 +276,7 @@ class AsyncPruner(_Pruner):
 
 
 async def _pages(wire: PruneWire) -> AsyncIterator[list[SessionInfo]]:
-    """What the server has, in the pages in which it is fetched: none is fetched before it is asked for."""
+    """The sessions of the server, page by page. A page is fetched when the caller asks for it."""
     page: list[SessionInfo] = []
     async for info in wire.list(all_directories=True, page_size=_PAGE):
         page.append(info)

@@ -1,4 +1,4 @@
-"""Several OpenCode servers: which of them has a record's session, and how each call gets there.
+"""Several OpenCode servers: the server that has a record's session, and the way of each call to it.
 
 One data folder belongs to one server, so a session lives on one. The record's row names it (`opencode_server`), in the
 same write that reserves the session's id. A `Placement` stands in front of the row's store and remembers what it read
@@ -7,7 +7,7 @@ there; a `RoutedWire` stands in front of the servers and sends each call to the 
 | the row names … | its session is on |
 |---|---|
 | a server | that one |
-| none, but a session | `default`: it was made when there was one server, without a name |
+| a session, and no server | `default`: the session was made when there was one server, without a name |
 | neither | no server yet: one is chosen, see `Chooser` |
 """
 
@@ -31,39 +31,39 @@ C = TypeVar("C", Client, AsyncClient)
 T = TypeVar("T")
 
 DEFAULT_SERVER = "default"
-"""The name of a server that was given without one."""
+"""The name of a server that was configured without one."""
 
 
 class Chooser(Protocol):
-    """Says where the sessions of new records are made."""
+    """Chooses the servers for the sessions of new records."""
 
     def takes(self, server: str) -> bool:
-        """Does this server take new records?"""
+        """Does this server accept new records?"""
 
     async def choose(self, store: RecordStore) -> str:
         """The server for a record that has none.
 
         Raises:
-            ConfigurationError: None takes it.
+            ConfigurationError: No server accepts new records.
         """
 
 
 class Servers(Mapping[str, C], Generic[C]):
-    """The clients of several servers, by name: sessions and turns take it in place of a client.
+    """The clients of several servers, by name. `Session` and `Turn` accept it in place of a client.
 
     ::
 
         servers = Servers({"a": Client("http://10.0.0.1:4096"), "b": Client("http://10.0.0.2:4096")})
         session.ensure(servers)
 
-    A host makes one of its settings. It closes no client.
+    A host makes one from its settings. `Servers` closes no client.
 
     Args:
-        clients: All of the same API, sync or async. The name `default` is that of rows that name no server.
-        chooser: Says where new records go; by default all servers are as good.
+        clients: The clients, all sync or all async. Rows that name no server use the client `default`.
+        chooser: Chooses the server for a new record; by default at random.
 
     Raises:
-        ConfigurationError: There is none, or a name is not one that a row can hold.
+        ConfigurationError: There is no client, or a row cannot hold one of the names.
     """
 
     def __init__(self, clients: Mapping[str, C], *, chooser: Chooser | None = None) -> None:
@@ -90,7 +90,7 @@ class Servers(Mapping[str, C], Generic[C]):
         """The client of the server that a record's row names for its session.
 
         Raises:
-            UnknownServerError: There is none of that name.
+            UnknownServerError: There is no server with that name.
         """
         name = name or DEFAULT_SERVER
         if name not in self._clients:
@@ -105,7 +105,7 @@ class Servers(Mapping[str, C], Generic[C]):
 
     @property
     def is_one(self) -> bool:
-        """Is there one server, and it has no name?"""
+        """Is there only one server, without a name?"""
         return list(self._clients) == [DEFAULT_SERVER]
 
 
@@ -123,14 +123,14 @@ class _AnyOf:
 
 
 def wires_of(client: C | Servers[C], wire_of: Callable[[C], Api]) -> dict[str | None, Api]:
-    """The wire of each server, by name; of one client, without a name."""
+    """The wire of each server, by name. For one client the name is None."""
     if isinstance(client, Servers):
         return {name: wire_of(each) for name, each in client.items()}
     return {None: wire_of(client)}
 
 
 class Placement:
-    """The store of a record that also knows on which server each of the record's sessions is: a `RecordStore`."""
+    """A `RecordStore` that also knows the server of each of the record's sessions."""
 
     def __init__(self, store: RecordStore) -> None:
         self._store = store
@@ -149,12 +149,12 @@ class Placement:
         *,
         to: str | None = None,
     ) -> Api:
-        """What this record's calls go through.
+        """The wire for the calls of this record.
 
         Args:
             client: One client, or several servers.
-            wire_of: Of a client, its wire; it refuses a client of the other API.
-            to: The server on which a new session is to be made.
+            wire_of: Returns a client's wire, and refuses a client of the other API.
+            to: The server for a new session.
 
         Raises:
             ConfigurationError: There is no such server.
@@ -179,7 +179,7 @@ class Placement:
         return self._noted(state), made
 
     async def reserve(self, expected: str | None, session_id: str) -> RecordState:
-        """See `RecordStore.reserve`. The row names a server from then on, if there are several."""
+        """See `RecordStore.reserve`. If there are several servers, the same write names one of them."""
         return await self._write(self._store.reserve, expected, session_id)
 
     async def supersede(self, expected: str, session_id: str) -> RecordState:
@@ -191,9 +191,9 @@ class Placement:
         self._store.remember(replace(state, server=self._places.get(state.session_id or "")))
 
     async def place_of(self, session_id: str) -> str:
-        """The server that has a session. One that no row was seen to name is of an agent of the record's own session.
+        """The server that has a session. An unknown session belongs to a sub-agent of the record's own session.
 
-        It queries only if there are several servers, and this record's row was not read yet.
+        There is a query only if there are several servers, and this record's row was not read yet.
         """
         servers = self._servers
         if session_id in self._places:
@@ -214,7 +214,7 @@ class Placement:
         return None if self._now.session_id is None else self._now.server or DEFAULT_SERVER
 
     def note(self, session_id: str, server: str) -> None:
-        """This session is on that server."""
+        """Remember that this session is on that server."""
         self._places[session_id] = server
 
     async def _write(
@@ -223,18 +223,18 @@ class Placement:
         server = self._places.get(session_id) or await self._chosen()
         if server is None:
             return self._noted(await write(expected, session_id))
-        # Before the write: a session that was made although its id was superseded is deleted from there.
+        # Before the write, because a session that is created although its id was superseded must be deleted there.
         self._places[session_id] = server
         return self._noted(await write(expected, session_id, server=server))
 
     async def _chosen(self) -> str | None:
-        """Where the next session is to be made; None where there is no choice, and nothing to write."""
+        """The server for the next session; None if there is only one, and nothing to write."""
         servers = self._servers
         if servers is None or (servers.is_one and self._now.server is None):
             return None
         if self._wanted is not None:
             return self._wanted
-        # A session that replaces another one stays where the folders are that its agent has worked in.
+        # A session that replaces another one stays on its server, because the agent's folders are there.
         before = self._now.server or DEFAULT_SERVER
         if self._now.session_id is not None and before in servers and servers.chooser.takes(before):
             return before
@@ -248,10 +248,10 @@ class Placement:
 
 
 class RoutedWire:
-    """The wires of several servers as one: each call goes to the server that has its session.
+    """The wires of several servers as one. Each call goes to the server that has the call's session.
 
-    It has every call of `Api` that is about a session, and names it first, or as `session_id`. A call about something
-    else, such as a file, goes to the record's server.
+    It has every call of `Api` whose first argument, or `session_id`, is a session. Any other call, such as one for a
+    file, goes to the record's server.
     """
 
     def __init__(self, placement: Placement, servers: Servers[Any], wire_of: Callable[[Any], Api]) -> None:
@@ -262,20 +262,20 @@ class RoutedWire:
 
     @property
     def clock(self) -> Clock:
-        """One for all: the first server's client is closed with the others."""
+        """The clock of the first server's client, which is closed together with the others."""
         return next(iter(self._wires.values())).clock
 
     async def of(self, session_id: str) -> Api:
         """The wire of the server that has a session.
 
         Raises:
-            UnknownServerError: The row names a server that there is not.
+            UnknownServerError: The row names a server that does not exist.
         """
         name = await self._placement.place_of(session_id)
         return self._wire_of(self._servers.named(name, session_id, self._placement.key))
 
     async def fork(self, session_id: str, message_id: str | None = None, /) -> Any:
-        """See `Api.fork`. The source is of another record: each server is asked for it, and the copy is made there."""
+        """See `Api.fork`. The source is of another record, so each server is asked for it; the copy stays there."""
         for name, wire in self._wires.items():
             try:
                 await wire.get(session_id)
@@ -306,6 +306,6 @@ class RoutedWire:
 
 
 def _session_in(args: tuple[Any, ...], options: Mapping[str, Any]) -> str:
-    """What a call is about: a session, or a file of the record's agent, which is on the record's server, too."""
+    """The session of a call. A call for a file of the agent has none, and goes to the record's server."""
     found: str = options["session_id"] if "session_id" in options else args[0]
     return found

@@ -23,7 +23,7 @@ __all__ = ["AsyncSession", "Session"]
 
 
 class _Session:
-    """What the sync and the async class have in common."""
+    """The common part of the sync and the async class."""
 
     _asynchronous: ClassVar[bool]
 
@@ -51,11 +51,11 @@ class _Session:
 
     @property
     def just_created(self) -> bool:
-        """Did the last call make the session, rather than find it?"""
+        """Whether the last call created the session, rather than found it."""
         return self.lifecycle.just_created
 
     async def _told(self, action: Action, call: Awaitable[str]) -> str:
-        """What the call gives, after the observer was told of it."""
+        """The result of the call, after the observer was called."""
         began, lifecycle = time.monotonic(), self.lifecycle
         session_id = await call
         if self._observer is not None:
@@ -68,68 +68,67 @@ class _Session:
 
 
 class Session(_Session):
-    """The OpenCode session of one record: exactly one, created once, guarded before anyone uses it.
+    """The OpenCode session of one record: exactly one, created once, guarded before any use.
 
-    Make one where you need it; it is cheap and holds nothing. One object serves one thread. Each call takes a client,
-    or `Servers` if you have several: then the record's row says which one has its session.
+    Make a `Session` wherever you need it: it is cheap and holds no resources. Use one object in one thread. Each call
+    takes a client, or `Servers` if you have several; the record's row then names the server of its session.
 
     Args:
         record: A saved row of yours, whose model has the session columns.
         permissions_for: The rules of the session, such as `READ_ONLY`; or a function that returns them, called with a
-            fresh copy of the record when a session is made or reconciled. Without it, the agent's own rules are all
-            there are.
-        on_error: Called as `on_error(error, context)` with what must not be raised; else it is logged.
-        namespace: Written into the session's metadata, beside the record's key, to tell what is yours. They follow
-            the row: a session whose metadata name another one is this row's all the same.
+            fresh copy of the record when a session is created or reconciled. Without it, only the agent's own rules
+            apply.
+        on_error: Called as `on_error(error, context)` with errors that must not be raised. Without it, they are logged.
+        namespace: A name for your application. It is written into the session's metadata with the record's key. The row
+            decides: a session whose metadata name another row still belongs to this one.
         store: A store of your own, instead of the record's.
         observer: Called with a `SessionEnsured` after each `ensure`, `recreate` and `fork` that did not raise.
 
     Raises:
-        ConfigurationError: The record's model has no session columns, or it cannot be reached from here; or another
-            argument cannot work.
+        ConfigurationError: The record's model has no session columns, its database cannot be reached from here, or
+            another argument cannot work.
     """
 
     _asynchronous = False
 
     def wire(self, client: Client | Servers[Client], *, to: str | None = None) -> Api:
-        """The one source behind a client, or behind several servers, for this record.
+        """The wire for this record's calls.
 
         Args:
-            client: Those.
-            to: The server on which a new session is to be made.
+            client: A client, or several servers.
+            to: The server for a new session.
         """
         return self.placement.wire(client, blocking_wire, to=to)
 
     def ensure(self, client: Client | Servers[Client]) -> str:
-        """The id of the record's session, made and guarded if there is none yet.
+        """The id of the record's session. If there is none, it is created and guarded first.
 
-        Idempotent, and safe from any number of threads, processes and machines at once. A session that is
-        found costs one query and no request. It finishes what a crash left unfinished.
+        The call is idempotent, and safe from any number of threads, processes and machines at once. If the session
+        exists, it costs one query and no request. It completes work that a crash left unfinished.
 
         Raises:
             RecordNotSavedError: Save and commit the record first.
             OpenTransactionError: A transaction is open around the call.
-            InvalidRulesError: `permissions_for` returned something else than rules; nothing was sent.
+            InvalidRulesError: `permissions_for` did not return rules; nothing was sent.
             RecordGoneError: The row was deleted.
-            RecordContendedError: Others replaced the session ten times meanwhile.
-            WireError: The server could not be reached or refused; call again, nothing is lost.
+            RecordContendedError: Other callers replaced the session ten times during this call.
+            WireError: The server could not be reached, or refused. Call again; nothing is lost.
         """
         return run_sync(self._told("ensure", self.lifecycle.ensure(self.wire(client))))
 
     def recreate(
         self, client: Client | Servers[Client], *, stale: str | None = None, server: str | None = None
     ) -> str:
-        """The id of a fresh session, for when the old one has gone stale.
+        """The id of a new session that replaces a stale one.
 
-        Concurrent callers that saw the same stale id converge on one new session; the one that made it says
-        `just_created`. The replaced session is deleted, best effort.
+        Concurrent callers with the same stale id get the same new session. `just_created` is true only for the caller
+        that created it. The replaced session is deleted, best effort. The new session has no messages of the old one.
 
         Args:
-            client: Where to make it.
-            stale: The id that is not to be used any more; by default the one that was last seen here.
-            server: Of several servers, the name of the one to make it on: so a record leaves a server that is gone. By
-                default it stays where it is, unless that one is draining or not there any more. The new session knows
-                nothing of what was said in the old one.
+            client: The client, or `Servers`.
+            stale: The id that must no longer be used; by default the last one that this object saw.
+            server: If there are several servers, the name of the one for the new session, so that a record can leave a
+                server that is gone. By default the record stays on its server, unless that is draining or was removed.
 
         Raises:
             OpencodeError: As `ensure`.
@@ -139,70 +138,69 @@ class Session(_Session):
         )
 
     def fork(self, client: Client | Servers[Client], source: str, *, before: str | None = None) -> str:
-        """Give a record that has no session yet a copy of another one: its messages, guarded by this record's rules.
+        """Give a record without a session a copy of another session's messages, guarded by this record's rules.
 
-        It is safe as `ensure` is, and a record that has a session keeps it. Messages get new ids in the copy. The
-        server chooses a copy's id, so there is one instant, between the copy and its reservation in the row, in which
-        a crash leaves a copy that no row names, and that `Pruner` cannot tell from one that you made yourself.
+        The call is as safe as `ensure`. If the record has a session, it keeps that one. Messages get new ids in the
+        copy. The server chooses the copy's id. If the process crashes between the copy and its reservation in the row,
+        no row names the copy, and `Pruner` cannot tell it from a copy of your own.
 
         Args:
-            client: Where to make it.
-            source: The session to copy, which stays as it is; it may be busy.
-            before: A message of it: that one and what came after it are not copied. By default all are.
+            client: The client, or `Servers`.
+            source: The session to copy, which stays unchanged; it may be busy.
+            before: A message of the source. That message and all later ones are not copied. By default all are.
 
         Raises:
-            ConfigurationError: `source` or `before` is no id.
-            SessionNotFoundError: There is no such session to copy; the row names none.
-            NotFoundError: It has no message `before`.
+            ConfigurationError: `source` or `before` is not an id.
+            SessionNotFoundError: There is no session `source`; the row names none.
+            NotFoundError: The session has no message `before`.
             OpencodeError: As `ensure`.
         """
         return run_sync(self._told("fork", self.lifecycle.fork(self.wire(client), source, before=before)))
 
     def reconcile(self, client: Client | Servers[Client]) -> bool:
-        """Put in force again what changed: the record's title, and what `permissions_for` returns.
+        """Apply changes of the record's title and of its rules to the session.
 
-        A digest in the row says what is in force, so nothing is sent if nothing changed (one query, and those of
-        `permissions_for`). A turn does this by itself before it prompts. Without `permissions_for` the
-        rules are left as they are, and so is the title where the record's is empty: the session keeps the one that
-        it has.
+        A digest in the row says what is in force. So nothing is sent if nothing changed: the call costs one query, and
+        those of `permissions_for`. A turn calls this before its prompt. Without `permissions_for` the rules stay as
+        they are. With an empty title the session keeps the title that it has.
 
-        The server appends rules and forgets none (1.18.33): what an earlier list allowed and the new one does
-        not mention is put to `ask`; what it denied stays denied until a rule allows it.
+        The server appends rules and never removes one (1.18.33). Dropping an `allow` rule turns it into `ask`. Dropping
+        a `deny` or `ask` rule has no effect: add an explicit `allow`.
 
         Returns:
-            True if the record had changed, and the server was told what it says now. A record without a session has
-            nothing to reconcile.
+            True if something had changed and was applied. False also if the record has no session.
 
         Raises:
-            SessionNotFoundError: The server does not have the session any more: `recreate` it. Noticed only where
-                something is to be sent, as is the next one; a turn looks in any case.
-            SessionMovedError: It lives in another directory than the record's `opencode_directory`.
+            SessionNotFoundError: The server no longer has the session: `recreate` it. This is noticed only if something
+                must be sent; a turn always checks it.
+            SessionMovedError: The session is in another directory than the record's `opencode_directory`. This, too, is
+                noticed only if something must be sent.
             OpencodeError: As `ensure`.
         """
         return run_sync(self.lifecycle.reconcile(self.wire(client)))
 
     def abort(self, client: Client | Servers[Client]) -> None:
-        """Stop what the session and its sub-agents are doing, and reject what they wait for a person to answer.
+        """Stop the session and its sub-agents, and reject the asks that wait for a person.
 
-        Best effort: errors go to `on_error`, and none is raised. It writes nothing to the row, and so it is not
-        refused inside a transaction of yours, which then stays open across its requests.
+        Best effort: errors go to `on_error`, and none is raised. The call writes nothing to the row, so it is allowed
+        inside a transaction of yours, which then stays open during its requests.
         """
         run_sync(self.lifecycle.abort(self.wire(client)))
 
     def delete(self, client: Client | Servers[Client]) -> bool:
-        """Stop the session as `abort` does, delete it on the server, and let the row name none.
+        """Stop the session as `abort` does, delete it on the server, and remove its id from the row.
 
-        The row keeps the id, marked as deleting, until the session is gone: where this raises, call it again.
-        A caller of `ensure` in that time gets a new session. Of a row that was deleted itself, the session
-        that the given copy of it names is deleted.
+        Until the session is deleted, the row keeps the id, marked as deleting. If this call raises, call it again. A
+        caller of `ensure` in the meantime gets a new session. If the row itself was deleted, the session that your copy
+        of the row names is deleted.
 
         Returns:
-            False if there was none.
+            False if there was no session.
 
         Raises:
             RecordNotSavedError: The record was never saved.
             OpenTransactionError: A transaction is open around the call.
-            WireError: The server could not be reached or refused; call again, nothing is lost.
+            WireError: The server could not be reached, or refused. Call again; nothing is lost.
         """
         return run_sync(self.lifecycle.delete(self.wire(client)))
 

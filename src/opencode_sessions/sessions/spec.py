@@ -1,9 +1,9 @@
-"""What a record says of its session (title, rules, directory), and how that is put in force on a server.
+"""The spec of a record's session (title, rules, directory), and the way to apply it on a server.
 
-A server of the V1 line appends rules to those in force and never forgets one, and the last match wins. So a new
-list of rules decides about all that it matches; about what only older rules match, those go on deciding. An older
-`allow` that the new list no longer has is therefore followed by an `ask` for the same: it grants nothing any
-more. An older `ask` or `deny` stays, being the safe side; who wants it lifted says `allow`.
+A server of the V1 line appends rules to those in force and never removes one, and the last match wins. So a new list of
+rules decides about everything that it matches, and older rules decide about the rest. If an older `allow` is missing in
+the new list, an `ask` for the same pattern is added, so that the old rule grants nothing. An older `ask` or `deny`
+stays in force, because that is safe; only an explicit `allow` overrides it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 PermissionsFor = Callable[[Any], Iterable[Rule]] | Sequence[Rule]
-"""The rules of every record, or a function that returns those of the record that it is given."""
+"""The rules of every record, or a function from a record to its rules."""
 
 _log = logging.getLogger("opencode_sessions.permissions")
 _log_of_sessions = logging.getLogger("opencode_sessions.session")
@@ -53,10 +53,10 @@ _DIGITS = 31
 
 
 def check_permissions_for(given: PermissionsFor | None) -> PermissionsFor | None:
-    """Refuse what can be no `permissions_for`; a list of rules comes back as a tuple.
+    """Check the argument `permissions_for`. A list of rules is returned as a tuple.
 
     Raises:
-        ConfigurationError: It suspends, or it is neither rules nor a function.
+        ConfigurationError: It is a coroutine function, or neither rules nor a function.
     """
     check_ordinary("permissions_for", given)
     return given if given is None or callable(given) else check_rules(given)
@@ -64,12 +64,12 @@ def check_permissions_for(given: PermissionsFor | None) -> PermissionsFor | None
 
 @dataclass(frozen=True, slots=True)
 class SessionSpec:
-    """What a session is made with.
+    """The title, rules and directory of a session.
 
     Attributes:
-        title: Empty where the record has none: the server's own stays.
-        rules: None where nothing is said of them: those in force stay.
-        directory: Where its agent works, on the server's machine; None: where the client says.
+        title: Empty if the record has none; the server's own title then stays.
+        rules: None if there is no `permissions_for`; the rules in force then stay.
+        directory: The directory in which its agent works, on the server's machine; None: the client's.
     """
 
     title: str
@@ -78,11 +78,11 @@ class SessionSpec:
 
     @classmethod
     def of(cls, record: Any, permissions_for: PermissionsFor | None) -> SessionSpec:
-        """What this record says.
+        """The spec of this record.
 
         Raises:
-            InvalidRulesError: `permissions_for` is, or returned, something else.
-            ConfigurationError: Its directory or its title is none.
+            InvalidRulesError: `permissions_for` is not, or did not return, rules.
+            ConfigurationError: The record's directory or title has the wrong type.
         """
         rules = None
         if permissions_for is not None:
@@ -96,7 +96,7 @@ class SessionSpec:
         """A fingerprint of at most 64 characters.
 
         Args:
-            in_force: That of what is in force, whose part about the rules stays where nothing is said of them.
+            in_force: The digest of the spec in force. Its part about the rules is kept if `rules` is None.
         """
         place = f"{self.title}\0{self.directory or ''}"
         head = hashlib.sha256(place.encode()).hexdigest()[:_DIGITS]
@@ -106,14 +106,14 @@ class SessionSpec:
         return f"{head}.{tail}"
 
     def is_guarded(self, info: SessionInfo) -> bool:
-        """Does the server show these rules as the last ones?"""
+        """Are these rules the last ones that the server shows?"""
         if self.rules is None:
             return True
         found = from_json(info.rules)
         return found[len(found) - len(self.rules) :] == self.rules and not _outdated(found, self.rules)
 
     def is_labelled(self, info: SessionInfo, metadata: Mapping[str, Any]) -> bool:
-        """Does the server show this title, and these metadata among those that others may have added?"""
+        """Does the server show this title and these metadata? There may be more metadata."""
         return (not self.title or info.title == self.title) and {**info.metadata, **metadata} == info.metadata
 
 
@@ -125,23 +125,23 @@ async def put_in_force(
     *,
     create: bool = False,
 ) -> SessionInfo:
-    """Give a session its title, rules and metadata, and make sure that the rules are in force.
+    """Give a session its title, rules and metadata, and check that the rules are in force.
 
-    What the rules leave open although they look closed is logged as a warning, once for each list.
+    If the rules look closed but leave something open, a warning is logged, once for each list.
 
     Args:
         wire: The server.
         session_id: The session.
-        brief: What it is given.
-        metadata: Likewise.
-        create: Make it, if there is none.
+        brief: The title, rules and directory.
+        metadata: The metadata.
+        create: Create the session if there is none.
 
     Returns:
         The session as the server shows it.
 
     Raises:
-        NotGuardedError: They are not.
-        WireError: The server could not be reached or refused.
+        NotGuardedError: The rules are not in force.
+        WireError: The server could not be reached, or refused.
     """
     title = brief.title or None
     if create:
@@ -164,29 +164,29 @@ async def put_in_force(
 async def put_label(
     wire: SessionWire, info: SessionInfo, brief: SessionSpec, metadata: Mapping[str, Any]
 ) -> None:
-    """Give a session its title, and its metadata beside what others have added.
+    """Give a session its title and metadata; metadata of other programs stay.
 
     Raises:
-        WireError: The server could not be reached or refused.
+        WireError: The server could not be reached, or refused.
     """
     await wire.update(info.id, title=brief.title or None, rules=None, metadata={**info.metadata, **metadata})
 
 
 def is_bare(info: SessionInfo, mark: str) -> bool:
-    """Is a session as it was created, under an id with this mark: never guarded, never prompted?
+    """Is the session in the state of its creation, under an id with this mark: never guarded and never prompted?
 
-    What was said in it would show in `updated` (1.18.33), but not in a fork: that is as new, has no rules, and no
-    metadata if its source had none. A fork's id is the server's, though, and has no mark.
+    A prompt changes `updated` (1.18.33), but not in a fork. A fork looks new: it has no rules, and no metadata if its
+    source had none. But the server chooses a fork's id, so the id has no mark.
     """
     untouched = info.updated == info.created and not info.rules and not info.metadata
     return untouched and marked(info.id, mark)
 
 
 def check_place(info: SessionInfo, expected: str | None, record: str) -> None:
-    """Does a session live in the directory that is expected, if one is?
+    """Check that the session is in the expected directory, if one is expected.
 
     Raises:
-        SessionMovedError: It does not.
+        SessionMovedError: It is in another one.
     """
     found = info.directory
     if expected is None or found is None or found.rstrip("/\\") == expected.rstrip("/\\"):
@@ -209,7 +209,7 @@ def _warn_of(rules: tuple[Rule, ...]) -> None:
 
 
 def _check_guarded(session_id: str, found: Sequence[Rule], rules: Sequence[Rule]) -> None:
-    """The list must stand there as a whole; another helper's may stand before or after it."""
+    """Check that the server has the whole list of rules. Another caller's list may come before or after it."""
     starts = range(len(found) - len(rules) + 1)
     if not any(tuple(found[start : start + len(rules)]) == tuple(rules) for start in starts):
         raise NotGuardedError(
@@ -221,7 +221,7 @@ def _check_guarded(session_id: str, found: Sequence[Rule], rules: Sequence[Rule]
 
 
 def _outdated(found: Sequence[Rule], rules: Sequence[Rule]) -> list[Rule]:
-    """What still grants something, though the record does not say so any more."""
+    """The rules in force that still allow something that the record no longer allows."""
     return [
         rule
         for index, rule in enumerate(found)
@@ -236,17 +236,18 @@ def _covers(later: Rule, rule: Rule) -> bool:
 
 
 def has_title(record: object) -> bool:
-    """Does a record, or a model, say which title its sessions have?"""
+    """Does a record, or a model, have a title for its sessions?"""
     return any(hasattr(record, name) for name in _TITLES)
 
 
 def _title_of(record: object) -> str:
-    """The record's `opencode_title`, or without one its `title`: as a server can store and show it.
+    """The record's `opencode_title`, else its `title`, in the form in which the server stores it.
 
-    A byte order mark at its beginning is left out, as the server would do that (1.18.33): what it shows is compared.
+    A byte order mark at the beginning is removed, because the server does the same (1.18.33), and its title is
+    compared.
 
     Raises:
-        ConfigurationError: It is a function.
+        ConfigurationError: The attribute is a function.
     """
     for name in _TITLES:
         title = not_awaitable(name, getattr(record, name, _ABSENT))

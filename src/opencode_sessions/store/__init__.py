@@ -1,1 +1,1 @@
-"""What a record and a message must be able to do: the ports, and the in-memory stores."""
+"""The ports of records and messages, and the in-memory stores."""

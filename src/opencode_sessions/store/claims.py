@@ -1,4 +1,4 @@
-"""How a row says whose turn it is in: `"<seconds since 1970> <holder>"`, until that moment; or nothing."""
+"""The text of a record's lock: `"<seconds since 1970> <holder>"`, with the time of its expiry; or null."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ __all__ = ["claim", "holder_of", "other_holder"]
 
 
 def claim(holder: str, until: float) -> str:
-    """What the row says of this holder."""
+    """The text for this holder."""
     return f"{until:.3f} {holder}"
 
 
 def holder_of(claimed: str | None) -> str | None:
-    """Whom the row names, whether or not its time has run out."""
+    """The holder, whether or not the lock has expired."""
     return claimed.partition(" ")[2] if claimed else None
 
 
 def other_holder(claimed: str | None, holder: str, now: float) -> str | None:
-    """Who else holds it now, if anybody does."""
+    """The other holder of a lock that has not expired; None without one."""
     if not claimed or holder_of(claimed) == holder or float(claimed.partition(" ")[0]) <= now:
         return None
     return holder_of(claimed)

@@ -1,4 +1,4 @@
-"""The port of an index: which of many sessions the rows of one table name; and the in-memory one."""
+"""The port of an index, which finds the sessions that the rows of a table name; and the in-memory index."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["MemoryIndex", "SessionIndex", "batches"]
 T = TypeVar("T")
 
 _BATCH = 500
-"""How many values one statement takes. Databases have limits, the lowest of which is 999 (SQLite before 3.32)."""
+"""How many values one statement gets. The lowest limit of a database is 999 (SQLite before 3.32)."""
 
 
 class SessionIndex(Protocol):
     """The rows of one table, or of a part of it, by the sessions that they name.
 
-    It asks where rows are written, in a transaction that begins with the question: a replica that lags, or a
-    snapshot that was taken earlier, would not know a session that was made since, and it would be deleted.
+    It queries the primary database, in a transaction that begins with the query. A replica that lags, or an older
+    snapshot, would miss a session that was created since, and that session would be deleted.
     """
 
     @property
     def table(self) -> str:
-        """What the keys of its rows begin with, before the colon; see `RecordStore.key`."""
+        """The part of its rows' keys before the colon; see `RecordStore.key`."""
 
     async def named(self, session_ids: Collection[str]) -> set[str]:
-        """Which of these ids rows name now, whatever state they are in.
+        """The ids among these that rows name now, in any state.
 
         Raises:
             OpenTransactionError: The caller holds a transaction open.
@@ -49,7 +49,7 @@ class MemoryIndex:
 
 
 def batches(values: Collection[T]) -> Iterator[Sequence[T]]:
-    """The values in parts that one statement can take."""
+    """The values in batches that fit into one statement."""
     rest = list(values)
     for start in range(0, len(rest), _BATCH):
         yield rest[start : start + _BATCH]

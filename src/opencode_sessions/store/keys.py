@@ -1,7 +1,7 @@
-"""How a row is named in errors, logs and claims: by its table and primary key, `conversations:42`, and read back.
+"""Keys: the names of rows in errors, logs and locks, made of table and primary key, as in `conversations:42`.
 
-Of a key of several values, `seats:12,A`, the texts have `%2C` for a comma and `%25` for a percent sign; of one value
-the text stands as it is.
+In a key of several values, such as `seats:12,A`, a comma within a value is `%2C` and a percent sign is `%25`. A key of
+one value is its plain text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["key_of", "text_of", "values_in", "values_of"]
 
 
 def key_of(table: str, values: Iterable[object]) -> str:
-    """What names the row with this primary key, of one value or several."""
+    """The key of the row with this primary key, of one value or several."""
     return f"{table}:{text_of(values)}"
 
 
@@ -25,12 +25,12 @@ def text_of(values: Iterable[object]) -> str:
 
 
 def values_in(key: str, table: str, like: Sequence[object]) -> tuple[object, ...] | None:
-    """The primary key of a row of this table that a key names, or None if it names none.
+    """The primary key in a key; None if the key is not of this table.
 
     Args:
-        key: As `key_of` made it.
-        table: Whose row it is to be.
-        like: The primary key of another row of that table, whose types the values have.
+        key: A result of `key_of`.
+        table: The table.
+        like: The primary key of another row of the table, which gives the types of the values.
     """
     if not key.startswith(f"{table}:"):
         return None
@@ -38,11 +38,11 @@ def values_in(key: str, table: str, like: Sequence[object]) -> tuple[object, ...
 
 
 def values_of(text: str, kinds: Sequence[Callable[[str], object]]) -> tuple[object, ...] | None:
-    """The primary key that a text says, or None if it says none.
+    """The primary key in a text; None if the text is not one.
 
     Args:
-        text: As `text_of` made it.
-        kinds: What makes each value of its text.
+        text: A result of `text_of`.
+        kinds: Converts each value from its text.
     """
     texts = [text]
     if len(kinds) > 1:
@@ -51,6 +51,6 @@ def values_of(text: str, kinds: Sequence[Callable[[str], object]]) -> tuple[obje
         return None
     try:
         values = tuple(kind(each) for kind, each in zip(kinds, texts, strict=True))
-    except Exception:  # noqa: BLE001 - whatever a type of the host's raises over a text that it did not write
+    except Exception:  # noqa: BLE001 - a type of the host's may raise anything for a foreign text
         return None
     return values if text_of(values) == text else None

@@ -1,6 +1,6 @@
-"""Which store a row is reached through: its own, from `__opencode_store__(asynchronous=…)`, or one given.
+"""The store of a row: the one given, or the row's own, from `__opencode_store__(asynchronous=…)`.
 
-And who runs its turns beside the requests: likewise, from `__opencode_queue__`, or nobody.
+The queue that runs its turns in the background is found likewise, from `__opencode_queue__`, if there is one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def record_store(record: Any, store: RecordStore | None, *, asynchronous: bool) 
     """The store given, else the record's own.
 
     Raises:
-        ConfigurationError: There is neither, or it is none of a record.
+        ConfigurationError: There is neither, or it is not a record's store.
     """
     names = ("record", "session", "RecordMixin", "RecordModel")
     found: RecordStore = _own_store(record, *names, asynchronous=asynchronous) if store is None else store
@@ -33,7 +33,7 @@ def message_store(message: Any, store: MessageStore | None, *, asynchronous: boo
     """The store given, else the message's own.
 
     Raises:
-        ConfigurationError: There is neither, or it is none of a message.
+        ConfigurationError: There is neither, or it is not a message's store.
     """
     names = ("message", "turn", "MessageMixin", "MessageModel")
     found: MessageStore = _own_store(message, *names, asynchronous=asynchronous) if store is None else store

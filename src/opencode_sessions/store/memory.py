@@ -1,4 +1,4 @@
-"""The in-memory stores: for tests and for trying things out. Safe between threads, not between processes."""
+"""The in-memory stores, for tests and experiments. They are safe between threads, not between processes."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class MemoryRecord:
 
     Attributes:
         title: The session's title.
-        opencode_directory: Where its agent works; None: where the client says.
+        opencode_directory: The directory in which its agent works; None: the client's.
         state: The row.
-        deleted: Set it to play a row that vanished.
+        deleted: Set it to simulate a deleted row.
     """
 
     def __init__(self, title: str = "", *, directory: str | None = None) -> None:
@@ -53,7 +53,7 @@ class MemoryRecord:
 
     @property
     def opencode_session_id(self) -> str | None:
-        """The session, once there is one."""
+        """The session's id; None before there is one."""
         return self.state.session_id
 
     def __opencode_store__(self, *, asynchronous: bool) -> MemoryRecordStore:
@@ -170,13 +170,13 @@ class MemoryMessage:
     """A message that lives in this process.
 
     Args:
-        prompt: What is asked.
-        record: The record that its turn belongs to: for a `MemoryTurnTable`.
+        prompt: The prompt's text.
+        record: The record of the turn, for a `MemoryTurnTable`.
 
     Attributes:
         record: That record.
-        row: Its columns.
-        deleted: Set it to play a row that vanished.
+        row: The columns.
+        deleted: Set it to simulate a deleted row.
     """
 
     def __init__(self, prompt: str, record: MemoryRecord | None = None) -> None:
@@ -220,14 +220,14 @@ class MemoryMessageStore(ColumnMessages):
 
     @property
     def key(self) -> str:
-        """What names the message in this process."""
+        """The message's key in this process."""
         return key_of(_TABLE, [self._message.number])
 
     def check(self) -> None:
         """Nothing can be wrong with a message in memory."""
 
     def sibling(self, key: str) -> Self | None:
-        """See `MessageStore.sibling`. A message that nobody holds any more is gone."""
+        """See `MessageStore.sibling`. A message without references is deleted."""
         for number in values_in(key, _TABLE, [self._message.number]) or ():
             if (message := _messages.get(cast("int", number))) is not None:
                 return type(self)(message)
@@ -262,18 +262,18 @@ class MemoryMessageStore(ColumnMessages):
 
 
 def moment(seconds: float = 0.0) -> datetime:
-    """The time so many seconds from now, by the clock of what is in memory: it never jumps, unlike that of the host."""
+    """The time `seconds` from now, by a clock that never jumps, unlike the host's."""
     return _EPOCH + timedelta(seconds=time.monotonic() + seconds)
 
 
 def is_claimed(record: MemoryRecord, holder: str) -> bool:
-    """Has another turn than that of `holder` the record now?"""
+    """Does another turn than `holder` hold the record now?"""
     with record.lock:
         return claims.other_holder(record.turn, holder, _seconds()) is not None
 
 
 def _is(found: RecordState, expected: RecordState) -> bool:
-    """Are they the same, on whatever server?"""
+    """Are the states equal, apart from the server?"""
     return replace(found, server=None) == expected
 
 

@@ -1,6 +1,6 @@
-"""A table of turns in memory: for tests and for trying things out. Safe between threads, not between processes.
+"""A table of turns in memory, for tests and experiments. It is safe between threads, not between processes.
 
-It has no transactions: what is reserved is written at once, and no commit is waited for.
+It has no transactions: each write takes effect at once, and `after_commit` waits for nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["MemoryTurnTable"]
 _NAME = "memory"
 
 _LONG_AGO = 600.0
-"""Seconds: longer than a renewal may wait for its turn to write."""
+"""Seconds; longer than a renewal may wait until it can write."""
 
 _Row = Mapping[str, Any]
 
@@ -41,7 +41,7 @@ class MemoryTurnTable:
     """`TurnTable` and `TurnRows` over messages in memory, each with its record.
 
     Args:
-        messages: Those that are there from the beginning; see `add`.
+        messages: The first messages; see `add`.
     """
 
     def __init__(self, *messages: MemoryMessage) -> None:
@@ -51,7 +51,7 @@ class MemoryTurnTable:
             self.add(message)
 
     def add(self, message: MemoryMessage) -> None:
-        """Let a message have a row in this table, until its `deleted` is set."""
+        """Add a message to the table. It stays until its `deleted` is set."""
         with self._lock:
             self._messages[str(message.number)] = message
 
@@ -69,7 +69,7 @@ class MemoryTurnTable:
         return nullcontext()
 
     async def find(self, job: TurnJob) -> MemoryMessage | None:
-        """See `TurnTable.find`. A message is its own only copy."""
+        """See `TurnTable.find`. There is only one copy of a message."""
         message = self._messages.get(job.pk)
         if message is None or message.deleted:
             return None
@@ -144,7 +144,7 @@ class MemoryTurnTable:
         if first is None or first[3] is message:
             return None
         row = first[3].row
-        # One that is parked counts as run: the answer has it run, and to run it before would only park it again.
+        # A parked turn counts as running: the answer enqueues it, and to run it before would only park it again.
         return Ahead(self.job_of(first[3]), _has_begun(row) and _is_live(row))
 
     async def put_behind(self, job: TurnJob, message: Any, seconds: float) -> bool:
@@ -227,7 +227,7 @@ class MemoryTurnTable:
             return dict(message.row)
 
     def _rows(self, record: MemoryRecord | None = None) -> Iterator[tuple[MemoryMessage, _Row]]:
-        """The rows that are there, of one record or of all."""
+        """The rows that are not deleted, of one record or of all."""
         for message in self._messages.values():
             with message.lock:
                 row = dict(message.row)
@@ -235,11 +235,11 @@ class MemoryTurnTable:
                 yield message, row
 
     def _parked(self) -> list[MemoryMessage]:
-        """Those that wait for another turn, in their order."""
+        """The turns that wait for another turn, in their order."""
         return sorted((message for message, row in self._rows() if _is_behind(row)), key=_place)
 
     def _is_free(self, record: MemoryRecord | None) -> bool:
-        """Has no turn of the record begun that has not ended?"""
+        """Is no turn of the record between its begin and its end?"""
         return not any(_has_begun(row) for _, row in self._rows(record))
 
 
@@ -264,7 +264,7 @@ def _has_begun(row: _Row) -> bool:
 
 
 def _is_live(row: _Row) -> bool:
-    """Its lease has not run out."""
+    """Has its lease not expired?"""
     lease: datetime | None = row["opencode_turn_lease"]
     return lease is not None and lease > moment()
 
@@ -278,7 +278,7 @@ def _has_place(row: _Row) -> bool:
 
 
 def _is_behind(row: _Row) -> bool:
-    """It is parked behind another turn of its record."""
+    """Is it parked behind another turn of its record?"""
     return _has_place(row) and row["opencode_turn_lease"] is None
 
 
@@ -292,7 +292,7 @@ def _is_abandoned(row: _Row) -> bool:
 
 
 def _is_left(row: _Row) -> bool:
-    """It has not begun, and whoever finds it may reserve it."""
+    """Has it not begun, and may any process reserve it?"""
     return _is_pending(row) and (_is_abandoned(row) or _is_behind(row))
 
 

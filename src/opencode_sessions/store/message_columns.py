@@ -1,4 +1,4 @@
-"""The port of a message over named columns: what every store of a database has in common."""
+"""The port of a message over named columns: the common part of all database stores."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class ColumnMessages(Columns):
     computed = EXPIRED
 
     _row: Any
-    """What names the row to `_together`."""
+    """The row, as `_together` names it."""
     _together: Together[Any] | None = None
-    """Through which the turns of a process are written, where there is that."""
+    """Writes the turns of a process together; None: each is written alone."""
 
     _started_at: datetime | None = None
     _is_draft = True
@@ -93,12 +93,12 @@ class ColumnMessages(Columns):
         return await self._set(_as_seen(seen), values)
 
     async def set_prompt_target(self, epoch: int, session_id: str, prompt_id: str) -> bool:
-        """See `MessageStore.set_prompt_target`. Where another row has that id, the database's own error is raised."""
+        """See `MessageStore.set_prompt_target`. If another row has that id, the database's own error is raised."""
         values = {"opencode_prompt_session_id": session_id, "opencode_prompt_id": prompt_id}
         return await self._set(_under(epoch), values)
 
     async def reset_to_pending(self, epoch: int, lease: float | None = None) -> bool:
-        """See `MessageStore.reset_to_pending`. One that waited to be run waits again; a draft is a draft again."""
+        """See `MessageStore.reset_to_pending`. An enqueued turn is enqueued again; a draft is a draft again."""
         if lease is None and not self._is_draft:
             lease = PENDING_LEASE
         values = {
@@ -159,12 +159,12 @@ class ColumnMessages(Columns):
         self._refresh_instance({**_answer(state), **shown})
 
     def through(self, together: Together[Any]) -> Self:
-        """This store, which writes what is written again and again together with others."""
+        """This store, with its frequent writes made through `together`."""
         self._together = together
         return self
 
     async def _keep(self, epoch: int, values: Mapping[str, object], lease: float) -> bool:
-        """Write while the turn goes on: with what other turns write, if that can be."""
+        """Write while the turn goes on, if possible together with other turns."""
         expected, values = self._own(_under(epoch)), {**values, "opencode_turn_lease": Later(lease)}
         if lease and self._together is not None and await self._together.write(self._row, expected, values):
             return True

@@ -1,13 +1,13 @@
-"""The port of a message: what a turn needs of the host's row that one answer is stored in.
+"""The port of a message: the host's row that stores one prompt and its answer.
 
     pending ──take──► streaming ──finish──► completed | cancelled | failed    (`cancel` and `fail` need no `take`)
        ▲                │    │
-       └───reset_to_pending─────┘    └──take (the next epoch)── by another runner, when the lease has run out
+       └───reset_to_pending─────┘    └──take (the next epoch)── by another runner, when the lease has expired
 
-Whoever takes a turn raises its epoch, and writes under that epoch only: the row refuses a runner from whom it was
-taken, or whose turn was cancelled or ended elsewhere. A lease tells a turn that somebody runs from one that was
-abandoned; its clock is the store's own. A turn that is parked has no runner, and is waiting for a person: anybody
-may take it at any time, and its lease says until when the person may answer.
+A runner that takes a turn raises its epoch, and writes only under that epoch. So the row refuses the writes of a runner
+whose turn was taken by another one, cancelled or ended. The lease tells a running turn from an abandoned one; it goes
+by the store's own clock. A parked turn has no runner and waits for a person. Any process may take it at any time, and
+its lease ends with the person's deadline.
 
 The same rules as for records: one short transaction a call, transitions by compare-and-set.
 """
@@ -23,7 +23,7 @@ from typing import Any, Protocol
 __all__ = ["PENDING_LEASE", "MessageState", "MessageStore", "TurnStatus"]
 
 PENDING_LEASE = 60.0
-"""For how many seconds after its last sign of life a process is believed to run the turns that it has reserved."""
+"""Seconds from a process's last renewal until the turns that it has reserved count as abandoned."""
 
 
 class TurnStatus(StrEnum):
@@ -37,30 +37,30 @@ class TurnStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Is this the end of a turn?"""
+        """Has the turn ended?"""
         return self not in (TurnStatus.PENDING, TurnStatus.STREAMING)
 
 
 @dataclass(frozen=True, slots=True)
 class MessageState:
-    """The state of a turn in its message's row. JSON-safe throughout, but for the two times.
+    """The state of a turn in its message's row. All values except the two times are JSON-safe.
 
     Attributes:
-        prompt: What is asked.
-        status: How far the turn is.
-        epoch: Raised by each that takes the turn, or cancels it.
-        abandoned: Nobody runs it any more: it is streaming, and its lease has run out.
-        parked: Nobody runs it, until a person has answered what it asks, or its lease has run out: see `park`.
-        session_id: Where the prompt was, or is about to be, sent.
-        prompt_id: Under which message id.
+        prompt: The prompt's text.
+        status: The turn's status.
+        epoch: Raised by each runner that takes the turn, and by a cancel.
+        abandoned: Whether the turn is streaming and its lease has expired.
+        parked: Whether the turn waits without a runner for a person or for its deadline: see `park`.
+        session_id: The session to which the prompt was, or is about to be, sent.
+        prompt_id: The id of the prompt's message.
         content: The answer's text.
         parts: The answer's parts, in order.
-        asks: What the agent waits for a person to answer.
-        error: Why it failed or was cancelled.
+        asks: The asks that wait for a person.
+        error: Why the turn failed or was cancelled.
         revision: Raised by every write of the answer.
-        trace: The span in which the message was made, as a W3C `traceparent`; None if there was none.
+        trace: The span in which the message was made, as a W3C `traceparent`; None without one.
         enqueued_at: When the turn was enqueued, by the clock of that machine; None if it never was.
-        started_at: When it was first taken, likewise.
+        started_at: When a runner first took it, likewise.
     """
 
     prompt: str
@@ -86,8 +86,8 @@ class MessageState:
 class MessageStore(Protocol):
     """One message's row.
 
-    Every write says under which epoch, and answers False where the row is not `streaming` under it any more:
-    what is stored stands.
+    Every write names its epoch. If the row is not `streaming` under that epoch, the write returns False and changes
+    nothing.
     """
 
     @property
@@ -99,7 +99,7 @@ class MessageStore(Protocol):
         """
 
     def check(self) -> None:
-        """Refuse what cannot work, without a query; as `RecordStore.check`."""
+        """Check without a query that the store can work; see `RecordStore.check`."""
 
     async def load(self) -> MessageState:
         """The row as committed now.
@@ -109,68 +109,68 @@ class MessageStore(Protocol):
         """
 
     async def take(self, seen: MessageState, lease: float) -> bool:
-        """Take the turn: `streaming`, under the epoch after the one that was seen.
+        """Take the turn: set it to `streaming`, under the next epoch.
 
         Args:
-            seen: The row as it was loaded, pending or streaming. A row whose prompt was addressed, or whose answer was
-                written, since then is not taken.
-            lease: For how many seconds it is this runner's, unless it writes again.
+            seen: The row as it was loaded, pending or streaming. The turn is not taken if its prompt target or its
+                answer was written since then.
+            lease: The lease, in seconds; each later write renews it.
 
         Returns:
             True for the one caller whose write this was.
         """
 
     async def set_prompt_target(self, epoch: int, session_id: str, prompt_id: str) -> bool:
-        """Store where the prompt is about to be sent, and under which id."""
+        """Store the session and the message id of the prompt, before it is sent."""
 
     async def reset_to_pending(self, epoch: int, lease: float | None = None) -> bool:
-        """Make the row `pending` again: nothing was sent.
+        """Set the row to `pending` again, because nothing was sent.
 
         Args:
             epoch: See the class.
-            lease: For how many seconds somebody is going to run it again; None: for a minute if it was reserved when
-                it was loaded, and else not at all.
+            lease: Seconds for which the turn stays reserved. None: a minute if it was reserved when it was loaded, else
+                not at all.
         """
 
     async def extend(self, epoch: int, lease: float) -> bool:
-        """Keep the turn for so many seconds more; 0 abandons it to the next runner."""
+        """Set the lease to `lease` seconds from now; 0 abandons the turn to the next runner."""
 
     async def park(self, epoch: int, lease: float) -> bool:
-        """Leave the turn without a runner, for so many seconds at most; whoever takes it then ends that."""
+        """Mark the turn as parked: it has no runner, for at most `lease` seconds. The next `take` ends that."""
 
     async def snapshot(self, epoch: int, state: MessageState, lease: float) -> bool:
-        """Store the answer so far (content, parts, asks, bill, revision), and keep the turn."""
+        """Store the answer so far (content, parts, asks, cost, tokens, revision), and renew the lease."""
 
     async def finish(self, epoch: int, state: MessageState) -> bool:
         """Store the answer and its terminal status."""
 
     async def cancel(self, seen: MessageState, error: Mapping[str, Any]) -> bool:
-        """Make the row `cancelled`, under the epoch after the one that was seen, with the answer that it has.
+        """Set the row to `cancelled`, under the next epoch. Its answer stays.
 
         Args:
-            seen: The row as it was loaded, pending or streaming; a write in between refuses this one.
-            error: Who cancelled it, and why.
+            seen: The row as it was loaded, pending or streaming. After another write in between, this one is refused.
+            error: The name of the person or program that cancelled it, and the reason.
         """
 
     async def fail(self, seen: MessageState, error: Mapping[str, Any]) -> bool:
-        """Make the row `failed`, likewise: nothing was sent, and nobody is going to.
+        """Set the row to `failed`, as `cancel` does, for a turn whose prompt will not be sent.
 
-        It is one write, so that nobody finds the turn running in between, and no crash leaves it so.
+        It is one write, so that the turn never looks as if it were running, not even after a crash.
         """
 
     async def update_after_cancel(self, epoch: int, state: MessageState) -> bool:
-        """Store what a turn that was cancelled under `epoch` had answered in the end."""
+        """Store the last part of the answer of a turn that was cancelled under `epoch`."""
 
     def remember(self, state: MessageState) -> None:
-        """Let the caller's own copy of the message show the state. Never queries."""
+        """Update the caller's own copy of the message. Never queries."""
 
     def sibling(self, key: str) -> MessageStore | None:
-        """The store of another message: the one whose turn has the record, so that it can be cancelled. Never queries.
+        """The store of another message, whose turn holds the record, so that it can be cancelled. Never queries.
 
         Args:
-            key: That message's.
+            key: The other message's key.
 
         Returns:
-            One that shows no copy of the row what is stored; None if the key names no row of this table. Whether
-            there is such a row, its `load` tells.
+            A store without a copy of the row to update; None if the key is not of this table. Its `load` tells whether
+            there is such a row.
         """

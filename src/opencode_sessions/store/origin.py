@@ -1,7 +1,7 @@
-"""Where the trace of a turn begins: the span in which its message is made, as the row keeps it.
+"""The start of a turn's trace: the span in which its message is made, stored in the row.
 
-The row is what every process has that runs the turn, also one that takes it up after a crash. So the context stands
-there, and not in a queue's job.
+Every process that runs the turn reads the row, also one that recovers it after a crash. So the context is stored in the
+row, and not in a queue's job.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ __all__ = ["begin_traces_with", "new_trace"]
 
 
 def new_trace() -> str | None:
-    """The W3C `traceparent` of the span that is current here; None if there is none, or no OpenTelemetry."""
+    """The W3C `traceparent` of the current span; None without a span or without OpenTelemetry."""
     trace = sys.modules.get("opentelemetry.trace")
-    if trace is None:  # nothing here has a span
+    if trace is None:  # OpenTelemetry is not installed
         return None
     context = trace.get_current_span().get_span_context()
     if not context.is_valid:
@@ -24,7 +24,7 @@ def new_trace() -> str | None:
 
 
 def begin_traces_with(begin: Callable[[], str | None]) -> None:
-    """Let the messages that this process makes outside of any span begin a trace of their own, from now on."""
+    """From now on, begin a new trace for each message that this process makes outside of a span."""
     global _begin  # noqa: PLW0603 - the default of a column takes no argument
     _begin = begin
 

@@ -1,4 +1,4 @@
-"""The port of a queue: who runs the turns of one record beside the requests; and the one of a host without any."""
+"""The port of a queue, which runs the turns of one record in the background; and the queue of a host without one."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ __all__ = ["NoQueue", "TurnQueue"]
 
 
 class TurnQueue(Protocol):
-    """Who runs the turns of one record beside the requests. Both calls may come when there is nothing to do."""
+    """Runs the turns of one record in the background. Both calls may come when there is nothing to do."""
 
     async def put(self) -> None:
-        """Have this turn run again: it was parked, and need not be any more."""
+        """Enqueue this turn again: it was parked, and can go on."""
 
     async def put_next(self) -> None:
-        """Have the next turn of the record run that waits: none is in its way any more."""
+        """Enqueue the record's next turn that waits, because no other turn blocks it any more."""
 
 
 class NoQueue:
-    """A `TurnQueue` of a host that runs turns itself."""
+    """The `TurnQueue` of a host that runs turns itself."""
 
     async def put(self) -> None:
         """See `TurnQueue.put`."""

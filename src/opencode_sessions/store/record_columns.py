@@ -1,7 +1,7 @@
-"""The ports over named columns: what every store of a database has in common.
+"""The ports over named columns: the common part of all database stores.
 
-A database brings four short transactions (fetch, swap, swap or fetch, read) and a way to let the caller's
-copy of the row show what is stored; the columns, the transitions and what is stored in them stand here.
+A store for a database adds four short transactions (fetch, swap, swap or fetch, read), and updates the caller's copy of
+the row. The columns, their values and the transitions are here.
 """
 
 from __future__ import annotations
@@ -35,36 +35,36 @@ T = TypeVar("T")
 
 
 NOT_NULL: Final = object()
-"""As an expected value: anything but null."""
+"""An expected value: anything but null."""
 
 UID: Final = "opencode_uid"
-"""The column that tells a row from the rows of other schemas, tenants and databases that have the same key."""
+"""The column that tells a row from rows with the same key in other schemas, tenants and databases."""
 
 NOW: Final = "opencode_now"
-"""In what was read: the seconds since 1970, by the clock of the database."""
+"""In a row that was read: the seconds since 1970, by the clock of the database."""
 
 EXPIRED: Final = "opencode_expired"
-"""In what was read: there is no lease, or it has expired, by the clock of the database."""
+"""In a row that was read: whether there is no lease, or it has expired, by the clock of the database."""
 
 SERVER: Final = "opencode_server"
-"""The column that names the server of a record's session, where there are several."""
+"""The column that names the server of a record's session, if there are several."""
 
 _DELETING = "deleting"
-"""Stands where a digest stands, in a row whose session is being deleted."""
+"""The digest in a row whose session is being deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """As a value to be written: the time so many seconds from now, by the clock of the database.
+    """A value to write: the time `seconds` from now, by the clock of the database.
 
-    It is the time at which the statement began, in UTC if the column has no time zone.
+    It counts from the start of the statement, and is in UTC if the column has no time zone.
     """
 
     seconds: float
 
     @property
     def microseconds(self) -> int:
-        """As a statement's parameter."""
+        """The value as a statement's parameter."""
         return round(self.seconds * 1_000_000)
 
 
@@ -82,22 +82,21 @@ def new_uid() -> str:
 class Columns(ABC):
     """One row with columns of our names.
 
-    The store reaches the row on a connection of its own, which may lead elsewhere than the caller's: to another
-    schema, say, with a row of the same key. So the column `opencode_uid` is compared at every read, and in every
-    write: with what the caller's copy carries, else with what this store read first. A row without one is not told
-    from others.
+    The store has a connection of its own, which may lead to another place than the caller's: for example to another
+    schema that has a row with the same key. So every read and write compares the column `opencode_uid` with the value
+    in the caller's copy, else with the first value that this store read. A row without a value is not checked.
     """
 
     columns: ClassVar[tuple[str, ...]]
     computed: ClassVar[str]
-    """What a read brings beside the columns: `NOW` or `EXPIRED`. Hosts' clocks differ, so no lease goes by theirs."""
+    """The value that a read computes: `NOW` or `EXPIRED`. Leases go by the database's clock: hosts' clocks differ."""
 
     _uid: str | None = None
 
     @property
     @abstractmethod
     def key(self) -> str:
-        """What names the row: its table and primary key."""
+        """The row's key: its table and primary key."""
 
     @abstractmethod
     def check(self) -> None:
@@ -105,37 +104,37 @@ class Columns(ABC):
 
     @abstractmethod
     async def _load(self) -> Mapping[str, Any]:
-        """The row as committed now, with what is `computed`; RecordGoneError where there is none."""
+        """The row as committed now, with the `computed` value; RecordGoneError without a row."""
 
     @abstractmethod
     async def _compare_and_set(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
-        """Write `values` if the row holds what is `expected`, in one statement. Did it?
+        """Write `values` if the row has the `expected` values, in one statement. True if it was written.
 
-        An expected value may be `NOT_NULL`, which asks for any. A value to be written may be a `Later`.
+        An expected value may be `NOT_NULL`. A value to write may be a `Later`.
         """
 
     @abstractmethod
     def _refresh_instance(self, values: Mapping[str, object]) -> None:
-        """Let the caller's copy of the row, if there is one, show what is committed. Never queries."""
+        """Update the caller's copy of the row, if there is one, to the committed values. Never queries."""
 
     @abstractmethod
     def _instance_values(self) -> Mapping[str, Any]:
-        """What the caller's copy carries. Never queries."""
+        """The values in the caller's copy. Never queries."""
 
     def _own(self, expected: Mapping[str, object]) -> Mapping[str, object]:
-        """What a write expects, and that the row is the caller's."""
+        """The expected values of a write, with the check that the row is the caller's."""
         uid = self._instance_values().get(UID) or self._uid
         return expected if uid is None else {**expected, UID: uid}
 
     async def _set(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
-        """`_compare_and_set`, of the caller's row alone."""
+        """`_compare_and_set`, only of the caller's row."""
         return await self._compare_and_set(self._own(expected), values)
 
     def _checked(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What was read, if it is of the caller's row.
+        """The row that was read, checked to be the caller's.
 
         Raises:
-            WrongRowError: It is of another one.
+            WrongRowError: It is another row.
         """
         uid = self._instance_values().get(UID) or self._uid
         if uid is not None and row[UID] != uid:
@@ -162,8 +161,8 @@ class ColumnRecords(Columns):
     | ready | set | set | set |
     | deleting | set | null | `deleting` |
 
-    `opencode_turn` says whose turn runs in it, see `store.claims`; `opencode_uid` which row it is, see `Columns`;
-    `opencode_server` which of several servers has the session, and is null where there was never more than one.
+    `opencode_turn` is the record's lock: see `store.claims`. `opencode_uid` identifies the row: see `Columns`.
+    `opencode_server` names the session's server; it is null if there was never more than one.
     """
 
     columns = (
@@ -185,15 +184,15 @@ class ColumnRecords(Columns):
     async def _set_or_load(
         self, expected: Mapping[str, object], values: Mapping[str, object]
     ) -> Mapping[str, Any] | None:
-        """`_compare_and_set`, and where it did not, what the row holds, in the same transaction."""
+        """`_compare_and_set`; if it wrote nothing, the row, read in the same transaction."""
 
     @abstractmethod
     async def _read(self, function: Callable[[Any], T]) -> T:
-        """What `function` makes of a fresh copy of the row, in a transaction that is rolled back."""
+        """The result of `function` for a fresh copy of the row, in a transaction that is rolled back."""
 
     @property
     def seen(self) -> str | None:
-        """See `RecordStore.seen`. Where the copy has not loaded it, what this store last let it show."""
+        """See `RecordStore.seen`. If the copy has not loaded the column, the last value that this store gave it."""
         seen: str | None = self._instance_values().get("opencode_session_id", self._shown)
         return seen
 
@@ -208,7 +207,7 @@ class ColumnRecords(Columns):
         return self._state(self._checked(await self._load()))
 
     async def read(self, function: Callable[[Any], T]) -> tuple[RecordState, T]:
-        """See `RecordStore.read`. The function is an ordinary one, in the async API, too."""
+        """See `RecordStore.read`. The function is an ordinary one, also in the async API."""
 
         def both(record: Any) -> tuple[Mapping[str, Any], T]:
             row = {name: getattr(record, name) for name in self.columns}
@@ -220,7 +219,7 @@ class ColumnRecords(Columns):
     async def reserve(
         self, expected: str | None, session_id: str, *, server: str | None = None
     ) -> RecordState:
-        """See `RecordStore.reserve`. Where another row has that session id, the database's own error is raised."""
+        """See `RecordStore.reserve`. If another row has that session id, the database's own error is raised."""
         return await self._write_id({"opencode_session_id": expected}, session_id, server)
 
     async def supersede(self, expected: str, session_id: str, *, server: str | None = None) -> RecordState:
@@ -237,7 +236,7 @@ class ColumnRecords(Columns):
             found = await self._set_or_load(expected, values)
             if found is None or any(found[name] != value for name, value in expected.items()):
                 break
-            # The swap did not find it and the fetch did: another worker's write came in between.
+            # The swap failed and the fetch succeeded, so another worker wrote in between.
         if found is None:
             return RecordState(session_id, server=self._server if server is None else server)
         return self._state(self._checked(found))

@@ -1,13 +1,13 @@
-"""The port of a record: what a session's lifecycle needs of the host's row.
+"""The port of a record: the host's row that names a session.
 
-The row is the only truth and the only lock. Every method is one short transaction of its own, begun and
-ended within the call; none is open when it returns. A transition is a compare-and-set: it says what it
-expects to find, and reports what it found instead.
+The row is the only source of truth and the only lock. Every method is one short transaction of its own, which begins
+and ends within the call. A transition is a compare-and-set: it names the expected values, and returns what it found
+instead.
 
-A row finds its own store by `__opencode_store__(*, asynchronous)`, which the mixins and `MemoryRecord` have.
+A row has its own store, from `__opencode_store__(*, asynchronous)`, which the mixins and `MemoryRecord` define.
 
-In the sync API the methods do their work and return without ever suspending; in the async API they
-suspend as usual. One Protocol describes both.
+In the sync API the methods return without suspending; in the async API they suspend as usual. One Protocol describes
+both.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class RecordState:
 
     Attributes:
         session_id: The session that the row names.
-        ready: Its rules are in force: it may be prompted.
-        digest: Of the title, rules and directory that were put in force in it.
-        deleting: Somebody began to delete it: it is not to be used or finished any more.
-        server: Which of several servers has it, by name; None: no name was ever written.
+        ready: Whether its rules are in force, so that it may be prompted.
+        digest: The digest of the title, rules and directory that were applied.
+        deleting: Whether its deletion has begun, so that it must not be used or confirmed.
+        server: The name of the server that has it; None if no name was ever written.
     """
 
     session_id: str | None = None
@@ -43,8 +43,8 @@ class RecordState:
 class RecordStore(Protocol):
     """One record's row.
 
-    A method whose row has vanished raises `RecordGoneError` where it has something to return, and answers
-    False where it asks whether something was done.
+    If the row was deleted, a method that returns a state raises `RecordGoneError`, and a method that returns whether it
+    wrote returns False.
     """
 
     @property
@@ -64,12 +64,12 @@ class RecordStore(Protocol):
         """The server that the caller's own copy of the record names. Never queries."""
 
     def check(self) -> None:
-        """Refuse what cannot work, without a query.
+        """Check without a query that the store can work.
 
         Raises:
             RecordNotSavedError: The record is not saved.
             OpenTransactionError: The caller holds a transaction open around the call.
-            ConfigurationError: The model lacks a column, or the record cannot be reached.
+            ConfigurationError: The model lacks a column, or the record's database cannot be reached.
         """
 
     async def load(self) -> RecordState:
@@ -80,9 +80,9 @@ class RecordStore(Protocol):
         """
 
     async def read(self, function: Callable[[Any], T]) -> tuple[RecordState, T]:
-        """The row, and what `function` makes of a fresh copy of the record, from one transaction.
+        """The row, and the result of `function` for a fresh copy of the record, from one transaction.
 
-        The function may follow relations; what it changes is not stored.
+        The function may follow relations; its changes are not stored.
 
         Raises:
             RecordGoneError: There is no such row.
@@ -91,91 +91,91 @@ class RecordStore(Protocol):
     async def reserve(
         self, expected: str | None, session_id: str, *, server: str | None = None
     ) -> RecordState:
-        """Write `session_id`, not ready, if the row still names `expected`, whatever became of that one.
+        """Write `session_id`, not ready, if the row still names `expected`, in whatever state.
 
         Args:
-            expected: What the row named.
+            expected: The id that the row named.
             session_id: The new id.
-            server: Written in the same statement; None: the row names the server that it named before.
+            server: Written in the same statement; None: the row's server stays.
 
         Returns:
-            The row as it is afterwards: ours, or what another worker wrote.
+            The row afterwards: with our id, or with another worker's.
 
         Raises:
             RecordGoneError: There is no such row.
         """
 
     async def supersede(self, expected: str, session_id: str, *, server: str | None = None) -> RecordState:
-        """Write `session_id`, not ready, if the row names `expected`, only reserved: not ready, not deleting.
+        """Write `session_id`, not ready, if the row names `expected` as only reserved: not ready, not deleting.
 
         Args:
-            expected: What the row named.
+            expected: The id that the row named.
             session_id: The new id.
-            server: As of `reserve`.
+            server: See `reserve`.
 
         Returns:
-            The row as it is afterwards: ours, or what another worker wrote.
+            The row afterwards: with our id, or with another worker's.
 
         Raises:
             RecordGoneError: There is no such row.
         """
 
     async def confirm(self, session_id: str, digest: str) -> bool:
-        """Mark the row ready, if it still names `session_id`, not ready yet and not being deleted.
+        """Mark the row ready, if it still names `session_id`, not ready and not deleting.
 
         Args:
-            session_id: What was made.
-            digest: Of what is in force in it, at most 64 characters.
+            session_id: The session that was created.
+            digest: The digest of its spec, at most 64 characters.
 
         Returns:
             True for the one caller whose write this was.
         """
 
     async def set_digest(self, session_id: str, expected: str | None, digest: str) -> bool:
-        """Write another digest, if the row names `session_id`, ready, with the digest that is `expected`.
+        """Write another digest, if the row names `session_id`, ready, with the digest `expected`.
 
         Returns:
-            True if it did.
+            True if it was written.
         """
 
     async def mark_deleting(self, session_id: str) -> bool:
-        """Mark the row as deleting, and so not ready, if it names `session_id`. May be repeated.
+        """Mark the row as deleting, and so not ready, if it names `session_id`. It can be repeated.
 
         Returns:
-            True if it names it.
+            True if the row names the session.
         """
 
     async def clear_deleted(self, session_id: str) -> bool:
-        """Let the row name nothing, if it names `session_id`, which is being deleted.
+        """Remove the session from the row, if the row names `session_id` as deleting.
 
         Returns:
             True for the one caller whose write this was.
         """
 
     async def claim(self, holder: str, lease: float) -> str | None:
-        """Hold the record for one turn, so that no other runs in it.
+        """Acquire the record's lock for one turn, so that no other turn runs in the record.
 
         Args:
-            holder: What names the turn; as long as a key of the host's is.
-            lease: For how many seconds, by the store's own clock, unless it is claimed again.
+            holder: The key of the turn's message.
+            lease: Seconds until the lock expires, by the store's own clock. The same holder can renew it.
 
         Returns:
-            None if it is held; otherwise who holds it.
+            None if the holder has the lock now; otherwise the other holder.
 
         Raises:
             RecordGoneError: There is no such row.
         """
 
     async def hold(self, holder: str, lease: float) -> bool:
-        """Hold it longer, if this holder still has it: one who was let go of comes by no new claim so.
+        """Renew the lock if this holder still owns it. A holder that lost the lock does not get it back.
 
         Args:
             holder: As for `claim`.
-            lease: For how many seconds from now.
+            lease: Seconds from now until the lock expires.
         """
 
     async def unclaim(self, holder: str) -> None:
-        """Let go of the record, if this holder has it."""
+        """Release the lock, if this holder owns it."""
 
     def remember(self, state: RecordState) -> None:
-        """Let the caller's own copy of the record show the state. Never queries."""
+        """Update the caller's own copy of the record. Never queries."""

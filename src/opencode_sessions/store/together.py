@@ -1,12 +1,12 @@
-"""`Together`: what the turns of a process write at about the same time is written in one transaction.
+"""`Together`: puts the writes that the turns of a process make at about the same time into one transaction.
 
     a turn writes ──► is a transaction under way? ──no──► write all that waits, in one transaction
                             │ yes                            ▲
-                            └──► wait for its end ───────────┘ unless that one wrote it, or another that waited
+                            └──► wait for its end ───────────┘ unless that one, or another that waited, wrote it
 
-It saves work and promises nothing. A write that was not made here, for whatever reason, is made by its turn alone, in
-a transaction of its own: so a row that fails or is locked holds up no other, and the turn learns the row's own answer.
-A write may be made twice, as it is a compare-and-set under one epoch that sets the same values.
+It saves work and guarantees nothing. If a write was not made here, its turn makes it alone, in a transaction of its
+own. So a row that fails or is locked does not delay other rows, and the turn gets the row's own error. A write may be
+made twice: it is a compare-and-set under one epoch, and sets the same values.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Together(ABC, Generic[R]):
     """The writes of all turns of one process into one database, or one table of it.
 
     Args:
-        make_lock: Makes a lock of those who write: threads, or tasks.
+        make_lock: Makes a lock for the writers, which are threads or tasks.
     """
 
     def __init__(self, make_lock: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
@@ -58,8 +58,8 @@ class Together(ABC, Generic[R]):
         """Write the row, with all others that wait.
 
         Returns:
-            True if it held what was expected, and now holds the values. False if not, or if nobody knows: write it
-            alone.
+            True if the row had the expected values, and now has the new ones. False if not, or if that is unknown: the
+            caller then writes the row alone.
         """
         write = RowWrite(row, expected, values)
         self._waiting.append(write)
@@ -68,19 +68,19 @@ class Together(ABC, Generic[R]):
                 if write in self._waiting:
                     await self._write_all()
         finally:
-            with suppress(ValueError):  # interrupted: what is released must not be kept afterwards
+            with suppress(ValueError):  # interrupted: a released turn must not be written afterwards
                 self._waiting.remove(write)
         return write.made
 
     async def leave(self, row: R) -> None:
-        """The turn of this row writes nothing more for now."""
+        """Tell that the turn of this row writes nothing more for now."""
 
     async def _write_all(self) -> None:
         writes = [*self._waiting]
         del self._waiting[: len(writes)]
         try:
             made = await self._transaction(writes)
-        except Exception as error:  # noqa: BLE001 - each is written alone, and its own error is raised then
+        except Exception as error:  # noqa: BLE001 - each row is then written alone, and raises its own error
             _log.debug("%d rows cannot be written together, so each alone: %s", len(writes), error)
         else:
             for write, done in zip(writes, made, strict=True):
@@ -88,4 +88,4 @@ class Together(ABC, Generic[R]):
 
     @abstractmethod
     async def _transaction(self, writes: Sequence[RowWrite[R]]) -> Sequence[bool]:
-        """Write the rows in one transaction, without waiting for one that is locked. Which were written?"""
+        """Write the rows in one transaction, without waiting for locks. Tells for each row whether it was written."""

@@ -1,9 +1,9 @@
-"""The ports of a table of messages: which of its turns are to be run, and what watchers are shown of them.
+"""The ports of a table of messages: for the processes that run its turns, and for those that show them.
 
-A worker and a watcher know their rows by name only: a job, or a key. All strings, so they are safe for any queue, and
-mean the same in every process.
+Workers and watchers know a row only by its name: a job, or a key. Names consist of strings, so that any queue can carry
+them, and they mean the same in every process.
 
-The same rules as for stores: one short transaction a call, which blocks or suspends.
+The rules of stores apply: each call is one short transaction, which blocks or suspends.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ __all__ = ["Ahead", "Head", "RowKey", "TurnCounts", "TurnJob", "TurnRow", "TurnR
 
 @dataclass(frozen=True, slots=True)
 class TurnJob:
-    """The turn of one message, as it is handed from process to process.
+    """The turn of one message, in the form in which processes hand it to each other.
 
     Attributes:
-        table: Which table of messages: ``"chat.Message"`` with Django, ``"messages"`` with SQLAlchemy.
+        table: The table of messages: ``"chat.Message"`` with Django, ``"messages"`` with SQLAlchemy.
         pk: The message's primary key, as text.
-        database: Which database, if a host has several.
-        record: What names its record: the turns of one record are run in order, one at a time.
-        tenant: In whose context it is run; empty where there are no tenants.
-        uid: What tells its row from others of the same key.
+        database: The name of the database, if a host has several.
+        record: The record's key. The turns of one record run in order, one at a time.
+        tenant: The tenant; empty without tenants.
+        uid: The value that tells its row from other rows with the same key.
     """
 
     table: str
@@ -44,9 +44,9 @@ class TurnJob:
         return f"{self.table} {self.pk}" + (f" of tenant {self.tenant}" if self.tenant else "")
 
     def to_fields(self) -> dict[str, str]:
-        """The job for a queue: the fields by their names. One that a job need not have is left out if it is empty.
+        """The job for a queue: the fields by their names, without optional fields that are empty.
 
-        So a worker of an older release can read the job, unless it says what that release does not know.
+        So a worker of an older release can read the job, unless it needs a field that the release does not know.
         """
         values = asdict(self)
         return {each.name: values[each.name] for each in fields(self) if values[each.name] != each.default}
@@ -56,20 +56,20 @@ class TurnJob:
         """The job that a queue delivered.
 
         Raises:
-            ConfigurationError: A newer release has enqueued it, with a field that this one does not know; or it is no
-                job.
+            ConfigurationError: A newer release enqueued the job with a field that this one does not know, or these are
+                not the fields of a job.
         """
         known = [field.name for field in fields(cls)]
         unknown = ", ".join(name for name in given if name not in known)
         if unknown:
             raise ConfigurationError(
                 f"the job {dict(given)} has fields that this release does not know: {unknown}. A newer release has "
-                "enqueued it: update this worker. Its turn is not lost: it is run when its reservation has run out"
+                "enqueued it: update this worker. Its turn is not lost: recovery runs it once its reservation expires"
             )
         try:
             return cls(**given)
         except TypeError as error:
-            raise ConfigurationError(f"{dict(given)} is no job of a turn: {error}") from error
+            raise ConfigurationError(f"{dict(given)} is not the job of a turn: {error}") from error
 
 
 class Ahead(NamedTuple):
@@ -77,7 +77,7 @@ class Ahead(NamedTuple):
 
     Attributes:
         job: The other turn of its record.
-        runs: Whether somebody runs that one now, or it is parked until a person answers.
+        runs: Whether that turn runs now, or is parked until a person answers.
     """
 
     job: TurnJob
@@ -85,13 +85,13 @@ class Ahead(NamedTuple):
 
 
 class TurnCounts(NamedTuple):
-    """How many turns have not ended; a draft, which was never enqueued, is no turn.
+    """How many turns have not ended. A draft, which was never enqueued, does not count.
 
     Attributes:
-        queued: They have not begun, and are going to be run.
-        running: Somebody runs them.
-        asking: They have begun, and wait for a person, with or without a runner.
-        abandoned: Nobody runs them any more, or is going to: recovery takes them up.
+        queued: Turns that have not begun and are reserved.
+        running: Turns that a runner runs.
+        asking: Turns that have begun and wait for a person, with or without a runner.
+        abandoned: Turns that no process runs or has reserved. Recovery finds them.
     """
 
     queued: int = 0
@@ -100,17 +100,17 @@ class TurnCounts(NamedTuple):
     abandoned: int = 0
 
     def plus(self, other: Iterable[int | None]) -> TurnCounts:
-        """These, and as many of another table."""
+        """The sum with the counts of another table."""
         return TurnCounts(*(own + (more or 0) for own, more in zip(self, other, strict=True)))
 
 
 class Usage(NamedTuple):
-    """What turns use.
+    """The use of some turns.
 
     Attributes:
-        running: How many of them are run now; one that is parked is not.
-        cost: In US dollars, of those that run, too.
-        tokens: In and out.
+        running: How many of them run now. Parked turns do not count.
+        cost: In US dollars, including turns that run.
+        tokens: Input and output tokens.
     """
 
     running: int
@@ -119,115 +119,115 @@ class Usage(NamedTuple):
 
 
 class TurnTable(Protocol):
-    """Tables of messages, as those who run turns need them."""
+    """The tables of messages, for the processes that run turns."""
 
     def job_of(self, message: Any) -> TurnJob:
-        """The job of a message's turn. It may load the record that the message belongs to, if that is not loaded.
+        """The job of a message's turn. The call may load the message's record.
 
         Raises:
-            RecordNotSavedError: It has no row yet.
-            ConfigurationError: Its model has no turn columns or is not one of these tables', or it has no record.
+            RecordNotSavedError: The message has no row yet.
+            ConfigurationError: Its model has no turn columns, is not of these tables, or has no record.
         """
 
     def inside(self, tenant: str) -> AbstractContextManager[None]:
-        """Inside, the rows of this tenant are in force in this thread."""
+        """Select the rows of this tenant in this thread, for the length of a `with` block."""
 
     async def find(self, job: TurnJob) -> Any | None:
         """The message, fresh from its row; None if there is no such row.
 
         Raises:
-            WrongRowError: It is another row than the one that the job was made of.
+            WrongRowError: The row is not the one from which the job was made.
         """
 
     def store(self, job: TurnJob, message: Any) -> MessageStore:
         """The store of a message that was found."""
 
     async def reserve(self, message: Any, seconds: float) -> None:
-        """Write into the row, as part of the caller's own transaction, that its turn is going to be run, and its place.
+        """Reserve the turn in the caller's own transaction: it has a place among its record's turns, and will run.
 
-        A turn that has a place among those of its record keeps it; another one comes last. Of two transactions that
-        are open at once, both may give the same place. Nothing happens to a turn that has begun.
+        A turn that has a place keeps it; a new one comes last. Two transactions that are open at once may write the
+        same place. Nothing happens to a turn that has begun.
 
         Args:
             message: New in that transaction, or an older one that is pending.
-            seconds: For how long that is to be believed; after that the turn counts as abandoned.
+            seconds: How long the reservation holds. After that the turn counts as abandoned.
         """
 
     def after_commit(self, message: Any, action: Callable[[], None]) -> None:
         """Call `action` when the caller's transaction around `message` has committed; at once if none is open.
 
-        It is not called if that is rolled back.
+        It is not called if the transaction is rolled back.
         """
 
     async def renew(self, jobs: Collection[TurnJob], seconds: float) -> None:
-        """Reserve for so many seconds more, from now, those that have not begun and were neither released nor parked.
+        """Extend the reservations of these jobs to `seconds` from now, unless they began or were released or parked.
 
-        One query for many.
+        One query for each table.
         """
 
     async def release(self, jobs: Collection[TurnJob]) -> None:
-        """Of turns that were reserved and that nobody runs: whoever finds them may run them from now on."""
+        """End the reservations of turns that do not run, so that any process may run them from now on."""
 
     async def abandoned(self, *, reserve_for: float) -> Sequence[TurnJob]:
-        """The turns that nobody runs any more, oldest first, and those that are parked and wait for nothing.
+        """The abandoned turns, oldest first, with those that are parked although nothing blocks them any more.
 
-        Those that have not begun are reserved for so many seconds first, for one of several processes that look at
-        once. One that had begun is given to all: who takes it from the others is decided when it is run.
+        Turns that have not begun are reserved for `reserve_for` seconds first, so that only one of several processes
+        gets them. A turn that has begun is returned to all processes; the first one that runs it takes it.
         """
 
     async def counts(self) -> TurnCounts:
         """How many turns have not ended, by their state. One query for each table, database and tenant."""
 
     async def ahead_of(self, job: TurnJob, message: Any) -> Ahead | None:
-        """The turn to run before this one, which has not begun; None if there is none, or its record is no column.
+        """The turn that must run before this one; None if there is none, or the message's record is not a column.
 
-        That is one of the record's turns that has begun; else the first of those that were reserved before it,
-        whoever did that: any process may run it. Of the same place, the lesser key comes first. One query.
+        It is a turn of the record that has begun; else the first of those that were reserved earlier, which any process
+        may run. If two have the same place, the lesser key comes first. One query.
 
         Args:
-            job: The turn that has not begun.
-            message: As it was found.
+            job: The turn, which has not begun.
+            message: The message, as `find` returned it.
         """
 
     async def put_behind(self, job: TurnJob, message: Any, seconds: float) -> bool:
-        """Let a turn that cannot begin wait for another one of its record, without a runner: pending, without a lease.
+        """Park a turn behind another one of its record: pending, without a lease or a runner.
 
         Args:
             job: The turn.
-            message: As it was found.
-            seconds: For how long the turn is reserved, if it is not parked.
+            message: The message, as `find` returned it.
+            seconds: How long the turn is reserved, if it is not parked.
 
         Returns:
-            False if it is to be tried again here: nothing is in its way that will have it run; it was never reserved;
-            or its record is not a column, so that nobody would find it.
+            False if the caller must try again: no other turn blocks it, it was never reserved, or its record is not a
+            column, so that the end of another turn could not find it.
         """
 
     async def resume(self, message: Any, seconds: float) -> TurnJob | None:
-        """Reserve the turn of a message that waits for a person, parked; None if it does not, or somebody else did."""
+        """Reserve a turn that is parked for a person; None if it is not parked, or another process was faster."""
 
     async def resume_next(self, message: Any, seconds: float) -> TurnJob | None:
-        """Reserve the next turn that is parked behind another of the same record, if none of them runs."""
+        """Reserve the record's next turn that is parked behind another one, if none of the record's turns runs."""
 
     async def running(self) -> Mapping[str | None, int]:
-        """How many turns are run now in sessions of each server, by the name that the records' rows have.
+        """How many turns run now on each server, by the server names in the records' rows.
 
-        One query. A turn that is parked is not run. Turns whose record is not a column are not counted.
+        One query. Parked turns do not count, nor turns whose record is not a column.
         """
 
     async def usage(self, message: Any, of: Any, since: datetime | None) -> Usage:
-        """What those messages of a message's table have used for which the host's condition holds. One query.
+        """The use of the messages in a message's table that meet the host's condition. One query.
 
         Args:
-            message: One of the table's.
-            of: The condition, as the table's ORM has it; in memory a function of a message.
-            since: Cost and tokens count of turns that began then or later; None: of all.
+            message: A message of the table.
+            of: The condition, in the form of the table's ORM; in memory a function of a message.
+            since: Cost and tokens count only for turns that began then or later; None: for all.
         """
 
     def is_transient(self, error: Exception) -> bool:
-        """Is it the database's, which may do better at the next try?"""
+        """Is it an error of the database after which another attempt may succeed?"""
 
     def give_back(self) -> None:
-        """This thread needs its database connections no more, for now."""
+        """Give back this thread's database connections until they are needed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,10 +235,10 @@ class RowKey:
     """The row of a message that is watched.
 
     Attributes:
-        table: Its table; models that share one have the same.
-        pk: Its primary key, as text.
-        database: As of a job.
-        tenant: As of a job.
+        table: The table's name; models that share a table have the same name.
+        pk: The primary key, as text.
+        database: See `TurnJob`.
+        tenant: See `TurnJob`.
     """
 
     table: str
@@ -251,7 +251,7 @@ class RowKey:
 
 
 class Head(NamedTuple):
-    """How far a turn is: it changes whenever the row does."""
+    """The status and revision of a turn. One of them changes whenever the row changes."""
 
     status: str
     revision: int
@@ -259,7 +259,7 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRow:
-    """The columns of a message that are shown."""
+    """The columns of a message that watchers see."""
 
     status: str
     revision: int
@@ -274,30 +274,30 @@ class TurnRow:
 
     @classmethod
     def columns(cls) -> list[str]:
-        """Their names."""
+        """The names of the columns."""
         return [field.name for field in fields(cls)]
 
     @classmethod
     def of(cls, message: Any) -> TurnRow:
-        """Those of an instance that has them as attributes."""
+        """The columns of a model instance."""
         return cls(**{name: getattr(message, name) for name in cls.columns()})
 
 
 class TurnRows(Protocol):
-    """Tables of messages, as those who watch turns need them."""
+    """The tables of messages, for the processes that show turns."""
 
     def key_of(self, message: Any) -> RowKey:
-        """The key that names its row.
+        """The key of a message's row.
 
         Raises:
-            RecordNotSavedError: It has no row yet.
+            RecordNotSavedError: The message has no row yet.
         """
 
     def inside(self, tenant: str) -> AbstractContextManager[None]:
         """See `TurnTable.inside`."""
 
     async def heads(self, keys: Collection[RowKey]) -> Mapping[RowKey, Head]:
-        """How far each is, in one query for each table and tenant; those that were deleted are missing."""
+        """The head of each row, in one query for each table and tenant. Deleted rows are missing."""
 
     async def row(self, key: RowKey) -> TurnRow | None:
         """The row as committed now; None if it was deleted."""

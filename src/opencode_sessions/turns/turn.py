@@ -40,7 +40,7 @@ OnClose = Literal["continue", "stop", "release"]
 
 
 class _Turn(Generic[S, C]):
-    """What the sync and the async class have in common."""
+    """The common part of the sync and the async class."""
 
     _asynchronous: ClassVar[bool]
     _session_kind: ClassVar[type[Session | AsyncSession]]
