@@ -1,9 +1,9 @@
-"""Turns that run beside the request: who runs a job, what is tried again, and in which order.
+"""Turns that run in the background: the runners of jobs, their attempts, and the order of turns.
 
     enqueue ─► the row is reserved ─► commit ─► Dispatcher ─► run_job ─► TurnAttempts ─► Turn.run
                                                   │                         │
-                    a pool of this process, ──────┘                         └─ parked, tried again, or given up
+                    a pool of this process, ──────┘                         └─ parked, retried, or failed
                     a queue, or tests
 
-Nothing here knows a framework or a database: rows are reached through a `TurnTable`, turns are made by a `JobHost`.
+Nothing here knows a framework or a database: a `TurnTable` reaches the rows, and a `JobHost` makes the turns.
 """

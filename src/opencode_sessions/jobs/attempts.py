@@ -1,21 +1,22 @@
-"""Running the turn of one job: what is tried again, and when it is given up, whoever runs it.
+"""Running the turn of one job: which failures are retried, and when the turn fails.
 
-| what kept it from its end | what is done |
+| situation | action |
 |---|---|
-| another turn of its record runs | it is parked: the end of that one has it run (see `TurnTable.put_behind`) |
-| a person is waited for | it is parked: the answer has it run |
-| another turn of its record comes first | that one is run before it, here |
-| somebody else runs this very turn | it is left to them |
-| as many turns run as may run at once | it is tried again; or it fails, if the host says so |
-| the server or the database is away | it is tried again, if not begun until `Deadlines.unreachable` has passed |
-| anything else, or that has passed | a turn that had not begun fails, and its row says why; another is tried again |
+| another turn of its record runs | park it; the end of the other turn enqueues it (see `TurnTable.put_behind`) |
+| it waits for a person | park it; the answer enqueues it |
+| another turn of its record comes first | run that one here, before it |
+| another process runs this same turn | leave it to that process |
+| a limit on turns at a time is reached | retry; or fail it, if the host says so |
+| the server or the database is away | retry; a turn that has not begun, until `Deadlines.unreachable` has passed |
+| any other error, or that time has passed | fail a turn that has not begun, with the reason in its row; retry others |
 
-The failed tries and the pauses after them count towards that time: while there is nobody free to run it, the clock
-stands still. Where a property of the host's says which record a turn belongs to, nobody would find it by its record:
-while another turn runs it is tried again.
+Failed attempts and the pauses after them count towards that time. Time during which no runner is free does not. If a
+property of the host's names a turn's record, no query finds the turn by its record. It is then not parked behind
+another turn, but retried.
 
-What comes first is what was begun, and whoever ran it died; else what was enqueued before (see `TurnTable.ahead_of`).
-It is run by whoever meets it: so nobody waits for another process, or for what stands behind it in its own queue.
+A turn of the record that has begun and whose runner died comes first, then turns that were enqueued earlier (see
+`TurnTable.ahead_of`). The process that finds such a turn runs it. So no turn waits for another process, or for a job
+behind it in its own queue.
 """
 
 from __future__ import annotations
@@ -62,19 +63,19 @@ class TurnAttempts:
     """The attempts at one job.
 
     Args:
-        host: Whose job it is.
-        job: What is to be run.
-        when_busy: Where somebody else runs this very turn: `wait` for its end, or `reject`: leave it to them.
-        patience: For how many seconds a server that is away is waited for, before a turn that had not begun fails;
-            by default as the turn's `Deadlines.unreachable` says.
-        clock: In seconds, never set back.
-        waits_changed: Called with 1 when the turn begins to wait for a person, with -1 when it does no more.
+        host: The host of the job.
+        job: The job.
+        when_busy: If another process runs this same turn, `wait` waits for its end, and `reject` leaves it alone.
+        patience: How long to wait for a server that is away before a turn that has not begun fails, in seconds. By
+            default the turn's `Deadlines.unreachable`.
+        clock: A monotonic clock, in seconds.
+        waits_changed: Called with 1 when the turn begins to wait for a person, and with -1 when that ends.
 
     Attributes:
-        result: How the turn ended, if it has.
-        first: After an attempt, the turn that is to be run before the next one; None if there is none.
-        parked: Whether it waits, and nothing here for it.
-        ends: This process does: nothing is begun any more.
+        result: The result of the turn, once it has ended.
+        first: After an attempt, the turn that must run before the next attempt; None if there is none.
+        parked: Whether the turn was parked.
+        ends: Whether this process is about to end, so that no turn may begin.
     """
 
     def __init__(
@@ -107,18 +108,18 @@ class TurnAttempts:
         self._gave_way: tuple[TurnJob | None, int] = (None, 0)
 
     async def attempt(self) -> float | None:
-        """Run the turn, for as long as it takes.
+        """Run the turn to its end.
 
         Returns:
-            After how many seconds it is to be tried again; None: never, it has its end or belongs to others.
+            Seconds until the next attempt; None if there is none, because the turn has ended or others run it.
         """
         with self._table.inside(self.job.tenant):
             return await self._attempt()
 
     async def release(self) -> None:
-        """This process ends: leave the turn to the next runner."""
+        """Leave the turn to the next runner, because this process is about to end."""
         self.ends = True
-        running = self._running  # an attempt that ends in this instant has none any more
+        running = self._running  # an attempt that ends just now sets it to None
         if running is not None:
             await result_of(running.turn.release())
 
@@ -139,7 +140,7 @@ class TurnAttempts:
         except WrongRowError as error:
             self._report(error)
             return None
-        except Exception as error:  # noqa: BLE001 - sorted out there: nobody else would
+        except Exception as error:  # noqa: BLE001 - `_after` handles every kind of error
             return await self._after(error, message)
         finally:
             self._running = self._taken_at = None
@@ -147,11 +148,11 @@ class TurnAttempts:
         return None
 
     def taken(self) -> None:
-        """What is waited for from now on is the server."""
+        """Note that the turn was started. From now on it waits only for the server."""
         self._taken_at = self._clock()
 
     def wait(self, *, waits: bool) -> None:
-        """Does the turn wait for a person now?"""
+        """Note whether the turn waits for a person."""
         if waits != self._waits:
             self._waits = waits
             self._waits_changed(1 if waits else -1)
@@ -159,7 +160,7 @@ class TurnAttempts:
     async def _prepare(self, message: Any) -> PreparedTurn:
         store = cast("MessageStore", _WatchedStore(self._table.store(self.job, message), self))
         begun = message.status != TurnStatus.PENDING.value
-        # One that has not begun never waits within its turn: what it waits for may be left behind meanwhile.
+        # A turn that has not begun never waits inside `Turn.run`: the turn for which it waits may be abandoned.
         when_busy = self._when_busy if begun else "reject"
         prepared = await self._host.prepare(message, store=store, when_busy=when_busy)
         self._deadlines = prepared.deadlines
@@ -168,10 +169,10 @@ class TurnAttempts:
         return prepared
 
     def _first_of(self, ahead: Ahead | None, key: str) -> TurnJob | None:
-        """What is to be run first; not any more where that came to nothing again and again.
+        """The turn that must run first; None also if attempts at that turn have failed again and again.
 
         Raises:
-            TurnInProgressError: Somebody runs it.
+            TurnInProgressError: Another process runs that turn.
         """
         if ahead is not None and ahead.runs:
             self._gave_way = (None, 0)
@@ -185,11 +186,11 @@ class TurnAttempts:
 
     async def _run(self, prepared: PreparedTurn, *, had_ended: bool) -> None:
         self._running = prepared
-        if self.ends:  # `release` may have come before there was a turn to release
+        if self.ends:  # `release` may have been called before there was a turn to release
             return
         with prepared.steering:
             self.result = await result_of(prepared.turn.run(park=True))
-        if not had_ended:  # which was told where it was run
+        if not had_ended:  # otherwise its runner has announced it
             prepared.announce(self.result)
 
     async def _after(self, error: Exception, message: Any | None) -> float | None:
@@ -203,7 +204,7 @@ class TurnAttempts:
                 over = False
             elif not isinstance(error, TurnInProgressError):
                 return await self._failed(error, message, row)
-            elif row.status is TurnStatus.STREAMING and not row.abandoned:  # it runs elsewhere
+            elif row.status is TurnStatus.STREAMING and not row.abandoned:  # another process runs it
                 over = self._when_busy == "reject"
             else:
                 over = await self._park(message)
@@ -216,14 +217,14 @@ class TurnAttempts:
         return None if over else self._again(_BUSY, error)
 
     def _unread(self, error: Exception) -> float | None:
-        """The row could not be read. If its job is of a newer release, another process knows what it names."""
+        """Decide after the row could not be read. The job may be of a newer release; a newer process can run it."""
         if self._table.is_transient(error):
             return self._again(_AWAY, error)
         self._report(error)
         return None
 
     async def _park(self, message: Any) -> bool:
-        """Let it wait for another turn without anything here, if that is possible."""
+        """Park the turn behind another one, if that is possible."""
         self.parked = not self.ends and await self._table.put_behind(self.job, message, PENDING_LEASE)
         return self.parked
 
@@ -250,7 +251,7 @@ class TurnAttempts:
     def _again(self, pauses: tuple[float, ...], error: Exception, *, at_most: float = inf) -> float:
         if pauses is not self._pauses:
             self._pauses, self._tries = pauses, 0
-        # By chance longer or shorter: turns that step back from a limit in one instant would all come back at once.
+        # With a random factor: turns that a limit refuses at the same time would otherwise all come back together.
         pause = min(pauses[min(self._tries, len(pauses) - 1)] * _jitter(error), at_most)
         self._tries += 1
         level = logging.DEBUG if isinstance(error, TurnInProgressError | TurnLimitError) else logging.WARNING
@@ -258,7 +259,7 @@ class TurnAttempts:
         return pause
 
     async def _end(self, message: Any, row: MessageState, error: Exception) -> None:
-        """Nothing was sent, and nobody is going to: the row says so."""
+        """Store that the turn failed: its prompt was not sent, and will not be."""
         store = self._table.store(self.job, message)
         why = {"name": type(error).__name__, "message": str(error)}
         if await store.fail(row, why):
@@ -277,7 +278,7 @@ def _jitter(error: Exception) -> float:
 
 
 class _WatchedStore:
-    """The message's store, through which its turn writes: the attempts hear what happens to the row."""
+    """The message's store for its turn, which tells the attempts of each write."""
 
     def __init__(self, store: MessageStore, attempts: TurnAttempts) -> None:
         self._store = store
@@ -296,7 +297,7 @@ class _WatchedStore:
         return await self._store.snapshot(epoch, state, lease)
 
     async def reset_to_pending(self, epoch: int, lease: float | None = None) -> bool:  # noqa: ARG002 - the port's
-        """See `MessageStore.reset_to_pending`. It stays reserved; but not for a process that ends."""
+        """See `MessageStore.reset_to_pending`. The turn stays reserved, unless this process is about to end."""
         return await self._store.reset_to_pending(epoch, 0.0 if self._attempts.ends else PENDING_LEASE)
 
     def __getattr__(self, name: str) -> Any:

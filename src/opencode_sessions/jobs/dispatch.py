@@ -1,4 +1,4 @@
-"""Having a job run: at once in the caller's own thread or task, for a queue's worker and for tests."""
+"""Running a job at once in the caller's own thread or task, for the worker of a queue and for tests."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ __all__ = ["InlineDispatcher", "JobRun", "arun_job", "dispatch_abandoned", "run_
 
 
 def run_job(host: JobHost, job: TurnJob, *, patience: float | None = None) -> TurnResult | None:
-    """Run a turn to its end, here and now. It may be called again, or at once in several places.
+    """Run a turn to its end in the caller's thread. Repeated calls, and calls at once in several places, are safe.
 
-    An earlier turn of its record that nobody runs is run first. It does not wait for a person, nor for another
-    turn of its record: what waits is parked, and comes as a job of its own when it may go on. A turn that another
-    process runs is left to that one: if that process dies, recovery finds the turn. An error that keeps it from
-    running is not raised: the message's row says how it ended. A host that is not started in this process is started.
+    If an earlier turn of its record is not running, that one runs first. The call does not wait for a person, nor for
+    another turn of the record: a turn that must wait is parked, and a new job comes when it can go on. If another
+    process runs the turn, this call leaves it alone; recovery finds the turn if that process dies. An error that
+    prevents the turn is not raised, but stored in the message's row. A host that is not started is started.
 
     Args:
-        host: Whose job.
-        job: Which.
-        patience: For how many seconds a server that is away is waited for; by default as the turn's
-            `Deadlines.unreachable` says.
+        host: The host of the job.
+        job: The job.
+        patience: How long to wait for a server that is away, in seconds; by default the turn's
+            `Deadlines.unreachable`.
 
     Returns:
-        How it ended; None if somebody else runs it, it is parked, or its row is gone.
+        The result; None if another process runs the turn, it is parked, or its row was deleted.
 
     Raises:
-        ConfigurationError: The host cannot be started here. The row is as it was.
+        ConfigurationError: The host cannot be started here. The row is unchanged.
     """
     return run_sync(JobRun(host, job, patience).run(blocking_sleep))
 
 
 async def arun_job(host: JobHost, job: TurnJob, *, patience: float | None = None) -> TurnResult | None:
-    """The same for asyncio."""
+    """See `run_job`; for asyncio."""
     return await JobRun(host, job, patience).run(asyncio.sleep)
 
 
 class JobRun:
-    """A job that is run here and now, with what comes before it; see `run_job`."""
+    """The run of a job, together with the turns that come before it; see `run_job`."""
 
     def __init__(self, host: JobHost, job: TurnJob, patience: float | None = None) -> None:
         self._host = host
@@ -57,7 +57,7 @@ class JobRun:
         return TurnAttempts(self._host, job, when_busy="reject", patience=self._patience)
 
     async def run(self, sleep: Callable[[float], Awaitable[None]]) -> TurnResult | None:
-        """Run it to its end, or until it is released."""
+        """Run the job to its end, or until it is released."""
         await self._host.ready()
         while not self._released:
             attempts = self._known[-1]
@@ -73,7 +73,7 @@ class JobRun:
         return None
 
     async def release(self) -> None:
-        """This process ends: leave its turns to the next runner. Called from another thread or task."""
+        """Release the turns, because this process is about to end. Call it from another thread or task."""
         self._released = True
         known = list(self._known)
         for attempts in known:
@@ -82,7 +82,7 @@ class JobRun:
 
 
 async def dispatch_abandoned(host: QueueHost) -> int:
-    """Hand the turns that nobody runs any more to the host's queue again; how many those were.
+    """Enqueue the abandoned turns again, and return how many those were.
 
     Raises:
         ConfigurationError: The host cannot be started here.

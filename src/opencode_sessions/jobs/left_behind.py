@@ -1,4 +1,4 @@
-"""What others left behind: turns that nobody runs any more, and turns that have ended and whose files are due."""
+"""Recovery: finds abandoned turns, and turns that have ended and whose files are due."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _log = logging.getLogger("opencode_sessions.jobs")
 
 
 async def left_behind(host: JobHost, *, reserve_for: float) -> Sequence[TurnJob]:
-    """The jobs to be dispatched again. A turn that has ended is not run again: only its files are collected.
+    """The jobs to dispatch again. For a turn that has ended, only its files are collected.
 
     Args:
-        host: Whose.
+        host: The host.
         reserve_for: See `TurnTable.abandoned`.
     """
     found = list(await host.table.abandoned(reserve_for=reserve_for))
@@ -28,7 +28,7 @@ async def left_behind(host: JobHost, *, reserve_for: float) -> Sequence[TurnJob]
         try:
             due = await host.artifacts.due(look_after=LOOK_AFTER)
             found += [each.job for each in due if await _has_ended(host, each)]
-        except Exception as error:  # noqa: BLE001 - turns are not to wait for files
+        except Exception as error:  # noqa: BLE001 - turns must not wait for files
             told = "files that are due cannot be looked for now: %s"
             _log.warning(told, error, exc_info=None if host.table.is_transient(error) else error)
     return found

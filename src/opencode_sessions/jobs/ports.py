@@ -21,14 +21,14 @@ __all__ = ["Dispatcher", "JobHost", "PreparedTurn", "QueueDispatcher", "QueueHos
 
 @dataclass(frozen=True, slots=True)
 class PreparedTurn:
-    """A turn with all that the host's settings say.
+    """A turn with all options from the host's settings.
 
     Attributes:
-        turn: Blocking or suspending.
-        when_busy: What it does while another turn of its record runs.
-        deadlines: Its deadlines.
-        announce: Tells the host's listeners how the turn ended, unless the turn has told them.
-        steering: Inside, the turn hears at once when somebody else writes its row.
+        turn: A `Turn` or an `AsyncTurn`.
+        when_busy: The action while another turn of its record runs.
+        deadlines: The turn's deadlines.
+        announce: Sends the end of the turn to the host's listeners, if the turn itself has not sent it.
+        steering: Inside this context, the turn learns at once when another process writes its row.
     """
 
     turn: Turn | AsyncTurn
@@ -39,7 +39,7 @@ class PreparedTurn:
 
 
 class JobHost(Protocol):
-    """Makes turns of jobs."""
+    """Makes the turns of jobs."""
 
     @property
     def table(self) -> TurnTable:
@@ -47,49 +47,49 @@ class JobHost(Protocol):
 
     @property
     def artifacts(self) -> ArtifactStore | None:
-        """Where the files of turns are kept that are due; None if this host keeps none."""
+        """The store of the turns' files; None if this host collects none."""
 
     async def ready(self) -> None:
-        """Start in this process, unless it has started: a queue's worker runs nothing before its first job.
+        """Start in this process, unless it has started. A worker of a queue runs no code of the host before this.
 
         Raises:
-            ConfigurationError: It cannot start here.
+            ConfigurationError: The host cannot start here.
         """
 
     async def prepare(self, message: Any, *, store: MessageStore, when_busy: WhenBusy) -> PreparedTurn:
         """The turn of a message.
 
         Args:
-            message: As it was found.
-            store: Through which the turn writes.
-            when_busy: What holds if the host's settings do not say it.
+            message: The message, as `TurnTable.find` returned it.
+            store: The store for the turn's writes.
+            when_busy: The value, unless the host's settings name one.
 
         Raises:
-            OpencodeError: It cannot be made.
+            OpencodeError: The turn cannot be made.
         """
 
     async def count(self) -> None:
-        """Tell the host's telemetry, if it has one, how many turns have not ended; called now and then."""
+        """Give the number of turns that have not ended to the host's telemetry, if there is one. Called regularly."""
 
     def announce(self, message: Any, turn: TurnFound, result: TurnResult) -> None:
-        """Tell the host's listeners how a turn ended that was not run."""
+        """Send the end of a turn that did not run to the host's listeners."""
 
     def report(self, error: Exception, action: str, key: str) -> None:
-        """Hand an error that nobody is there to catch to the host's `on_error`, or to the log."""
+        """Give an error that no caller can catch to the host's `on_error`, or to the log."""
 
 
 class Dispatcher(Protocol):
-    """Has jobs run, in this process or elsewhere."""
+    """Makes jobs run, in this process or in another one."""
 
     @property
     def pending_lease(self) -> float:
-        """For how many seconds after `dispatch` a turn that has not begun is believed to be run.
+        """How long a queued job may wait before recovery treats its turn as abandoned, in seconds.
 
-        Then it counts as abandoned. It may be run from elsewhere after that, and would still be run once.
+        If the job comes after that, the turn still runs only once.
         """
 
     def dispatch(self, job: TurnJob) -> None:
-        """See to it that `run_job` is called for this job, soon and somewhere. Called after the commit."""
+        """Make sure that a process calls `run_job` for this job soon. Called after the commit."""
 
 
 @runtime_checkable
@@ -97,7 +97,7 @@ class QueueDispatcher(Dispatcher, Protocol):
     """A dispatcher that sends jobs over a network."""
 
     async def adispatch(self, job: TurnJob) -> None:
-        """The same as `dispatch`, which an event loop must not wait for."""
+        """`dispatch` for asyncio, without blocking the event loop."""
 
 
 @runtime_checkable
@@ -106,16 +106,16 @@ class TransactionalDispatcher(QueueDispatcher, Protocol):
 
     @property
     def transactional(self) -> bool:
-        """Whether it is: then `enqueue` calls `insert`, and no `dispatch` after the commit."""
+        """Whether the queue is in the host's database. `enqueue` then calls `insert` instead of `dispatch`."""
 
     def insert(self, job: TurnJob, connection: Any) -> None:
-        """Send a job in the caller's open transaction. A rollback takes it back; what this raises is the caller's.
+        """Insert a job in the caller's open transaction. A rollback removes it. Errors are raised to the caller.
 
         Args:
-            job: The turn.
-            connection: SQLAlchemy's `Connection`; that of an async engine if the caller's is one.
+            job: The job.
+            connection: SQLAlchemy's `Connection`, of an async engine if the caller's is one.
         """
 
 
 class QueueHost(JobHost, Dispatcher, Protocol):
-    """A host whose turns a queue runs: its `dispatch` reports an error and leaves the turn to recovery."""
+    """A host whose turns a queue runs. Its `dispatch` reports an error, and recovery finds the turn."""

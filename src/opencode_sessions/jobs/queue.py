@@ -1,8 +1,8 @@
-"""`RecordQueue`: hands the parked turns of one record to whoever runs jobs.
+"""`RecordQueue`: dispatches the parked turns of one record.
 
-Such a row is pending, has a place (`TurnTable.reserve`), and no lease; or it is streaming and parked. Neither side can
-miss the other: whoever parks a turn looks afterwards whether the other still runs, and whoever ends a turn looks
-afterwards for the next one. If that one's process dies in between, the next look for abandoned turns finds it.
+The row of such a turn is pending, with a place (`TurnTable.reserve`) and no lease; or it is streaming and parked. No
+turn is forgotten: the process that parks a turn checks afterwards whether the other turn still runs, and the process
+that ends a turn looks afterwards for the next one. If a process dies in between, recovery finds the turn.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class RecordQueue:
     """A `TurnQueue` over a table.
 
     Args:
-        table: Where the turns are.
-        message: The one whose turn it is.
-        dispatcher: Who has them run.
+        table: The table of the turns.
+        message: The message of the turn.
+        dispatcher: Makes the turns run.
     """
 
     def __init__(self, table: TurnTable, message: Any, dispatcher: Dispatcher) -> None:

@@ -1,6 +1,6 @@
-"""Which job is to be run next in a pool: the jobs of one record one after another, each when its time has come.
+"""The order of the jobs in a pool: the jobs of one record run one after another, each when its time has come.
 
-It waits for nothing and locks nothing: a pool does.
+Nothing here waits or locks; the pools do that.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["Schedule", "Scheduled"]
 
 
 class Scheduled(Protocol):
-    """What is scheduled: the attempts at a job.
+    """The scheduled attempts at a job.
 
     Attributes:
-        job: That job.
-        first: After an attempt, what is to be run before the next one; None if there is nothing.
+        job: The job.
+        first: After an attempt, the turn that must run before the next attempt; None if there is none.
     """
 
     job: TurnJob
@@ -35,7 +35,7 @@ class Schedule(Generic[A]):
     """The jobs that a pool knows.
 
     Args:
-        make: Makes the attempts at a job that is new here.
+        make: Makes the attempts at a new job.
     """
 
     def __init__(self, make: Callable[[TurnJob], A]) -> None:
@@ -48,12 +48,12 @@ class Schedule(Generic[A]):
 
     @property
     def jobs(self) -> list[TurnJob]:
-        """All that are known: they run, wait for their record, or for the time of their next attempt."""
+        """All known jobs: they run, or wait for their record or for the time of their next attempt."""
         return list(self._known)
 
     @property
     def idle(self) -> bool:
-        """Nothing runs, and nothing waits."""
+        """Whether no job runs, and none waits."""
         return not self._known
 
     @property
@@ -66,13 +66,13 @@ class Schedule(Generic[A]):
         return [attempts for queue in self._queues.values() for attempts in queue]
 
     def begins(self, job: TurnJob) -> bool:
-        """Is there nothing else of its record, so that it can begin at once?"""
+        """Can the job begin at once, because its record has no other job here?"""
         return job not in self._known and job.record not in self._queues
 
     def add(self, job: TurnJob, now: float) -> None:
-        """Put it last in its record's queue. One that is known is run once more if its attempt comes to nothing."""
+        """Append a job to its record's queue. If it is known already, it gets one more attempt after a futile one."""
         if job in self._known:
-            self._again.add(job)  # it may be parked in this instant
+            self._again.add(job)  # its current attempt may be parking it right now
             return
         if job.record not in self._queues:
             self._schedule(job.record, now)
@@ -93,11 +93,11 @@ class Schedule(Generic[A]):
         return self._due[0][0] if self._due else None
 
     def over(self, attempts: A, pause: float | None, now: float) -> None:
-        """An attempt is over: make way for the next of its record, or try it again, after what comes first.
+        """Note the end of an attempt: schedule the next attempt, or the record's next job.
 
         Args:
-            attempts: As `next` gave them.
-            pause: For how many seconds the next attempt is to wait; None if there is to be none.
+            attempts: The attempts that `next` returned.
+            pause: Seconds until the next attempt; None if there is none.
             now: The time.
         """
         job = attempts.job
@@ -120,7 +120,7 @@ class Schedule(Generic[A]):
         heapq.heappush(self._due, (at, next(self._numbers), record))
 
     def _put_first(self, job: TurnJob) -> None:
-        """To the head of its queue, in which it may be already."""
+        """Move or put the job to the head of its queue."""
         queue = self._queues[job.record]
         attempts = next((each for each in queue if each.job == job), None)
         if attempts is None:

@@ -1,6 +1,6 @@
-"""`TaskPool`: jobs in tasks of one event loop, one at a time for a record, and turns that others left behind.
+"""`TaskPool`: runs jobs in tasks of one event loop, one at a time for a record, and recovers abandoned turns.
 
-What `ThreadPool` is for hosts that block: see there.
+It is the `ThreadPool` of hosts that suspend.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _log = logging.getLogger("opencode_sessions.jobs")
 
 
 class TaskPool:
-    """A `Dispatcher` that runs jobs in tasks of the event loop that it is started in.
+    """A `Dispatcher` that runs jobs in tasks of the event loop in which it is started.
 
     Args:
-        host: Whose jobs; its table and its turns suspend.
-        turns: How many are run at once; those that wait for a person do not count.
-        recover: Whether to look for turns that were left behind.
+        host: The host of the jobs. Its table and its turns suspend.
+        turns: How many turns run at once. Those that wait for a person do not count.
+        recover: Whether to look for abandoned turns.
         every: Seconds between two looks; fewer than `pending_lease`.
-        ended: Called with the attempts at each job that are over.
+        ended: Called with the attempts at a job after its last attempt.
     """
 
     pending_lease: float = PENDING_LEASE
@@ -67,7 +67,7 @@ class TaskPool:
         return self._schedule.idle
 
     def start(self) -> None:
-        """Run jobs, renew what waits, and look for what was left behind, from now on, in the event loop that runs."""
+        """From now on, run jobs, renew reservations and look for abandoned turns, in the running event loop."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._own = [
@@ -76,7 +76,7 @@ class TaskPool:
             ]
 
     async def look(self) -> None:
-        """Look once, now, for what was left behind. Does nothing if the pool stops."""
+        """Look once for abandoned turns. Does nothing if the pool is stopping."""
         if not self._stopping.is_set():
             for job in await left_behind(self._host, reserve_for=self.pending_lease):
                 self.dispatch(job)
@@ -85,7 +85,7 @@ class TaskPool:
         """See `Dispatcher.dispatch`. It may be called in any thread.
 
         Raises:
-            ConfigurationError: The pool was not started: the turn is not known here then.
+            ConfigurationError: The pool was not started, and did not accept the job.
         """
         if self._loop is None:
             raise ConfigurationError(
@@ -94,9 +94,9 @@ class TaskPool:
         self._loop.call_soon_threadsafe(self._add, job)
 
     async def stop(self) -> None:
-        """Begin nothing more, and release what runs or waits to others; what runs is waited for, for 5 s at most.
+        """Start no more turns, release all that run or wait, and wait for the running ones, for at most 5 s.
 
-        Nothing is cancelled before: a look that was would leave the turns that it has just reserved to nobody.
+        Tasks are cancelled only after that. If a look were cancelled, no process would have the turns that it reserved.
         """
         if self._stopping.is_set():
             return
@@ -113,17 +113,17 @@ class TaskPool:
             task.cancel()
 
     async def _leave(self, jobs: list[TurnJob], attempts: Collection[TurnAttempts] = ()) -> None:
-        """Release them to others, at once: each may wait for a write that is on its way."""
+        """Release the turns all at once, as each may wait for a write that is on its way."""
         done = await asyncio.gather(*(each.release() for each in attempts), return_exceptions=True)
         try:
             await self._host.table.release(jobs)
-        except Exception as error:  # noqa: BLE001 - the leases then run out by themselves
+        except Exception as error:  # noqa: BLE001 - the leases then expire by themselves
             done.append(error)
         for failed in filter(None, done):
             _log.warning("turns could not be released to others at once: %s", failed)
 
     def _add(self, job: TurnJob) -> None:
-        if self._stopping.is_set():  # and requests are still being served
+        if self._stopping.is_set():  # requests may still be served
             self._do(self._leave([job]))
         else:
             self._schedule.add(job, time.monotonic())
@@ -161,16 +161,16 @@ class TaskPool:
             pause = await attempts.attempt()
             if pause is None and self._ended is not None:
                 self._ended(attempts)
-        except Exception:  # noqa: BLE001 - a record whose attempt is never over would stay locked
+        except Exception:  # noqa: BLE001 - a record whose attempt never ends would stay locked
             _log.exception("the turn of %s cannot be run", attempts.job)
         finally:
             self._schedule.over(attempts, pause, time.monotonic())
             if (task := asyncio.current_task()) is not None:
-                self._turns.discard(task)  # before the next one looks whether there is room for it
+                self._turns.discard(task)  # before the next turn checks whether there is room
             self._wake.set()
 
     async def _keep(self) -> None:
-        """Keep what waits from being taken for abandoned, and look for what is."""
+        """Renew the reservations of turns that wait, and look for abandoned turns."""
         while not self._stopping.is_set():
             await self._try(self._renew(), "turns that wait here cannot be reserved")
             if self._recover:
@@ -184,10 +184,10 @@ class TaskPool:
         await self._host.table.renew(self._schedule.jobs, self.pending_lease)
 
     async def _try(self, work: Coroutine[Any, Any, None], problem: str) -> None:
-        """What it raises is logged: the next time may do better."""
+        """Do the work, and log its error: the next time it may succeed."""
         try:
             await work
-        except Exception as error:  # noqa: BLE001 - the keeper keeps all turns of this process
+        except Exception as error:  # noqa: BLE001 - this loop must go on for all turns of the process
             if self._host.table.is_transient(error):
                 _log.warning("%s now: %s", problem, error)
             else:

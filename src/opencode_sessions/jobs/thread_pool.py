@@ -1,7 +1,7 @@
-"""`ThreadPool`: jobs in threads of this process, one at a time for a record, and turns that others left behind.
+"""`ThreadPool`: runs jobs in threads of this process, one at a time for a record, and recovers abandoned turns.
 
-A turn that waits is a row that says so (see `TurnTable.reserve`), renewed while this process lives. One that runs has
-its lease. So whatever dies, another process finds what is left, at its next look.
+A turn that waits has a reservation in its row (see `TurnTable.reserve`), which this process renews. A turn that runs
+has a lease. So if this process dies, another one finds its turns at the next look.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ __all__ = ["SHUTDOWN_TIMEOUT", "ThreadPool"]
 _log = logging.getLogger("opencode_sessions.jobs")
 
 SHUTDOWN_TIMEOUT = 5.0
-"""For how many seconds a process that ends waits, at most, until its turns are released to others."""
+"""Seconds for which a process that ends waits for the release of its turns, at most."""
 
 
 class ThreadPool:
     """A `Dispatcher` that runs jobs in daemon threads, which start when they are needed.
 
     Args:
-        host: Whose jobs; its table and its turns block.
-        threads: How many at most.
-        recover: Whether to look for turns that were left behind.
+        host: The host of the jobs. Its table and its turns block.
+        threads: The greatest number of threads.
+        recover: Whether to look for abandoned turns.
         every: Seconds between two looks; fewer than `pending_lease`.
-        ended: Called with the attempts at each job that are over.
+        ended: Called with the attempts at a job after its last attempt.
         stopping: Called when the pool stops while turns run, before they are released.
 
     Attributes:
-        threads: Those that run turns.
+        threads: The threads that run turns.
     """
 
     pending_lease: float = PENDING_LEASE
@@ -65,7 +65,7 @@ class ThreadPool:
         self._idle = self._waiting = 0
         self.threads: list[threading.Thread] = []
         self._keeper: threading.Thread | None = None
-        self._looking = threading.RLock()  # held until what a look has reserved is known here
+        self._looking = threading.RLock()  # held until the turns that a look has reserved are scheduled
         self._stopping = threading.Event()
         self._stopped = threading.Event()
 
@@ -75,7 +75,7 @@ class ThreadPool:
         return self._schedule.idle
 
     def start(self) -> None:
-        """Renew what waits, and look for what was left behind, from now on. Does nothing if it does already.
+        """From now on, renew reservations and look for abandoned turns. Does nothing if it was started before.
 
         Raises:
             RuntimeError: No thread can be started.
@@ -88,7 +88,7 @@ class ThreadPool:
                     self._keeper = keeper
 
     def look(self) -> None:
-        """Look once, here and now, for what was left behind. Does nothing if the pool stops."""
+        """Look once for abandoned turns, in this thread. Does nothing if the pool is stopping."""
         with self._looking:
             if not self._stopping.is_set():
                 for job in run_sync(left_behind(self._host, reserve_for=self.pending_lease)):
@@ -98,7 +98,7 @@ class ThreadPool:
         """See `Dispatcher.dispatch`.
 
         Raises:
-            RuntimeError: No thread can be started, and none is there. The turn is not known here then.
+            RuntimeError: No thread can be started, and none exists. The pool did not accept the job.
         """
         self.start()
         with self._wake:
@@ -110,13 +110,13 @@ class ThreadPool:
                     )
                 self._schedule.add(job, time.monotonic())
                 self._wake.notify()
-        if stopping:  # and requests are still being served
+        if stopping:  # requests may still be served
             run_sync(self._host.table.release([job]))
 
     def stop(self) -> None:
-        """Begin nothing more, and release what runs or waits to others, at once. What runs is not waited for.
+        """Start no more turns, and release all that run or wait, without waiting for their end.
 
-        Where another thread does that already, it is waited for, for 5 s at most.
+        If another thread is stopping the pool, wait for it, for at most 5 s.
         """
         with self._wake:
             first = not self._stopping.is_set()
@@ -132,7 +132,7 @@ class ThreadPool:
             self._stopped.wait(SHUTDOWN_TIMEOUT)
 
     def join(self, timeout: float) -> None:
-        """After `stop`: wait until its threads have ended, for so many seconds at most."""
+        """After `stop`: wait until the threads have ended, for at most `timeout` seconds."""
         deadline = time.monotonic() + timeout
         with self._wake:
             threads = [thread for thread in (self._keeper, *self.threads) if thread is not None]
@@ -142,32 +142,32 @@ class ThreadPool:
     def _release(self, known: list[TurnAttempts]) -> None:
         if known:
             self._on_stop()
-        # What is being found is released by who finds it, unless this process ends before.
+        # A look in progress releases the turns that it finds, unless the process ends before.
         if self._looking.acquire(timeout=SHUTDOWN_TIMEOUT):
             self._looking.release()
         for attempts in known:
             try:
                 run_sync(attempts.release())
                 run_sync(self._host.table.release([attempts.job]))
-            except Exception as error:  # noqa: BLE001 - the lease then runs out by itself
+            except Exception as error:  # noqa: BLE001 - the lease then expires by itself
                 _log.warning("%s could not be released to others at once: %s", attempts.job, error)
 
     def _attempts(self, job: TurnJob) -> TurnAttempts:
         return TurnAttempts(self._host, job, when_busy="reject", waits_changed=self._waits_changed)
 
     def _waits_changed(self, more: int) -> None:
-        """A turn waits for a person now, or does no more: meanwhile its thread is not one of `threads`."""
+        """Note that a turn began or ended to wait for a person. While it waits, its thread does not count."""
         with self._wake:
             self._waiting += more
             self._hire()
 
     def _hire(self, more: int = 0) -> bool:
-        """Start a thread if one is needed for what is due, and so many more, and may be started.
+        """Start a thread if the due jobs, and `more` others, need one, and the limit allows it.
 
         Called under the lock.
 
         Returns:
-            False if no thread is there that could ever do it.
+            False if there is no thread at all.
         """
         if self._schedule.waiting + more > self._idle and self._at_work < self._most:
             name = f"opencode-sessions turns {len(self.threads) + 1}"
@@ -182,7 +182,7 @@ class ThreadPool:
 
     @property
     def _at_work(self) -> int:
-        """The threads that count: those whose turns wait for people do not."""
+        """The number of threads, without those whose turns wait for people."""
         return len(self.threads) - self._waiting
 
     def _work(self) -> None:
@@ -192,7 +192,7 @@ class ThreadPool:
                 pause = run_sync(attempts.attempt())
                 if pause is None and self._ended is not None:
                     self._ended(attempts)
-            except Exception:  # noqa: BLE001 - a thread that ended by it would leave its record locked
+            except Exception:  # noqa: BLE001 - if the thread ended here, its record would stay locked
                 _log.exception("the turn of %s cannot be run", attempts.job)
             finally:
                 self._host.table.give_back()
@@ -201,10 +201,10 @@ class ThreadPool:
                 self._wake.notify()
 
     def _next(self) -> TurnAttempts | None:
-        """The next one, when it is due; None when this pool stops, or has a thread too many."""
+        """The next attempts, when they are due; None if the pool stops, or has one thread too many."""
         with self._wake:
             while not self._stopping.is_set():
-                if self._at_work > self._most:  # people have answered, whose turns others stood in for
+                if self._at_work > self._most:  # turns that waited for people, and did not count, go on
                     self.threads.remove(threading.current_thread())
                     self._wake.notify()  # this thread may have been the one that was woken
                     return None
@@ -229,10 +229,10 @@ class ThreadPool:
             self._stopping.wait(self._every)
 
     def _try(self, work: Callable[[], None], problem: str) -> None:
-        """What it raises is logged: the next time may do better."""
+        """Do the work, and log its error: the next time it may succeed."""
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - the keeper keeps all turns of this process
+        except Exception as error:  # noqa: BLE001 - this loop must go on for all turns of the process
             if self._host.table.is_transient(error):
                 _log.warning("%s now: %s", problem, error)
             else:
@@ -240,6 +240,6 @@ class ThreadPool:
 
     def _renew(self) -> None:
         with self._wake:
-            self._hire()  # where no thread could be started before
+            self._hire()  # if no thread could be started before
             waiting = self._schedule.jobs
         run_sync(self._host.table.renew(waiting, self.pending_lease))

@@ -5,8 +5,8 @@
         id: Mapped[int] = mapped_column(primary_key=True)
         title: Mapped[str]
 
-Such a row finds its way by itself: from the ORM session that it is attached to. For a row that is attached to
-none, or is no mixin's, say where it is: `store=SQLAlchemyRecordStore(Conversation, primary_key, engine)`.
+Such a row has a store of its own, over the ORM session to which it is attached. For a detached row, or a model without
+the mixin, pass a store: `store=SQLAlchemyRecordStore(Conversation, primary_key, engine)`.
 """
 
 from __future__ import annotations

@@ -26,16 +26,16 @@ def delete_artifacts_with_row(
 ) -> Callable[[], None]:
     """From now on, when an ORM session deletes a record of this model, remove its artifacts and its folder too.
 
-    Their rows are deleted in the same transaction; their bytes and the folder when it has committed. What goes wrong
-    then goes to `on_error`. What a crash, a bulk `delete()` or a cascade of the database leaves behind, and what is in
-    another database than the record, `opencode-sessions files` finds.
+    Their rows are deleted in the same transaction; their bytes and the folder after its commit. A later error goes to
+    `on_error`. `opencode-sessions files` finds the files that a crash, a bulk `delete()` or a cascade of the database
+    leaves behind, and those whose rows are in another database than the record.
 
     Call it once for a model, where your models are made.
 
     Args:
         model: The mapped class of the records.
-        artifacts: Those of the host's settings, whose store is a `SQLAlchemyArtifactStore`.
-        on_error: Called as `on_error(error, context)` with what went wrong; else that is logged.
+        artifacts: The artifacts of the host's settings, whose store is a `SQLAlchemyArtifactStore`.
+        on_error: Called as `on_error(error, context)`. Without it, errors are logged.
 
     Returns:
         A function that ends it.
@@ -85,4 +85,4 @@ async def record_keys(table: SQLAlchemyTurnTable) -> Sequence[tuple[str, str]]:
     def work(connection: Connection) -> list[tuple[str, str]]:
         return [(records.key(tuple(row[:-1])), row[-1] or "") for row in connection.execute(query)]
 
-    return await table._records.run(work)  # noqa: SLF001 - likewise
+    return await table._records.run(work)  # noqa: SLF001 - see above

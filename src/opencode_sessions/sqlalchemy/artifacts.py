@@ -68,7 +68,7 @@ class ArtifactTables:
 
         Args:
             metadata: The host's.
-            schema: In which schema they are, if not in the metadata's own.
+            schema: The tables' schema; by default the metadata's own.
         """
         number = BigInteger().with_variant(
             Integer(), "sqlite"
@@ -113,9 +113,9 @@ class SQLAlchemyArtifactStore(StoredArtifacts):
 
     Args:
         tables: See `ArtifactTables.add_to`.
-        source: Where they are written: the database of the messages, or another one. With an `AsyncEngine` or
+        source: The database of the rows: that of the messages, or another one. With an `AsyncEngine` or
             `async_sessionmaker` it is a store for `opencode_sessions.aio`, whose calls suspend.
-        storage: Where the bytes are: `FolderStorage` or `FsspecStorage`.
+        storage: The storage of the bytes: `FolderStorage` or `FsspecStorage`.
         prepare: Called with each connection, as the first thing in its transaction: `SET LOCAL search_path`, say.
 
     Raises:
@@ -169,7 +169,7 @@ class SQLAlchemyArtifactStore(StoredArtifacts):
             if not connection.execute(update(self._due).where(is_it).values(values)).rowcount:
                 connection.execute(insert(self._due).values(values))
 
-        with suppress(IntegrityError):  # another one has just written the same
+        with suppress(IntegrityError):  # another process has just written the same row
             await self._transactions.run(work, commit=True)
 
     async def find_due(self, message: str) -> Due | None:
@@ -229,12 +229,12 @@ class SQLAlchemyArtifactStore(StoredArtifacts):
         return await self._transactions.run(lambda c: self.remove_rows(c, column, key), commit=True)
 
     def remove_rows(self, connection: Connection, column: str, key: str) -> Sequence[str]:
-        """Delete rows in a transaction that is open: what the bytes of theirs are called.
+        """Delete rows in an open transaction, and return the names of their bytes in the storage.
 
         Args:
-            connection: Of the transaction.
+            connection: The connection of the transaction.
             column: `record_hash` or `message_hash`.
-            key: The record's, or the message's.
+            key: The key of the record or the message.
         """
         table = self._artifacts
         connection.execute(delete(self._due).where(self._due.c[column] == hash_of(key)))
@@ -244,7 +244,7 @@ class SQLAlchemyArtifactStore(StoredArtifacts):
         return names
 
     def has_rows_behind(self, connection: Connection) -> bool:
-        """Do connections of this engine lead to its rows?"""
+        """Are the rows in the database of this connection?"""
         return connection.engine is self._engine
 
     async def _named(self, names: Sequence[str]) -> Collection[str]:

@@ -1,4 +1,4 @@
-"""What the two stores have in common."""
+"""The common part of the record store and the message store."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class RowStore(Columns):
     Args:
         model: The mapped class.
         primary_key: The row's key; a tuple if it is composite.
-        engine: Where the row is. An `AsyncEngine` or `async_sessionmaker` makes a store for
+        engine: The database of the row. An `AsyncEngine` or `async_sessionmaker` makes a store for
             `opencode_sessions.aio`, the others one for `opencode_sessions`.
-        instance: The caller's own copy of the row, if it should show what happens to the row.
+        instance: The caller's own copy of the row, if it should be updated after writes.
         info: For the model's `opencode_prepare_connection`; by default that of the sessionmaker.
 
     Raises:
@@ -51,8 +51,8 @@ class RowStore(Columns):
         """The store of an instance that is, or will be, attached to an ORM session.
 
         Args:
-            instance: Of any model that maps attributes of these names.
-            asynchronous: Whether that session is an `AsyncSession`.
+            instance: An instance of any model that maps attributes with these names.
+            asynchronous: Whether the session is an `AsyncSession`.
 
         Raises:
             ConfigurationError: The model lacks a column.
@@ -64,7 +64,7 @@ class RowStore(Columns):
         return store
 
     def _beside(self, key: str) -> Self | None:
-        """The store of another row of the same table; None if the key names none."""
+        """The store of another row of the same table; None if the key is not of this table."""
         identity = self._row.table.named(key, self._row.identity)
         if identity is None:
             return None
@@ -74,7 +74,7 @@ class RowStore(Columns):
 
     @property
     def key(self) -> str:
-        """What names the row: its table and primary key."""
+        """The row's key: its table and primary key."""
         return self._row.table.key(self._row.identity)
 
     def check(self) -> None:
@@ -88,7 +88,7 @@ class RowStore(Columns):
         return await self._run(lambda connection: self._update(connection, expected, values), commit=True)
 
     def _refresh_instance(self, values: Mapping[str, object]) -> None:
-        """Nothing is begun in the copy's ORM session, and nothing left to flush."""
+        """See `Columns`. It begins nothing in the ORM session of the copy, and leaves it nothing to flush."""
         if self._row.instance is not None:
             show(self._row.instance, values)
 

@@ -1,7 +1,7 @@
-"""The clock of the database, as expressions of the statement that reads or writes with it.
+"""The clock of the database, as SQL expressions.
 
-The hosts of an application do not agree on the time, so no lease is written or compared with theirs. It is the time at
-which the statement began. A column without a time zone holds UTC.
+The clocks of an application's hosts differ, so leases are written and compared by the database's clock. It gives the
+time at which the statement began. A column without a time zone holds UTC.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Epoch", "is_past", "moment"]
 
 
 def moment(column: Column[Any], seconds: float | str = 0.0) -> ColumnElement[Any]:
-    """The time so many seconds from now, as a value for this column; or the name of a parameter of microseconds."""
+    """The time `seconds` from now, as a value for this column. A text names a parameter in microseconds."""
     kind = _Moment if getattr(column.type, "timezone", False) else _NaiveMoment
     if isinstance(seconds, str):
         return kind(bindparam(seconds, type_=BigInteger()))
@@ -26,7 +26,7 @@ def moment(column: Column[Any], seconds: float | str = 0.0) -> ColumnElement[Any
 
 
 def is_past(column: Column[Any]) -> ColumnElement[bool]:
-    """The time in this column has come, or there is none."""
+    """Whether the time in this column has passed, or is null."""
     return or_(column.is_(None), column <= moment(column))
 
 
@@ -38,7 +38,7 @@ class Epoch(FunctionElement[float]):
 
 
 class _Moment(FunctionElement[Any]):
-    """So many microseconds from now."""
+    """The time some microseconds from now."""
 
     type = DateTime(timezone=True)
     inherit_cache = True

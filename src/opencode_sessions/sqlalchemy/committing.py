@@ -1,7 +1,7 @@
-"""What is done when the caller's transaction has committed.
+"""Actions after the commit of the caller's transaction.
 
-SQLAlchemy's event `after_commit` comes with each savepoint, too, and while the connection is still held. An action
-waits for the end of the outermost transaction, and is dropped with the savepoint, or the transaction, that it came in.
+SQLAlchemy's event `after_commit` also comes with each savepoint, and while the connection is still held. So an action
+waits for the end of the outermost transaction. It is dropped if its savepoint or transaction is rolled back.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _INFO = "opencode_sessions.after_commit"
 
 
 def after_commit(session: Session | None, action: Callable[[], None]) -> None:
-    """Call `action` once, when the transaction that the ORM session has open has committed; at once if none is open.
+    """Call `action` once, after the open transaction of the ORM session has committed; at once if none is open.
 
-    It is called in the thread that commits, before `commit()` returns, in the order of these calls.
+    Actions run in the thread that commits, before `commit()` returns, in their order.
     """
     if session is not None and session.in_transaction():
         _Actions.of(session).add(session, action)
@@ -29,7 +29,7 @@ def after_commit(session: Session | None, action: Callable[[], None]) -> None:
 
 
 class _Actions:
-    """What is to be done when the transactions of one ORM session, savepoints included, have been committed."""
+    """The actions after the commit of one ORM session's transaction, with its savepoints."""
 
     def __init__(self) -> None:
         self._actions: dict[SessionTransaction | None, list[Callable[[], None]]] = {}
@@ -37,7 +37,7 @@ class _Actions:
 
     @classmethod
     def of(cls, session: Session) -> _Actions:
-        """Those of this session, which it keeps itself."""
+        """The actions of this session; the session itself keeps them."""
         if _INFO not in session.info:
             session.info[_INFO] = actions = cls()
             event.listen(session, "after_commit", actions._after_commit)
@@ -48,7 +48,7 @@ class _Actions:
         self._actions.setdefault(_innermost(session), []).append(action)
 
     def _after_commit(self, session: Session) -> None:
-        # A savepoint's release comes here, too. What is to be done waits for the end, when no connection is held.
+        # The release of a savepoint comes here, too. The actions wait for the end, when no connection is held.
         self._committed = _innermost(session)
 
     def _after_end(self, session: Session, ended: SessionTransaction) -> None:

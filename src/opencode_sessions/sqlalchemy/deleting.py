@@ -1,4 +1,4 @@
-"""What is done along with a row that the ORM deletes."""
+"""Actions after the ORM has deleted a row."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ def with_row(model: type[Any], act_for: Callable[[Connection, Any], Act | None])
     """From now on, when an ORM session deletes a row of this model, act after the commit.
 
     Args:
-        model: The mapped class; those that inherit from it are meant, too.
-        act_for: Called in the deleting transaction, with its connection and the object: returns what is to be done, or
-            None.
+        model: The mapped class, including the classes that inherit from it.
+        act_for: Called in the deleting transaction, with its connection and the object. Returns the action, or None.
 
     Returns:
         A function that ends it.
@@ -43,7 +42,7 @@ def with_row(model: type[Any], act_for: Callable[[Connection, Any], Act | None])
 
 
 def in_a_thread(connection: Connection, act: Act) -> Act:
-    """The same act, in a thread if the engine is an async one: nobody's event loop is to wait for a disk."""
+    """The same action, in a thread if the engine is an async one, so that no event loop waits for a disk."""
     if not connection.dialect.is_async:
         return act
     return partial(_start, act)

@@ -26,21 +26,21 @@ def delete_session_with_row(
 ) -> Callable[[], None]:
     """From now on, when an ORM session deletes a row of this model, stop and delete the row's OpenCode session too.
 
-    That is done after the commit, in the thread that commits and before `commit()` returns, one row after the other;
-    what is rolled back, a savepoint included, is left alone. It is best effort: what goes wrong goes to `on_error`,
-    and `prune` finds what was left.
+    It happens after the commit, in the thread that commits and before `commit()` returns, one row after the other. If
+    the transaction or its savepoint is rolled back, nothing happens. It is best effort: errors go to `on_error`, and
+    `prune` finds the sessions that were left.
 
     The ORM must delete the row itself: by `session.delete()`, or by a cascade of its own. A bulk `delete()` statement
-    and a cascade of the database (`passive_deletes`) tell nobody; there, too, `prune` finds what was left. So it is
-    with an `AsyncSession`, where waiting here would stop the event loop: `await Session(row).delete(client)` before
+    and a cascade of the database (`passive_deletes`) send no event; `prune` finds their sessions, too. With an
+    `AsyncSession`, a wait would stop the event loop, so nothing is deleted: `await Session(row).delete(client)` before
     you delete the row. If you did not, `on_error` gets an error.
 
     Call it once for a model, where your models are made.
 
     Args:
-        model: The mapped class; those that inherit from it are meant, too.
-        client: The server's client, or several `Servers`; or a function that gives either when it is needed.
-        on_error: Called as `on_error(error, context)` with what went wrong; else that is logged.
+        model: The mapped class, including the classes that inherit from it.
+        client: The server's client, or several `Servers`; or a function that returns either when it is needed.
+        on_error: Called as `on_error(error, context)`. Without it, errors are logged.
 
     Returns:
         A function that ends it.
@@ -65,7 +65,7 @@ def delete_session_with_row(
 
 
 def _locked(table: MappedTable, connection: Connection, identity: tuple[Any, ...]) -> Row[Any] | None:
-    """What the row names, read by the deleting transaction: nobody writes another until it has ended."""
+    """The session that the row names, locked by the deleting transaction until its end."""
     is_it = [column == value for column, value in zip(table.primary_key, identity, strict=True)]
     return connection.execute(select(*table.columns.values()).where(*is_it).with_for_update()).one_or_none()
 

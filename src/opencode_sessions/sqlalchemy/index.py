@@ -24,8 +24,8 @@ class SQLAlchemyIndex:
 
     Args:
         rows: A mapped class; or a `Table` with a column `opencode_session_id`, which needs no model.
-        engine: Where the rows are written, not a replica. With an `AsyncEngine` or `async_sessionmaker` it is an
-            index for `opencode_sessions.aio`, else one for `opencode_sessions`. A `Table` takes an engine.
+        engine: The primary database of the rows, not a replica. With an `AsyncEngine` or `async_sessionmaker` it is an
+            index for `opencode_sessions.aio`, else one for `opencode_sessions`. A `Table` needs an engine.
         info: For the model's `opencode_prepare_connection`; by default that of the sessionmaker. A table that each
             tenant has in a schema of its own needs an index for each tenant.
 

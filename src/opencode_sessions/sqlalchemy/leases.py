@@ -1,9 +1,9 @@
-"""Which turns run, wait, or were left behind: conditions for a query of the host's own.
+"""Conditions for queries of your own: turns that run, that wait, or that are abandoned.
 
-A lease says, by the database's clock, until when somebody is taken to be alive who has the turn: of a streaming one its
-runner, of a pending one whoever is going to run it (see `SQLAlchemyTurnTable.reserve` and `set_pending_lease`). A
-pending turn without a lease is nobody's: a draft, or, if it has a place among the turns of its record, parked behind
-another one. A streaming turn that is parked waits for a person, at most until its lease runs out.
+A lease holds until a time of the database's clock. While a turn is streaming, its runner renews the lease. While a turn
+is pending, the process that will run it renews the lease (see `SQLAlchemyTurnTable.reserve` and `set_pending_lease`). A
+pending turn without a lease is a draft; if it has a place among its record's turns, it is parked behind another one. A
+parked streaming turn waits for a person, at most until its lease expires.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _Columns = Mapping[str, ColumnElement[Any]]
 
 
 def abandoned(model: type[Any]) -> ColumnElement[bool]:
-    """Of a message's model, the condition that nobody runs its turn, or is going to, any more: the lease has expired.
+    """The condition that a message's turn is abandoned: its lease has expired.
 
     ::
 
@@ -50,7 +50,7 @@ def abandoned(model: type[Any]) -> ColumnElement[bool]:
 
 
 def being_run(model: type[Any]) -> ColumnElement[bool]:
-    """Of a message's model, the condition that somebody runs its turn now.
+    """The condition that a message's turn runs now.
 
     Raises:
         ConfigurationError: The model has no turn columns.
@@ -59,7 +59,7 @@ def being_run(model: type[Any]) -> ColumnElement[bool]:
 
 
 def parked(model: type[Any]) -> ColumnElement[bool]:
-    """Of a message's model, the condition that its turn waits for a person or another turn, and nothing runs it.
+    """The condition that a message's turn is parked: it waits, without a runner, for a person or another turn.
 
     Raises:
         ConfigurationError: The model has no turn columns.
@@ -68,7 +68,7 @@ def parked(model: type[Any]) -> ColumnElement[bool]:
 
 
 def waiting_for_answer(model: type[Any]) -> ColumnElement[bool]:
-    """Of a message's model, the condition that its agent waits for a person.
+    """The condition that the agent of a message's turn waits for a person.
 
     Raises:
         ConfigurationError: The model has no turn columns.
@@ -77,12 +77,12 @@ def waiting_for_answer(model: type[Any]) -> ColumnElement[bool]:
 
 
 def set_pending_lease(message: Any, seconds: float = 60.0) -> None:
-    """Say in a message's row, as part of the caller's transaction, that its turn is going to be run.
+    """Reserve a message's turn in the caller's own transaction, for a host with a queue of its own.
 
-    Call it for the message that you add to the ORM session, and commit: if the process then dies before the turn has
-    begun, `abandoned` finds the row. It queries nothing; the database reckons the time when the row is flushed. It is
-    for hosts that hand turns to a queue of their own: the turn gets no place among those of its record. With a
-    `SQLAlchemyTurnTable`, await `reserve` instead, which writes both.
+    Call it for the message that you add to the ORM session, and commit. If the process then dies before the turn has
+    begun, `abandoned` finds the row. The call makes no query; the database computes the time when the row is flushed.
+    The turn gets no place among its record's turns. With a `SQLAlchemyTurnTable`, await `reserve` instead, which writes
+    both.
 
     ::
 
@@ -92,8 +92,8 @@ def set_pending_lease(message: Any, seconds: float = 60.0) -> None:
         db.commit()
 
     Args:
-        message: New, or loaded and pending.
-        seconds: How long the turn may wait to be begun, before recovery takes it for abandoned.
+        message: A new message, or one that is loaded and pending.
+        seconds: How long the turn may wait before recovery treats it as abandoned.
 
     Raises:
         ConfigurationError: The model has no turn columns, or the turn has begun.
@@ -106,32 +106,32 @@ def set_pending_lease(message: Any, seconds: float = 60.0) -> None:
 
 
 def is_abandoned(columns: _Columns) -> ColumnElement[bool]:
-    """See `abandoned`; of these columns."""
+    """See `abandoned`; for these columns."""
     lease: Any = columns["opencode_turn_lease"]
     return or_(and_(_streaming(columns), is_past(lease)), and_(_pending(columns), lease <= moment(lease)))
 
 
 def is_asking(columns: _Columns) -> ColumnElement[bool]:
-    """See `waiting_for_answer`; of these columns."""
+    """See `waiting_for_answer`; for these columns."""
     # As text: PostgreSQL compares no values of the type json.
     return and_(_streaming(columns), cast(columns["asks"], Text()) != "[]")
 
 
 def is_run(columns: _Columns) -> ColumnElement[bool]:
-    """See `being_run`; of these columns."""
+    """See `being_run`; for these columns."""
     lease: Any = columns["opencode_turn_lease"]
     return and_(_streaming(columns), lease > moment(lease), columns["opencode_turn_parked"].is_(False))
 
 
 def is_parked(columns: _Columns) -> ColumnElement[bool]:
-    """See `parked`; of these columns."""
+    """See `parked`; for these columns."""
     lease: Any = columns["opencode_turn_lease"]
     for_a_person = and_(_streaming(columns), lease > moment(lease), columns["opencode_turn_parked"].is_(True))
     return or_(for_a_person, is_behind(columns))
 
 
 def is_behind(columns: _Columns) -> ColumnElement[bool]:
-    """Of the parked ones, those that have not begun: they wait for another turn of their record."""
+    """The condition that a turn is parked behind another turn of its record: it has not begun."""
     return and_(
         _pending(columns), columns["opencode_turn_lease"].is_(None), columns["opencode_turn_order"] > 0
     )

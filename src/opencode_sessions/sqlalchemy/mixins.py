@@ -1,9 +1,8 @@
-"""The mixins that give a model its columns, and its instances the way to their store.
+"""The mixins that give a model its columns and a store.
 
-They go with plain declarative models and with `MappedAsDataclass`. In a dataclass their columns are no
-fields of its `__init__`: they are the library's to write. A column that your `__init__` should take, such
-as `prompt`, you declare once more in your model. So it is with SQLModel, where a model without its own `prompt` is
-refused.
+They work with plain declarative models and with `MappedAsDataclass`. In a dataclass their columns are not fields of its
+`__init__`, because the library writes them. Declare a column that your `__init__` should accept, such as `prompt`, once
+more in your model. SQLModel works the same way, and refuses a model without its own `prompt`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ __all__ = ["MessageMixin", "RecordMixin"]
 
 _MYSQL = ("mysql", "mariadb")
 
-# Where these are longer than 64 KB, or more exact than a second, only if one says so.
+# On these databases, only these types hold more than 64 KB, or fractions of a second.
 _TEXT = Text().with_variant(mysql.LONGTEXT(), *_MYSQL)
 _TIME = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
 
@@ -39,20 +38,20 @@ _TIME = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
 class RecordMixin:
     """The six columns of a record: a row that owns one OpenCode session.
 
-    If connections need something before they lead to your rows (`SET LOCAL search_path`, say), give the model or its
-    base a static method `opencode_prepare_connection(connection, info)`: it is called with each connection that the
-    library opens, within the transaction, and with the `info` of the ORM session that your row is attached to. So for
-    messages.
+    If a connection must be prepared before it reaches your rows (`SET LOCAL search_path`, say), give the model or its
+    base a static method `opencode_prepare_connection(connection, info)`. It is called with each connection that the
+    library opens, within the transaction, and with the `info` of the ORM session to which your row is attached. The
+    same holds for messages.
 
-    The session has the record's `title`. If the model has none, define `opencode_title` on it, a property.
+    The session gets the record's `title`. If the model has none, define a property `opencode_title`.
 
     Attributes:
         opencode_uid: Tells the row from rows with the same key in other schemas and databases.
-        opencode_session_id: The session, once there is one.
-        opencode_session_ready_at: When the session's rules came into force; None until then.
+        opencode_session_id: The session's id; None before there is one.
+        opencode_session_ready_at: When the session's rules came into force; None before that.
         opencode_session_digest: A digest of the title, rules and directory in force; `deleting` while the session is
             being deleted.
-        opencode_turn: The turn that runs in the session, and until when its lock is valid.
+        opencode_turn: The record's lock: the turn that runs in the session, and when its lock expires.
         opencode_server: The name of the session's server; None if there was never more than one.
     """
 
@@ -68,23 +67,23 @@ class RecordMixin:
 
 
 class MessageMixin:
-    """The columns of a message: a row that one answer is stored in.
+    """The columns of a message: a row that stores one prompt and its answer.
 
     For a `SQLAlchemyTurnTable`, a message needs a relationship or a foreign key to its record. If it has several, name
-    the one that is meant: `opencode_record = "conversation"`.
+    the right one: `opencode_record = "conversation"`.
 
     Attributes:
-        opencode_uid: As of a record.
+        opencode_uid: As in a record.
         prompt: The prompt: set it before the turn.
         opencode_uploads: The files sent with it, as `Uploads.save` returns them: set it before the turn.
         status: A `TurnStatus`, from `pending` on.
         opencode_prompt_id: The id of the prompt in the session, from the start of the turn on.
         opencode_prompt_session_id: That session.
         opencode_turn_epoch: Raised by each runner that starts the turn, and by a cancel.
-        opencode_turn_lease: Until when the turn counts as held by a runner or a queue.
+        opencode_turn_lease: When the lease of its runner or queue expires.
         opencode_turn_order: Its place among the turns of its record, from 1 on; 0 until it is reserved
             (`SQLAlchemyTurnTable.reserve`).
-        opencode_turn_parked: The turn has begun and waits for a person, and nothing runs.
+        opencode_turn_parked: Whether the turn has begun and waits, without a runner, for a person.
         content: The answer's text.
         parts: The answer's parts, in order.
         asks: Permissions and questions that wait for a person.
@@ -93,7 +92,7 @@ class MessageMixin:
         input_tokens: Tokens that the model read.
         output_tokens: Tokens that the model wrote.
         revision: Raised by every write of the answer.
-        opencode_trace: The span in which the message was made, as a W3C `traceparent`, if there was one.
+        opencode_trace: The span in which the message was made, as a W3C `traceparent`; None without one.
         enqueued_at: When the turn was enqueued.
         started_at: When the turn was first started.
         finished_at: When its end was stored.
@@ -105,7 +104,7 @@ class MessageMixin:
     status = cast(
         "Mapped[str]",
         mapped_column(
-            # A string with a constraint of the table: MariaDB wants no name for one of a column.
+            # A string with a table constraint, as MariaDB accepts no name for a column constraint.
             Enum(
                 *(status.value for status in TurnStatus),
                 name="opencode_turn_status",
@@ -143,7 +142,7 @@ class MessageMixin:
 
 @event.listens_for(MessageMixin, "instrument_class", propagate=True)
 def _require_prompt(_mapper: Mapper[Any], model: type[Any]) -> None:
-    """A class of pydantic's takes its annotated fields and drops all else without a word, the prompt included."""
+    """Require a `prompt` field: a pydantic class silently drops arguments without one, and so the prompt."""
     if "prompt" not in getattr(model, "model_fields", {"prompt"}):
         raise ConfigurationError(
             f"{model.__name__} is a class of SQLModel's, whose __init__ drops what is no field of it: declare the "

@@ -1,6 +1,6 @@
-"""Which record a message belongs to: where its one relationship, or foreign key, to a model of records leads.
+"""The record of a message, found by the message's one relationship, or foreign key, to a model of records.
 
-A model with several names the one that is meant::
+A model with several names the right one::
 
     class Message(MessageMixin, Base):
         opencode_record = "conversation"
@@ -32,12 +32,12 @@ _Pairs = Sequence[tuple[Column[Any], Column[Any]]]
 
 @dataclass(frozen=True)
 class RecordLink:
-    """How the rows of a message's model say which record they belong to.
+    """The link from the rows of a message's model to their records.
 
     Attributes:
-        name: The relationship's name, or that of the foreign key's attribute.
+        name: The name of the relationship, or of the foreign key's attribute.
         record: The record's table.
-        columns: What holds the record's primary key in the table of messages, in the order of that key.
+        columns: The columns of the messages that hold the record's primary key, in the order of that key.
     """
 
     name: str
@@ -46,10 +46,10 @@ class RecordLink:
 
     @classmethod
     def of(cls, model: type[Any]) -> RecordLink:
-        """That of a model.
+        """The link of a model.
 
         Raises:
-            ConfigurationError: It has none, or several; or that one does not lead to a record's primary key.
+            ConfigurationError: The model has none, or several; or the link does not lead to a record's primary key.
         """
         messages = MappedTable.of(model, SQLAlchemyMessageStore.columns)
         named = getattr(model, _NAME, None)
@@ -70,10 +70,10 @@ class RecordLink:
         )
 
     def identity(self, message: Any) -> Identity | None:
-        """The primary key of a message's record; None if it has none. It may load the foreign key.
+        """The primary key of a message's record; None if it has no record. The call may load the foreign key.
 
         Raises:
-            ConfigurationError: That is not loaded, and cannot be loaded here.
+            ConfigurationError: The foreign key is not loaded, and cannot be loaded here.
         """
         names, session = self._names(message), object_session(message)
         if set(names) & inspect(message).unloaded and (
@@ -87,7 +87,7 @@ class RecordLink:
         return None if None in identity else identity
 
     def load(self, message: Any) -> Identity:
-        """The same, loaded where that is possible, in an `AsyncSession.run_sync`, too; with None if there is none."""
+        """See `identity`; loads the key also inside `AsyncSession.run_sync`. Its values are None without a record."""
         return tuple(getattr(message, name) for name in self._names(message))
 
     def _names(self, message: Any) -> list[str]:
@@ -103,13 +103,13 @@ def record_store_of(message: Any, source: Source, *, info: Info | None = None) -
         session = Session(message, permissions_for=rules, store=record_store_of(message, engine))
 
     Args:
-        message: With its foreign key loaded.
-        source: Where the record is; see `RowStore`.
-        info: Likewise.
+        message: A message whose foreign key is loaded.
+        source: The database of the record; see `RowStore`.
+        info: See `RowStore`.
 
     Raises:
-        ConfigurationError: The message's model does not say which record it belongs to.
-        RecordGoneError: It has none any more.
+        ConfigurationError: The message's model has no link to its record.
+        RecordGoneError: The message no longer has a record.
     """
     link = RecordLink.of(type(message))
     identity = link.identity(message)
@@ -120,7 +120,7 @@ def record_store_of(message: Any, source: Source, *, info: Info | None = None) -
 
 
 def _links(messages: MappedTable) -> Iterator[tuple[str, tuple[MappedTable, _Pairs]]]:
-    """All ways to records: by name, where to, and which column holds the value of which. Each once."""
+    """All links to records, each once: the name, the target, and the pairs of columns."""
     mapper, seen = messages.mapper, set[Column[Any]]()
     named = getattr(mapper.class_, _NAME, None)
     for relationship in mapper.relationships:

@@ -33,7 +33,7 @@ class SQLAlchemyRecordStore(RowStore, ColumnRecords):
         self, expected: Mapping[str, object], values: Mapping[str, object]
     ) -> Mapping[str, Any] | None:
         def work(connection: Connection) -> Mapping[str, Any] | None:
-            # The UPDATE comes first: SQLite then takes its write lock at once, rather than upgrading a read.
+            # The UPDATE comes first, so that SQLite takes its write lock at once and need not upgrade a read lock.
             return None if self._update(connection, expected, values) else self._select(connection)
 
         return await self._run(work, commit=True)

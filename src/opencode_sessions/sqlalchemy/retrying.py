@@ -1,7 +1,7 @@
-"""Trying again what failed or was cancelled: a new message with the same prompt, made once however often it is asked.
+"""Retrying a turn that failed or was cancelled: a new message with the same prompt, made only once.
 
-A message's row is one prompt and one answer in one terminal state, which stands. So the retry is a row of its own, and
-the old one's `error` says which, as `retried_as`.
+The terminal state of a message is final. So the retry is a row of its own, and the `error` of the old row names it as
+`retried_as`.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ __all__ = ["RETRIED_AS", "copy_of", "new_message"]
 _UPLOADS = "opencode_uploads"
 
 RETRIED_AS = "retried_as"
-"""In the `error` of a message: the primary key of the one that tries it again, as text."""
+"""In the `error` of a message: the primary key of the message that retries it, as text."""
 
 
 def new_message(message: Any, make: Callable[[Any], Any] | None) -> Any:
-    """The message that tries another one again, not yet added to a session.
+    """The message that retries another one, not yet added to a session.
 
     Args:
-        message: The old one.
+        message: The old message.
         make: The host's function; None: `copy_of`.
 
     Raises:
-        ConfigurationError: The function returns something else.
+        ConfigurationError: The function does not return a new message.
     """
     made = copy_of(message) if make is None else not_awaitable("retry", make(message))
     if not isinstance(made, type(message)) or made is message or not inspect(made).transient:
@@ -43,17 +43,17 @@ def new_message(message: Any, make: Callable[[Any], Any] | None) -> Any:
             "one keeps its end"
         )
     if (sent := getattr(message, _UPLOADS, None)) and not getattr(made, _UPLOADS):
-        set_attribute(made, _UPLOADS, sent)  # which need be no field of a class of SQLModel's
+        set_attribute(made, _UPLOADS, sent)  # in a SQLModel class it need not be a field
     return made
 
 
 def copy_of(message: Any) -> Any:
-    """A new message with the same prompt and the host's columns, but for the key and the answer.
+    """A new message with the same prompt and the host's columns, without the key and the answer.
 
-    Moments that have a default, and what must be unique, get their defaults; relationships are not copied.
+    Times that have a default, and unique columns, get their defaults. Relationships are not copied.
     """
     mapper: Mapper[Any] = inspect(message).mapper
-    made = mapper.class_manager.new_instance()  # whatever arguments the model's __init__ takes
+    made = mapper.class_manager.new_instance()  # without __init__, whose arguments are unknown
     factories = _factories(mapper.class_)
     for attribute in mapper.column_attrs:
         name, column = attribute.key, attribute.columns[0]

@@ -1,4 +1,4 @@
-"""Which row a store works on, and how it is reached: by a key and an engine, or through a living instance."""
+"""The row of a store, and the way to it: by a key and an engine, or through an instance."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ class Row(Protocol):
         """The primary key.
 
         Raises:
-            RecordNotSavedError: It has none yet.
+            RecordNotSavedError: The row has none yet.
         """
 
     @property
     def transactions(self) -> Transactions:
-        """Those of the row's engine.
+        """The transactions of the row's engine.
 
         Raises:
             ConfigurationError: The row cannot be reached.
         """
 
     def check(self) -> None:
-        """Refuse what cannot work, without a query; see `RecordStore.check`."""
+        """See `RecordStore.check`."""
 
 
 class AddressedRow:
@@ -91,10 +91,10 @@ class AddressedRow:
         instance: object | None,
         info: Info | None,
     ) -> AddressedRow:
-        """The row where an engine or a sessionmaker leads to.
+        """The row in the database of an engine or a sessionmaker.
 
         Raises:
-            ConfigurationError: It leads nowhere.
+            ConfigurationError: There is no engine for its table.
         """
         info = info_of(source) if info is None else info
         engine = engine_of(source, table, "the sessionmaker")
@@ -103,7 +103,7 @@ class AddressedRow:
 
     @classmethod
     def beside(cls, row: Row, identity: Identity) -> AddressedRow:
-        """Another row of the same table, on the same engine, of which the caller has no copy."""
+        """Another row of the same table, on the same engine, without a copy of the caller's."""
         return cls(row.table, identity, row.transactions, None, row.info)
 
     @property
@@ -115,14 +115,14 @@ class AddressedRow:
         return identity
 
     def check(self) -> None:
-        """See `Row.check`. Whether the caller has a transaction open cannot be seen from here."""
+        """See `Row.check`. It cannot tell whether the caller has a transaction open."""
         _ = self.identity
         if self.instance is not None and (session := object_session(self.instance)) is not None:
             _refuse_open_transaction(session, self.table.key(self.identity))
 
 
 class AttachedRow:
-    """The row of an instance, on the engine of the ORM session that the instance is attached to."""
+    """The row of an instance, on the engine of the instance's ORM session."""
 
     def __init__(self, table: MappedTable, instance: object, *, asynchronous: bool) -> None:
         self.table = table
@@ -141,7 +141,7 @@ class AttachedRow:
 
     @property
     def transactions(self) -> Transactions:
-        """See `Row.transactions`. Once found they are kept: the instance may be detached meanwhile."""
+        """See `Row.transactions`. They are kept once found, because the instance may be detached later."""
         if self._transactions is None:
             session = self._session()
             engine = engine_of(session, self.table, self.table.key(self.identity))
@@ -179,7 +179,7 @@ class AttachedRow:
 
 
 def show(instance: object, values: Mapping[str, object]) -> None:
-    """Let an instance show what is committed: no query, and nothing for its session to flush."""
+    """Set committed values on an instance, without a query, and without changes for its session to flush."""
     for name, value in values.items():
         set_committed_value(instance, name, value)
 
@@ -191,7 +191,7 @@ def info_of(source: Source) -> Info:
 
 
 def preparation(table: MappedTable, info: Info) -> Prepare | None:
-    """What the model's `opencode_prepare_connection` does to each connection, if it has one."""
+    """The call of the model's `opencode_prepare_connection` for each connection; None without one."""
     hook = getattr(table.mapper.class_, _HOOK, None)
     return None if hook is None else partial(_prepare, hook, info)
 
@@ -201,11 +201,11 @@ def _prepare(hook: Any, info: Info, connection: Connection) -> None:
 
 
 def engine_of(source: Source | Session, table: MappedTable, who: str) -> Engine:
-    """The engine that writes of this table go to.
+    """The engine for writes to this table.
 
     Raises:
         ConfigurationError: There is none.
-        OpenTransactionError: There is a connection instead.
+        OpenTransactionError: The source is bound to a connection.
     """
     bind = bind_of(source, table.table, who, mapper=table.mapper)
     if isinstance(bind, Connection):
@@ -220,10 +220,10 @@ def engine_of(source: Source | Session, table: MappedTable, who: str) -> Engine:
 def bind_of(
     source: Source | Session, table: Table, who: str, *, mapper: Mapper[Any] | None = None
 ) -> Engine | Connection:
-    """What writes of this table go to.
+    """The engine or connection for writes to this table.
 
     Raises:
-        ConfigurationError: Nothing.
+        ConfigurationError: There is none.
     """
     match source:
         case Engine():
@@ -237,7 +237,7 @@ def bind_of(
         case _:
             session = source
     try:
-        # With the statement, so that a session that routes writes elsewhere than reads can tell.
+        # With the statement, for a session that routes writes to another engine than reads.
         return session.get_bind(mapper, clause=update(table))
     except UnboundExecutionError as error:
         raise ConfigurationError(f"{who} is bound to no engine: {error}") from error
@@ -261,7 +261,7 @@ def _not_saved(table: MappedTable) -> RecordNotSavedError:
 
 
 def whole(message: Any) -> Any:
-    """An instance with all of its columns loaded: what is deferred, or a child's, too."""
+    """An instance with all of its columns loaded, including deferred ones and those of child classes."""
     if message is not None:
         for attribute in inspect(message).mapper.column_attrs:
             getattr(message, attribute.key)

@@ -1,4 +1,4 @@
-"""Where a model keeps our columns, and the statements that read and write one row of them."""
+"""The table with our columns of a model, and the statements that read and write one of its rows."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _JSON = ("parts", "asks", "error")
 
 @dataclass(frozen=True)
 class MappedTable:
-    """The table in which a model keeps our columns: any model that maps attributes of their names.
+    """The table that holds our columns of a model. The model can be any that maps attributes with their names.
 
     Attributes:
         mapper: The model's mapper.
-        table: The table; in joined inheritance the one of the class that has the columns.
+        table: The table; with joined inheritance that of the class that has the columns.
         columns: The columns by attribute name.
         primary_key: The key's columns in that table, in the order of the model's identity.
     """
@@ -75,10 +75,10 @@ class MappedTable:
         )
 
     def identity(self, primary_key: object) -> Identity:
-        """The key as a tuple, whether one was given or a single value.
+        """The key as a tuple, made of a tuple or a single value.
 
         Raises:
-            ConfigurationError: It has too few or too many values.
+            ConfigurationError: The key has too few or too many values.
         """
         identity = primary_key if isinstance(primary_key, tuple) else (primary_key,)
         if len(identity) != len(self.primary_key):
@@ -89,18 +89,18 @@ class MappedTable:
         return identity
 
     def key(self, identity: Identity) -> str:
-        """What names the row: ``"conversations:42"``."""
+        """The row's key, such as ``"conversations:42"``."""
         return key_of(self.table.fullname, identity)
 
     def named(self, key: str, like: Identity) -> Identity | None:
-        """The identity that a key names, with the types of another row's; None if it is of no row of this table."""
+        """The identity in a key, with the types of another row's; None if the key is not of this table."""
         return values_in(key, self.table.fullname, like)
 
     def text(self, identity: Identity) -> str:
         """The identity as text.
 
         Raises:
-            ConfigurationError: It cannot be read back from that.
+            ConfigurationError: The text could not be converted back.
         """
         text = text_of(identity)
         if self.identity_in(text) != identity:
@@ -111,11 +111,11 @@ class MappedTable:
         return text
 
     def identity_in(self, text: str) -> Identity | None:
-        """The identity that a text says; None if it says none of this table's."""
+        """The identity in a text; None if the text is not one of this table's."""
         return values_of(text, [_maker(column) for column in self.primary_key])
 
     def select(self, connection: Connection, identity: Identity, computed: str) -> Row[Any] | None:
-        """The row's columns by attribute name, and what is computed of the database's clock: `NOW` or `EXPIRED`.
+        """The row's columns by attribute name, with the value that the database computes: `NOW` or `EXPIRED`.
 
         None if there is no such row.
         """
@@ -132,10 +132,10 @@ class MappedTable:
         expected: Mapping[str, object],
         values: Mapping[str, object],
     ) -> bool:
-        """Compare and set, in one statement: write `values` if the row holds what is `expected`.
+        """Compare and set, in one statement: write `values` if the row has the `expected` values.
 
         Returns:
-            True if it did.
+            True if the row was written.
         """
         where = [*zip(self.primary_key, identity, strict=True), *self._with_columns(expected)]
         values_set = self._with_columns(values)
@@ -146,12 +146,12 @@ class MappedTable:
         return [(self.columns[name], value) for name, value in values.items()]
 
     def is_row(self, identity: Identity) -> ColumnElement[bool]:
-        """The condition that it is this row."""
+        """The condition that selects this row."""
         return and_(*(column == value for column, value in zip(self.primary_key, identity, strict=True)))
 
 
 def _maker(column: Column[Any]) -> Callable[[str], object]:
-    """What makes a value of the column of its text."""
+    """The function that converts a text into a value of the column."""
     try:
         kind = column.type.python_type
     except NotImplementedError:
@@ -163,7 +163,7 @@ _Values = Sequence[tuple[Column[Any], object]]
 
 
 class _Kind(Enum):
-    """What a statement says of a value; the value itself is a parameter."""
+    """The form of a value in a statement; the value itself is a parameter."""
 
     NULL = auto()
     NOT_NULL = auto()
@@ -181,7 +181,7 @@ _Kinds = tuple[tuple[Column[Any], _Kind], ...]
 
 
 def _name(place: int) -> str:
-    return f"opencode_{place}"  # which no column of a host's is called
+    return f"opencode_{place}"  # a name that no column of a host's has
 
 
 def _kinds(values: _Values) -> _Kinds:
@@ -198,7 +198,7 @@ def _parameters(values: _Values) -> dict[str, object]:
 
 @lru_cache(maxsize=256)
 def _update(table: Table, where: _Kinds, values: _Kinds) -> Update:
-    """Made once: SQLAlchemy takes longer to make it than to execute it."""
+    """The statement, cached because SQLAlchemy needs longer to build it than to execute it."""
     conditions = [_holds(column, kind, place) for place, (column, kind) in enumerate(where)]
     assignments = {
         column: _written(column, kind, place) for place, (column, kind) in enumerate(values, start=len(where))
@@ -235,7 +235,7 @@ def _column(mapper: Mapper[Any], name: str) -> Column[Any]:
 
 
 def _key_column(mapper: Mapper[Any], table: Table, key: ColumnElement[Any]) -> Column[Any]:
-    """The column of the table that holds this part of the identity: in joined inheritance each has its own."""
+    """The column of the table for this part of the identity; with joined inheritance each table has its own."""
     for column in (*table.primary_key, *mapper.primary_key):
         if isinstance(column, Column) and column.table is table and refers(column, key):
             return column
@@ -246,5 +246,5 @@ def _key_column(mapper: Mapper[Any], table: Table, key: ColumnElement[Any]) -> C
 
 
 def refers(column: Column[Any], key: ColumnElement[Any]) -> bool:
-    """Does the column hold the same as another: is it that, or a foreign key to it?"""
+    """Is the column the same as `key`, or a foreign key to it?"""
     return column is key or any(refers(reference.column, key) for reference in column.foreign_keys)

@@ -20,9 +20,9 @@ class RowsTogether(Together[Row]):
     """See `Together`.
 
     Args:
-        table: That of the rows.
-        transactions: Those of its engine.
-        suspends: Whether they suspend.
+        table: The table of the rows.
+        transactions: The transactions of its engine.
+        suspends: Whether the transactions suspend.
     """
 
     def __init__(self, table: MappedTable, transactions: Transactions, *, suspends: bool) -> None:
@@ -50,7 +50,7 @@ class RowsTogether(Together[Row]):
         return await self._transactions.run(work, commit=True)
 
     def _lock_free(self, connection: Connection, identities: Sequence[Identity]) -> set[Identity]:
-        """Lock the rows, but for those that somebody else has locked."""
+        """Lock the rows that no other transaction has locked."""
         if connection.dialect.name == "sqlite":  # which locks no rows
             return set(identities)
         key = self._table.primary_key

@@ -1,7 +1,7 @@
-"""Short transactions on connections of our own, blocking or suspending: the only place where the two differ.
+"""Short transactions on connections of our own. This is the only place where blocking and suspending differ.
 
-What is done within one is written once, as a plain function over a `Connection`: an async engine runs the
-same function, and suspends underneath it.
+The work of a transaction is written once, as a plain function over a `Connection`. An async engine runs the same
+function, and suspends underneath it.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Prepare: TypeAlias = Callable[[Connection], object]
 
 
 class Transactions(ABC):
-    """Runs a function on a connection that is taken for it and given back after it."""
+    """Runs a function on a connection that it checks out before and returns afterwards."""
 
     async def run(self, work: Callable[[Connection], T], *, commit: bool = False) -> T:
-        """Call `work` in a transaction, which is rolled back unless it is to be committed.
+        """Call `work` in a transaction, which is rolled back unless `commit` is true.
 
-        A transaction that lost to another is tried again, so `work` may be called several times.
+        A transaction that lost to another one is repeated, so `work` may be called several times.
 
         Raises:
             sqlalchemy.exc.DBAPIError: The database refused.
@@ -51,10 +51,10 @@ class Transactions(ABC):
 
 
 def transactions_over(engine: Engine, prepare: Prepare | None = None) -> Transactions:
-    """Blocking ones over an ordinary engine, suspending ones over an async engine's inner one.
+    """Blocking transactions for an ordinary engine, suspending ones for the inner engine of an async engine.
 
     Args:
-        engine: Where the connections come from.
+        engine: The source of the connections.
         prepare: Called with each connection, as the first thing in its transaction.
     """
     if engine.dialect.is_async:
@@ -74,7 +74,7 @@ def _prepared(prepare: Prepare | None, work: Callable[[Connection], T]) -> Calla
 
 
 class _BlockingTransactions(Transactions):
-    """Does its work and returns, without ever suspending."""
+    """Transactions that block, and never suspend."""
 
     def __init__(self, engine: Engine, prepare: Prepare | None) -> None:
         self._engine = engine
@@ -86,10 +86,10 @@ class _BlockingTransactions(Transactions):
 
 
 class _SuspendingTransactions(Transactions):
-    """Suspends wherever the database is waited for.
+    """Transactions that suspend while they wait for the database.
 
-    A transaction ends before its caller's cancellation goes on: one that is cancelled under aiosqlite keeps SQLite's
-    lock until the garbage collector finds its cursor, and asyncpg must close its connection.
+    A cancelled caller waits for the end of its transaction. With aiosqlite, a cancelled transaction would keep SQLite's
+    lock until the garbage collector finds its cursor, and asyncpg would have to close its connection.
     """
 
     def __init__(self, engine: AsyncEngine, prepare: Prepare | None) -> None:

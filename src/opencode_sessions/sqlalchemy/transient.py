@@ -1,4 +1,4 @@
-"""Which errors of a database are over when it is back, so that trying again helps, and which are a value's."""
+"""Recognize errors of a database that a retry can overcome, and errors that a value causes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sqlalchemy import exc as errors
 __all__ = ["is_of_a_value", "is_transient"]
 
 _OURS = (errors.IntegrityError, errors.ProgrammingError, errors.DataError, errors.NotSupportedError)
-"""What the database says of a statement that it will not take at the next try, either."""
+"""Errors of a statement that would fail again."""
 
 _AWAY = (ConnectionError, TimeoutError, socket.gaierror, errors.TimeoutError, errors.DisconnectionError)
-"""What else says that there is no connection: asyncio's drivers raise the system's own errors while they connect."""
+"""Other errors of a lost connection: asyncio's drivers raise the system's own errors while they connect."""
 
 
 def is_transient(error: Exception) -> bool:
@@ -23,12 +23,12 @@ def is_transient(error: Exception) -> bool:
 
 
 def is_of_a_value(error: Exception) -> bool:
-    """Is a value one that the database, or its driver, cannot even compare: a number too large, half a text?"""
+    """Does the error come from a value that the database or its driver cannot compare, such as a too large number?"""
     if isinstance(error, errors.DBAPIError):
         kinds = (
             errors.DBAPIError,
             errors.DataError,
             errors.InterfaceError,
-        )  # asyncpg's of its arguments has no own
+        )  # asyncpg has no class of its own for errors of arguments
         return type(error) in kinds and not error.connection_invalidated
     return isinstance(error, OverflowError | UnicodeEncodeError)

@@ -1,4 +1,4 @@
-"""The statements of a table of turns, over a `Connection` whose transaction somebody else begins and ends."""
+"""The statements of a table of turns, over a `Connection` whose transaction the caller begins and ends."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ from opencode_sessions.store.turn_table import TurnCounts, TurnRow, Usage
 __all__ = ["Found", "TurnStatements"]
 
 _AT_ONCE = 500
-"""How many turns that were left behind are found by one query."""
+"""How many abandoned turns one query finds at most."""
 
 _LONG_AGO = 600.0
-"""Seconds: longer than a renewal may wait for its turn to write."""
+"""Seconds; longer than a renewal may wait until it can write."""
 
 _READS_LOCK = ("mysql", "mariadb")
-"""Where the subquery of an UPDATE locks what it reads: open transactions of one record would wait for each other."""
+"""Databases in which the subquery of an UPDATE locks its rows, so that transactions of one record would wait."""
 
 
 class Found(NamedTuple):
-    """What a job is made of.
+    """The values of a row that make a job.
 
     Attributes:
         identity: The message's primary key.
-        record: That of its record; with None where it has none.
-        uid: Its `opencode_uid`.
-        status: How far its turn is.
+        record: The primary key of its record; its values are None without a record.
+        uid: The message's `opencode_uid`.
+        status: The turn's status.
     """
 
     identity: Identity
@@ -61,7 +61,7 @@ class Found(NamedTuple):
 
 
 class TurnStatements:
-    """Of one table."""
+    """The statements of one table."""
 
     def __init__(self, table: MappedTable, link: RecordLink) -> None:
         self._table = table
@@ -93,7 +93,7 @@ class TurnStatements:
             place = literal(connection.scalar(last)) + 1
         else:
             place = last.scalar_subquery() + 1
-        # Not in the WHERE: MariaDB would go by the index of the status, and lock the gap that new messages go into.
+        # Not in the WHERE: MariaDB would use the index of the status, and lock the gap for new messages.
         values = {
             self._order: case((and_(self._pending, self._order == 0), place), else_=self._order),
             self._lease: case((self._pending, moment(self._lease, seconds)), else_=self._lease),
@@ -104,17 +104,17 @@ class TurnStatements:
         connection.execute(update(self._table.table).where(self._table.is_row(identity)).values(values))
 
     def renew(self, connection: Connection, identities: Collection[Identity], seconds: float) -> None:
-        """Extend the leases of those that have not begun and whose lease has not run out."""
+        """Extend the leases of turns that have not begun and whose lease has not expired."""
         reserved = and_(self._pending, self._lease > moment(self._lease))
         self._lend(connection, identities, reserved, seconds)
 
     def release(self, connection: Connection, identities: Collection[Identity]) -> None:
-        """Let the leases of those run out that have not begun, or are parked."""
+        """End the leases of turns that have not begun, or are parked."""
         reserved = and_(or_(self._pending, self._waits_for_a_person), self._lease.is_not(None))
         self._lend(connection, identities, reserved, -_LONG_AGO)
 
     def left(self, connection: Connection) -> list[Found]:
-        """The abandoned turns, oldest first, and those that are parked behind another where none has begun."""
+        """The abandoned turns, oldest first, with those that are parked although no other turn has begun."""
         key = self._table.primary_key
         abandoned = self._found().where(is_abandoned(self._columns)).order_by(*key)
         parked = self._parked_ones().order_by(self._order, *key)
@@ -122,7 +122,7 @@ class TurnStatements:
         return [self._of(row) for row in rows]
 
     def claim_left(self, connection: Connection, identity: Identity, seconds: float) -> bool:
-        """Reserve a turn that was found so and has not begun, if it still is so."""
+        """Reserve a turn that `left` found and that has not begun, if nothing has changed since."""
         still = and_(self._pending, or_(is_abandoned(self._columns), self._is_behind))
         return self._lend(connection, [identity], still, seconds)
 
@@ -139,10 +139,10 @@ class TurnStatements:
     def ahead_of(
         self, connection: Connection, identity: Identity, record: Identity, place: int
     ) -> tuple[Found, bool] | None:
-        """The turn that comes before that one, and whether it is run now or parked."""
+        """The turn that comes before that one, and whether it runs now or is parked."""
         reserved = and_(self._pending, or_(self._lease.is_not(None), self._order > 0))
         earlier = or_(self._order < place, and_(self._order == place, self._is_lesser(identity)))
-        # One that is parked counts as run: the answer has it run, and to run it before would only park it again.
+        # A parked turn counts as running: the answer enqueues it, and to run it before would only park it again.
         has_lease = and_(self._streaming, self._lease > moment(self._lease))
         row = connection.execute(
             self._found()
@@ -154,7 +154,7 @@ class TurnStatements:
         return None if row is None else (self._of(row), bool(row[-1]))
 
     def put_behind(self, connection: Connection, identity: Identity) -> bool:
-        """Take the lease of a turn that has not begun and has a place."""
+        """Remove the lease of a turn that has not begun and has a place."""
         rows = self._table.is_row(identity), self._pending, self._order > 0
         taken = update(self._table.table).where(*rows).values({self._lease: null()})
         return connection.execute(taken).rowcount == 1
@@ -176,7 +176,7 @@ class TurnStatements:
         return None if row is None else self._of(row)
 
     def usage(self, connection: Connection, of: ColumnElement[bool], since: datetime | None) -> Usage:
-        """What the turns use for which the condition holds."""
+        """The use of the turns that meet the condition."""
         columns = self._columns
         counts = literal(True) if since is None else columns["started_at"] >= since
         tokens = columns["input_tokens"] + columns["output_tokens"]
@@ -188,7 +188,7 @@ class TurnStatements:
         return Usage(int(running), float(cost), int(used))
 
     def running(self, connection: Connection) -> dict[str | None, int]:
-        """How many turns are run in sessions of each server."""
+        """How many turns run on each server."""
         record = self._link.record
         server, session_id = record.columns[SERVER], record.columns["opencode_session_id"]
         keys = zip(self._link.columns, record.primary_key, strict=True)
@@ -198,21 +198,21 @@ class TurnStatements:
         return {row[0]: row[1] for row in found}
 
     def touch_ended(self, connection: Connection, identity: Identity) -> bool:
-        """Keep a turn that did not end well as it ended: a late word of it is refused. False if it ended otherwise."""
+        """Raise the epoch of a turn that failed or was cancelled, so that late writes are refused. False for others."""
         epoch, revision = self._columns["opencode_turn_epoch"], self._columns["revision"]
         badly = self._columns["status"].in_([TurnStatus.FAILED.value, TurnStatus.CANCELLED.value])
         ended = update(self._table.table).where(self._table.is_row(identity), badly)
         return connection.execute(ended.values({epoch: epoch + 1, revision: revision + 1})).rowcount == 1
 
     def set_error(self, connection: Connection, identity: Identity, error: Mapping[str, Any]) -> None:
-        """What the row says of its end."""
+        """Write the error of a turn that has ended."""
         row = update(self._table.table).where(self._table.is_row(identity))
         connection.execute(row.values({self._columns["error"]: error}))
 
     def heads(
         self, connection: Connection, identities: Collection[Identity]
     ) -> Iterator[tuple[Identity, str, int]]:
-        """The status and the revision of each that is there."""
+        """The status and the revision of each row that exists."""
         key, columns = self._table.primary_key, self._columns
         wanted = select(*key, columns["status"], columns["revision"])
         for some in batches(identities):
@@ -221,7 +221,7 @@ class TurnStatements:
                 yield tuple(identity), status, revision
 
     def row(self, connection: Connection, identity: Identity) -> Mapping[str, Any] | None:
-        """The columns that are shown."""
+        """The columns that watchers see."""
         wanted = select(*(self._columns[name].label(name) for name in TurnRow.columns()))
         row = connection.execute(wanted.where(self._table.is_row(identity))).one_or_none()
         return None if row is None else row._asdict()
@@ -233,7 +233,7 @@ class TurnStatements:
         condition: ColumnElement[bool],
         seconds: float,
     ) -> bool:
-        """Write the lease of those for which the condition holds. Did any?"""
+        """Write the lease of the turns that meet the condition. True if there was one."""
         written = 0
         for some in batches(identities):
             rows = update(self._table.table).where(self._is_among(some), condition)
@@ -272,7 +272,7 @@ class TurnStatements:
         return tuple_(*key).in_(identities)
 
     def _is_lesser(self, identity: Identity) -> ColumnElement[bool]:
-        """The primary key of the row comes before this one."""
+        """The condition that the row's primary key comes before this one."""
         lesser: list[ColumnElement[bool]] = []
         equal: list[ColumnElement[bool]] = []
         for column, value in zip(self._table.primary_key, identity, strict=True):

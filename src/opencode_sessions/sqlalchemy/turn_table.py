@@ -37,10 +37,10 @@ class SQLAlchemyTurnTable:
     """`TurnTable` and `TurnRows` over the messages of one model.
 
     Args:
-        model: The mapped class. It says which record a message belongs to: by its one relationship, or foreign key, to
-            a model with the session columns; of several it names one: `opencode_record = "conversation"`.
-        source: Where the rows are written. With an `AsyncEngine` or `async_sessionmaker` it is a table for
-            `opencode_sessions.aio`, whose calls suspend; the calls of others block.
+        model: The mapped class. It has one relationship, or foreign key, to a model with the session columns. If it has
+            several, it names one: `opencode_record = "conversation"`.
+        source: The primary database of the rows. With an `AsyncEngine` or `async_sessionmaker` it is a table for
+            `opencode_sessions.aio`, whose calls suspend; otherwise they block.
         info: For the model's `opencode_prepare_connection`; by default that of the sessionmaker.
 
     Raises:
@@ -71,26 +71,26 @@ class SQLAlchemyTurnTable:
 
     @property
     def suspends(self) -> bool:
-        """Do its calls suspend? Else they block."""
+        """Whether its calls suspend; otherwise they block."""
         return bool(self._engine.dialect.is_async)
 
     @property
     def place(self) -> object:
-        """What is equal for two tables of the same rows: the name, the engine, and the `info` that says whose."""
+        """A value that is equal for two tables with the same rows: the name, the engine, and the `info`."""
         return self.name, self._engine, self._info
 
     def job_of(self, message: Any) -> TurnJob:
-        """See `TurnTable.job_of`. It may load the foreign key to the record, though not of an `AsyncSession`'s."""
+        """See `TurnTable.job_of`. It may load the foreign key to the record, except with an `AsyncSession`."""
         identity = self._identity(message)
         record = self._require_record(self._link.identity(message), identity)
         return self._job(Found(identity, record, carried(message).get(UID), ""))
 
     def inside(self, tenant: str) -> AbstractContextManager[None]:  # noqa: ARG002 - the port's
-        """See `TurnTable.inside`. Another tenant's rows are another table: its `info` says which."""
+        """See `TurnTable.inside`. Another tenant's rows are another table, with another `info`."""
         return nullcontext()
 
     async def find(self, job: TurnJob) -> Any | None:
-        """See `TurnTable.find`. It is attached to no ORM session, with all of its columns loaded."""
+        """See `TurnTable.find`. The message is detached, with all of its columns loaded."""
         message = await self._load(self._identity_in(job))
         if message is not None and job.uid and getattr(message, UID) != job.uid:
             raise WrongRowError(
@@ -106,7 +106,7 @@ class SQLAlchemyTurnTable:
         try:
             return None if identity is None else await self._load(identity)
         except Exception as error:
-            if is_of_a_value(error):  # anybody can write an address
+            if is_of_a_value(error):  # the text comes from a URL, so it can be anything
                 return None
             raise
 
@@ -127,13 +127,13 @@ class SQLAlchemyTurnTable:
         """See `HostTable.retry`. Both are detached.
 
         Raises:
-            ConfigurationError: `make` returns no new message.
-            sqlalchemy.exc.IntegrityError: The database does not take the copy: `make` one.
+            ConfigurationError: `make` does not return a new message.
+            sqlalchemy.exc.IntegrityError: The database refuses the copy. Give a function `make`.
         """
         identity = self._identity(message)
 
         def work(connection: Connection) -> tuple[Any, bool] | None:
-            # First a write, so that of two clicks the second waits here.
+            # A write first, so that the second of two clicks waits here.
             if not self._statements.touch_ended(connection, identity):
                 return None
             with self._session_on(connection) as session:
@@ -167,11 +167,11 @@ class SQLAlchemyTurnTable:
         return store.through(self._together)
 
     async def reserve(self, message: Any, seconds: float) -> None:
-        """See `TurnTable.reserve`. What the ORM session has not flushed yet is flushed.
+        """See `TurnTable.reserve`. It flushes the ORM session.
 
         Raises:
-            ConfigurationError: The message is attached to no ORM session, or to one of the other API; or it belongs
-                to no record.
+            ConfigurationError: The message is attached to no ORM session, or to one of the other API; or it has no
+                record.
         """
 
         def work(session: Session) -> None:
@@ -184,7 +184,7 @@ class SQLAlchemyTurnTable:
         await self._in_session(message, work)
 
     def after_commit(self, message: Any, action: Callable[[], None]) -> None:
-        """See `TurnTable.after_commit`. The transaction is that of the ORM session that the message is attached to."""
+        """See `TurnTable.after_commit`. The transaction is that of the message's ORM session."""
         after_commit(object_session(message), action)
 
     async def within(self, message: Any, write: Callable[[Connection], None]) -> None:
@@ -202,7 +202,7 @@ class SQLAlchemyTurnTable:
         await self._write(lambda connection: self._statements.renew(connection, identities, seconds))
 
     async def release(self, jobs: Collection[TurnJob]) -> None:
-        """See `TurnTable.release`. One query for many."""
+        """See `TurnTable.release`. One query."""
         identities = [self._identity_in(job) for job in jobs]
         await self._write(lambda connection: self._statements.release(connection, identities))
 
@@ -232,7 +232,7 @@ class SQLAlchemyTurnTable:
             return None
         place = message.opencode_turn_order
         found = await self._transactions.run(lambda c: self._statements.ahead_of(c, identity, record, place))
-        if found is None or found[0].identity == identity:  # it has begun elsewhere, since it was found
+        if found is None or found[0].identity == identity:  # another process has begun it since
             return None
         other, runs = found
         return Ahead(replace(job, pk=self._table.text(other.identity), uid=other.uid or ""), runs)
@@ -245,7 +245,7 @@ class SQLAlchemyTurnTable:
         ahead = await self.ahead_of(job, message)
         if (ahead is not None and ahead.runs) or await self._is_claimed(message, identity):
             return True
-        # Else somebody has found it in this instant, and has it run.
+        # Otherwise another process has just found the turn, and runs it.
         return not await self._write(
             lambda connection: self._statements.unpark(connection, identity, seconds)
         )
@@ -320,7 +320,7 @@ class SQLAlchemyTurnTable:
         return await self._transactions.run(work, commit=True)
 
     async def _is_claimed(self, message: Any, identity: Identity) -> bool:
-        """Has another turn its record?"""
+        """Does another turn hold its record?"""
         record = self._link.identity(message)
         if record is None:
             return False
@@ -335,7 +335,7 @@ class SQLAlchemyTurnTable:
         return TurnJob(self.name, self._table.text(found.identity), "", record, uid=found.uid or "")
 
     def _identity_in(self, key: TurnJob | RowKey) -> Identity:
-        """The row that a job or a key names.
+        """The primary key in a job or a key.
 
         Raises:
             ConfigurationError: It is of another table.
@@ -349,7 +349,7 @@ class SQLAlchemyTurnTable:
         """The primary key of a message. Expired attributes are not touched.
 
         Raises:
-            RecordNotSavedError: It has no row yet.
+            RecordNotSavedError: The message has no row yet.
             ConfigurationError: It is of another model.
         """
         self._require_model(message)
@@ -375,10 +375,10 @@ class SQLAlchemyTurnTable:
             )
 
     async def _in_session(self, message: Any, work: Callable[[Session], None]) -> None:
-        """Call `work` with the ORM session that a message is attached to.
+        """Call `work` with a message's ORM session.
 
         Raises:
-            ConfigurationError: There is none, or it does not go with this table.
+            ConfigurationError: There is none, or it does not fit this table.
         """
         self._require_model(message)
         name, made_with = self._model.__name__, "an async engine" if self.suspends else "a sync engine"

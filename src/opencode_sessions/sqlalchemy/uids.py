@@ -1,7 +1,7 @@
-"""Which row an instance is a copy of: its `opencode_uid`, kept where an expiry does not forget it.
+"""The `opencode_uid` of an instance's row, remembered although its attributes expire.
 
-A commit expires all attributes, and to load one again begins a transaction. So the value is kept beside the instance
-whenever the ORM has loaded or stored it.
+A commit expires all attributes, and loading one again begins a transaction. So the value is remembered with the
+instance whenever the ORM has loaded or stored it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ __all__ = ["carried", "keep_uids_of"]
 
 
 def keep_uids_of(mixin: type[Any]) -> None:
-    """From now on, for all models that inherit from the mixin."""
+    """From now on, remember the uids of all models that inherit from the mixin."""
     for name in ("load", "refresh", "refresh_flush"):
         event.listen(mixin, name, _keep, propagate=True)
 
 
 def carried(instance: object) -> Mapping[str, Any]:
-    """What the instance carries, and which row it is a copy of. Never queries."""
+    """The loaded attributes of the instance, with the remembered `opencode_uid`. Never queries."""
     return {UID: inspect(instance).info.get(UID), **vars(instance)}
 
 

@@ -20,14 +20,14 @@ def delete_uploads_with_row(
 ) -> Callable[[], None]:
     """From now on, when an ORM session deletes a record of this model, delete its uploads after the commit.
 
-    A bulk `delete()` statement and a cascade of the database tell nobody: call `uploads.remove(record)` there.
+    A bulk `delete()` statement and a cascade of the database send no event: call `uploads.remove(record)` there.
 
     Call it once for a model, where your models are made.
 
     Args:
         model: The mapped class of the records.
-        uploads: Those of the host's settings.
-        on_error: Called as `on_error(error, context)` with what went wrong; else that is logged.
+        uploads: The uploads of the host's settings.
+        on_error: Called as `on_error(error, context)`. Without it, errors are logged.
 
     Returns:
         A function that ends it.
