@@ -1,6 +1,6 @@
-"""The names for asyncio: those of the package, with `Client`, `Session` and `Turn` to be awaited.
+"""The names for asyncio: those of the package, but `Client`, `Session` and `Turn` are awaited.
 
-Only `OpencodeServer` is not among them: it starts and stops a process, and blocks while it does.
+`OpencodeServer` is missing here: it starts and stops a process, and blocks during that.
 """
 
 from opencode_sessions import (

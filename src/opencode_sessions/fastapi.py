@@ -1,4 +1,4 @@
-"""Turns that FastAPI apps show and steer: a lifespan, and a router.
+"""FastAPI: a router that shows and controls turns.
 
 ::
 
@@ -32,11 +32,11 @@ T = TypeVar("T")
 
 
 class Retried(BaseModel):
-    """The message that asks again.
+    """The message of the retry.
 
     Attributes:
-        table: Its table.
-        pk: Its primary key.
+        table: The message's table.
+        pk: The message's primary key.
     """
 
     table: str
@@ -44,10 +44,10 @@ class Retried(BaseModel):
 
 
 class Refusal(BaseModel):
-    """Why it cannot be done.
+    """The reason of a refusal.
 
     Attributes:
-        detail: In words for people.
+        detail: A text for people.
     """
 
     detail: str = Field(description="In words for people.")
@@ -65,7 +65,7 @@ class _ShortRequest(Request):
 
 
 class _ShortRoute(APIRoute):
-    """Takes no long bodies: FastAPI reads all of one before it asks who sent it."""
+    """Refuses long bodies, because FastAPI reads the whole body before it checks the user."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -114,12 +114,12 @@ def turn_router(
     These are `files`, `files.zip`, `files/{file}`, and below that `preview`, `picture` and `changes`.
 
     Args:
-        host: Whose turns.
-        user: A dependency that gives the current user; by default the request.
-        may_see: Of the user and a message: may this user see its turn, and steer it? It may suspend. The message's
-            relationships are not loaded. By default nobody may.
-        who: Of the user, who cancels, for the row's `error`.
-        seconds: How long a stream lasts before the browser connects again, and `user` and `may_see` are asked again.
+        host: The host of the turns.
+        user: A dependency that returns the current user; by default the request.
+        may_see: A function of the user and a message: may this user see and control its turn? It may suspend. The
+            message's relationships are not loaded. By default the answer is no.
+        who: Returns the user's name, for the row's `error` after a cancel.
+        seconds: How long a stream lasts before the browser reconnects, and `user` and `may_see` are called again.
     """
     turns, router = Turns(host, may_see, seconds), APIRouter(tags=["turns"], route_class=_ShortRoute)
     User = Annotated[Any, Depends(user)]  # noqa: N806 - a type
@@ -244,11 +244,11 @@ def chat_router(
     """A router for front ends of chat protocols, with `/vercel` and what is below it; see docs/vercel.md.
 
     Args:
-        host: Whose turns.
+        host: The host of the turns.
         chats: The host's chats.
-        user: A dependency that gives the current user; by default the request.
-        who: Of the user, who stops a turn, for the row's `error`.
-        seconds: How long a stream lasts before the front end connects again, and `user` and `chats` are asked again.
+        user: A dependency that returns the current user; by default the request.
+        who: Returns the user's name, for the row's `error` after a cancel.
+        seconds: How long a stream lasts before the front end reconnects, and `user` and `chats` are called again.
     """
     router = APIRouter(tags=["chats"])
     User = Annotated[Any, Depends(user)]  # noqa: N806 - a type

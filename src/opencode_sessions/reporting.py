@@ -1,4 +1,4 @@
-"""Where errors go that must not be raised: to `on_error`, once, with their context."""
+"""Errors that must not be raised go to `on_error`, once, with their context."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _log = logging.getLogger("opencode_sessions.errors")
 
 @dataclass(frozen=True, slots=True)
 class ErrorContext:
-    """What was being done when an error was swallowed.
+    """The action during which an error was suppressed.
 
     Attributes:
         action: `abort`, `list_asks`, `reject_asks`, `delete_replaced`, `delete_unconfirmed`, `delete_with_row`,
             `prune`, `observe`, `ask`, `fallback`, `snapshot`, `finish`, `update_after_cancel`,
             `reset_to_pending`, `claim`, `release`, `park`, `enqueue`, `stream`, `recover`, `run`.
-        record: What names the row.
-        session_id: The session that it concerns.
+        record: The row's key.
+        session_id: The session of the action.
     """
 
     action: str
@@ -34,7 +34,7 @@ OnError = Callable[[Exception, ErrorContext], object]
 
 
 def log_error(error: Exception, context: ErrorContext) -> None:
-    """What is done without an `on_error`: a log record at ERROR."""
+    """Log an error at ERROR, which happens without an `on_error`."""
     _log.error(
         "%s failed for %s (session %s): %s",
         context.action,
@@ -46,7 +46,7 @@ def log_error(error: Exception, context: ErrorContext) -> None:
 
 
 class ErrorReporter:
-    """Hands a swallowed error to the host, and contains what the host's function raises."""
+    """Calls the host's `on_error` with a suppressed error, and logs an error of that function."""
 
     def __init__(self, on_error: OnError | None) -> None:
         check_ordinary("on_error", on_error)
@@ -56,6 +56,6 @@ class ErrorReporter:
         """Report one error."""
         try:
             no_coroutine("on_error", self._on_error(error, context))
-        except Exception:  # noqa: BLE001 - there is nobody left to tell but the log
+        except Exception:  # noqa: BLE001 - only the log is left
             _log.exception("on_error itself failed; what it was told:")
             log_error(error, context)

@@ -1,4 +1,4 @@
-"""What is easily mixed up is refused where it is given, and not where it would first be used."""
+"""Checks of arguments when they are given, rather than at their first use."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ T = TypeVar("T")
 
 
 def require(holds: bool, rule: str, given: object) -> None:  # noqa: FBT001 - it reads as an assertion does
-    """Refuse what breaks a rule.
+    """Raise an error unless a rule holds.
 
     Args:
-        holds: The rule is kept.
-        rule: As in "deadlines must be Deadlines".
-        given: What was given.
+        holds: Whether the rule holds.
+        rule: The rule, such as "deadlines must be Deadlines".
+        given: The value that was given.
 
     Raises:
-        ConfigurationError: It is broken.
+        ConfigurationError: The rule does not hold.
     """
     if not holds:
         raise ConfigurationError(f"{rule}, not {_shown(given)}")
 
 
 def check_id(name: str, given: object) -> None:
-    """Refuse what can be no id.
+    """Check an id.
 
     Raises:
-        ConfigurationError: It is no text, or an empty one.
+        ConfigurationError: It is not a text, or empty.
     """
     require(isinstance(given, str) and given != "", f"{name} must be an id, which is a text", given)
 
 
 def check_ordinary(name: str, function: object) -> None:
-    """Refuse a coroutine function whose result nobody would await.
+    """Refuse a coroutine function, whose result no caller would await.
 
     Raises:
-        ConfigurationError: It is one.
+        ConfigurationError: The function is a coroutine function.
     """
     if is_coroutine_function(function):
         raise _nobody_awaits(name)
 
 
 def not_awaitable(name: str, given: T) -> T:
-    """What a function or property of the host's returned.
+    """The value that a function or property of the host's returned.
 
     Raises:
-        ConfigurationError: It must be awaited first, and nobody would do that.
+        ConfigurationError: The value must be awaited, and no caller would do that.
     """
     if inspect.isawaitable(given):
         if inspect.iscoroutine(given):
@@ -70,24 +70,24 @@ def not_awaitable(name: str, given: T) -> T:
 
 
 def no_coroutine(name: str, given: object) -> None:
-    """Refuse a coroutine that a callback returned. What runs by itself, such as a task, is the host's own affair.
+    """Refuse a coroutine that a callback returned. A task is accepted, as it runs by itself.
 
     Raises:
-        ConfigurationError: It is one.
+        ConfigurationError: It is a coroutine.
     """
     if inspect.iscoroutine(given):
         not_awaitable(name, given)
 
 
 def is_coroutine_function(given: object) -> bool:
-    """Does a call of it return a coroutine? Also of an object whose `__call__` does."""
+    """Does a call return a coroutine? An object with such a `__call__` counts, too."""
     return inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(
         getattr(type(given), "__call__", None)  # noqa: B004 - the method is meant, not whether there is one
     )
 
 
 def meant_among(known: Collection[str], said: str) -> str:
-    """A sentence for whoever said what is not known: what was likely meant, else all that is."""
+    """A sentence for an error about an unknown name: the likely right name, else all known names."""
     near = difflib.get_close_matches(said, known, n=1)
     return f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
 
@@ -99,6 +99,6 @@ def _nobody_awaits(name: str) -> ConfigurationError:
 
 
 def _shown(given: object) -> str:
-    """A plain value as it is; else whose object it is, which tells apart what has the same name."""
+    """A plain value as it is; for any other, its module and class, which tells apart classes with the same name."""
     kind = type(given)
     return repr(given) if kind.__module__ == "builtins" else f"a {kind.__module__}.{kind.__qualname__}"

@@ -3,42 +3,42 @@
 ::
 
     OpencodeError
-    ├── ConfigurationError               what the host wrote cannot work; nothing was sent
+    ├── ConfigurationError               a setting, an argument or a model cannot work; nothing was sent
     │   ├── InvalidRulesError            the permission rules are not rules
     │   ├── UnknownServerError           a row names a server that the settings do not
     │   └── ServerNotInstalledError      there is no `opencode` to run
-    ├── RecordError                      the host's row is not in a state to work with
+    ├── RecordError                      the host's row is in a state that cannot be used
     │   ├── RecordNotSavedError          it has no primary key yet
-    │   ├── RecordGoneError              it was deleted meanwhile
-    │   ├── WrongRowError                another row has its key where the library looks: of another tenant, say
-    │   ├── RecordContendedError         others changed it again and again while its session was being made
-    │   ├── SessionMovedError            its session lives in another directory than it says
+    │   ├── RecordGoneError              it was deleted
+    │   ├── WrongRowError                the library's connection finds another row with its key: of another tenant, say
+    │   ├── RecordContendedError         other callers changed it again and again while its session was being created
+    │   ├── SessionMovedError            its session is in another directory than it says
     │   └── OpenTransactionError         the caller holds a transaction open
     ├── TurnError
-    │   ├── TurnInProgressError          this turn, or another in its session, is running
-    │   ├── TurnTakenError               it was ended or taken elsewhere while it ran here
-    │   │   └── TurnReleasedError        it was released here (`Turn.release`) to the next runner
-    │   ├── EndlessAnswerError           the server asks the model again and again
-    │   ├── TurnLimitError               as many turns run as may run at once
-    │   ├── BudgetExceededError          the budget that the host gave is spent
-    │   ├── TurnParkedError              it waits for a person, and nothing runs until the answer
-    │   ├── AskAnsweredError             what it asked waits for an answer no more
-    │   ├── AskChangedError              what it asks is not what the person was shown
+    │   ├── TurnInProgressError          this turn, or another one in its session, is running
+    │   ├── TurnTakenError               another process ended or took the turn while it ran here
+    │   │   └── TurnReleasedError        it was released (`Turn.release`) to the next runner
+    │   ├── EndlessAnswerError           the server asks the model again without end
+    │   ├── TurnLimitError               a limit on turns at a time is reached
+    │   ├── BudgetExceededError          the host's budget is spent
+    │   ├── TurnParkedError              it waits for a person, without a runner
+    │   ├── AskAnsweredError             the ask no longer waits for an answer
+    │   ├── AskChangedError              the ask is not the one that the person saw
     │   └── TurnTimeoutError             a deadline passed
-    │       ├── StartTimeoutError        no sign of life after the prompt
-    │       ├── SilenceTimeoutError      the stream fell silent
+    │       ├── StartTimeoutError        no sign of an answer after the prompt
+    │       ├── SilenceTimeoutError      no more events of the turn
     │       └── TotalTimeoutError        the whole turn took too long
-    ├── ServerStartError                 a managed server did not come up
-    └── WireError                        between us and the server; carries request, status and body
-        ├── ServerUnreachableError       no connection: nothing was received by the server
-        ├── RequestTimedOutError         no answer in time: what happened is unknown
-        ├── ConnectionLostError          the connection broke before the answer: likewise
-        ├── StreamSilentError            the event stream is open and says nothing, not even a heartbeat
-        ├── EventTooLargeError           one event exceeds the cap
-        ├── ResponseTooLargeError        an answer exceeds the cap
-        ├── NotGuardedError              the server took permission rules, and does not show them in force
-        ├── NotOpencodeError             it answers, but not as an OpenCode server
-        │   └── UnsupportedVersionError  it is one, of a version or line that this library does not speak
+    ├── ServerStartError                 a managed server did not start
+    └── WireError                        communication with the server failed; has request, status and body
+        ├── ServerUnreachableError       no connection: the server received nothing
+        ├── RequestTimedOutError         no answer in time: the effect is unknown
+        ├── ConnectionLostError          the connection broke before the answer: the effect is unknown
+        ├── StreamSilentError            the event stream is open but silent, without a heartbeat
+        ├── EventTooLargeError           one event exceeds the limit
+        ├── ResponseTooLargeError        an answer exceeds the limit
+        ├── NotGuardedError              the server accepted permission rules, but does not show them in force
+        ├── NotOpencodeError             an answer that is not from an OpenCode server
+        │   └── UnsupportedVersionError  an OpenCode server of a version or line that this library does not support
         └── StatusError                  the server answered with an error
             ├── CredentialsRefusedError  401, 403
             ├── BadRequestError          any other 4xx
@@ -48,7 +48,7 @@
             │       └── StaleSessionError  … and a row still names it
             └── ServerError              5xx
 
-Each carries its facts as attributes; none carries a password.
+Each has its details as attributes; none contains a password.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The root of all errors, and what is wrong with what a host has written, or with its rows."""
+"""The root of all errors, and the errors of a host's settings and rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 
 
 class OpencodeError(Exception):
-    """The root of the tree: catch this to catch all that this library raises by itself."""
+    """The root of the tree: catch it to catch all errors of this library."""
 
 
 class ConfigurationError(OpencodeError):
@@ -36,10 +36,10 @@ class ServerNotInstalledError(ConfigurationError):
 
 
 class RecordError(OpencodeError):
-    """The host's row is not in a state to work with.
+    """The host's row is in a state that cannot be used.
 
     Attributes:
-        record: What names the row, such as ``"conversations:42"``.
+        record: The row's key, such as ``"conversations:42"``.
     """
 
     def __init__(self, message: str, *, record: str) -> None:
@@ -56,20 +56,20 @@ class RecordGoneError(RecordError):
 
 
 class WrongRowError(RecordError):
-    """Another row has this key where the library's own connection looks: in another tenant's schema, say."""
+    """The library's own connection finds another row with this key: in another tenant's schema, say."""
 
 
 class RecordContendedError(RecordError):
-    """Others changed the row again and again while its session was being made or told: call again, a little later."""
+    """Other callers changed the row again and again during the call. Call again later."""
 
 
 class SessionMovedError(RecordError):
-    """The record's session lives in another directory than the record says: the server moved it, or the record changed.
+    """The record's session is in another directory than the record names: the server moved it, or the record changed.
 
     Attributes:
         session_id: The session.
-        expected: The directory that the record says.
-        found: The one that the server says.
+        expected: The record's directory.
+        found: The directory that the server reports.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class SessionMovedError(RecordError):
 class OpenTransactionError(RecordError):
     """The caller holds a transaction open around the call.
 
-    It would hold the row's lock and a connection while the network is awaited, and a rollback
-    would undo the reservation of a session that then exists upstream: an orphan.
+    It would hold the row's lock and a connection during network calls. A rollback would undo the reservation of a
+    session that then exists on the server without a row.
     """
 
 
 class UnknownServerError(ConfigurationError):
-    """A record's row names an OpenCode server that the host's settings do not.
+    """A record's row names an OpenCode server that is missing in the host's settings.
 
     Attributes:
         server: The name in the row.
@@ -102,7 +102,7 @@ class UnknownServerError(ConfigurationError):
 
 
 class ServerStartError(OpencodeError):
-    """A managed server did not come up.
+    """A managed server did not start.
 
     Attributes:
         log_tail: The last lines of its log.

@@ -1,4 +1,4 @@
-"""What keeps a turn from being run."""
+"""The errors of a turn."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TurnError(OpencodeError):
     """A turn could not be run.
 
     Attributes:
-        message_key: What names the message's row, such as ``"messages:7"``.
+        message_key: The key of the message's row, such as ``"messages:7"``.
     """
 
     def __init__(self, message: str, *, message_key: str) -> None:
@@ -35,19 +35,19 @@ class TurnError(OpencodeError):
 
 
 class TurnInProgressError(TurnError):
-    """The message's turn is running, or its runner died in it; or its session still answers another prompt."""
+    """The message's turn is running, or its runner died; or its session still answers another prompt."""
 
 
 class TurnTakenError(TurnError):
-    """The message's row no longer names this runner: its turn was ended or taken elsewhere."""
+    """Another process has ended or taken the turn."""
 
 
 class TurnLimitError(TurnError):
-    """As many turns run already as may run at once; this one stays pending.
+    """A limit on turns at a time is reached; this turn stays pending.
 
     Attributes:
-        limit: What is limited, such as ``"server a"``.
-        waits: Whether the turn is to be tried again.
+        limit: The name of the limit, such as ``"server a"``.
+        waits: Whether the turn will be retried.
     """
 
     def __init__(self, message: str, *, message_key: str, limit: str, waits: bool = True) -> None:
@@ -57,7 +57,7 @@ class TurnLimitError(TurnError):
 
 
 class BudgetExceededError(TurnError):
-    """The budget that a host gave is spent: the turn does not begin, or ends as failed. Its answer so far is kept."""
+    """The host's budget is spent: the turn does not begin, or ends as failed. Its answer so far is kept."""
 
 
 class TurnReleasedError(TurnTakenError):
@@ -65,7 +65,7 @@ class TurnReleasedError(TurnTakenError):
 
 
 class TurnParkedError(TurnError):
-    """The turn waits for a person: `run(park=True)` has left it, and it goes on when it is run after the answer."""
+    """The turn waits for a person: `run(park=True)` has parked it. It goes on when it is run again after the answer."""
 
 
 class TurnTimeoutError(TurnError):
@@ -81,11 +81,11 @@ class TurnTimeoutError(TurnError):
 
 
 class StartTimeoutError(TurnTimeoutError):
-    """There was no sign of life after the prompt."""
+    """There was no sign of an answer after the prompt."""
 
 
 class SilenceTimeoutError(TurnTimeoutError):
-    """Nothing was heard of the turn's session any more; heartbeats do not count."""
+    """There were no more events of the turn's session. Heartbeats do not count."""
 
 
 class TotalTimeoutError(TurnTimeoutError):
@@ -93,14 +93,14 @@ class TotalTimeoutError(TurnTimeoutError):
 
 
 class EndlessAnswerError(TurnError):
-    """The model answered several times in a row, and the provider never said why an answer ended.
+    """The model answered several times in a row, and the provider never gave a reason for the end of an answer.
 
     The server asks the model again after such an answer (1.18.33).
     """
 
 
 class _AskError(TurnError):
-    """An answer cannot be taken.
+    """An answer cannot be accepted.
 
     Attributes:
         ask_id: The ask.
@@ -112,8 +112,8 @@ class _AskError(TurnError):
 
 
 class AskAnsweredError(_AskError):
-    """The ask waits for an answer no more: it was answered, or its session was stopped. `ask_id` names it."""
+    """The ask no longer waits for an answer: it was answered, or its session was stopped. `ask_id` names it."""
 
 
 class AskChangedError(_AskError):
-    """The ask is not the one that the person was shown. It still waits: show it again. `ask_id` names it."""
+    """The ask is not the one that the person saw. It still waits: show it again. `ask_id` names it."""

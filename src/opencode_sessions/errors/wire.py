@@ -1,4 +1,4 @@
-"""What goes wrong between us and a server."""
+"""The errors of the communication with a server."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class RequestSummary:
 
 
 class WireError(OpencodeError):
-    """Something went wrong between us and the server.
+    """The communication with the server failed.
 
     Attributes:
-        request: What was asked, if one request is to blame.
+        request: The request that failed, if it was one request.
         status: The HTTP status of the answer, if there was one.
         body: The answer's body, at most its first 2,000 characters, without our credentials.
     """
@@ -77,30 +77,30 @@ class ServerUnreachableError(WireError):
 
 
 class RequestTimedOutError(WireError):
-    """No answer came in time: whether the server did it is unknown."""
+    """No answer came in time. It is unknown whether the server carried the request out."""
 
 
 class ConnectionLostError(WireError):
-    """The connection broke before the answer: whether the server did it is unknown."""
+    """The connection broke before the answer. It is unknown whether the server carried the request out."""
 
 
 class StreamSilentError(WireError):
-    """The event stream is open and says nothing, not even the heartbeat that is due every 10 s."""
+    """The event stream is open but silent: not even the heartbeat came, which is due every 10 s."""
 
 
 class EventTooLargeError(WireError):
-    """One event of the stream exceeds the cap."""
+    """One event of the stream exceeds the limit."""
 
 
 class ResponseTooLargeError(WireError):
-    """The answer to one request exceeds the cap, after decompression: the rest of it was not read."""
+    """The answer to one request exceeds the limit, after decompression. The rest of it was not read."""
 
 
 class NotGuardedError(WireError):
-    """The server took a session's permission rules, and does not show them in force.
+    """The server accepted a session's permission rules, but does not show them in force.
 
     Attributes:
-        session_id: The session, which nobody may prompt.
+        session_id: The session, which must not be prompted.
     """
 
     def __init__(self, message: str, *, session_id: str) -> None:
@@ -109,11 +109,11 @@ class NotGuardedError(WireError):
 
 
 class NotOpencodeError(WireError):
-    """The answer is not that of an OpenCode server, or this is not a route of it."""
+    """The answer is not from an OpenCode server, or the server does not have this route."""
 
 
 class UnsupportedVersionError(NotOpencodeError):
-    """It is an OpenCode server of a version or line that this library does not speak.
+    """The OpenCode server has a version or line that this library does not support.
 
     Attributes:
         found: The version that the server reports.
@@ -148,21 +148,21 @@ class SessionNotFoundError(NotFoundError):
     """The server has no such session.
 
     Attributes:
-        session_id: The id that was asked for.
+        session_id: The id in the request.
     """
 
     session_id: str | None = None
 
 
 class StaleSessionError(SessionNotFoundError):
-    """A row names a session that the server does not have, and a fresh one went the same way.
+    """A row names a session that the server does not have, and the new session in its place was lost, too.
 
     Attributes:
-        record: What names the row.
+        record: The row's key.
     """
 
     record: str | None = None
 
 
 class ServerError(StatusError):
-    """5xx: the server failed at it; its log says why."""
+    """5xx: the server failed. Its log has the reason."""

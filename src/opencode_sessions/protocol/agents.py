@@ -1,7 +1,7 @@
-"""The sub-agents of a turn: whose event this is, and under which tool call its progress shows.
+"""The sub-agents of a turn: they assign an event to the tool call under which its progress shows.
 
-A sub-agent works in a child session. That one's creation says who its parent is; the tool call that started it
-names it in its metadata. Whichever comes first, the events in between are not lost.
+A sub-agent works in a child session. The child's creation event names its parent, and the metadata of the tool call
+that started it name the child. No event is lost, whichever of the two comes first.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ from opencode_sessions.protocol.progress import ChildProgress
 __all__ = ["SubAgents"]
 
 _MOST = 256
-"""Child sessions that are told apart; of more, the oldest are forgotten, and keep the progress that they had."""
+"""How many child sessions are followed. Beyond that, the oldest keep their last progress."""
 
 
 class SubAgents:
-    """Those that one session started, and those that they started."""
+    """The sub-agents that one session started, with their own sub-agents."""
 
     def __init__(self, session_id: str) -> None:
         self._session_id = session_id
-        self._watches: dict[str, ChildProgress] = {}  # by session: a grandchild has that of the child
+        self._watches: dict[str, ChildProgress] = {}  # by session; a grandchild shares that of the child
         self._calls: dict[str, Part] = {}  # by the child's session
 
     def link(self, part: Part) -> None:
-        """A tool call, new or changed: does it name a child?"""
+        """Note the child that a new or changed tool call names, if it names one."""
         child = (part.metadata or {}).get("sessionId")
         if part.type != "tool" or not isinstance(child, str) or child == self._session_id:
             return
         watch = self._watches.get(child)
         before = self._calls.get(child)
-        if watch is None or (before is not None and before.id != part.id):  # the same one, set to work again
+        if watch is None or (before is not None and before.id != part.id):  # the child was started again
             watch = self._watch(child, ChildProgress(child))
         self._calls[child] = part
         if watch.heard:
             part.progress = watch.progress
 
     def owns(self, session_id: str | None) -> bool:
-        """Is this the session of a sub-agent that a call of this reply's started, or of one of its own?"""
+        """Is this the session of a sub-agent that this reply started, directly or by another sub-agent?"""
         watch = self._watches.get(session_id or "")
         return watch is not None and watch.progress.session_id in self._calls
 
     def take(self, event: Event) -> list[Change]:
-        """Fold in an event of another session; of one that is no descendant, nothing."""
+        """Apply an event of another session. An event of a session that is no descendant changes nothing."""
         if event.session_id is None:
             return []
         if isinstance(event, SessionChanged) and event.session_id not in self._watches:

@@ -1,4 +1,4 @@
-"""What an ask is about, as a message's row has it, and the digest that an answer names it by."""
+"""The subject of an ask in a message's row, and the digest by which an answer names it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _DEEPEST = 200
 
 
 def call_of(ask: Mapping[str, Any], parts: Iterable[Any]) -> Mapping[str, Any] | None:
-    """The part of the tool call that asks, which has the tool's input; None if it is not among the parts.
+    """The part of the tool call that asks, with the tool's input; None if it is not among the parts.
 
-    A sub-agent's calls are not, and may have the same id as one that is.
+    The calls of a sub-agent are not among them, and may have the same id as one that is.
     """
     found = [part for part in parts if isinstance(part, Mapping)]
     call_id, session_id = said(ask.get("call_id")), said(ask.get("session_id"))
@@ -36,11 +36,11 @@ def waiting_call(ask: Mapping[str, Any], parts: Iterable[Any]) -> Mapping[str, A
 
 
 def digest_of(ask: Mapping[str, Any], parts: Iterable[Any]) -> str:
-    """Of all that a person is shown of an ask: two asks that differ in it have two digests.
+    """The digest of everything that a person sees of an ask. If two asks differ in it, their digests differ.
 
     Args:
-        ask: As a message's row has it.
-        parts: The row's.
+        ask: The ask, from a message's row.
+        parts: The parts in the same row.
     """
     call = call_of(ask, parts) or {}
     about = {name: ask.get(name) for name in _ABOUT} | {name: call.get(name) for name in ("tool", "input")}

@@ -1,7 +1,7 @@
-"""Pictures and files that come with a reply: what a tool's call returned, or a part of their own.
+"""Pictures and files in a reply: results of tool calls, or parts of their own.
 
-The server sends each as a data URL, as long as the file is (1.18.33). A reply keeps a small one. Of a large one it
-keeps the size, and the ids by which `Api.attachment` finds the stored file.
+The server sends each as a data URL with the whole file (1.18.33). A reply keeps a small one. For a large one it keeps
+the size, and the ids with which `Api.attachment` finds the stored file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["LARGEST_KEPT", "attachments_of", "content_of", "kept", "kept_all", "
 Json = Mapping[str, Any]
 
 LARGEST_KEPT = 65_536
-"""Characters of a URL that a reply keeps."""
+"""The longest URL that a reply keeps, in characters."""
 
 _MOST_KEPT = 20
 _LONGEST_NAME = 1_000
@@ -27,7 +27,7 @@ _BASE64 = ";base64,"
 
 
 def kept(found: Json) -> dict[str, Any]:
-    """What a reply keeps of one file, in the server's form; `size` is in bytes."""
+    """The form of a file in a reply, as the server has it; `size` is in bytes."""
     told: dict[str, Any] = {name: said(found.get(name))[:_LONGEST_NAME] for name in _TOLD if found.get(name)}
     url = said(found.get("url"))
     if len(url) <= LARGEST_KEPT:
@@ -39,19 +39,19 @@ def kept(found: Json) -> dict[str, Any]:
 
 
 def kept_all(found: Any) -> list[dict[str, Any]] | None:
-    """What a reply keeps of the files that a tool's call returned; None if it returned none."""
+    """The files that a tool call returned, in the form of a reply; None without any."""
     files = [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
     return [kept(each) for each in files[:_MOST_KEPT]] or None
 
 
 def attachments_of(part: Json) -> list[Json]:
-    """What `kept` and `kept_all` have kept in a part, as a message's row has it."""
+    """The files in a part of a message's row, as `kept` and `kept_all` wrote them."""
     files = [part.get("data")] if part.get("type") == "file" else part.get("attachments")
     return [each for each in files if isinstance(each, Mapping)] if isinstance(files, list) else []
 
 
 def content_of(url: str) -> bytes | None:
-    """What a data URL holds; None if this is none of the server's."""
+    """The content of a data URL; None if the server did not make it."""
     head, is_data, body = url.partition(_BASE64)
     if not is_data or not head.startswith("data:"):
         return None

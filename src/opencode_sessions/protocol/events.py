@@ -1,4 +1,4 @@
-"""What the server says, as typed values.
+"""The server's events, as typed values.
 
 A dialect (`wire/v1`) turns the server's JSON into these; nothing above it sees that JSON. An event
 of an unknown kind is an `Unknown`, never an error.
@@ -41,10 +41,10 @@ _GOES_ON = (None, "tool-calls", "unknown")
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message's envelope: who said it, in answer to what, what it cost, how it ended.
+    """A message's envelope: its role, parent, cost and end.
 
-    `structured` is the JSON value that a prompt with a schema was answered with. `time` has `created` and `completed`,
-    in milliseconds since 1970 by the server's clock.
+    `structured` is the JSON value that answers a prompt with a schema. `time` has `created` and `completed`, in
+    milliseconds since 1970 by the server's clock.
     """
 
     id: str
@@ -64,7 +64,7 @@ class StoredMessage:
 
     @property
     def goes_on(self) -> bool:
-        """It is complete, and the server asks the model again after it."""
+        """Whether the message is complete, and the server asks the model again after it."""
         # A structured answer is a tool call that ends the turn.
         unfinished = self.finish in _GOES_ON and self.structured is None
         return self.completed and self.error is None and unfinished
@@ -72,7 +72,7 @@ class StoredMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Anything that the stream says. `session_id` is whom it concerns, None for the server itself."""
+    """An event of the stream. `session_id` is its session; None for the server itself."""
 
     session_id: str | None = None
     directory: str | None = None
@@ -85,7 +85,7 @@ class Connected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat(Event):
-    """The server lives (every 10 s in 1.18.33); says nothing of any turn."""
+    """The server is alive (every 10 s in 1.18.33). It says nothing about any turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +121,12 @@ class SessionStatus(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionIdle(Event):
-    """The session's loop ended. It says nothing of success, and can come twice or early."""
+    """The session's loop ended. It says nothing about success, and can come twice or early."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionFailed(Event):
-    """`session.error`: what went wrong, as `{"name", "message", …}`. May name no session."""
+    """`session.error`, with the error as `{"name", "message", …}`. It need not name a session."""
 
     error: Json
 
@@ -147,7 +147,7 @@ class MessageRemoved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartChanged(Event):
-    """A part as the server has it now, whole. `part` is the server's own JSON."""
+    """A part is new or has changed. `part` is the whole part, in the server's own JSON."""
 
     part_id: str
     message_id: str
@@ -174,7 +174,7 @@ class PartRemoved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermissionAsked(Event):
-    """The agent waits for leave. It waits forever."""
+    """The agent waits for a permission, without a deadline of the server."""
 
     request_id: str
     permission: str
@@ -187,7 +187,7 @@ class PermissionAsked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermissionReplied(Event):
-    """Somebody answered a permission ask: `once`, `always` or `reject`."""
+    """A permission ask was answered: `once`, `always` or `reject`."""
 
     request_id: str
     reply: str
@@ -195,7 +195,7 @@ class PermissionReplied(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionAsked(Event):
-    """The agent asks a person. It waits forever."""
+    """The agent asks a person, and waits without a deadline of the server."""
 
     request_id: str
     questions: tuple[Json, ...]
@@ -205,7 +205,7 @@ class QuestionAsked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionReplied(Event):
-    """Somebody answered a question, or rejected it (`answers` is then None)."""
+    """A question was answered, or rejected (`answers` is then None)."""
 
     request_id: str
     answers: tuple[tuple[str, ...], ...] | None

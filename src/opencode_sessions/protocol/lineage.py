@@ -1,7 +1,8 @@
-"""Which messages answer a prompt.
+"""Finding the messages that answer a prompt.
 
-Those whose parent it is. But when the server compacts the conversation by itself, it goes on under a user message
-of its own: after one that says `compaction`, whose answer is the summary, the next answer has that one for a parent.
+These are the messages whose parent is the prompt. But when the server compacts the conversation, it goes on under user
+messages of its own: first one with a `compaction` part, whose answer is the summary, and then the parent of the next
+answers.
 
     prompt ← answer, answer …   compaction ← summary   (the server's own) ← answer, answer …
 """
@@ -18,26 +19,26 @@ __all__ = ["Lineage"]
 
 
 class Lineage:
-    """Told of messages in their order, from the prompt on, it says which are its answer."""
+    """Gets messages in their order, from the prompt on, and tells which of them belong to its answer."""
 
     def __init__(self, prompt_id: str) -> None:
         self._prompts = {prompt_id}
-        self._compactions: set[str] = set()  # those that were seen: each is told of again when it is done
+        self._compactions: set[str] = set()  # those that were seen; an event for each comes again at its end
         self._compaction: str | None = None  # the newest, until the answer goes on
         self._summarised = False
 
     def part(self, message_id: str, part: Mapping[str, Any]) -> None:
-        """Notice where the server compacts the conversation."""
+        """Note that the server compacts the conversation, if this part says so."""
         if part.get("type") == "compaction" and part.get("auto") and message_id not in self._compactions:
             self._compactions.add(message_id)
             self._compaction, self._summarised = message_id, False
 
     def summarises(self, message: StoredMessage) -> bool:
-        """Is this the summary of a conversation that was compacted on the way?"""
+        """Is this the summary of a compaction during the turn?"""
         return message.role == "assistant" and message.parent_id in self._compactions
 
     def owns(self, message: StoredMessage) -> bool:
-        """Is this a part of the answer? The summary is not, though it tells that the answer goes on."""
+        """Does this message belong to the answer? The summary does not, although it shows that the answer goes on."""
         if message.role != "assistant" or message.parent_id is None:
             return False
         if message.parent_id == self._compaction:
@@ -49,7 +50,7 @@ class Lineage:
         return message.parent_id in self._prompts
 
     def exchange(self, messages: Iterable[Message]) -> Iterator[Message]:
-        """Those of the answer, and those that tell how it goes on after a compaction."""
+        """The messages of the answer, with those that show how it goes on after a compaction."""
         for message in messages:
             for part in message.parts:
                 self.part(message.info.id, part)

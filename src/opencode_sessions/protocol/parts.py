@@ -1,4 +1,4 @@
-"""One piece of a reply: how a text, a tool call or anything else that the server tells of becomes a `Part`."""
+"""One piece of a reply: a text, a tool call or anything else from the server becomes a `Part`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["BOOKKEEPING", "STREAMED", "Change", "Part"]
 Json = Mapping[str, Any]
 
 STREAMED = ("text", "reasoning")
-"""The kinds whose text comes in deltas."""
+"""The kinds of parts whose text comes in deltas."""
 
 BOOKKEEPING = ("step-start", "step-finish", "snapshot")
-"""Kinds that are no part of an answer."""
+"""The kinds of parts that do not belong to an answer."""
 
 _ENVELOPE = ("id", "messageID", "sessionID", "type")
 _RANKS = {None: -1, "pending": 0, "completed": 2, "error": 2}
@@ -27,9 +27,9 @@ _LOOSE = 512
 
 
 class _Growing:
-    """A text that costs what is added to it: kept in pieces, joined when it is read.
+    """A text that grows cheaply: it is stored in pieces, and joined when it is read.
 
-    Each step is one operation on the list, so that another thread may read it meanwhile.
+    Each step is one operation on the list, so that another thread may read it at the same time.
     """
 
     @overload
@@ -49,16 +49,16 @@ class Part:
     """One piece of a reply. `type` is `text`, `reasoning`, `tool`, `todos`, or another of the server's kinds.
 
     Attributes:
-        text: What a text or reasoning part says so far.
-        tool: A tool call's tool; `call_id` names the call.
-        status: A tool call's `pending`, `running`, `completed` or `error`.
-        time: When a thought, a text or a tool call began and ended: `start` and `end`, in milliseconds since 1970 by
+        text: The text so far of a text or reasoning part.
+        tool: The tool of a tool call; `call_id` names the call.
+        status: The status of a tool call: `pending`, `running`, `completed` or `error`.
+        time: The begin and end of a thought, a text or a tool call: `start` and `end`, in milliseconds since 1970 by
             the server's clock.
         attachments: The pictures and files that a tool call returned; a large one without its content
             (see `opencode_sessions.protocol.attachments`).
-        data: A part of another kind (file, patch, retry, …) as the server has it; a large file without its content.
-        progress: What a sub-agent that this tool call started is doing; told by events alone.
-        ended: A text whose end was told: it gets no more deltas.
+        data: A part of another kind (file, patch, retry, …) in the server's form; a large file without its content.
+        progress: The progress of the sub-agent that this tool call started; only events carry it.
+        ended: Whether a text has ended, so that no more deltas come.
     """
 
     id: str
@@ -83,19 +83,19 @@ class Part:
 
     @property
     def speaks(self) -> bool:
-        """It has some text; cheaper than to read it."""
+        """Whether the part has text; cheaper than reading it."""
         return any(self._pieces)
 
     def grow(self, delta: str) -> None:
         """Add text at the end."""
         self._pieces.append(delta)
         self._loose += 1
-        if self._loose == _LOOSE:  # a piece takes more memory than its few characters
+        if self._loose == _LOOSE:  # many small pieces need much memory, so join them
             self._pieces[-_LOOSE:] = ["".join(self._pieces[-_LOOSE:])]
             self._loose = 0
 
     def take(self, found: Json) -> Change | None:
-        """Take in what the server says of this part, whole; None if that changes nothing."""
+        """Apply the whole part from the server; None if that changes nothing."""
         kind = said(found.get("type"))
         renamed, self.type = kind != self.type, kind
         if kind in STREAMED:
@@ -104,7 +104,7 @@ class Part:
         return Change(self) if changed or renamed else None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-safe and string-keyed; what is absent is left out."""
+        """The part as JSON, without absent values."""
         told = {name: getattr(self, name) for name in _TOLD}
         told["progress"] = None if self.progress is None else self.progress.to_json()
         named = {"id": self.id, "message_id": self.message_id, "type": self.type}
@@ -112,7 +112,7 @@ class Part:
 
     @classmethod
     def from_json(cls, value: Json) -> Part:
-        """What `to_json` gave."""
+        """The part that `to_json` wrote."""
         named = value["id"], value["message_id"], value["type"]
         part = cls(*named, **{name: value[name] for name in _TOLD if name in value})
         if "progress" in value:
@@ -125,8 +125,8 @@ class Part:
         self.ended = self.ended or ends
         self.time = _times(time) or self.time
         heard = self.text
-        told = "" if renamed else heard  # as this kind nobody was told of it yet
-        # A part that is told empty says nothing of the deltas that came before it, unless that is its end.
+        told = "" if renamed else heard  # no listener has seen it as this kind yet
+        # An empty part does not overrule the deltas that came before it, unless it is the part's end.
         text = text if text or ends else heard
         if text == told and not renamed:
             return None
@@ -148,13 +148,13 @@ class Part:
         status = said(state.get("status")) or self.status
         rank = _RANKS.get(status, _RUNNING)
         if rank < _RANKS.get(self.status, _RUNNING):
-            return False  # older than what is known: it was waiting while the state was read
+            return False  # an old event, which waited while the state was read
         before = self._call()
         self.tool = said(found.get("tool")) or self.tool
         self.call_id = said(found.get("callID")) or self.call_id
         self.status = status
         self.input = _object(state, "input") or self.input
-        # On its way an update tells what is new, and what it leaves out stands; the last one is whole.
+        # An update of a running call has only new values; the last update is whole.
         known = before if rank < _ENDED else {}
         self.title = said(state.get("title")) or known.get("title")
         self.output = said(state.get("output")) or known.get("output")
@@ -163,7 +163,7 @@ class Part:
         self.attachments = kept_all(state.get("attachments")) or known.get("attachments")
         self.time = _times(state.get("time")) or self.time
         if status == "error":
-            self.title = self.output = None  # an aborted call still tells of its title, which is not stored
+            self.title = self.output = None  # the event of an aborted call has a title that is not stored
         return self._call() != before
 
     def _call(self) -> dict[str, Any]:
@@ -176,7 +176,7 @@ _TOLD = ("text", *_CALL, "time", "data")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The change by one event: a part, as it is now; `delta` is the text that was added, if only that."""
+    """The change by one event: the part as it is now. `delta` is the added text, if only text was added."""
 
     part: Part
     delta: str = ""

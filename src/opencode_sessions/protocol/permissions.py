@@ -1,16 +1,16 @@
-"""Permission rules: what an agent may do in a session, may not, or must ask a person for.
+"""Permission rules: they allow or deny an agent's actions in a session, or make the agent ask a person.
 
-A rule names a permission (mostly a tool's: ``edit``, ``bash``, ``webfetch``, …), a pattern for what the tool
-is about to touch, and what follows. The server asks the rules in their order and **the last match wins**, so
-the general comes first and the exception after it; where nothing matches, it asks::
+A rule has a permission (mostly that of a tool: ``edit``, ``bash``, ``webfetch``, …), a pattern for the object of the
+action, and a decision. **The last rule that matches wins**, so write general rules first and exceptions after them. If
+no rule matches, the agent asks::
 
     [deny("*"), allow("read"), allow("edit", "drafts/*"), deny("edit", "drafts/final.md")]
 
-The agent's own rules come before a session's, and what a person answered with "always" comes after them.
+The agent's own rules come before a session's; permissions that a person gave with "always" come after them.
 
-In both the permission and the pattern `*` stands for any characters, `/` and line ends among them, and `?`
-for one. Everything else stands for itself; case matters, except on a server under Windows. A pattern that
-ends in a space and `*` (`git *`) also matches without them (`git`). A backslash is read as `/`.
+In the permission and in the pattern, `*` matches any characters, also `/` and line ends, and `?` matches one character.
+All other characters match themselves; case matters, except on a server under Windows. A pattern that ends in a space
+and `*` (`git *`) also matches without them (`git`). A backslash counts as `/`.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ _LAST_IN_BMP = "\uffff"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One permission rule. A rule that the server could not take cannot be made.
+    """One permission rule.
 
     Attributes:
-        permission: The permission that it is about; wildcards allowed.
-        pattern: What it is about to touch; wildcards allowed.
-        action: What follows.
+        permission: The permission; wildcards are allowed.
+        pattern: The object of the action, such as a path or a command; wildcards are allowed.
+        action: The decision: `allow`, `ask` or `deny`.
 
     Raises:
-        InvalidRulesError: A field is not a text, is empty, or is none of the actions.
+        InvalidRulesError: A field is not a text, is empty, or is not one of the decisions.
     """
 
     permission: str
@@ -76,34 +76,34 @@ class Rule:
 
 
 def allow(permission: str, pattern: str = "*") -> Rule:
-    """The agent may."""
+    """A rule that allows the action."""
     return Rule(permission, pattern, "allow")
 
 
 def ask(permission: str, pattern: str = "*") -> Rule:
-    """The agent must ask a person, and waits until one answers."""
+    """A rule that makes the agent ask a person, and wait for the answer."""
     return Rule(permission, pattern, "ask")
 
 
 def deny(permission: str, pattern: str = "*") -> Rule:
-    """The agent may not. With the pattern `*` the server does not even show it the tool."""
+    """A rule that denies the action. With the pattern `*` the agent does not even see the tool."""
     return Rule(permission, pattern, "deny")
 
 
 def evaluate(rules: Iterable[Rule], permission: str, pattern: str) -> Action:
-    """The server's decision when an agent with these rules is about to do something.
+    """The server's decision about an action of an agent with these rules.
 
     Args:
-        rules: All that apply, in the server's order: the agent's, then the session's.
-        permission: What the agent needs, such as ``"edit"``.
-        pattern: What it is about to touch, such as ``"docs/index.md"``. Taken literally.
+        rules: All rules that apply, in the server's order: the agent's, then the session's.
+        permission: The permission of the action, such as ``"edit"``.
+        pattern: The object of the action, such as ``"docs/index.md"``, without wildcards.
     """
     decisive = deciding_rule(rules, permission, pattern)
     return "ask" if decisive is None else decisive.action
 
 
 def deciding_rule(rules: Iterable[Rule], permission: str, pattern: str) -> Rule | None:
-    """The last of the rules that match, which is the one that counts; None if none does. As `evaluate`."""
+    """The rule that decides: the last one that matches; None if no rule matches. See `evaluate`."""
     decisive = None
     for rule in rules:
         if _matches(rule.permission, permission) and _matches(rule.pattern, pattern):
@@ -112,32 +112,32 @@ def deciding_rule(rules: Iterable[Rule], permission: str, pattern: str) -> Rule 
 
 
 def check_rules(value: object) -> tuple[Rule, ...]:
-    """Make sure that what a host gave are rules.
+    """Check the rules from a host.
 
     Args:
-        value: A list, tuple or other ordered iterable (a generator is read to its end). Its items are rules,
-            or dicts of exactly ``permission``, ``pattern`` and ``action``. It may be empty: the session
-            then has its agent's rules only.
+        value: A list, tuple or other ordered iterable (a generator is read to its end). Its items are rules, or dicts
+            of exactly ``permission``, ``pattern`` and ``action``. If it is empty, only the agent's rules apply.
 
     Raises:
-        InvalidRulesError: It is anything else; the message says which item, and what is wrong with it.
+        InvalidRulesError: The value has another form. The message names the item and its fault.
     """
     return tuple(_parse(item, f"rule {index}", strict=True) for index, item in enumerate(_items(value)))
 
 
 def to_json(rules: Iterable[Rule]) -> list[dict[str, str]]:
-    """The rules as the server takes them."""
+    """The rules in the server's form."""
     return [{name: getattr(rule, name) for name in _FIELDS} for rule in rules]
 
 
 def permission_config(rules: Iterable[Rule]) -> dict[str, str | dict[str, str]]:
-    """The rules as `permission` of a server's configuration, where they hold for every agent, sub-agents too.
+    """The rules as `permission` of a server's configuration, where they hold for every agent and sub-agent.
 
     Args:
-        rules: Those of one permission must stand together, as in the presets: a configuration has each permission once.
+        rules: The rules of one permission must follow each other, as in the presets, because a configuration has each
+            permission once.
 
     Raises:
-        InvalidRulesError: They do not stand together, and so would mean something else there.
+        InvalidRulesError: They do not follow each other, so their order would change.
     """
     config: dict[str, dict[str, str]] = {}
     for rule in rules:
@@ -147,19 +147,19 @@ def permission_config(rules: Iterable[Rule]) -> dict[str, str | dict[str, str]]:
                 "each permission once: put the rules for it together"
             )
         patterns = config.setdefault(rule.permission, {})
-        patterns.pop(rule.pattern, None)  # the last match wins, so a repeated pattern belongs at the end
+        patterns.pop(rule.pattern, None)  # the last match wins, so a repeated pattern moves to the end
         patterns[rule.pattern] = rule.action
-    # Of some permissions a configuration may say no patterns (1.18.33).
+    # For some permissions a configuration accepts no patterns (1.18.33).
     return {name: given["*"] if [*given] == ["*"] else given for name, given in config.items()}
 
 
 def from_json(value: object) -> tuple[Rule, ...]:
-    """The rules as the server gives them: a session's `permission`, None where it has none.
+    """The rules in a session's `permission` from the server; None counts as no rules.
 
-    Fields that this library does not know are skipped, other than in what a host writes.
+    Unknown fields are ignored here; in a host's rules they are an error.
 
     Raises:
-        InvalidRulesError: It is not a list of rules.
+        InvalidRulesError: The value is not a list of rules.
     """
     if value is None:
         return ()
@@ -169,7 +169,7 @@ def from_json(value: object) -> tuple[Rule, ...]:
 
 
 def digest(rules: Iterable[Rule]) -> str:
-    """A fingerprint of the rules, in their order: equal rules have equal ones, in every process and version.
+    """A fingerprint of the rules in their order, the same in every process and version.
 
     Returns:
         64 hex digits: the SHA-256 of the rules' JSON, keys sorted, no spaces, ASCII only.
@@ -196,7 +196,7 @@ def _items(value: object) -> Iterable[object]:
 
 
 def _parse(item: object, which: str, *, strict: bool) -> Rule:
-    """One item of a list of rules; `strict` refuses what it does not know."""
+    """Convert one item of a list of rules; `strict` refuses unknown fields."""
     if isinstance(item, Rule):
         return item
     if not isinstance(item, Mapping):
@@ -239,7 +239,7 @@ def _matches(wildcard: str, text: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _compile(wildcard: str) -> re.Pattern[str]:
-    """The server's translation of a wildcard, save that it cannot backtrack exponentially."""
+    """The wildcard as a regular expression with the server's meaning, without exponential backtracking."""
     wildcard = _code_units(wildcard.replace("\\", "/"))
     expression = _expression(wildcard)
     if wildcard.endswith(" *"):
@@ -248,7 +248,7 @@ def _compile(wildcard: str) -> re.Pattern[str]:
 
 
 def _expression(wildcard: str) -> str:
-    """A regular expression in which what stands between two stars is sought once, from the left, for good."""
+    """A regular expression that searches each text between two stars once, from the left."""
     first, *others = (
         "".join("." if char == "?" else re.escape(char) for char in run) for run in wildcard.split("*")
     )

@@ -1,4 +1,4 @@
-"""Directories on the server's machine, as they can be told to it."""
+"""Directories on the server's machine, in the form that the server accepts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["directory_of"]
 
 
 def directory_of(name: str, given: object) -> str | None:
-    """The directory that somebody gave; None for none.
+    """Check a directory; an empty one is None.
 
     Args:
-        name: What it was given as.
+        name: The name of the argument or attribute, for the error.
         given: A text, a path, an empty text or None.
 
     Raises:
-        ConfigurationError: It is no absolute path, or none that can be told to a server.
+        ConfigurationError: The path is not absolute, or cannot be sent to a server.
     """
     if given is None or given == "":
         return None

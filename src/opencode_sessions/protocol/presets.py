@@ -1,4 +1,4 @@
-"""Lists of permission rules to start from, from the least to the most permissive. Each is complete on its own.
+"""Ready lists of permission rules, from the least to the most permissive. Each is complete on its own.
 
 | | `READ_ONLY` | `ASK_FIRST` | `READ_WRITE` | `TRUSTED` |
 |---|---|---|---|---|
@@ -12,7 +12,7 @@
 | files outside the folder | no | no | no | yes |
 | any other tool, such as one of an MCP server | no | no | no | yes |
 
-All but `TRUSTED` begin with ``deny("*")``: they decide about everything, and what a later release adds is closed.
+All except `TRUSTED` begin with ``deny("*")``: they decide about everything, and deny the tools of later releases.
 To change one, add rules at its end: ``[*READ_WRITE, allow("webfetch", "https://docs.example.com/*")]``.
 """
 
@@ -35,7 +35,7 @@ READ_ONLY: tuple[Rule, ...] = (
 )
 """The agent reads and lists the files of its folder."""
 
-# A server reads the first two, and runs what they name. Git runs commands that a repository's configuration names.
+# A server reads the first two, and runs programs that they name. Git runs programs from a repository's configuration.
 NOT_TO_EDIT = tuple(
     deny("edit", path) for path in ("*.opencode/*", "*opencode.json*", "*.git", "*.git/*", "*.env*")
 )
@@ -49,11 +49,11 @@ ASK_FIRST: tuple[Rule, ...] = (
     ask("websearch"),
     allow("question"),
 )
-"""Like `READ_ONLY`; a person decides about each change of a file, each command and each web page. The commands that a
-person allows reach everything that the server's user can. There are no sub-agents, as those would not ask (1.18.33)."""
+"""Like `READ_ONLY`, but a person decides about each change of a file, each command and each web page. A command that a
+person allows can do all that the server's user can. There are no sub-agents, as those would not ask (1.18.33)."""
 
 READ_WRITE: tuple[Rule, ...] = (*READ_ONLY, allow("edit"), *NOT_TO_EDIT)
-"""The agent works on the files of its folder, and nobody has to be there. It runs no commands."""
+"""The agent works on the files of its folder without asking. It runs no commands."""
 
 TRUSTED: tuple[Rule, ...] = (allow("*"), allow("external_directory"), allow("read"))
 """The agent may do everything that the server's user can: for a server in a container or machine of its own."""

@@ -1,4 +1,4 @@
-"""What a sub-agent is doing, in a few lines: the last things that it did, and the end of what it said."""
+"""The progress of a sub-agent in a few lines: its last steps, and the end of its text."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _STATUSES = {"busy": "running", "retry": "retrying", "idle": "idle"}
 
 @dataclass
 class Progress:
-    """A sub-agent's doings, kept small: of a long run, the newest.
+    """The newest part of a sub-agent's work.
 
     Attributes:
-        session_id: The child session that it works in.
+        session_id: The child session in which it works.
         status: `running`, `waiting` for a person, `retrying` a provider, or `idle`.
         steps: Its last 20 tool calls, each as `{"tool", "title", "status"}`, oldest first.
-        earlier: How many more there were before them.
-        text: The last 500 characters of what it says.
+        earlier: How many tool calls there were before those.
+        text: The last 500 characters of its text.
         waits_for: The permissions that it asks for, and `question` for a question.
     """
 
@@ -53,29 +53,29 @@ class Progress:
     waits_for: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-safe, and a copy."""
+        """The progress as JSON, in a copy."""
         steps = [dict(step) for step in self.steps]
         return vars(self) | {"steps": steps, "waits_for": list(self.waits_for)}
 
     @classmethod
     def from_json(cls, value: Json) -> Progress:
-        """What `to_json` gave."""
+        """The progress that `to_json` wrote."""
         return cls(**value)
 
 
 class ChildProgress:
-    """Folds the events of a sub-agent, and of those that it started in its turn, into its progress."""
+    """Folds the events of a sub-agent, and of its own sub-agents, into its progress."""
 
     def __init__(self, session_id: str) -> None:
         self.progress = Progress(session_id)
         self._steps: dict[str, dict[str, str]] = {}
         self._asks: dict[str, str] = {}
-        self._answers: dict[str, None] = {}  # its own messages, not what it was told to do; the newest
+        self._answers: dict[str, None] = {}  # its newest own messages, without its prompts
         self._speaking: str | None = None
-        self.heard = False  # of anything worth to show
+        self.heard = False  # whether there is anything to show
 
     def take(self, event: Event) -> bool:
-        """Did this change anything?"""
+        """Apply an event. True if it changed the progress."""
         match event:
             case MessageChanged(message=message) if message.role == "assistant":
                 _remember(self._answers, message.id, None, _MESSAGES)
@@ -123,7 +123,7 @@ class ChildProgress:
                 self.progress.text = text[-_TAIL:]
                 return before != self.progress.text
             case "reasoning":
-                self._speaking = None  # its deltas are no text
+                self._speaking = None  # the deltas of this part are not text
         return False
 
     def _take_step(self, event: PartChanged) -> bool:
@@ -148,14 +148,14 @@ class ChildProgress:
 
 
 def _about(state: Json) -> str:
-    """A call's title, which it has when it is over; before that, the first text of its input: a path, a command."""
+    """A call's title, which comes at its end; before that the first text of its input, such as a path or a command."""
     given = state.get("input")
     texts = (item for item in given.values() if isinstance(item, str)) if isinstance(given, Mapping) else ()
     return said(state.get("title")) or next(iter(texts), "")
 
 
 def _remember(kept: dict[str, Any], key: str, value: Any, most: int) -> None:
-    """Keep the newest."""
+    """Keep only the newest entries."""
     kept[key] = value
     while len(kept) > most:
         del kept[next(iter(kept))]

@@ -1,7 +1,7 @@
-"""The answer as it grows: ordered parts, folded from events; and the same from the stored messages.
+"""The answer as it grows: ordered parts, folded from events or read from the stored messages.
 
-A reply belongs to one prompt: messages that answer another one are not its own. Parts keep the order in
-which the server first spoke of them, which is the order in which it stores them.
+A reply belongs to one prompt and ignores messages that answer another one. Parts keep the order in which the server
+first sent them, which is the order in which it stores them.
 
     reply = Reply(session_id, prompt_id)
     for event in events:
@@ -9,7 +9,7 @@ which the server first spoke of them, which is the order in which it stores them
             show(change.part, change.delta)
     reply.settle(stored_messages)
 
-Folding an event costs no more than what the event says, however long the reply is.
+The cost of an event depends on the event's size, not on the length of the reply.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ Json = Mapping[str, Any]
 _ABORTED = "MessageAbortedError"
 _TODOS = "todowrite"
 _MOST_EARLY = 1 << 20, 256
-"""The characters, and the parts, of deltas that are kept for parts that have not come.
+"""How many characters of deltas, and for how many parts, are kept before the part itself comes.
 
-Of more, the whole text will tell.
+The later event with the whole text makes up for the rest.
 """
 
 
@@ -70,11 +70,10 @@ class Reply:
     Attributes:
         parts: In order, by id.
         messages: The assistant's messages of this turn, in order, by id.
-        summaries: Those by which the server compacted the conversation on the way: no part of the answer, but of its
-            bill.
-        todos: The agent's todo list, whole, as it last was in this turn.
-        error: What the server said went wrong, as `{"name", "message", …}`.
-        over: The session went idle after it had begun to answer; whether all went well, it does not say.
+        summaries: The summaries of compactions during the turn. They are no part of the answer, but count for its cost.
+        todos: The agent's last whole todo list in this turn.
+        error: The server's error, as `{"name", "message", …}`.
+        over: Whether the session went idle after the answer had begun. It says nothing about success.
     """
 
     session_id: str
@@ -90,12 +89,12 @@ class Reply:
         self._lineage = Lineage(self.prompt_id)
         self._agents = SubAgents(self.session_id)
         self._steps: set[str] = set()  # the step-starts that were seen
-        self._early: dict[str, Part] = {}  # what came of a part before it was said what it is
+        self._early: dict[str, Part] = {}  # deltas of parts whose kind is not known yet
         self._early_characters = 0
 
     @classmethod
     def of(cls, session_id: str, prompt_id: str, messages: Iterable[Message]) -> Reply:
-        """The reply that stored messages hold, given oldest first."""
+        """The reply in stored messages, given oldest first."""
         reply = cls(session_id, prompt_id)
         reply.absorb(messages)
         return reply
@@ -117,7 +116,7 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """All that it says, its text parts set apart by an empty line."""
+        """The text of all text parts, with an empty line between them."""
         texts = (part.text for part in self.parts.values() if part.type == "text")
         return "\n\n".join(filter(None, texts))
 
@@ -134,7 +133,7 @@ class Reply:
 
     @property
     def begun(self) -> bool:
-        """The first token was seen: a text, a thought or a tool call. Parts of a row alone do not count."""
+        """Whether the first text, thought or tool call came. Parts from a row alone do not count."""
         spoken = (part for part in self.parts.values() if part.type == "tool" or part.speaks)
         return any(part.message_id in self.messages for part in spoken)
 
@@ -163,13 +162,13 @@ class Reply:
 
     @property
     def final(self) -> bool:
-        """Its last message failed, or is complete and asks for no more steps."""
+        """Whether the last message failed, or is complete and asks for no more steps."""
         last = self.last
         return last is not None and (last.error is not None or (last.completed and not last.goes_on))
 
     @property
     def endless(self) -> int:
-        """How many of the newest complete messages, in a row, go on without a tool call."""
+        """How many complete messages in a row, up to the newest, ask for another step without a tool call."""
         calling = {part.message_id for part in self.tools}
         ended = (message for message in reversed(self.messages.values()) if message.completed)
         return sum(1 for _ in takewhile(lambda step: step.goes_on and step.id not in calling, ended))
@@ -180,7 +179,7 @@ class Reply:
         return [part.to_json() for part in parts]
 
     def apply(self, event: Event) -> list[Change]:
-        """Fold an event in; events of other turns, and of sessions that are no sub-agent's, change nothing."""
+        """Apply an event. Events of other turns, and of sessions that are not a sub-agent's, change nothing."""
         if event.session_id != self.session_id:
             return self._agents.take(event)
         match event:
@@ -193,22 +192,22 @@ class Reply:
             case TodosChanged():
                 return self._take_todos(event.todos)
             case SessionFailed() if event.error.get("name") != _ABORTED:
-                # An abort stands in the message that it ended; the session's word of it can come during the next turn.
+                # An abort is stored in its message; the session's event for it can come during the next turn.
                 self.error = event.error
             case SessionIdle():
                 self.over = self.over or bool(self.messages)
         return []
 
     def asks(self, event: PermissionAsked | QuestionAsked) -> bool:
-        """Is it this turn that asks, as far as is known, and not another one of the session's?"""
+        """Does this turn ask, as far as is known, and not another turn of the session?"""
         if event.session_id != self.session_id:
             return self._agents.owns(event.session_id)
         return event.message_id is None or event.message_id in self.messages
 
     def absorb(self, messages: Iterable[Message]) -> list[Change]:
-        """Take in what is stored, oldest first, after events may have been missed.
+        """Apply the stored messages, oldest first, after events may have been missed.
 
-        Deltas are not stored before their part ends: text that is known here and empty there stands.
+        The server stores the text of a part only at its end. So text that is known here and empty there stays.
         """
         changes: list[Change] = []
         for message in self._from_prompt(messages):
@@ -222,10 +221,10 @@ class Reply:
         return changes
 
     def settle(self, messages: Iterable[Message]) -> list[Change]:
-        """Take what is stored, oldest first, for the truth, at the end of the turn.
+        """Replace the reply with the stored messages, oldest first, at the end of the turn.
 
-        What only the events told is kept: todos, the progress of sub-agents, and, where the stored answer is
-        not final, the session's error. An empty exchange says nothing, and changes nothing.
+        Values that only events carry are kept: todos, the progress of sub-agents, and the session's error if the stored
+        answer is not final. An empty exchange changes nothing.
         """
         stored = Reply.of(self.session_id, self.prompt_id, messages)
         if not stored.messages:
@@ -237,17 +236,17 @@ class Reply:
             for part in self.parts.values()
             if (change := self._replace(known.get(part.id), part, stored.last))
         ]
-        self._lineage = stored._lineage  # noqa: SLF001 - one of its own
+        self._lineage = stored._lineage  # noqa: SLF001 - of the same class
         self.error = stored.error if stored.final else stored.error or self.error
         self.over = self.over or stored.over
         if any(change.part.tool == _TODOS for change in changes):
             changes += self._take_todos(stored.todos)
         if not any(part.tool == _TODOS for part in self.parts.values()):
-            self.todos = ()  # the event names no message: it was another turn's of this session
+            self.todos = ()  # the event names no message, so it was of another turn of this session
         return changes
 
     def _from_prompt(self, messages: Iterable[Message]) -> Iterable[Message]:
-        """What stands before the prompt is of other turns."""
+        """The messages from the prompt on; earlier ones are of other turns."""
         listed = list(messages)
         place = next((index for index, message in enumerate(listed) if message.info.id == self.prompt_id), -1)
         return listed[place + 1 :]
@@ -261,7 +260,7 @@ class Reply:
             part.progress = known.progress
             if broke_off:
                 part.text = (
-                    heard  # of an open part only the deltas told; had the turn gone on, it was said anew
+                    heard  # only deltas carry the text of an open part; a turn that goes on sends it again
                 )
         self._agents.link(part)
         if part == known:
@@ -275,9 +274,9 @@ class Reply:
         if known is None:
             if not self._lineage.owns(message):
                 return
-            self.error = None  # the server went on: whatever went wrong before was not the end
+            self.error = None  # the server went on, so the error before was not the end
         elif known.completed and not message.completed:
-            return  # older than what is known
+            return  # an old event
         self.messages[message.id] = message
         if message.error is not None:
             self.error = message.error
@@ -290,7 +289,7 @@ class Reply:
         self._forget(message_id)
 
     def _forget(self, message_id: str) -> None:
-        """Nothing more comes of this message: drop the deltas whose part never came."""
+        """Drop the deltas of this message whose part never came."""
         self._early = {key: part for key, part in self._early.items() if part.message_id != message_id}
         self._early_characters = sum(len(part.text) for part in self._early.values())
 
@@ -317,7 +316,7 @@ class Reply:
         return [Change(part, event.delta)]
 
     def _take_early(self, event: PartDelta) -> None:
-        """Its part, which says whether this is text or reasoning, is still to come."""
+        """Keep a delta until its part comes, which tells whether it is text or reasoning."""
         characters, parts = _MOST_EARLY
         self._early_characters += len(event.delta)
         if self._early_characters > characters or len(self._early) > parts:
@@ -328,7 +327,7 @@ class Reply:
         part.grow(event.delta)
 
     def _take_parts(self, message_id: str, parts: Iterable[Json]) -> list[Change]:
-        """All that is stored of a message, in order."""
+        """Apply the stored parts of a message, in order."""
         changes: list[Change] = []
         earlier: list[Part] = []
         for found in parts:
@@ -364,9 +363,9 @@ class Reply:
         return early
 
     def _begin_step(self, part_id: str, parts: Iterable[Part]) -> list[Change]:
-        """The model is asked again: what it had not finished saying in this message is said anew, in new parts.
+        """The model is asked again. It repeats unfinished texts of this message in new parts, so empty the old ones.
 
-        The server keeps those parts, empty.
+        The server keeps the old parts, empty.
         """
         if part_id in self._steps:
             return []

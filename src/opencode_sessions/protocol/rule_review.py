@@ -1,4 +1,4 @@
-"""What a list of rules leaves open although it looks closed (OpenCode 1.18.33)."""
+"""Find gaps in a list of rules that looks closed (OpenCode 1.18.33)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from opencode_sessions.protocol.permissions import Rule, allow, deciding_rule, e
 
 __all__ = ["review_rules"]
 
-# What the server's own agents ask for, unless a rule of the session says otherwise.
+# The permissions for which the server's own agents ask, unless a rule of the session decides otherwise.
 _ASKED_BY_DEFAULT = {
     "external_directory": ("/etc/passwd", "files outside the agent's folder"),
     "read": (".env", "dotenv files"),
@@ -17,16 +17,16 @@ _ASKED_IN_SUB_AGENTS_TOO = {"external_directory", "task", "question", "doom_loop
 
 
 def review_rules(rules: Sequence[Rule]) -> list[str]:
-    """What a host most likely did not mean: a sentence for each, with what to do.
+    """A warning for each gap that the host probably did not intend, with advice.
 
     Args:
-        rules: Those of a session, in their order.
+        rules: The rules of a session, in their order.
     """
     return [*_opened(rules), *_unasked(rules)]
 
 
 def _opened(rules: Sequence[Rule]) -> list[str]:
-    """A rule for all permissions that lifts what the agent itself would ask for."""
+    """Rules for all permissions that remove the agent's own asks."""
     found = []
     for permission, (example, what) in _ASKED_BY_DEFAULT.items():
         rule = deciding_rule(rules, permission, example)
@@ -39,7 +39,7 @@ def _opened(rules: Sequence[Rule]) -> list[str]:
 
 
 def _unasked(rules: Sequence[Rule]) -> list[str]:
-    """What a sub-agent does without the ask that is demanded of its parent."""
+    """Actions that a sub-agent does without asking, although its parent must ask."""
     if evaluate([allow("*"), *rules], "task", "general") != "allow":
         return []
     asked = {

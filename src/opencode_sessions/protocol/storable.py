@@ -1,4 +1,4 @@
-"""What a model can say and a database refuses."""
+"""Replace characters that a model can produce and a database refuses."""
 
 from __future__ import annotations
 

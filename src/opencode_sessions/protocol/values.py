@@ -1,4 +1,4 @@
-"""What the server stores, as values: sessions and messages, of no dialect."""
+"""The sessions and messages that a server stores, as values that no dialect shapes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["Health", "Message", "SessionInfo"]
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a server says of itself."""
+    """The server's health report."""
 
     version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionInfo:
-    """A session as the server has it.
+    """A session as the server shows it.
 
     Attributes:
         rules: Its permission rules, in the server's own form.
-        metadata: What whoever made it wrote there: for sessions of this library `namespace` and `record`.
-        created: When, in milliseconds since the epoch; likewise `updated`.
-        cost: So far, in the currency of the provider's price list (US dollars).
+        metadata: The metadata from its creator; for sessions of this library `namespace` and `record`.
+        created: The time of its creation, in milliseconds since 1970; likewise `updated`.
+        cost: The cost so far, in the currency of the provider's price list (US dollars).
     """
 
     id: str

@@ -1,11 +1,11 @@
-r"""Text that a person reads before a decision: nothing in it is deleted, and nothing in it is out of sight.
+r"""Text that a person reads before a decision: nothing is removed from it, and nothing in it is invisible.
 
-One rule, for the cards of asks and tools, for titles and for the terminal:
+The same rules hold for the cards of asks and tools, for titles and for the terminal:
 
 | in the text | shown as |
 |---|---|
-| what is not printable: controls, format characters, blanks other than the space, halves of characters | `‹\u202e›` |
-| what is printable and empty, such as a Hangul filler; the fifth accent on a letter, and those after it | `‹\u3164›` |
+| unprintable characters: controls, format characters, blanks other than the space, halves of characters | `‹\u202e›` |
+| empty printable characters, such as a Hangul filler; the fifth accent on a letter, and those after it | `‹\u3164›` |
 | more than 3 of the same of these | `‹9,000 × \u200b›` |
 | more than 64 spaces or tabs, one after another | `‹9,000 spaces›` |
 | more than 8 blank lines, one after another | `‹9,000 blank lines›` |
@@ -49,33 +49,33 @@ _BLANK_LINES = re.compile(rf"‹({_COUNT}) blank lines›")
 
 
 def visible(text: str) -> str:
-    """A text of several lines, with all of it in sight."""
+    """A text of several lines, made completely visible."""
     return _IN_TEXT.sub(_marked, text)
 
 
 def visible_line(text: str) -> str:
-    """A text on one line, with all of it in sight."""
+    """A text on one line, made completely visible."""
     return _IN_LINE.sub(_marked, text)
 
 
 def visible_blank_lines(lines: int) -> str:
-    """What stands for so many blank lines, or nothing where these are few enough to be seen."""
+    """The mark for this many blank lines; empty if they are few enough to be seen."""
     return f"‹{lines:,} blank lines›" if lines > _MOST_BLANK_LINES else ""
 
 
 def blank_lines(line: str) -> int:
-    """How many blank lines a line stands for; 0 if it is a line itself."""
+    """How many blank lines a line marks; 0 if it is not such a mark."""
     found = _BLANK_LINES.fullmatch(line)
     return _number(found[1]) if found else 0
 
 
 def reveal(shown: str) -> str:
-    """The text that `visible` or `visible_line` made this of."""
+    """The original text of a result of `visible` or `visible_line`."""
     return _MARK.sub(_revealed, shown)
 
 
 def pieces(shown: str) -> Iterator[tuple[str, bool]]:
-    """What `visible` or `visible_line` made, piece by piece, each with whether it is a mark."""
+    """The pieces of a result of `visible` or `visible_line`, each with whether it is a mark."""
     end = 0
     for found in _MARK.finditer(shown):
         mark = found[0].strip("\n")
