@@ -1,1 +1,1 @@
-"""Between us and the server: HTTP, the shared event stream, a managed server. No database."""
+"""The communication with the server: HTTP, dialects, and the shared event stream. No database."""

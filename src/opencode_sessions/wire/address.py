@@ -1,4 +1,4 @@
-"""Where a server is, how to get in, how long to wait for it, and what of its credentials may be printed: nothing."""
+"""The address, credentials and timeouts of a server. No error or log repeats a credential."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ _LONGEST_SPELLING = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Seconds.
+    """The timeouts of requests, in seconds.
 
-    A request has one of `first_read`, `read` and `creation` in all, from its first byte to the last byte of its answer,
-    however slowly the server sends. Waiting for a connection is not counted.
+    `first_read`, `read` and `creation` limit the whole request, from its first byte to the last byte of its answer,
+    however slowly the server sends. The wait for a connection does not count.
 
     Attributes:
-        connect: To make a connection, and for an event stream to begin.
-        first_read: For the answer to a GET to begin, before it is sent once more and has `read`: a server that is
-            still starting can leave a request unanswered for good (1.18.33).
+        connect: For a connection, and for the start of an event stream.
+        first_read: For the start of the answer to a GET. After that the GET is sent once more, with the timeout `read`.
+            A server that is still starting may never answer a request (1.18.33).
         read: For a whole answer.
-        creation: For the whole answer to a creation, which a person waits for.
-        silence: Without a byte on the event stream (the server beats every 10 s) before it is given up.
+        creation: For the whole answer to a creation, while a person waits.
+        silence: Without a byte on the event stream before the stream is reopened. The server sends a heartbeat every
+            10 s.
     """
 
     connect: float = 5.0
@@ -60,10 +61,12 @@ class Address:
     def resolve(
         cls, base_url: str | None = None, *, password: str | None = None, username: str | None = None
     ) -> Address:
-        """Arguments first, then `OPENCODE_BASE_URL`, `OPENCODE_SERVER_PASSWORD`, `OPENCODE_SERVER_USERNAME`.
+        """The address from the arguments, else from the environment.
+
+        The variables are `OPENCODE_BASE_URL`, `OPENCODE_SERVER_PASSWORD` and `OPENCODE_SERVER_USERNAME`.
 
         Raises:
-            ConfigurationError: The URL is not that of a server, or the credentials are not Unicode.
+            ConfigurationError: The URL cannot be a server's, or the credentials are not Unicode.
         """
         address = cls(
             base_url=server_url(base_url or os.environ.get("OPENCODE_BASE_URL") or DEFAULT_BASE_URL),
@@ -85,9 +88,9 @@ class Address:
         return headers
 
     def quote(self, said: str | bytes) -> str:
-        """Text from the server as an error may repeat it: at most 2,000 characters, without the credentials.
+        """Text from the server for an error message: at most 2,000 characters, without the credentials.
 
-        The password and the `Authorization` header are replaced, in whatever way the server has escaped them.
+        The password and the `Authorization` header are replaced, also if the server has escaped them.
         """
         if self.password is None:
             return _text(said[: 4 * _QUOTED])[:_QUOTED]
@@ -97,7 +100,7 @@ class Address:
         window = text[: _QUOTED + reach]
         shown = re.sub(f"{_spelled(token)}|{_spelled(self.password)}", "***", window, flags=re.IGNORECASE)
         if len(window) < len(text):
-            shown = shown[:-reach]  # the window may have cut a secret in two
+            shown = shown[:-reach]  # a secret at the end may have been cut in two
         return shown[:_QUOTED]
 
     def _token(self, password: str) -> str:
@@ -105,10 +108,10 @@ class Address:
 
 
 def server_url(url: str) -> str:
-    """The URL of a server, without a slash at its end.
+    """Check the URL of a server, and remove a slash at its end.
 
     Raises:
-        ConfigurationError: It is not one. The error repeats no part of it: a password may stand anywhere in it.
+        ConfigurationError: It cannot be a server's URL. The error repeats no part of it, as it may contain a password.
     """
     url = url.strip()
     if trouble := _trouble_with(url):
@@ -150,9 +153,9 @@ def _text(said: str | bytes) -> str:
 
 
 def _spelled(secret: str) -> str:
-    """A pattern for a secret: as it is, or each of its characters as URLs, JSON, HTML and Python may escape it.
+    """A pattern for a secret, whose characters may be escaped as in URLs, JSON, HTML and Python.
 
-    What a character took is never taken back (`(?>`), or the time would grow exponentially with an almost-match.
+    Atomic groups (`(?>`) prevent backtracking, which would take exponential time for a text that almost matches.
     """
     escaped = "".join(f"(?>{'|'.join(_spellings(character))})" for character in secret)
     return f"{re.escape(secret)}|{escaped}"

@@ -1,4 +1,4 @@
-"""What both lines of the server are asked alike."""
+"""The requests that are the same on both lines of the server."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["list_files", "location", "on_session", "read_file", "without_none"]
 
 
 def list_files(directory: str | None, path: str) -> Call[Mapping[str, str]]:
-    """The files and folders in a folder, no links among them; 500 if there is none (1.18.33)."""
+    """The files and folders in a folder, without links; 500 if the folder does not exist (1.18.33)."""
     params = {**location(directory), "path": path}
     return Call(Request("GET", "/api/fs/list", params, repeatable=True), _files)
 
 
 def read_file(directory: str | None, path: str) -> Request:
-    """A file's bytes. A link in the directory is followed, as long as it leads to the directory (1.18.33)."""
+    """A file's bytes. The server follows a link if it stays in the directory (1.18.33)."""
     return Request("GET", f"/api/fs/read/{quote(path)}", location(directory), repeatable=True, raw=True)
 
 
@@ -29,7 +29,7 @@ def on_session(root: str, session_id: str | None, method: str, tail: str, **more
     """A request about a session, below the route of all sessions.
 
     Raises:
-        ConfigurationError: That is no id.
+        ConfigurationError: The text cannot be a session's id.
     """
     if not isinstance(session_id, str) or not session_id:
         raise ConfigurationError(f"a session is named by its id, which is a text, not by {session_id!r}")
@@ -42,7 +42,7 @@ def location(directory: str | None) -> dict[str, str]:
 
 
 def without_none(**values: Any) -> dict[str, Any]:
-    """Those that are not None."""
+    """The values that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Everything that a server can be asked, written once for the sync and the async client.
+"""All calls to a server, written once for the sync and the async client.
 
 `aio.Client` is this class over a suspending transport; `Client` is its sync twin, method by method.
 """
@@ -37,12 +37,12 @@ __all__ = ["Api"]
 
 
 class Api(AskCalls, FileCalls):
-    """One server, seen from one directory.
+    """The calls to one server, for one directory.
 
-    Every method raises `ServerUnreachableError`, `RequestTimedOutError` or `ConnectionLostError` where the
-    network fails, a `StatusError` where the server refuses, and `NotOpencodeError` where something else
-    answers: its subclass `UnsupportedVersionError` where that is an OpenCode server of a version or line that
-    this library does not speak. A request is sent again only where that cannot change the outcome.
+    Every method raises `ServerUnreachableError`, `RequestTimedOutError` or `ConnectionLostError` if the network fails,
+    and a `StatusError` if the server refuses. It raises `NotOpencodeError` if another program answers, and
+    `UnsupportedVersionError` if the OpenCode server has a version or line that this library does not support. A request
+    is repeated only if that cannot change the outcome.
     """
 
     def __init__(self, transport: Transport, runtime: Runtime, *, directory: str | None = None) -> None:
@@ -61,14 +61,14 @@ class Api(AskCalls, FileCalls):
         parent_id: str | None = None,
         directory: str | None = None,
     ) -> SessionInfo:
-        """Make a session.
+        """Create a session.
 
-        With a `session_id` (see `new_session_id`) this is idempotent, however often and from wherever it is sent, and
-        `parent_id` is not possible. On the V1 line title, rules and metadata then follow in a second request
-        (1.18.33). Without an id the server chooses one, in one request that is never repeated.
+        With a `session_id` (see `new_session_id`) the call is idempotent, and `parent_id` is not possible. On the V1
+        line, a second request sends title, rules and metadata (1.18.33). Without an id the server chooses one, in one
+        request that is never repeated.
 
         Raises:
-            ValueError: Both a `session_id` and a `parent_id`.
+            ValueError: Both `session_id` and `parent_id` are given.
         """
         directory = directory or self.directory
         rules = tuple(rules)
@@ -93,14 +93,14 @@ class Api(AskCalls, FileCalls):
         info = await self._speaking(act)
         if _has(info, title, rules, metadata):
             return info
-        # It was there already: made by an older request, or before it was known of which line the server is.
+        # The session existed: from an older request, or from one before the server's line was known.
         return await self.update(session_id, title=title, rules=rules or None, metadata=metadata)
 
     async def _create_with_id(self, session_id: str, make: Call[SessionInfo]) -> SessionInfo:
         try:
             info = await self._answer(make)
         except (NotFoundError, ServerError):
-            await self.health()  # which says so, if it is a server that we do not speak with
+            await self.health()  # raises if the server is not supported
             raise
         if info.id != session_id:
             await self.delete(info.id)
@@ -119,17 +119,17 @@ class Api(AskCalls, FileCalls):
         rules: Iterable[Rule] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> SessionInfo:
-        """Change what is given. `metadata` is replaced; `rules` are too, but on the V1 line they are appended."""
+        """Change the given values. `metadata` is replaced. `rules` are replaced, or appended on the V1 line."""
         rules = None if rules is None else tuple(rules)
         return await self._asked(
             lambda line: line.update(session_id, title=title, rules=rules, metadata=metadata)
         )
 
     async def delete(self, session_id: str) -> bool:
-        """Delete a session, with its children. A busy one goes on spending: `abort` it first.
+        """Delete a session, with its children. The agents of a busy session go on: `abort` it first.
 
         Returns:
-            False if there was none.
+            False if there was no such session.
         """
         try:
             await self._asked(lambda line: line.delete(session_id))
@@ -138,20 +138,20 @@ class Api(AskCalls, FileCalls):
         return True
 
     async def abort(self, session_id: str) -> None:
-        """Stop what the session and its sub-agents are doing; also of an unknown or idle one the server says yes.
+        """Stop the session and its sub-agents. The server also accepts an unknown or idle session.
 
-        What they wait for a person to answer goes on waiting (1.18.33): see `stop`.
+        Their asks go on waiting (1.18.33): see `stop`.
         """
         with suppress(SessionNotFoundError):  # on the V2 line
             await self._asked(lambda line: line.abort(session_id))
 
     async def withdraw(self, session_id: str, message_id: str) -> bool:
-        """Take back a prompt that the server has accepted and not begun to answer, if it keeps such prompts.
+        """Withdraw a prompt that the server has accepted and not begun to answer, if it keeps such prompts.
 
-        A server of the V2 line does: an abort leaves them waiting for the next prompt.
+        A server of the V2 line does: after an abort they wait for the next prompt.
 
         Returns:
-            Whether it was taken back: then nothing will answer it.
+            Whether the prompt was withdrawn, so that it will not be answered.
         """
         if not self._identified:
             await self._refuse_others()
@@ -162,15 +162,15 @@ class Api(AskCalls, FileCalls):
             await self.message(session_id, message_id)
         except NotFoundError:
             return True
-        return False  # it was delivered in this instant
+        return False  # the server has just delivered it
 
     async def stop(self, session_id: str) -> Sequence[WireError]:
-        """Abort, and reject what the session and its sub-agents wait for a person to answer.
+        """Abort the session, and reject the asks of the session and its sub-agents.
 
-        An ask that an abort left pending would still run its tool when it is answered later (1.18.33).
+        An ask that stays pending after an abort would still run its tool when it is answered later (1.18.33).
 
         Returns:
-            What kept asks from being rejected, though the agents are stopped: see `pending_permissions`.
+            Errors of asks that could not be rejected: see `pending_permissions`. The agents are stopped nevertheless.
         """
         await self.abort(session_id)
         return await self.reject_asks(session_id)
@@ -178,7 +178,7 @@ class Api(AskCalls, FileCalls):
     async def list(
         self, *, search: str | None = None, all_directories: bool = False, page_size: int = 100
     ) -> AsyncIterator[SessionInfo]:
-        """Sessions, newest first, a page of `page_size` or more fetched when it is needed."""
+        """The sessions, newest first. Pages of `page_size` or more are fetched when they are needed."""
         directory = None if all_directories else self.directory
         cursor: str | None = None
         listed: frozenset[str] = frozenset()
@@ -199,7 +199,7 @@ class Api(AskCalls, FileCalls):
         return await self._asked(lambda line: line.children(session_id))
 
     async def busy(self, session_id: str, *, directory: str | None = None) -> bool:
-        """Does the session work, or wait to retry? Asked of its own directory, found out if it is not given."""
+        """Does the session work, or wait to retry? Without its `directory`, one more request finds that out."""
         if directory is None:
             try:
                 directory = (await self.get(session_id)).directory
@@ -208,25 +208,25 @@ class Api(AskCalls, FileCalls):
         return session_id in await self._asked(lambda line: line.busy(directory=directory))
 
     async def status(self, *, directory: str | None = None) -> Mapping[str, SessionStatus]:
-        """The busy and retrying sessions of a directory, by id; without one, of this client's.
+        """The busy and retrying sessions of a directory, by id; by default of this client's.
 
-        One that is absent is idle, was never started, is of another directory, or its server was restarted.
+        A session that is missing is idle, was never started, is of another directory, or its server was restarted.
         """
         return await self._asked(lambda line: line.statuses(directory=directory or self.directory))
 
     async def fork(self, session_id: str, message_id: str | None = None) -> SessionInfo:
-        """A copy, up to before `message_id` if one is given. It has no rules: put them in force first.
+        """Copy a session, up to the message before `message_id`. The copy has no rules: apply them first.
 
         Raises:
-            NotFoundError: The session has no such message: the server would copy all of it (1.18.33).
+            NotFoundError: The session has no such message. The server itself would copy all messages (1.18.33).
         """
         if message_id is not None:
-            with suppress(BadRequestError):  # it is there: a prompt with a schema cannot be read (1.18.33)
+            with suppress(BadRequestError):  # it exists: a prompt with a schema cannot be read (1.18.33)
                 await self.message(session_id, message_id)
         return await self._asked(lambda line: line.fork(session_id, message_id))
 
     async def revert(self, session_id: str, message_id: str, part_id: str | None = None) -> SessionInfo:
-        """Take back what came from this message on, files included; ConflictError while busy."""
+        """Revert this message and all later ones, with their changes of files; ConflictError while busy."""
         return await self._asked(lambda line: line.revert(session_id, message_id, part_id))
 
     async def unrevert(self, session_id: str) -> SessionInfo:
@@ -236,12 +236,12 @@ class Api(AskCalls, FileCalls):
     # Messages.
 
     async def messages(self, session_id: str, *, page_size: int = 50) -> AsyncIterator[Message]:
-        """Stored messages, newest first, a page of `page_size` fetched when it is needed.
+        """The stored messages, newest first. Pages of `page_size` are fetched when they are needed.
 
-        Where a page is larger than what is read of one answer, the rest is read in smaller pages.
+        If a page exceeds the limit for one answer, the rest is read in smaller pages.
 
         Raises:
-            ResponseTooLargeError: One message alone is larger than that.
+            ResponseTooLargeError: One message alone exceeds the limit.
         """
         thread: Thread | None = None
         cursor: str | None = None
@@ -263,19 +263,19 @@ class Api(AskCalls, FileCalls):
                 return
 
     async def message(self, session_id: str, message_id: str) -> Message:
-        """One stored message; NotFoundError where there is none, SessionNotFoundError without the session."""
+        """One stored message; NotFoundError without the message, SessionNotFoundError without the session."""
         return await self._asked(lambda line: line.message(session_id, message_id))
 
     async def attachment(self, session_id: str, message_id: str, attachment_id: str) -> bytes:
         """The content of a picture or a file that a tool returned, or that is a part of an answer.
 
         Args:
-            session_id: The `sessionID` of one of a part's `attachments`; the other two likewise.
+            session_id: The `sessionID` of an item in a part's `attachments`.
             message_id: Its `messageID`.
             attachment_id: Its `id`.
 
         Raises:
-            NotFoundError: The message has none of this id; or there is no such message or session.
+            NotFoundError: The message has no such attachment, or there is no such message or session.
         """
         message = await self.message(session_id, message_id)
         file = stored_file(message.parts, attachment_id)
@@ -285,7 +285,7 @@ class Api(AskCalls, FileCalls):
         return content
 
     async def todos(self, session_id: str) -> Sequence[Mapping[str, Any]]:
-        """The agent's todo list as it is now, each as `{content, status, priority}`; empty if it made none."""
+        """The agent's present todo list, each item as `{content, status, priority}`; empty if there is none."""
         return await self._ask(lambda line: line.todos(session_id)) or ()
 
     async def prompt(
@@ -301,21 +301,21 @@ class Api(AskCalls, FileCalls):
         variant: str | None = None,
         schema: Mapping[str, Any] | None = None,
     ) -> str:
-        """Hand a prompt in; what comes of it is told by the events, and by the stored messages later.
+        """Send a prompt. The answer comes by events, and later in the stored messages.
 
         Args:
-            session_id: Whose agent to ask. Its rules must be in force: see `Session.ensure`.
+            session_id: The session. Its rules must be in force: see `Session.ensure`.
             prompt: The text, or parts in the server's own form.
-            message_id: An id of yours, never used before, in whatever session (see `new_message_id`).
-            part_id: Likewise, for the text's part.
-            agent: The agent's name, else the server's default.
-            model: As `provider/model`, else the agent's.
-            system: More system prompt.
-            variant: The model's variant, such as an effort.
-            schema: A JSON schema that the answer must fit.
+            message_id: A new id of yours that no session has used before (see `new_message_id`).
+            part_id: A new id for the text's part.
+            agent: The agent's name; by default the server's.
+            model: As `provider/model`; by default the agent's.
+            system: Text that is added to the system prompt.
+            variant: The model's variant, such as `high`.
+            schema: The JSON schema of a structured answer.
 
         Returns:
-            The message's id. The server has accepted the prompt, no more (204). It is never sent twice.
+            The message's id. The server has only accepted the prompt (204). The request is never repeated.
         """
         message_id = message_id or new_message_id()
         if isinstance(prompt, str):
@@ -350,15 +350,15 @@ class Api(AskCalls, FileCalls):
         return request is not None
 
     async def subscribe(self, session_id: str | None = None) -> Subscription:
-        """The events of one session and its children from now on (None: all), over the shared stream.
+        """The events of one session and its children from now on (None: of all sessions), over the shared stream.
 
-        Returns when the stream stands, so that nothing that happens later is missed; where it broke
-        meanwhile, a `Gap` is among the events.
+        Returns when the stream is open, so that no later event is missed. After an interruption, the events contain a
+        `Gap`.
         """
         return await self._speaking(lambda _: self._events.subscribe(session_id))
 
     async def close(self) -> None:
-        """Close the event stream and all connections. Turns that run here are released first: see `Turn.release`."""
+        """Close the event stream and all connections. Turns that use this client are released first."""
         await self.clock.wind_up()
         self._events.stop()
         self._transport.interrupt()
@@ -375,6 +375,6 @@ def _messages(line: Dialect, *, session_id: str, **given: Any) -> Call[Sequence[
 
 
 def _has(info: SessionInfo, title: str | None, rules: tuple[Rule, ...], metadata: Json | None) -> bool:
-    """Does a session have what it was to be made with?"""
+    """Does a session have this title, these rules and these metadata?"""
     labelled = bool(info.title or not title) and {**info.metadata, **(metadata or {})} == info.metadata
     return labelled and from_json(info.rules[len(info.rules) - len(rules) :]) == rules

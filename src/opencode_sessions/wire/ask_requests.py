@@ -1,6 +1,7 @@
-"""What agents wait for a person to answer: permissions and questions.
+"""The asks that wait for a person: permissions and questions.
 
-The server lists them by directory, and each names the session that asks: a sub-agent's is found by its parents.
+The server lists them by directory, and each names the session that asks. The asks of a sub-agent are found by its
+parents.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ class AskCalls(Calls):
     """The calls about asks."""
 
     async def get(self, session_id: str) -> SessionInfo:
-        """The session; SessionNotFoundError where there is none."""
+        """The session; SessionNotFoundError without one."""
         return await self._asked(lambda line: line.get(session_id))
 
     async def pending_permissions(self, *, directory: str | None = None) -> Sequence[PermissionAsked]:
-        """What waits for leave in a directory, by default this client's.
+        """The permission asks in a directory, by default this client's.
 
         Raises:
-            BadRequestError: An ask there has metadata that the server itself cannot write as JSON, such as one of
-                `glob` without a path, or of `webfetch` without a timeout (1.18.33): the whole list is refused. Its
-                event has told of it, though.
+            BadRequestError: The server cannot write the metadata of an ask there as JSON, and refuses the whole list.
+                That happens with an ask of `glob` without a path, or of `webfetch` without a timeout (1.18.33). The
+                ask's event came nevertheless.
         """
         return await self._asked(lambda line: line.permissions(directory=directory or self.directory))
 
     async def pending_asks(self, session_id: str) -> Sequence[PermissionAsked | QuestionAsked]:
-        """What a session and its sub-agents wait for a person to answer; BadRequestError as above."""
+        """The asks of a session and its sub-agents; BadRequestError as for `pending_permissions`."""
         asks, unlisted = await self._asks_of(session_id)
         if unlisted:
             raise unlisted[0]
@@ -45,7 +46,7 @@ class AskCalls(Calls):
     async def answer_permission(
         self, session_id: str, request_id: str, reply: str, *, message: str | None = None
     ) -> None:
-        """Answer `once`, `always` or `reject`; a rejection may tell the agent why. NotFoundError if late."""
+        """Answer `once`, `always` or `reject`; a rejection may have a message for the agent. NotFoundError if late."""
         directory = None if message is None else (await self.get(session_id)).directory
         await self._ask(
             lambda line: line.answer_permission(
@@ -54,7 +55,7 @@ class AskCalls(Calls):
         )
 
     async def pending_questions(self, *, directory: str | None = None) -> Sequence[QuestionAsked]:
-        """What the agents of a directory ask, by default this client's."""
+        """The questions in a directory, by default this client's."""
         return await self._asked(lambda line: line.questions(directory=directory or self.directory))
 
     async def answer_question(
@@ -77,7 +78,7 @@ class AskCalls(Calls):
         await self._speaking(act)
 
     async def reject_question(self, request_id: str, *, session_id: str | None = None) -> None:
-        """Tell the agent that nobody answers. NotFoundError if late; found as for `answer_question`."""
+        """Reject a question. NotFoundError if late; the question is found as for `answer_question`."""
         directory = await self._directory_of(session_id)
         await self._ask(lambda line: line.reject_question(session_id, request_id, directory=directory))
 
@@ -103,7 +104,7 @@ class AskCalls(Calls):
     async def _asks_of(
         self, session_id: str
     ) -> tuple[list[PermissionAsked | QuestionAsked], list[WireError]]:
-        """They, each with its directory; and why some could not be listed."""
+        """The asks of a session and its sub-agents, and the errors of lists that the server refused."""
         try:
             directory = (await self.get(session_id)).directory
         except SessionNotFoundError:
@@ -129,7 +130,7 @@ def _rejection(line: Dialect, ask: PermissionAsked | QuestionAsked) -> Call[Any]
 
 
 class _Family:
-    """Whether sessions descend from one; what was found out is kept."""
+    """Tells whether sessions descend from one session, and remembers the answers."""
 
     def __init__(self, wire: AskCalls, session_id: str) -> None:
         self._wire = wire

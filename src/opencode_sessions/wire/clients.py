@@ -25,16 +25,16 @@ class Client:
     """A client of one OpenCode server, for sync code. Safe to share between threads, and to use after a fork.
 
     Args:
-        base_url: Else `OPENCODE_BASE_URL`, else http://127.0.0.1:4096.
-        password: Else `OPENCODE_SERVER_PASSWORD`; without one no credentials are sent.
-        username: Else `OPENCODE_SERVER_USERNAME`, else "opencode".
-        directory: The directory on the server's machine that new sessions work in and lists are scoped to;
-            None: the server's own working directory.
-        timeouts: In seconds.
+        base_url: By default `OPENCODE_BASE_URL`, else http://127.0.0.1:4096.
+        password: By default `OPENCODE_SERVER_PASSWORD`. Without a password no credentials are sent.
+        username: By default `OPENCODE_SERVER_USERNAME`, else "opencode".
+        directory: The directory on the server's machine for new sessions and for lists. By default the server's own
+            working directory.
+        timeouts: The timeouts of requests, in seconds.
         transport: An httpx2 transport, for tests.
 
     Raises:
-        ConfigurationError: The URL is not a server's, or the directory no absolute path.
+        ConfigurationError: The URL cannot be a server's, or the directory is not an absolute path.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Client:
 
     @property
     def directory(self) -> str | None:
-        """What new sessions and lists are scoped to."""
+        """The directory for new sessions and for lists."""
         return self._core.directory
 
     health = blocking(Api.health)
@@ -132,10 +132,10 @@ class AsyncClient(Api):
 
 
 def blocking_wire(client: Client) -> Api:
-    """The one source behind a sync client, for sessions and turns.
+    """The `Api` behind a sync client, for sessions and turns.
 
     Raises:
-        ConfigurationError: It is something else.
+        ConfigurationError: This is not a `Client`.
     """
     if isinstance(client, Client):
         return client._core  # noqa: SLF001 - this module's own
@@ -146,10 +146,10 @@ def blocking_wire(client: Client) -> Api:
 
 
 def suspending_wire(client: AsyncClient) -> Api:
-    """The same for an async client.
+    """The `Api` behind an async client, for sessions and turns.
 
     Raises:
-        ConfigurationError: It is something else.
+        ConfigurationError: This is not an `AsyncClient`.
     """
     if isinstance(client, AsyncClient):
         return client
@@ -168,7 +168,7 @@ class BlockingSubscription:
     next = blocking(Subscription.next)
 
     def close(self) -> None:
-        """Listen no more."""
+        """End the subscription."""
         self._core.close()
 
     def __iter__(self) -> Iterator[Event]:

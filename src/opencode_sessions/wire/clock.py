@@ -1,7 +1,7 @@
-"""A total time for a request. httpx2 limits each read alone, so a server that drips bytes could hold a caller for good.
+"""A time limit for a whole request. httpx2 limits only each read, so a slow server could hold a caller without end.
 
-Every read and write of a connection asks here how long it may take. A connection does not know whose request it
-carries, so the clock is a context variable of the thread or task that sends the request.
+Every read and write of a connection gets its timeout from here. A connection does not know its request, so the clock is
+a context variable of the thread or task that sends the request.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ __all__ = ["MADE", "Clock", "clocked", "started", "watched"]
 MADE = frozenset(
     f"connection.{step}.complete" for step in ("connect_tcp", "connect_unix_socket", "start_tls")
 )
-"""What httpx2 traces when it has made a connection."""
+"""The trace events of httpx2 after it has made a connection."""
 
 _SENDING = "http11.send_request_headers.started"
 _PIECE = 64 * 1024
 
 
 class Clock:
-    """The time of one request, from its first byte on; waiting for a connection is not counted.
+    """The time of one request, from its first byte on. The wait for a connection does not count.
 
     Attributes:
-        seconds: What it may take; may be changed while it runs.
+        seconds: The limit; it may be changed during the request.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -37,7 +37,7 @@ class Clock:
         self._began: float | None = None
 
     def start(self) -> None:
-        """The request is about to be written."""
+        """Start the clock, because the request is about to be written."""
         self._began = time.monotonic()
 
     def shorten(self, timeout: float | None) -> float | None:
@@ -59,7 +59,7 @@ _current: ContextVar[Clock | None] = ContextVar("opencode_sessions_clock", defau
 
 @contextmanager
 def clocked(seconds: float) -> Iterator[Clock]:
-    """A clock for the request that this thread or task sends meanwhile."""
+    """A clock for the request that this thread or task sends within the block."""
     clock = Clock(seconds)
     token = _current.set(clock)
     try:
@@ -69,14 +69,14 @@ def clocked(seconds: float) -> Iterator[Clock]:
 
 
 def started(event: str) -> None:
-    """Take notice of what httpx2 traces: a request is being sent."""
+    """Start the clock when httpx2 traces that a request is being sent."""
     clock = _current.get()
     if event == _SENDING and clock is not None:
         clock.start()
 
 
 def watched(info: Mapping[str, Any], *, blocking: bool) -> Any:
-    """The connection that httpx2 has made; from now on it heeds the clocks."""
+    """Make a connection of httpx2 obey the clocks."""
     stream = info["return_value"]
     read, write = stream.read, stream.write
 

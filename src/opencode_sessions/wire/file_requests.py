@@ -1,4 +1,4 @@
-"""Files on the server's machine, which the server itself reads."""
+"""Files on the server's machine, read by the server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class FileCalls(Calls):
     """The calls about files."""
 
     async def list_files(self, path: str = "", *, directory: str | None = None) -> Mapping[str, str]:
-        """What is in a folder of a directory on the server's machine: `file` or `directory`, by name.
+        """The entries of a folder in a directory on the server's machine: `file` or `directory`, by name.
 
         Links are left out (1.18.33).
 
@@ -25,7 +25,7 @@ class FileCalls(Calls):
     async def read_file(self, path: str, *, directory: str | None = None) -> AsyncIterator[bytes]:
         """The bytes of a file in a directory on the server's machine, in pieces.
 
-        The server follows links as far as they lead into that directory (1.18.33): see `list_files`.
+        The server follows links that stay in the directory (1.18.33); `list_files` leaves links out.
 
         Raises:
             ServerError: There is no such file in the directory.

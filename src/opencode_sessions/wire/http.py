@@ -1,4 +1,4 @@
-"""A request, an answer, and what an answer means: the HTTP of the sync and the async client, without any I/O."""
+"""Requests, answers and their meaning: the HTTP of the sync and the async client, without I/O."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = ["Request", "Response", "Transport", "facts", "interpret", "redirected
 
 _NO_CONTENT = 204
 _SETTLED = b'"FormAlreadySettledError"'
-"""Of the V2 line: nothing waits for the answer any more, as where there is no such ask."""
+"""On the V2 line: the ask no longer waits, which counts like an unknown ask."""
 _WANTS_HTTPS = re.compile(rb"(?i)plain HTTP\b.*\b(HTTPS|SSL)|HTTP request to an HTTPS")
-"""What nginx, Apache and Go say to http on a port for https."""
+"""The answers of nginx, Apache and Go to http on a port for https."""
 _HTTPS = ": the server speaks https there. Write https:// instead of http://"
 
 
@@ -39,11 +39,11 @@ class Request:
     """One request.
 
     Attributes:
-        repeatable: Sending it again cannot change the outcome.
-        creation: It has the short timeout of creations.
-        within: Seconds until the answer begins, where they are fewer than those for the whole answer.
-        session_id: Whose absence a 404 means.
-        raw: Its good answer may be of any type: it is a file.
+        repeatable: Whether sending it again cannot change the outcome.
+        creation: Whether the short timeout for creations applies.
+        within: Seconds until the answer must begin, if they are fewer than those for the whole answer.
+        session_id: The session that is missing if the answer is a 404.
+        raw: Whether the answer is a file, of any media type.
     """
 
     method: str
@@ -62,7 +62,7 @@ class Response:
     """An answer, whole.
 
     Attributes:
-        quote: What an error repeats of the answer goes through this first: see `Address.quote`.
+        quote: Cleans text from the answer before an error repeats it: see `Address.quote`.
     """
 
     status: int
@@ -73,7 +73,7 @@ class Response:
 
 
 class Transport(Protocol):
-    """What carries requests: blocking or suspending, with one meaning."""
+    """Sends requests, blocking or suspending."""
 
     timeouts: Timeouts
 
@@ -84,7 +84,7 @@ class Transport(Protocol):
             ServerUnreachableError: No connection; the server received nothing.
             RequestTimedOutError: No answer in time.
             ConnectionLostError: The connection broke first.
-            ResponseTooLargeError: The answer is larger than what is read of one.
+            ResponseTooLargeError: The answer exceeds the limit.
             NotOpencodeError: The answer is a redirect, which is never followed.
         """
 
@@ -92,7 +92,7 @@ class Transport(Protocol):
         """Open a stream of bytes; raises as `send`, and StreamSilentError when nothing comes for too long."""
 
     def interrupt(self) -> None:
-        """The client is being closed: no more connections are made, and threads that wait for an answer are woken."""
+        """Make no more connections, and wake threads that wait for an answer, because the client is being closed."""
 
     async def close(self) -> None:
         """Close all connections."""
@@ -102,8 +102,8 @@ def interpret(response: Response, *, session_id: str | None = None) -> Any:
     """The JSON of a good answer; None for an empty one.
 
     Raises:
-        StatusError: Its subclass for the status.
-        NotOpencodeError: HTML or something else where JSON was due.
+        StatusError: The subclass for the status.
+        NotOpencodeError: The answer is not JSON.
     """
     if response.status >= 400:  # noqa: PLR2004 - HTTP's own boundary
         raise _failure(response, session_id)
@@ -166,7 +166,7 @@ def _not_opencode(response: Response, kind: str) -> NotOpencodeError:
 def redirected(
     request: RequestSummary, status: int, location: str, quote: Callable[[str | bytes], str]
 ) -> NotOpencodeError:
-    """What a redirect is reported as: whoever stands before the server wants something, such as a login or https."""
+    """The error for a redirect: a proxy before the server requires something, such as a login or https."""
     where = clean(quote(location)).partition("?")[0].partition("#")[0]
     try:
         target = urljoin(request.url, where)
@@ -183,12 +183,12 @@ def redirected(
 
 
 def facts(response: Response) -> dict[str, Any]:
-    """What an error tells of the answer that it is about."""
+    """The details of an answer for an error."""
     return {"request": response.request, "status": response.status, "body": response.quote(response.body)}
 
 
 def _message(response: Response) -> str | None:
-    """What the server said went wrong. Errors come in two shapes: `{name, data: {message}}` and `{_tag, …}`."""
+    """The server's error message. Errors come in two shapes: `{name, data: {message}}` and `{_tag, …}`."""
     try:
         body = json.loads(response.body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Whether a server can listen at an address: looked at before one is started."""
+"""Check before the start of a server whether it can listen at an address."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _UNKNOWN_NAME = "the name does not resolve; pass an address of this machine, suc
 
 
 def free_port(hostname: str, port: int) -> int:
-    """The port, or a free one for 0, after a look that a server can have it.
+    """The port, or a free one for 0, after a check that a server can listen there.
 
     Raises:
-        ServerStartError: It cannot; the message says why, and what to do.
+        ServerStartError: It cannot. The message says why, and what to do.
     """
     family = socket.AF_INET6 if ":" in hostname else socket.AF_INET
     try:

@@ -1,4 +1,4 @@
-"""How much memory processes of this machine take, and who listens at a port of it: from `/proc`, so on Linux alone."""
+"""The memory of this machine's processes, and the process behind a port. They come from `/proc`, so only on Linux."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class LocalServer:
     """A server that runs on this machine.
 
     Attributes:
-        pid: Its process.
-        memory: What it takes, in bytes.
+        pid: The id of its process.
+        memory: The memory that it uses, in bytes.
         machine: The memory of the machine, in bytes.
-        database: Its database, None if it has none open.
+        database: The file of its database; None if none is open.
     """
 
     pid: int
@@ -37,19 +37,19 @@ class LocalServer:
     database: Path | None
 
     def database_size(self) -> int:
-        """Bytes of the database, with what its journal has not yet handed over."""
+        """The size of the database with its journal, in bytes."""
         files = [] if self.database is None else [self.database, Path(f"{self.database}-wal")]
         return sum(file.stat().st_size for file in files if file.exists())
 
 
 def group_memory(group: int) -> int | None:
-    """Bytes that the processes of a group take together; None if there is no `/proc`, or no such group."""
+    """The memory of a group's processes, in bytes; None without `/proc`, or without such a group."""
     taken = [_memory_of(process) for process in _processes() if _group_of(process) == group]
     return sum(taken) or None
 
 
 def local_server(base_url: str) -> LocalServer | None:
-    """The server that listens at a URL; None if it is on another machine, or if its owner is another user."""
+    """The server that listens at a URL; None if it runs on another machine, or as another user."""
     url = httpx2.URL(base_url)
     if not _is_of_this_machine(url.host):
         return None
@@ -84,7 +84,7 @@ def _kib(pattern: re.Pattern[str], file: Path) -> int:
 
 def _group_of(process: Path) -> int | None:
     with suppress(OSError):
-        # The command's name, in parentheses, may hold anything.
+        # The command's name, in parentheses, may contain anything.
         return int((process / "stat").read_text().rpartition(")")[2].split()[2])
     return None
 
@@ -100,7 +100,7 @@ def _listeners(port: int) -> Iterator[str]:
 
 
 def _is_of_this_machine(host: str) -> bool:
-    """Only an address of this machine can be bound to."""
+    """Is this an address of this machine? Only such an address can be bound."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
         with closing(socket.socket(family)) as probe:

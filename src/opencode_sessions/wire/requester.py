@@ -1,6 +1,6 @@
-"""Asking a server: a request is sent, again where that cannot change the outcome, and its answer parsed.
+"""Sending requests to a server: they are repeated if that cannot change the outcome, and their answers are parsed.
 
-Where the answer is none of a server that we speak with, it is asked who it is: that is then what is said.
+If an answer is not that of a supported server, the server is asked for its version, and the error names it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _log = logging.getLogger("opencode_sessions.wire")
 
 
 class Calls:
-    """One server, seen from one directory."""
+    """The calls to one server, for one directory."""
 
     def __init__(self, transport: Transport, runtime: Runtime, *, directory: str | None = None) -> None:
         self._transport = transport
@@ -58,10 +58,10 @@ class Calls:
         self._identified = False
 
     async def health(self) -> Health:
-        """That it is well, and which version it is.
+        """The server's health report, with its version.
 
         Raises:
-            UnsupportedVersionError: It is an OpenCode server that this library does not speak with.
+            UnsupportedVersionError: It is an OpenCode server that this library does not support.
             NotOpencodeError: It is another program.
         """
         found = await self._identify()
@@ -72,7 +72,7 @@ class Calls:
         return found
 
     async def _identify(self) -> Health:
-        """Ask the server who it is, and speak its dialect from now on."""
+        """Ask the server for its version, and use its dialect from now on."""
         try:
             found = await self._health(V1.health())
         except (NotOpencodeError, NotFoundError) as error:
@@ -92,7 +92,7 @@ class Calls:
         return found
 
     async def _identify_v2(self) -> Health | None:
-        """The V2 line has no `/global/health`, and says its version elsewhere."""
+        """The health report of the V2 line, which has no `/global/health`."""
         call = V2.health()
         for path in HEALTH_OF_V2:
             try:
@@ -110,25 +110,25 @@ class Calls:
         return None if found is None else Health(clean(response.quote(found.version)))
 
     async def clock_difference(self) -> float | None:
-        """How many seconds the server's clock is ahead of this machine's, to a second; None if it does not say."""
+        """How far the server's clock is ahead of this machine's, in whole seconds; None if the server does not tell."""
         before = time.time()
         response = await self._send(self._line.health().request)
         try:
             there = parsedate_to_datetime(response.headers.get("date", ""))
         except ValueError:
             return None
-        if there.tzinfo is None:  # "-0000", or none: HTTP dates are UTC, whatever this process' time zone is
+        if there.tzinfo is None:  # "-0000", or none: HTTP dates are UTC, not this process's time zone
             there = there.replace(tzinfo=UTC)
         half_a_second = 0.5  # the header has whole seconds
         return there.timestamp() + half_a_second - (before + time.time()) / 2
 
     async def takes_config(self, directory: str, file: str, user: str) -> bool | None:
-        """Does the server take configuration from a directory? It keeps the directory in memory until it restarts.
+        """Does the server read configuration from a directory? It keeps the directory in memory until it restarts.
 
         Args:
-            directory: A directory that nobody uses.
-            file: The name of the configuration in it.
-            user: What that configuration calls the user.
+            directory: A directory without other use.
+            file: The name of the configuration file in it.
+            user: The user's name in that configuration.
 
         Returns:
             None if the server does not see the directory: it is on another machine, or may not read it.
@@ -144,32 +144,32 @@ class Calls:
         return False if user in str(seen.get("content")) else None
 
     async def unopened_directory(self, session_id: str) -> str | None:
-        """The directory that a session works in, if the server cannot open it; None if it can.
+        """The session's directory, if the server cannot open it; None if it can.
 
-        In such a session the server ends each prompt at once, without a word (1.18.33).
+        In such a session the server ends each prompt at once, without an error (1.18.33).
         """
         directory = (await self._asked(lambda line: line.get(session_id))).directory
         if directory is None or await self._opens(directory):
             return None
-        # The server does not notice a directory that is made after it first looked (1.18.33): it must look again.
+        # The server does not notice a directory that is made after its first look (1.18.33), so make it look again.
         await self._ask(lambda line: line.dispose(directory))
         return None if await self._opens(directory) else directory
 
     async def _opens(self, directory: str) -> bool:
         call = self._line.listing(directory)
         if call is None:
-            return True  # a prompt is refused if it cannot be opened
+            return True  # on this line a prompt is refused if the directory cannot be opened
         try:
             response = await self._send(call.request)
         except (ResponseTooLargeError, RequestTimedOutError):
-            return True  # there is much in it
+            return True  # a long list: the directory can be opened
         return response.status != httpx2.codes.INTERNAL_SERVER_ERROR
 
     async def _refuse_others(self) -> None:
-        """Raise if it is a server that we do not speak with; what else is the matter with it is not asked here.
+        """Raise if the server is not supported. Other errors are ignored here.
 
         Raises:
-            UnsupportedVersionError: It is.
+            UnsupportedVersionError: The server has a version or line that this library does not support.
         """
         try:
             await self.health()
@@ -179,9 +179,9 @@ class Calls:
             _log.debug("not told who answers there: %s", error)
 
     async def _speaking(self, act: Callable[[Dialect], Awaitable[T]]) -> T:
-        """What comes of an act in the server's dialect.
+        """The result of an action in the server's dialect.
 
-        A server is taken to be of the older line until it answers as if it were none. Then it is asked who it is.
+        A server counts as one of the older line until an answer contradicts that. Then it is asked for its version.
         """
         line = self._line
         try:
@@ -198,7 +198,7 @@ class Calls:
         return await act(self._line)
 
     async def _ask(self, make: Callable[[Dialect], Call[T] | Sequence[Call[T]] | None]) -> T | None:
-        """What the last of these calls is answered, which are made in their order; None if there are none."""
+        """Make these calls in order, and return the last answer; None without calls."""
 
         async def act(line: Dialect) -> T | None:
             calls = make(line)
@@ -217,7 +217,7 @@ class Calls:
         return await self._read(call.parse, await self._send(call.request), call.request.session_id)
 
     async def _asked(self, make: Callable[[Dialect], Call[T] | Sequence[Call[T]]]) -> T:
-        """The same, of what every line answers."""
+        """See `_ask`; for calls that every line has."""
         return await self._ask(make)  # type: ignore[return-value]  # there are calls
 
     async def _page(self, make: Callable[[Dialect], Call[T]]) -> tuple[T, str | None]:
@@ -256,8 +256,10 @@ class Calls:
         for delay in _BACKOFF:
             try:
                 response = await self._transport.send(request)
-            except ServerUnreachableError as error:  # nothing was received: any request may be sent again
-                self._identified = False  # what comes back may be another version
+            except (
+                ServerUnreachableError
+            ) as error:  # the server received nothing, so any request may be repeated
+                self._identified = False  # the server may come back with another version
                 _log.debug("sending again in %.1f s: %s", delay, error)
             except ConnectionLostError as error:
                 self._identified = False
@@ -273,11 +275,11 @@ class Calls:
 
 
 def _understood(parse: Callable[[Any], T], response: Response, session_id: str | None = None) -> T:
-    """What an answer says.
+    """The value in an answer.
 
     Raises:
-        StatusError: Its subclass for the status.
-        NotOpencodeError: It is not the JSON that was due.
+        StatusError: The subclass for the status.
+        NotOpencodeError: The answer is not the expected JSON.
     """
     try:
         body = interpret(response, session_id=session_id)

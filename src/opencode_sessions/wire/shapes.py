@@ -1,4 +1,4 @@
-"""Reading JSON that may have any shape: what is not as it should be raises, and repeats no value."""
+"""Reading JSON of unknown shape: a wrong type raises an error that repeats no value."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def objects(values: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
 
 
 def number(value: Any) -> float:
-    """A number, 0 where there is none, or one that nobody can count with."""
+    """A finite number; 0 for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _UNCOUNTABLE:
         return 0.0
     return float(value)

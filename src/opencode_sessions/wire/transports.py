@@ -1,4 +1,4 @@
-"""httpx2 as the transport: blocking and suspending, with one reading of what went wrong."""
+"""httpx2 as the transport, blocking and suspending, with the same errors."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ from opencode_sessions.wire.unreachable import reason_of, trusted, unreachable
 __all__ = ["LARGEST_RESPONSE", "BlockingTransport", "SuspendingTransport"]
 
 LARGEST_RESPONSE = 64 * 1024 * 1024
-"""Bytes that are read of one answer, after decompression. A page of messages has some MB, with large files more."""
+"""The longest answer in bytes, after decompression. A page of messages has some MB, or more with large files."""
 
 _CONNECTIONS = 100
-"""More requests wait for one of these: what the pool does for a request costs as much as it has connections."""
+"""The most connections; further requests wait. The pool's work for a request grows with the number of connections."""
 
 _AT_ONCE = 16
-"""Requests of one asyncio client. A round of the event loop takes as long as all that it does, and events wait for it:
-if 100 turns end at once, their 300 requests would otherwise delay the events of all others."""
+"""The most requests of one asyncio client at a time. If 100 turns end at once, their 300 requests would otherwise fill
+one round of the event loop and delay the events of all other turns."""
 
 _LONGEST_QUEUE = 1.0
 
 _UNCOMPRESSED = {"accept-encoding": "identity"}
-"""For a stream of events: what compresses it may hold events back."""
+"""For a stream of events, because compression may hold events back."""
 
 
 class _Httpx:
-    """What both transports share: how a request is written, and what its failures mean."""
+    """The common part of both transports: the form of requests, and the meaning of failures."""
 
     _trace: Callable[[str, Mapping[str, Any]], Any]
     _refuse_redirect: Callable[[httpx2.Response], Any]
@@ -73,7 +73,7 @@ class _Httpx:
             "event_hooks": {"response": [self._refuse_redirect]},
             "limits": httpx2.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
             "verify": trusted(self._address.base_url),
-            "trust_env": False,  # a proxy of the environment is for the internet, not for our own server
+            "trust_env": False,  # the environment's proxy is for the internet, not for our own server
         }
 
     def _arguments(self, request: Request, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class _Httpx:
 
     @contextmanager
     def _timed(self, request: Request) -> Iterator[tuple[httpx2.Timeout, Callable[[httpx2.Response], None]]]:
-        """The time-outs until the answer begins, and what to call then."""
+        """The timeouts until the answer begins, and the function to call then."""
         head, whole = self._times(request)
         with clocked(head) as clock:
 
@@ -102,13 +102,13 @@ class _Httpx:
             yield httpx2.Timeout(head, connect=self.timeouts.connect), begun
 
     def _times(self, request: Request) -> tuple[float, float]:
-        """Seconds until the answer begins, and until it has ended."""
+        """Seconds until the answer must begin, and until it must end."""
         whole = self.timeouts.creation if request.creation else self.timeouts.read
         return min(request.within or whole, whole), whole
 
     @contextmanager
     def _timed_head(self) -> Iterator[httpx2.Timeout]:
-        """For the head of a stream. A server that is still starting can leave a request hanging for good."""
+        """The timeouts for the head of a stream. A server that is still starting may never answer a request."""
         with clocked(self.timeouts.connect):
             yield httpx2.Timeout(self.timeouts.connect)
 
@@ -140,7 +140,7 @@ class _Httpx:
             why = f"the connection broke ({self._quoted(error)}){self._perhaps_https()}"
             raise ConnectionLostError(
                 f"{summary}: {'the client was closed' if self.closed else why}", request=summary
-            ) from None  # it may repeat what the server sent
+            ) from None  # the cause may repeat text from the server
         except httpx2.RequestError as error:
             raise NotOpencodeError(f"{summary}: {self._quoted(error)}", request=summary) from None
         except RuntimeError as error:
@@ -157,7 +157,7 @@ class _Httpx:
         return ", and nothing was ever answered there. If the server speaks https, write https:// instead of http://"
 
     def _redirected(self, response: httpx2.Response) -> None:
-        """Before httpx2 looks where a redirect leads."""
+        """Raise for a redirect, before httpx2 looks at its target."""
         self._answered = True
         if response.is_redirect:
             request = response.request
@@ -219,7 +219,7 @@ class BlockingTransport(_Httpx):
         return httpx2.Client(transport=self._transport, **self._options())
 
     def _leave_the_parents(self) -> None:
-        """A forked child must not speak on its parent's sockets, nor shut or close them."""
+        """Forget the parent's sockets in a forked child, which must not use, shut or close them."""
         self._inherited.append(self._client)
         self._client = None
         self._sockets = WeakSet()
@@ -240,7 +240,7 @@ class BlockingTransport(_Httpx):
         with self._lock:
             self._sockets.add(stream.get_extra_info("socket"))
         if self.closed:
-            stream.close()  # it is not yet the pool's to close
+            stream.close()  # the pool does not know it yet
             raise RuntimeError("closed while it was connecting")
 
     def _refuse_redirect(self, response: httpx2.Response) -> None:
@@ -322,7 +322,7 @@ class SuspendingTransport(_Httpx):
 
     @asynccontextmanager
     async def _queued(self) -> AsyncIterator[None]:
-        """Wait until fewer requests are under way; for a second at most, as answers can be slow."""
+        """Wait until fewer requests are under way, at most a second, as answers can be slow."""
         try:
             async with asyncio.timeout(_LONGEST_QUEUE):
                 await self._under_way.acquire()
@@ -353,7 +353,7 @@ class SuspendingTransport(_Httpx):
                 yield chunks
 
     def interrupt(self) -> None:
-        """See `Transport.interrupt`: there are no threads here to be woken."""
+        """See `Transport.interrupt`. There are no threads to wake."""
         self.closed = True
 
     async def close(self) -> None:
@@ -363,7 +363,7 @@ class SuspendingTransport(_Httpx):
 
 
 def _allow(response: httpx2.Response, seconds: float) -> None:
-    """For each read of the body."""
+    """Set the timeout for each read of the body."""
     response.request.extensions["timeout"]["read"] = seconds
 
 
@@ -374,6 +374,6 @@ def _is_stream(request: Request, response: httpx2.Response) -> bool:
 
 
 async def _stepwise(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """A blocking iterator in the shape of an async one; it never suspends."""
+    """A blocking iterator as an async one; it never suspends."""
     for chunk in chunks:
         yield chunk

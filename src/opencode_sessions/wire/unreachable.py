@@ -1,12 +1,12 @@
-"""Why no connection to a server was made, and what to do about it: one sentence for each cause.
+"""The reason why no connection to a server was made, and advice: one sentence for each cause.
 
-| cause | what to do |
+| cause | advice |
 |---|---|
 | the connection is refused | start a server, or correct the URL |
-| the name does not resolve | correct the name, or mend the DNS |
+| the name does not resolve | correct the name, or repair the DNS |
 | the certificate is not trusted | `SSL_CERT_FILE`, the system's certificates, or another name |
-| no TLS, though the URL says https | `http://` |
-| no connection in time | look at the host and at firewalls |
+| no TLS, although the URL says https | `http://` |
+| no connection in time | check the host and firewalls |
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def unreachable(
     """The error for a connection that was not made.
 
     Args:
-        error: What httpx2 raised.
-        base_url: Where the server should be.
-        request: What was to be sent.
-        seconds: How long was waited for a connection, at most.
+        error: The error of httpx2.
+        base_url: The server's URL.
+        request: The request.
+        seconds: The timeout for a connection.
     """
     causes = list(_causes(error))
     refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
@@ -44,16 +44,16 @@ def unreachable(
 
 
 def reason_of(error: BaseException) -> str:
-    """The operating system's words for an error; empty if there are none."""
+    """The operating system's text for an error; empty without one."""
     said = (cause.strerror for cause in _causes(error) if isinstance(cause, OSError))
     return next(filter(None, said), "") or str(error)
 
 
 def trusted(base_url: str) -> ssl.SSLContext:
-    """The certificates that are trusted: those in `SSL_CERT_FILE` or `SSL_CERT_DIR`, else the system's.
+    """The trusted certificates: those in `SSL_CERT_FILE` or `SSL_CERT_DIR`, else the system's.
 
     Raises:
-        ConfigurationError: One of these variables names something that cannot be read.
+        ConfigurationError: The file or folder in one of these variables cannot be read.
     """
     try:
         return httpx2.create_ssl_context(trust_env=base_url.startswith("https:"))
@@ -115,7 +115,7 @@ def _is_about_the_network(causes: list[BaseException]) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and the errors that it came of."""
+    """The error and its causes."""
     left = [error]
     while left:
         each = left.pop()

@@ -1,4 +1,4 @@
-"""Saying that something takes long, while it does."""
+"""A message while something takes long."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["announced"]
 
 @contextmanager
 def announced(say: Callable[[str], object], what: str, *, after: float = 2.0) -> Iterator[None]:
-    """Call `say(what)` if the block takes longer than `after` seconds; from another thread."""
+    """Call `say(what)`, from another thread, if the block takes longer than `after` seconds."""
     timer = threading.Timer(after, say, (what,))
     timer.daemon = True
     timer.start()

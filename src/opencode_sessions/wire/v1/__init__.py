@@ -1,4 +1,4 @@
-"""All that belongs to the V1 line of the server alone, as seen on opencode 1.18.33.
+"""The dialect of the server's V1 line, as seen on opencode 1.18.33.
 
-`calls` is what it can be asked, `responses` the shapes of what it answers, `frames` those of its event stream.
+`calls` has its requests, `responses` the shapes of its answers, and `frames` those of its event stream.
 """

@@ -1,7 +1,7 @@
-"""What a V1 server can be asked, and how its answers are read: the dialect of the V1 line.
+"""The requests of the V1 line, and the reading of their answers.
 
-`POST /api/session` is the one route that takes the caller's id, and is idempotent by it; it takes no title,
-rules or metadata, so those follow in a PATCH, whose rules are appended and whose metadata replaces.
+`POST /api/session` is the only route that accepts the caller's id, and is idempotent by it. It accepts no title, rules
+or metadata, so a PATCH sends those. The server appends the rules of a PATCH, and replaces the metadata.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ from opencode_sessions.wire.http import Request
 from opencode_sessions.wire.v1 import frames, responses
 
 _CURSOR = "x-next-cursor"
-"""The header of a listing that says where the next page begins."""
+"""The header of a list with the cursor of the next page."""
 
 list_files, read_file = alike.list_files, alike.read_file
 
 _HEALTH = 10.0
-"""Seconds until a server must have answered how it is."""
+"""Seconds within which a server must answer the health request."""
 
 
 def health() -> Call[Health | None]:
-    """Answers `{healthy, version}`; on the V2 line, the web app. A server that hangs is given up soon."""
+    """Answers `{healthy, version}`; on the V2 line, the web app. The timeout is short, for a server that hangs."""
     request = Request("GET", "/global/health", repeatable=True, within=_HEALTH)
     return Call(request, responses.parse_health)
 
 
 def config(directory: str) -> Call[Json]:
-    """The configuration that holds in a directory, with that of the directory if the server reads it (1.18.33)."""
+    """The configuration for a directory, with the directory's own if the server reads it (1.18.33)."""
     return Call(Request("GET", "/config", _scope(directory), repeatable=True), responses.parse_object)
 
 
 def file(directory: str, path: str) -> Call[Json]:
-    """A file as `{type, content}`; empty if the server's machine has none there (1.18.33)."""
+    """A file as `{type, content}`; empty if the file does not exist (1.18.33)."""
     params = {**_scope(directory), "path": path}
     return Call(Request("GET", "/file/content", params, repeatable=True), responses.parse_object)
 
 
 def listing(directory: str) -> Call[Any]:
-    """What is in a directory; 500 if the server's machine has none there (1.18.33)."""
+    """The entries of a directory; 500 if the directory does not exist (1.18.33)."""
     return Call(Request("GET", "/file", {**_scope(directory), "path": "."}, repeatable=True))
 
 
 def dispose(directory: str) -> Call[Any]:
-    """Lets the server forget what it has loaded of a directory; it loads it again when it is next asked."""
+    """Make the server unload a directory; it loads the directory again at the next request."""
     return Call(Request("POST", "/instance/dispose", _scope(directory), repeatable=True))
 
 
@@ -61,18 +61,18 @@ def events() -> Request:
 
 
 def probe(*, directory: str | None) -> Request:
-    """A command for a terminal interface, which ignores what it does not know."""
+    """A command for a terminal interface, which ignores unknown commands."""
     body = {"type": "tui.command.execute", "properties": {"command": PROBE}}
     return Request("POST", "/tui/publish", _scope(directory), json=body, repeatable=True)
 
 
 def reader() -> Reader:
-    """Each frame says all that there is to know of it."""
+    """A reader without state: each frame is complete in itself."""
     return frames.read
 
 
 def thread() -> responses.Thread:
-    """Each message says what it answers."""
+    """A thread without state: each message names the prompt that it answers."""
     return responses.Thread()
 
 
@@ -84,7 +84,7 @@ def create(
     rules: Sequence[Rule],
     metadata: Json | None,
 ) -> list[Call[SessionInfo]]:
-    """Idempotent; the directory goes into the body, the query is ignored here."""
+    """Idempotent. The directory goes into the body, because the server ignores the query here."""
     body: dict[str, Any] = {"id": session_id}
     if directory is not None:
         body["location"] = {"directory": directory}
@@ -103,7 +103,7 @@ def create_unnamed(
     metadata: Json | None,
     parent_id: str | None,
 ) -> Call[SessionInfo]:
-    """All in one request."""
+    """Everything in one request."""
     body = without_none(title=title, metadata=metadata, parentID=parent_id, permission=to_json(rules) or None)
     request = Request("POST", "/session", _scope(directory), json=body, creation=True)
     return Call(request, responses.parse_session)
