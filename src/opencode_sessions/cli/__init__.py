@@ -12,7 +12,7 @@ _EXTRA = {"typer", "rich", "sqlalchemy"}
 def main() -> None:
     """The console script. Exits 0, 1 (failed), 2 (bad usage) or 130 (cancelled)."""
     try:
-        from opencode_sessions.cli.app import app  # noqa: PLC0415 - only here can its absence be told
+        from opencode_sessions.cli.app import app  # noqa: PLC0415 - a missing extra is reported below
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise

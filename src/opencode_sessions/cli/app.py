@@ -1,4 +1,4 @@
-"""The commands together, and how an error of any of them is told: one sentence on stderr, and an exit code."""
+"""All commands, and the report of their errors: one sentence on stderr, and an exit code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = logging.getLogger("opencode_sessions")
 
 
 class Commands(TyperGroup):
-    """Runs a command; what it raises becomes a sentence and an exit code, never a traceback."""
+    """Runs a command. An error becomes a sentence and an exit code, never a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         """See `TyperGroup.invoke`."""
@@ -47,7 +47,7 @@ class Commands(TyperGroup):
 
 def _tell(error: Exception) -> None:
     _log.debug("the command failed", exc_info=error)
-    # SQLAlchemy's own text goes on with the statement and a link; the driver's first line says what is wrong.
+    # SQLAlchemy's own text contains the statement and a link; the first line of the driver's error is enough.
     said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
     lead = "the database failed: " if isinstance(error, SQLAlchemyError) else ""
     typer.echo(clean(f"Error: {lead}{said.splitlines()[0] if lead else said}"), err=True)

@@ -45,7 +45,7 @@ def chat(
     server: Annotated[
         str | None,
         typer.Option(
-            "--server", "-s", metavar="URL", help="Else OPENCODE_BASE_URL, else http://127.0.0.1:4096."
+            "--server", "-s", metavar="URL", help="Default: OPENCODE_BASE_URL, else http://127.0.0.1:4096."
         ),
     ] = None,
     offline: Annotated[

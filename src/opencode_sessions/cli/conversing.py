@@ -1,4 +1,4 @@
-"""A conversation of the chat's database with a server: each thing said is a turn, with a row of its own."""
+"""A conversation in the chat's database: each prompt is a turn, with a row of its own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Chat:
     """One conversation.
 
     Args:
-        database: Where its rows are.
-        name: Which conversation; made if there is none of that name.
-        client: Whom to ask.
-        screen: What is told of it.
-        when_busy: The option of `Turn`, for a conversation in which another turn is running.
+        database: The database of the rows.
+        name: The conversation's name; a new conversation is created.
+        client: The client of the server.
+        screen: Shows the turns.
+        when_busy: The option of `Turn`, for a conversation in which another turn runs.
     """
 
     def __init__(
@@ -42,16 +42,16 @@ class Chat:
         self._when_busy = when_busy
 
     def ensure(self) -> tuple[str, bool]:
-        """The conversation's session, and whether it was made just now."""
+        """The conversation's session, and whether it was created just now."""
         session = self._session()
         return session.ensure(self._client), session.just_created
 
     def say(self, prompt: str) -> TurnResult:
-        """Run one turn, writing it to the screen; Ctrl-C stops it, and its row says so.
+        """Run one turn and show it on the screen. Ctrl-C stops it, and its row says so.
 
         Raises:
-            OpencodeError: It could not be begun, see `Turn.run`; its row stays pending.
-            KeyboardInterrupt: Ctrl-C came twice; its row stays as it was last written.
+            OpencodeError: The turn could not begin, see `Turn.run`; its row stays pending.
+            KeyboardInterrupt: Ctrl-C came twice; the row stays as it was last written.
         """
         message = self._database.add_message(self.conversation, prompt)
         turn = Turn(message, self._session(), self._client, observer=self._screen, when_busy=self._when_busy)
@@ -69,5 +69,5 @@ class Chat:
         self._session().abort(self._client)
 
     def _session(self) -> Session:
-        # One object serves one thread, and the stop comes from another one than the turn.
+        # Use one object in one thread; the stop comes from another thread than the turn.
         return Session(self.conversation, permissions_for=READ_WRITE, on_error=self._screen.trouble)

@@ -1,7 +1,6 @@
 """The chat's own database: a table of conversations and one of messages, at any SQLAlchemy URL.
 
-Between two calls no transaction is open: sessions and turns refuse to work inside one, since it would be held
-while the network is awaited.
+Between two calls no transaction is open, because sessions and turns refuse to work inside one.
 """
 
 from __future__ import annotations
@@ -54,11 +53,11 @@ def _now() -> datetime:
 
 
 class Base(DeclarativeBase):
-    """The chat's tables, prefixed so that they can live beside a host's own."""
+    """The chat's tables, with a prefix, so that they can be in the same database as a host's own."""
 
 
 class Conversation(RecordMixin, Base):
-    """What a session belongs to."""
+    """A record: a conversation with one session."""
 
     __tablename__ = "opencode_conversations"
 
@@ -68,12 +67,12 @@ class Conversation(RecordMixin, Base):
 
     @property
     def title(self) -> str:
-        """What the session is called on the server."""
+        """The session's title on the server."""
         return f"chat: {self.name}"
 
 
 class Message(MessageMixin, Base):
-    """One turn: what was asked, and what came of it."""
+    """A message: one prompt and its answer."""
 
     __tablename__ = "opencode_messages"
 
@@ -83,13 +82,13 @@ class Message(MessageMixin, Base):
 
 
 class Database:
-    """The chat's database, with its tables made where they are missing. A context manager.
+    """The chat's database. Missing tables are created. It is a context manager.
 
     Args:
-        url: Any SQLAlchemy URL of a synchronous driver; not an SQLite database in memory.
+        url: A SQLAlchemy URL of a synchronous driver; not an SQLite database in memory.
 
     Raises:
-        ConfigurationError: It is not such a URL, its driver is not installed, or it cannot be reached.
+        ConfigurationError: The URL has another form, its driver is not installed, or the database cannot be reached.
     """
 
     def __init__(self, url: str) -> None:
@@ -100,7 +99,7 @@ class Database:
         except BaseException:
             self.engine.dispose()
             raise
-        # What was loaded stays readable after a commit, without a query that would begin a transaction.
+        # Loaded attributes stay readable after a commit, without a query that would begin a transaction.
         self._orm = Session(self.engine, expire_on_commit=False)
 
     def __enter__(self) -> Self:
@@ -114,11 +113,11 @@ class Database:
 
     @property
     def shown(self) -> str:
-        """Its URL without the password."""
+        """The URL without the password."""
         return self.url.render_as_string(hide_password=True)
 
     def conversation(self, name: str) -> Conversation:
-        """The conversation of that name, made if there is none."""
+        """The conversation with that name; a new one is created."""
         by_name = select(Conversation).where(Conversation.name == name)
         with self._orm.begin():
             found = self._orm.scalars(by_name).one_or_none()
@@ -128,13 +127,13 @@ class Database:
         try:
             with self._orm.begin():
                 self._orm.add(made)
-        except IntegrityError:  # another chat was quicker
+        except IntegrityError:  # another chat was faster
             with self._orm.begin():
                 return self._orm.scalars(by_name).one()
         return made
 
     def add_message(self, conversation: Conversation, prompt: str) -> Message:
-        """A row for a turn that is to be run."""
+        """Add a row for a new turn."""
         message = Message(conversation_id=conversation.id, prompt=prompt)
         with self._orm.begin():
             self._orm.add(message)
@@ -152,17 +151,17 @@ class Database:
             return self._orm.scalars(query).all()
 
     def count_messages(self, conversation: Conversation) -> int:
-        """How many turns a conversation has had."""
+        """The number of turns in a conversation."""
         with self._orm.begin():
             query = select(func.count()).where(Message.conversation_id == conversation.id)
             return self._orm.scalar(query) or 0
 
 
 def parse_database_url(url: str) -> URL:
-    """The URL, if a chat could use it.
+    """The URL, checked for use by the chat.
 
     Raises:
-        ConfigurationError: It could not; the message says why, without the password.
+        ConfigurationError: The chat cannot use it. The message says why, without the password.
     """
     try:
         parsed = make_url(url)
@@ -188,7 +187,7 @@ def parse_database_url(url: str) -> URL:
 
 
 def connect(url: URL) -> Engine:
-    """An engine that has shown that it can connect.
+    """An engine, after one successful connection.
 
     Raises:
         ConfigurationError: The driver is not installed, or the database cannot be reached.
@@ -206,13 +205,13 @@ def connect(url: URL) -> Engine:
 
 
 def missing_tables(engine: Engine) -> list[str]:
-    """The chat's tables that the database does not have."""
+    """The chat's tables that are missing in the database."""
     found = set(inspect(engine).get_table_names())
     return [table.name for table in Base.metadata.sorted_tables if table.name not in found]
 
 
 def missing_columns(engine: Engine) -> list[str]:
-    """What the chat's tables that the database has do not have, as `table.column`."""
+    """The columns that are missing in the chat's tables of the database, as `table.column`."""
     look = inspect(engine)
     missing = []
     for table in Base.metadata.sorted_tables:
@@ -223,7 +222,7 @@ def missing_columns(engine: Engine) -> list[str]:
 
 
 def turn_tables(engine: Engine) -> list[Table]:
-    """The tables of turns that the database has, the chat's and a host's own: those with a turn's columns."""
+    """The tables of turns in the database, the chat's and a host's own: those with a turn's columns."""
     look, found = inspect(engine), []
     for name in look.get_table_names():
         columns = [Column(each["name"], each["type"]) for each in look.get_columns(name)]
@@ -233,11 +232,11 @@ def turn_tables(engine: Engine) -> list[Table]:
 
 
 def sessions_of_turns(url: str) -> set[str]:
-    """Those in which turns run, or wait for a person; none if there is no such database yet, or it cannot be read."""
+    """The sessions in which turns run or wait for a person; none if the database does not exist or cannot be read."""
     try:
         parsed = parse_database_url(url)
         if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
-            return set()  # connecting would make it
+            return set()  # a connection would create it
         engine = connect(parsed)
     except ConfigurationError:
         return set()
@@ -255,7 +254,7 @@ def sessions_of_turns(url: str) -> set[str]:
 
 
 def _create_tables(engine: Engine) -> None:
-    # Chats that start at once both find no table, and each failure means that the other has made one more.
+    # If two chats start at once, both find no tables. Each failure means that the other one has created one more.
     for attempts_left in reversed(range(2 * len(Base.metadata.sorted_tables))):
         try:
             Base.metadata.create_all(engine)

@@ -1,4 +1,4 @@
-"""`opencode-sessions doctor`: what is there, what is missing, and what mends it."""
+"""`opencode-sessions doctor`: checks of the installation, with advice."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def doctor(
     server: Annotated[
         str | None,
         typer.Option(
-            "--server", "-s", metavar="URL", help="Else OPENCODE_BASE_URL, else http://127.0.0.1:4096."
+            "--server", "-s", metavar="URL", help="Default: OPENCODE_BASE_URL, else http://127.0.0.1:4096."
         ),
     ] = None,
     database: Annotated[
@@ -64,14 +64,14 @@ def doctor(
         bool,
         typer.Option(
             "--project-config",
-            help="Also look whether the server obeys configuration in the folder of an agent. "
-            "It keeps a folder of 15 MB in memory for that.",
+            help="Also check whether the server reads configuration from the folder of an agent. "
+            "This costs the server 15 MB of memory.",
         ),
     ] = False,
 ) -> None:
-    """Look at what is there: Python, packages, the opencode binary, the server, the database.
+    """Check Python, the packages, the opencode binary, the server and the database.
 
-    Exits 0 if nothing is broken, 1 otherwise. It changes nothing.
+    Exits 0 if all checks pass, 1 otherwise. It changes nothing.
     """
     findings = list(examine(server, database, project_config=project_config))
     table = Table.grid(padding=(0, 2))
@@ -84,7 +84,7 @@ def doctor(
 
 
 def examine(server: str | None, database: str, *, project_config: bool) -> Iterator[Finding]:
-    """All that can be looked at, one after the other."""
+    """All checks, one after the other."""
     yield look_at_python()
     yield Finding("opencode-sessions", State.OK, version("opencode-sessions"))
     yield _extras()
@@ -133,7 +133,7 @@ def _database(url: str) -> Finding:
         parsed = parse_database_url(url)
         shown = parsed.render_as_string(hide_password=True)
         if parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).exists():
-            # Connecting would make the file, and a doctor changes nothing.
+            # A connection would create the file, and `doctor` changes nothing.
             folder = Path(parsed.database).parent
             if not folder.is_dir():
                 return Finding(what, State.BROKEN, f"{shown}: there is no folder {folder}", "make it")

@@ -1,4 +1,4 @@
-"""What the exit codes mean."""
+"""The exit codes."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ CANCELLED = 130
 
 
 def exit_code(status: TurnStatus) -> int:
-    """How a turn's end is told to the shell."""
+    """The exit code for the end of a turn."""
     return {TurnStatus.COMPLETED: DONE, TurnStatus.CANCELLED: CANCELLED}.get(status, FAILED)

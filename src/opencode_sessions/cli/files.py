@@ -1,4 +1,4 @@
-"""`opencode-sessions files`: files of a host's agents that are left over, listed or removed."""
+"""`opencode-sessions files`: lists or removes leftover files of a host's agents."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def files(
     ],
     *,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Remove what is found, rather than list it.")
+        bool, typer.Option("--delete", help="Remove the files instead of listing them.")
     ] = False,
     older_than: Annotated[
-        str, typer.Option(metavar="TIME", help="Only folders and bytes that are so old: 90s, 30m, 24h, 7d.")
+        str, typer.Option(metavar="TIME", help="Only folders and files that are older: 90s, 30m, 24h, 7d.")
     ] = "1h",
 ) -> None:
-    """List files of agents that are left over: of records that are gone, and of processes that died.
+    """List leftover files of agents: those of deleted records, and those of processes that died.
 
     In a Django project it is `manage.py opencode_files`.
     """

@@ -1,4 +1,4 @@
-"""Work that Ctrl-C asks to stop, rather than breaks off."""
+"""Work that Ctrl-C asks to stop, instead of interrupting it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _STOP_AGAIN = 1.0
 
 
 def run_stoppable(work: Callable[[], T], stop: Callable[[int], None]) -> T:
-    """Run `work` in a thread of its own, and return or raise what it does.
+    """Run `work` in a thread of its own, and return its result or raise its error.
 
-    At the first KeyboardInterrupt `stop(1)` is called, which is to make `work` end soon; `stop(2)` follows
-    after a second if that has not happened, and so on, since a call may have come too early for it.
+    The first KeyboardInterrupt calls `stop(1)`, which should make `work` end soon. If `work` goes on for a second,
+    `stop(2)` follows, and so on, because the first call may have come too early.
 
     Raises:
-        KeyboardInterrupt: At the second one; `work` is left alone, in a daemon thread.
+        KeyboardInterrupt: At the second one; `work` goes on in a daemon thread.
     """
     future: Future[T] = Future()
 
     def run() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the result is awaited
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             future.set_exception(error)
 
     try:
@@ -42,6 +42,6 @@ def run_stoppable(work: Callable[[], T], stop: Callable[[int], None]) -> T:
         try:
             return future.result(_STOP_AGAIN)
         except TimeoutError:
-            if future.done():  # the work's own
+            if future.done():  # the error of the work itself
                 raise
     raise AssertionError  # the count has no end

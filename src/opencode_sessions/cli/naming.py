@@ -1,4 +1,4 @@
-"""What this command is called by whoever typed it: what it prints can then be copied, also from a `.venv`."""
+"""The name of this command as the person typed it, so that printed commands can be copied, also from a `.venv`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COMMAND = "opencode-sessions"
 
 
 def command() -> str:
-    """`opencode-sessions` where that is on PATH, else the path that it was started by."""
+    """`opencode-sessions` if that is on PATH, else the path by which it was started."""
     started = Path(sys.argv[0])
     if shutil.which(COMMAND) or started.name != COMMAND:
         return COMMAND

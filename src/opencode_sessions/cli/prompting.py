@@ -1,4 +1,4 @@
-"""The prompt of the interactive chat: one line, one thing said."""
+"""The prompt of the interactive chat: one line is one message."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ LEAVING = ("/quit", "/exit")
 
 
 def prompts(console: Console) -> Iterator[str]:
-    """What the person says, until /quit, Ctrl-D or Ctrl-C; empty lines are nothing said.
+    """The person's messages, until /quit, Ctrl-D or Ctrl-C. Empty lines are ignored.
 
-    Lines that come from a pipe are shown, as they would stand at a prompt.
+    Lines from a pipe are shown as if they were typed.
     """
     typed = sys.stdin.isatty() and sys.stdout.isatty()
     while True:

@@ -1,4 +1,4 @@
-"""`opencode-sessions prune`: sessions on the server that no row names any more, listed or deleted."""
+"""`opencode-sessions prune`: lists or deletes sessions on the server that no row names any more."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def prune(
     *,
     table: Annotated[
         list[str],
-        typer.Option("--table", "-t", metavar="NAME", help="Whose rows own sessions. May be repeated."),
+        typer.Option(
+            "--table", "-t", metavar="NAME", help="A table of records with sessions. Can be repeated."
+        ),
     ],
     database: Annotated[
         str, typer.Option("--database", "-d", metavar="URL", help="Any SQLAlchemy URL.")
@@ -51,27 +53,27 @@ def prune(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The one that the sessions were made in, else opencode-sessions; --delete wants it said.",
+            help="The namespace of the sessions. Default: opencode-sessions. --delete requires it.",
         ),
     ] = None,
     older_than: Annotated[
-        str, typer.Option(metavar="TIME", help="Only what was not used for so long: 90s, 30m, 24h, 7d.")
+        str, typer.Option(metavar="TIME", help="Only sessions unused for this long: 90s, 30m, 24h, 7d.")
     ] = "24h",
     delete: Annotated[
-        bool, typer.Option("--delete", help="Delete what is found, rather than list it.")
+        bool, typer.Option("--delete", help="Delete the sessions instead of listing them.")
     ] = False,
     server: Annotated[
         str | None,
         typer.Option(
-            "--server", "-s", metavar="URL", help="Else OPENCODE_BASE_URL, else http://127.0.0.1:4096."
+            "--server", "-s", metavar="URL", help="Default: OPENCODE_BASE_URL, else http://127.0.0.1:4096."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON on stdout.")] = False,
 ) -> None:
     """List the sessions that no row of these tables names any more; with --delete, delete them.
 
-    Only sessions that this library made for rows of these tables are looked at; it is safe while others work.
-    Two databases that share a server need two namespaces: else each takes the other's sessions for its own.
+    Only sessions that this library made for rows of these tables are considered. It is safe with live traffic.
+    Two databases that share a server need two namespaces; otherwise each takes the other's sessions for leftovers.
     """
     grace = _parse_duration(older_than)
     report = _Report(as_json=as_json, deleting=delete, named=namespace is not None)
@@ -106,7 +108,7 @@ def _parse_duration(text: str) -> timedelta:
 def _opened(url: str) -> Iterator[Engine]:
     parsed = parse_database_url(url)
     plain_file = parsed.get_backend_name() == "sqlite" and "uri" not in parsed.query
-    if plain_file and not Path(parsed.database or "").exists():  # connecting would make it
+    if plain_file and not Path(parsed.database or "").exists():  # a connection would create it
         raise ConfigurationError(f"there is no database {parsed.database}: name yours with --database")
     engine = connect(parsed)
     try:
@@ -116,7 +118,7 @@ def _opened(url: str) -> Iterator[Engine]:
 
 
 def _table(engine: Engine, name: str) -> Table:
-    """What is needed of a host's table: its name, as it stands in the records' keys, and one column."""
+    """A host's table with the parts that are needed: its name, as in the records' keys, and one column."""
     schema, _, plain = name.rpartition(".")
     try:
         columns = inspect(engine).get_columns(plain, schema or None)
@@ -133,7 +135,7 @@ def _table(engine: Engine, name: str) -> Table:
 
 @dataclass(frozen=True)
 class _Progress:
-    """A line that says how far a walk is, each time that it is drawn."""
+    """A line with the progress of a walk, computed each time that it is drawn."""
 
     pruner: Pruner
     found: list[Leftover]
@@ -143,7 +145,7 @@ class _Progress:
 
 
 class _Report:
-    """What is told of a walk: how far it is while it lasts, and what came of it."""
+    """The report of a walk: its progress and its result."""
 
     def __init__(self, *, as_json: bool, deleting: bool, named: bool) -> None:
         self.found: list[Leftover] = []
@@ -157,7 +159,7 @@ class _Report:
 
     @contextmanager
     def watching(self, pruner: Pruner) -> Iterator[None]:
-        """Show how far it is, on a terminal only."""
+        """Show the progress, only on a terminal."""
         self._pruner = pruner
         if not self._errors.is_terminal:
             yield
@@ -172,7 +174,7 @@ class _Report:
         self._errors.print(f"[red]✗[/] {escape(said)}")
 
     def tell(self, error: Exception | None = None) -> None:
-        """What was found and done, as far as it went."""
+        """Print the result, also after an error."""
         if self._as_json:
             self._write_line(error)
             return

@@ -1,4 +1,4 @@
-"""`opencode-sessions recover`: turns that nobody runs any more, sent to the queue of a host again."""
+"""`opencode-sessions recover`: sends abandoned turns to the queue of a host again."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ def recover(
     *,
     watch: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Look again after so long, until stopped.", show_default=False),
+        typer.Option(
+            metavar="SECONDS", help="Repeat after this many seconds, until stopped.", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Send the turns that nobody runs any more to your host's queue again; with --watch, look for them again and again.
+    """Send abandoned turns to your host's queue again. With --watch, repeat this.
 
-    In a Django project it is `manage.py opencode_recover`. A host without a queue does this by itself while it works.
+    In a Django project use `manage.py opencode_recover`. A host without a queue recovers turns by itself.
     """
     if watch is not None and not 0 < watch < PENDING_LEASE:
         raise ConfigurationError(f"--watch needs a number of seconds between 0 and {PENDING_LEASE:g}")
@@ -48,10 +50,10 @@ def recover(
 
 
 def load_host(name: str) -> Host | AsyncHost:
-    """The host that `module:name` names.
+    """Import the host `module:name`.
 
     Raises:
-        ConfigurationError: It names none.
+        ConfigurationError: There is no such host.
     """
     module, _, attribute = name.partition(":")
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `python -m` does
@@ -85,5 +87,5 @@ async def _recover(
         if watch is None:
             break
         await sleep(watch)
-    while not host.idle:  # one without a queue runs them here
+    while not host.idle:  # a host without a queue runs them here
         await sleep(_LOOK)

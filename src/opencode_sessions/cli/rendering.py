@@ -1,4 +1,4 @@
-"""What the command line writes of a turn, as plain text: pure functions, no terminal."""
+"""A turn as plain text for the command line: pure functions, without a terminal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CENT = 0.01
 
 
 def caption(tool: Part) -> str:
-    """The subject of a tool call, exactly: its file, else its command, its title, or the most telling of its input."""
+    """The subject of a tool call: its file, else its command, its title, or the most useful part of its input."""
     given = tool.input or {}
     # A title names a file from the root of the server's project, which may be the root of the disk.
     told = given.get("filePath") or given.get("command") or tool.title
@@ -44,14 +44,14 @@ def caption(tool: Part) -> str:
 
 
 def money(dollars: float) -> str:
-    """Dollars and cents, or the first two digits that a smaller sum has."""
+    """Dollars and cents, or the first two digits of a smaller sum."""
     if 0 < dollars < _CENT:
         return f"${dollars:.{1 - floor(log10(dollars))}f}"
     return f"${dollars:,.2f}"
 
 
 def seconds(duration: float) -> str:
-    """A duration as people say it."""
+    """A duration in a short readable form."""
     if duration < _MINUTE:
         return f"{duration:.1f} s"
     minutes, rest = divmod(round(duration), _MINUTE)
@@ -59,7 +59,7 @@ def seconds(duration: float) -> str:
 
 
 def summary(result: TurnResult) -> str:
-    """The line below an answer: how the turn ended, and what it took."""
+    """The line below an answer: the turn's status, duration and cost."""
     whole = result.finish in (None, "stop")
     facts = [
         result.status.value if whole else f"{result.status.value}, but not to its end ({result.finish})",
@@ -72,7 +72,7 @@ def summary(result: TurnResult) -> str:
 
 
 def why(result: TurnResult) -> str | None:
-    """Why a turn failed, as one line; None if it did not."""
+    """The reason why a turn failed, on one line; None if it did not."""
     if result.status is not TurnStatus.FAILED:
         return None
     error = result.error or {}
@@ -81,7 +81,7 @@ def why(result: TurnResult) -> str | None:
 
 
 def retry_line(status: SessionStatus, now: float) -> str:
-    """That the provider failed and is asked again, and when; `now` in seconds since the epoch."""
+    """A line that says when a failed provider is retried; `now` is in seconds since 1970."""
     message = one_line(status.message or "the provider failed")
     attempt = f"attempt {status.attempt + 1}" if status.attempt is not None else "another attempt"
     wait = (status.next or 0) / 1000 - now

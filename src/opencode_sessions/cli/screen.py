@@ -1,7 +1,6 @@
 """A turn on the terminal, as it happens.
 
-What is written stays as it is: nothing is painted over, so a pipe gets the same text; only the spinner, on a
-terminal, comes and goes.
+Written text is never changed, so a pipe gets the same text. Only the spinner on a terminal comes and goes.
 """
 
 from __future__ import annotations
@@ -29,29 +28,29 @@ _STYLES = {TurnStatus.COMPLETED: "dim", TurnStatus.CANCELLED: "yellow", TurnStat
 
 
 def styled(shown: str) -> str:
-    """A text of `protocol.visible` as markup, in which what stands for something unseen is reversed."""
+    """A text of `protocol.visible` as markup; its marks are shown reversed."""
     return "".join(
         f"[reverse]{escape(text)}[/]" if is_mark else escape(text) for text, is_mark in pieces(shown)
     )
 
 
 class Screen(Observer):
-    """Writes what a turn's runner tells, and what the command has to say between.
+    """Writes the events of a turn, and the messages of the command.
 
     Args:
-        console: Where to. Runner and command may be two threads.
+        console: The console. The turn and the command may use it from two threads.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self._lock = threading.RLock()
         self._spinner: Status | None = None
-        self._typing: str | None = None  # the part that the cursor's line belongs to
-        self._typed: dict[str, list[str]] = {}  # what was written of each part's text, in pieces
-        self._running: dict[str, str] = {}  # the captions of the tools at work, by part
+        self._typing: str | None = None  # the part of the cursor's line
+        self._typed: dict[str, list[str]] = {}  # the written text of each part, in pieces
+        self._running: dict[str, str] = {}  # the captions of running tools, by part
         self._ended: set[str] = set()
 
-    # What the runner tells.
+    # The events of the turn.
 
     def created(self, session_id: str, replaced: str | None) -> None:  # noqa: ARG002 - as Observer has it
         """See `Observer.created`."""
@@ -81,10 +80,10 @@ class Screen(Observer):
         """See `Observer.gap`."""
         self.note(f"the event stream was interrupted ({reason}); reading the state again")
 
-    # What the command says.
+    # The messages of the command.
 
     def wait(self, what: str) -> None:
-        """Show that something is awaited, until the next thing is written."""
+        """Show the spinner with this text until the next output."""
         with self._lock:
             if self._typing is None and self.console.is_interactive:
                 self._still()
@@ -92,16 +91,16 @@ class Screen(Observer):
                 self._spinner.start()
 
     def note(self, text: str) -> None:
-        """A remark, on a line of its own."""
+        """Write a remark on a line of its own."""
         with self._lock:
             self._line(f"[dim]· {styled(one_line(text, limit=500))}[/]")
 
     def trouble(self, error: Exception, context: ErrorContext | None = None) -> None:
-        """What went wrong and must not stop anything: an `on_error` for sessions and turns."""
+        """Write an error that stops nothing: an `on_error` for sessions and turns."""
         self.note(f"{context.action} failed: {error}" if context else str(error))
 
     def end(self, result: TurnResult) -> None:
-        """How the turn ended, and what it took."""
+        """Write the end of the turn, with its duration and cost."""
         with self._lock:
             reason = why(result)
             if reason:
@@ -109,7 +108,7 @@ class Screen(Observer):
             self._line(f"[{_STYLES[result.status]}]── {escape(summary(result))}[/]")
 
     def settle(self) -> None:
-        """End the line that is being written, and stop the spinner; the next turn begins anew."""
+        """End the current line and stop the spinner, so that the next turn begins afresh."""
         with self._lock:
             self._fresh_line()
             self._begun = None
@@ -117,18 +116,18 @@ class Screen(Observer):
             self._running.clear()
             self._ended.clear()
 
-    # How it is written.
+    # Output.
 
     def _type(self, part: Part, delta: str) -> None:
         typed = self._typed.get(part.id, [])
         if typed and delta:
-            new = delta  # to read all of the text for each delta would take ever longer
+            new = delta  # reading the whole text for each delta would take ever longer
         else:
             before, text = "".join(typed), "" if delta.isspace() else part.text
             if before.startswith(text) or not text.strip():
-                return  # nothing new: the server trims what it has streamed
+                return  # nothing new: the server trims the streamed text
             if not text.startswith(before):
-                typed = []  # it was rewritten: say it anew
+                typed = []  # the text was rewritten, so write it again
             new = text[len(before) :] if typed else text.lstrip()
         thought = part.type == "reasoning"
         if self._typing != part.id or not typed:

@@ -48,14 +48,14 @@ def serve(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Restart the server when its memory exceeds this, such as 2G: once nothing runs in it, or after a "
-            "minute. Answers that are being written then go on after it.",
+            help="Restart the server when its memory exceeds this, such as 2G: as soon as it is idle, or after a "
+            "minute. Running answers go on after the restart.",
         ),
     ] = None,
 ) -> None:
     """Run an OpenCode server in the foreground, for several chats to share.
 
-    It takes its password from OPENCODE_SERVER_PASSWORD, else makes one up and prints it.
+    Its password is OPENCODE_SERVER_PASSWORD, or a random one, which is printed.
     Without --offline it uses the provider whose key is in the environment, such as ANTHROPIC_API_KEY.
     Ctrl-C stops it.
     """

@@ -1,4 +1,4 @@
-"""Which server a command talks to: one that runs already, or one of its own for as long as it runs."""
+"""The server of a command: one that runs already, or one that ends with the command."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ __all__ = [
     "say",
 ]
 
-# `doom_loop` is looked up in the agent's rules alone (1.18.33), and nobody is there to answer.
+# The server checks `doom_loop` only in the agent's rules (1.18.33), and here no person can answer.
 _CONFIG = {"permission": {"doom_loop": "deny"}, "autoupdate": False, "share": "disabled"}
 DATA_FOLDER = Path(".opencode-sessions")
 _SLOW_START = 5.0
 
 
 def say(what: str) -> None:
-    """Tell the person something while a command goes on."""
+    """Print a message while a command runs."""
     typer.echo(what, err=True)
 
 
@@ -46,8 +46,8 @@ class Reached:
     """A server that answers.
 
     Attributes:
-        description: For people: version, address, and whose model it has.
-        managed: The server, if it is ours and ends with us.
+        description: A text for people: version, address and model.
+        managed: The server, if it belongs to this command and ends with it.
     """
 
     client: Client
@@ -56,7 +56,7 @@ class Reached:
 
 
 def data_beside(database: URL) -> Path:
-    """The folder for a managed server's data: beside a database that is a file, else here."""
+    """The folder for a managed server's data: next to the database file, else in the working directory."""
     if database.get_backend_name() == "sqlite" and database.database:
         return Path(database.database).parent / DATA_FOLDER
     return DATA_FOLDER
@@ -67,12 +67,12 @@ def reach(url: str | None, *, otherwise: str = "") -> Iterator[Reached]:
     """A server that runs already: at `url`, else at `OPENCODE_BASE_URL`, else at the default address.
 
     Args:
-        url: Its address.
-        otherwise: What else the person can do if nothing listens there.
+        url: The server's address.
+        otherwise: Other advice for the person if nothing listens there.
 
     Raises:
-        WireError: It does not answer, or what answers cannot be worked with: version, credentials, not an OpenCode
-            server. The message says what to do.
+        WireError: No server answers, or it cannot be used because of its version or the credentials, or it is not an
+            OpenCode server. The message says what to do.
     """
     with Client(url) as client:
         address = client.address.base_url
@@ -98,12 +98,12 @@ def managed_server(
     offline: bool,
     **options: Any,
 ) -> Iterator[OpencodeServer]:
-    """A server of our own on a data folder that stays; its agent works in the folder `work` in it.
+    """A server of our own on a permanent data folder. Its agent works in the subfolder `work`.
 
     Args:
-        data: The folder; made if it is not there.
-        offline: Give it the scripted model, which needs no keys and no network.
-        **options: More of `OpencodeServer`.
+        data: The folder, created if it does not exist.
+        offline: Use the scripted model, which needs no keys and no network.
+        **options: More options of `OpencodeServer`.
 
     Raises:
         ServerNotInstalledError, ServerStartError, ConfigurationError: See `OpencodeServer`.
@@ -124,15 +124,15 @@ def managed_server(
         try:
             yield server
         except KeyboardInterrupt:
-            server.kill()  # whoever insists does not wait for a graceful end
+            server.kill()  # a second Ctrl-C: do not wait for a graceful end
             raise
 
 
 def _furnish(data: Path) -> None:
-    """Make the data folder, and in it the agent's, which is no part of a repository that they may lie in.
+    """Create the data folder, and in it the agent's folder, outside of any repository.
 
     Raises:
-        ConfigurationError: It cannot be made.
+        ConfigurationError: A folder cannot be created.
     """
     work = data / "work"
     if work.exists():
@@ -140,7 +140,7 @@ def _furnish(data: Path) -> None:
     try:
         work.mkdir(parents=True)
         (data / ".gitignore").write_text("*\n", encoding="utf-8")
-        # OpenCode lets an agent work in all of the repository around its directory. This ends the search for it.
+        # OpenCode lets an agent work in the whole repository around its directory. This file ends the search for one.
         (work / ".git").write_text("not a repository: the agent works here alone\n", encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"the data folder {data} cannot be made ({error}): name another") from error

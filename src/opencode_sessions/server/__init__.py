@@ -1,1 +1,1 @@
-"""A managed `opencode serve`: its process, its folder, its environment, and what a doctor looks at."""
+"""A managed `opencode serve`: its process, its folder, its environment, and the checks of `doctor`."""

@@ -1,4 +1,4 @@
-"""Where the `opencode` binary is."""
+"""Finding the `opencode` binary."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def find_binary(
 ) -> Path:
     """The first of: the argument, `OPENCODE_BIN`, `PATH`, `node_modules/.bin` here or in a folder above.
 
-    A binary that was named and is not there is an error; no other one is taken in its place.
+    If a named binary does not exist, that is an error; no other one is used in its place.
 
     Args:
         binary: The path of the binary, or its name on `PATH`.
-        environ: Where `OPENCODE_BIN` and `PATH` are read; the process's environment by default.
-        start: The folder where the walk upwards begins; the working directory by default.
+        environ: The source of `OPENCODE_BIN` and `PATH`; by default the process's environment.
+        start: The folder in which the search upwards begins; by default the working directory.
 
     Raises:
-        ServerNotInstalledError: There is none; the message says how to get one.
+        ServerNotInstalledError: There is no binary. The message says how to install one.
     """
     environ = os.environ if environ is None else environ
     path = environ.get("PATH", os.defpath)
@@ -54,10 +54,10 @@ def find_binary(
 
 
 def version_of(binary: Path) -> str:
-    """What a binary says that its version is.
+    """The version that a binary reports.
 
     Raises:
-        OSError: It does not run.
+        OSError: The binary does not run.
         subprocess.SubprocessError: It fails, or does not end.
     """
     said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603 - the user's own binary

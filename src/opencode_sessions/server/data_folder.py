@@ -1,4 +1,4 @@
-"""A server's data folder: one server at a time, and gone afterwards if it was a temporary one."""
+"""A server's data folder: used by one server at a time, and removed afterwards if it is temporary."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["DataFolder"]
 
 
 class DataFolder:
-    """A folder that is held, by a lock that goes with the process: a dead holder never blocks.
+    """A folder with a lock that ends with the process, so that a dead process never blocks.
 
     Args:
-        path: Where it is, made if need be; None for a temporary one, which `release` removes. It gets mode 0700, as it
-            holds conversations, logs and credentials.
+        path: The folder's path, created if necessary; None for a temporary folder, which `release` removes. The folder
+            gets mode 0700, because it contains conversations, logs and credentials.
 
     Attributes:
-        path: Where it is.
+        path: The folder's path.
 
     Raises:
-        ServerStartError: Another server holds it, or it belongs to another user.
+        ServerStartError: Another server uses the folder, or it belongs to another user.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -36,14 +36,16 @@ class DataFolder:
         self._lock = self._take(self.path / "server.lock")
 
     def release(self) -> None:
-        """Let go of it."""
-        fcntl.flock(self._lock, fcntl.LOCK_UN)  # closing it is not enough where a fork has it open too
+        """Release the lock."""
+        fcntl.flock(
+            self._lock, fcntl.LOCK_UN
+        )  # a forked child may have the file open, so closing is not enough
         self._lock.close()
         if self._temporary:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def close_files(self) -> None:
-        """Give mode 0600 to the server's files, as the folder's mode does not protect a copy of them."""
+        """Give mode 0600 to the server's files, because the folder's mode does not protect copies of them."""
         for pattern in ("*", ".local/share/opencode/*"):
             for path in self.path.glob(pattern):
                 if path.is_file() and not path.is_symlink():

@@ -1,4 +1,4 @@
-"""What a doctor looks at, whoever asks: Python, the server, its binary."""
+"""The checks of `doctor`, in every front end: Python, the server, its binary."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ Running = Callable[[], Collection[str]]
 
 
 class State(StrEnum):
-    """How it stands with one thing."""
+    """The result of one check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -64,10 +64,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """One check.
 
     Attributes:
-        mend: What to do about it, if anything is to be done.
+        mend: The advice, if something must be done.
     """
 
     what: str
@@ -77,12 +77,12 @@ class Finding:
 
     @property
     def broken(self) -> bool:
-        """Does it keep something from working?"""
+        """Whether something does not work because of it."""
         return self.state in (State.MISSING, State.BROKEN)
 
 
 def look_at_python() -> Finding:
-    """Its version."""
+    """The version of Python."""
     found = platform.python_version()
     if sys.version_info < _OLDEST_PYTHON:
         return Finding("Python", State.BROKEN, found, "Python 3.11 or newer")
@@ -106,12 +106,12 @@ def look_at_binary(*, needed: bool) -> Finding:
 def look_at_server(
     make_client: Callable[[], Client], *, asked_for: bool, start: str, say: Callable[[str], object]
 ) -> Finding:
-    """What answers where a client asks.
+    """The program that answers at a client's address.
 
     Args:
-        make_client: A client of it, which is closed here.
-        asked_for: It was named, so it is to be there.
-        start: How to start one.
+        make_client: Makes a client, which is closed here.
+        asked_for: Whether the address was given, so that a server must be there.
+        start: The command that starts a server.
         say: Called, from another thread, if the answer takes longer than 2 s.
     """
     what = "server"
@@ -138,13 +138,13 @@ def look_at_server(
 def look_closer(
     make_client: Callable[[], Client], *, running: Running, stray: str, project_config: bool
 ) -> Iterator[Finding]:
-    """More about a server that answers, with `project_config` also what costs it memory.
+    """More checks of a server that answers. The one for `project_config` costs the server memory.
 
     Args:
-        make_client: A client of it, which is closed here.
-        running: The sessions in which turns run now, by the rows.
-        stray: What to do about a busy session in which none runs.
-        project_config: Also look whether it obeys configuration in the folder of an agent.
+        make_client: Makes a client, which is closed here.
+        running: The sessions in which turns run now, according to the rows.
+        stray: The advice for a busy session without a running turn.
+        project_config: Also check whether the server reads configuration from the folder of an agent.
     """
     yield look_at_clocks(make_client)
     yield look_at_busy(make_client, running=running, stray=stray)
@@ -154,7 +154,7 @@ def look_closer(
 
 
 def look_at_clocks(make_client: Callable[[], Client]) -> Finding:
-    """Whether the server's clock and this machine's agree. Ids of messages and leases of turns are made by clocks."""
+    """Whether the clocks of the server and this machine agree. The ids of messages depend on them."""
     what = "clocks"
     mend = "let both machines take their time from the network (NTP)"
     try:
@@ -171,10 +171,10 @@ def look_at_clocks(make_client: Callable[[], Client]) -> Finding:
 
 
 def look_at_busy(make_client: Callable[[], Client], *, running: Running, stray: str) -> Finding:
-    """Whether sessions are busy on the server in which no turn runs by the rows, looked at twice.
+    """Whether the server has busy sessions without a running turn in the rows, checked twice.
 
-    A session is asked about if it was used within a day. Its directory is thereby opened again if the server was
-    restarted since.
+    Only sessions that were used within a day are checked. If the server was restarted since, the check makes it open
+    their directories again.
     """
     what = "busy"
     try:
@@ -198,7 +198,7 @@ def look_at_busy(make_client: Callable[[], Client], *, running: Running, stray: 
 
 
 def _busy(client: Client) -> dict[str, SessionInfo]:
-    """The busy sessions that are no sub-agents', by id."""
+    """The busy sessions, without those of sub-agents, by id."""
     since = (time.time() - _RECENT) * 1000
     recent = {}
     for info in client.list(all_directories=True):
@@ -211,7 +211,7 @@ def _busy(client: Client) -> dict[str, SessionInfo]:
 
 
 def look_at_memory(make_client: Callable[[], Client]) -> Finding:
-    """What memory the server takes, and how large its database is, if it runs on this machine."""
+    """The server's memory and the size of its database, if it runs on this machine."""
     what = "memory"
     with make_client() as client:
         server = local_server(client.address.base_url)
@@ -232,9 +232,9 @@ def _size(size: int) -> str:
 
 
 def look_at_project_config(make_client: Callable[[], Client]) -> Finding:
-    """Whether the server takes configuration from the folder that an agent works in, as the agent could write it.
+    """Whether the server reads configuration from the folder of an agent, where the agent could write it.
 
-    It is shown a temporary folder of this machine, which costs it about 15 MB until it restarts (1.18.33).
+    The check makes the server open a temporary folder, which costs it about 15 MB until its restart (1.18.33).
     """
     what = "project config"
     mend = (
@@ -243,7 +243,7 @@ def look_at_project_config(make_client: Callable[[], Client]) -> Finding:
     user = secrets.token_hex(8)
     try:
         with TemporaryDirectory(prefix="opencode-sessions-") as folder, make_client() as client:
-            Path(folder).chmod(0o755)  # the server may be another user's
+            Path(folder).chmod(0o755)  # the server may run as another user
             Path(folder, "opencode.json").write_text(json.dumps({"username": user}), encoding="utf-8")
             taken = run_sync(blocking_wire(client).takes_config(folder, "opencode.json", user))
     except OpencodeError as error:

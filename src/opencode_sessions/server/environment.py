@@ -1,7 +1,7 @@
-"""What a managed server is told: the environment of its process, and the files that it reads at its start.
+"""The environment of a managed server, and the files that it reads at its start.
 
-The server gets what every program needs, and of this process's other variables only those that it is to use. The
-commands of its agents get less: see `guard.js`, a plugin that every managed server loads.
+The server gets the variables that every program needs, and only those other variables of this process that it should
+use. The commands of its agents get fewer: see `guard.js`, a plugin that every managed server loads.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _EVERYBODY = {
     ),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"),
 }
-# The V2 line calls it otherwise, and does not read the first line's variables for the others.
+# The V2 line has other names, and does not read the V1 line's variables.
 _DEFAULTS_OF_V2 = {"snapshots": False, "update": "disable"}
 _WITHOUT_PROJECT_OF_V2 = {"OPENCODE_CONFIG_PROJECT_DISABLE": "1", "OPENCODE_DISABLE_CLAUDE_CODE": "1"}
-# A snapshot lets Git run what the configuration of a repository in the agent's folder names (1.18.33).
+# For a snapshot, Git would run programs that the configuration of a repository in the agent's folder names (1.18.33).
 _DEFAULTS = {"snapshot": False}
 _GUARD = Path(__file__).with_name("guard.js")
 _REFERENCE = re.compile(r"\{env:([^}]+)\}")
@@ -48,16 +48,16 @@ def server_environment(
     pass_env: Collection[str],
     v2: bool,
 ) -> dict[str, str]:
-    """The variables of a server that keeps its data in `data`, where the files that they name are written.
+    """The variables of a server whose data are in `data`. The files that they name are written there, too.
 
     Args:
-        data: The data folder, which is its home as well.
+        data: The data folder, which is also the server's home.
         directory: Its working directory.
         config: OpenCode's configuration.
         models: See `OpencodeServer`.
         project_config: See `OpencodeServer`.
-        pass_env: Variables of this process that the server gets, too, and its agents' commands do not.
-        v2: Is it of the V2 line? That does not load the guard, which is a plugin of the V1 line.
+        pass_env: More variables of this process for the server, but not for its agents' commands.
+        v2: Whether it is a server of the V2 line, which does not load the guard, a plugin of the V1 line.
     """
     config = config or {}
     keys = {*pass_env, *_keys(config)}
@@ -95,12 +95,12 @@ def server_environment(
 
 
 def guard_marker(data: Path) -> Path:
-    """The file that says that the server has loaded the guard."""
+    """The file that the guard writes when the server has loaded it."""
     return data / "guarded"
 
 
 def _keys(config: Mapping[str, Any]) -> Iterator[str]:
-    """The variables that a configuration refers to, and those of the providers that it names."""
+    """The variables to which a configuration refers, and those of the providers that it names."""
     yield from _REFERENCE.findall(json.dumps(config))
     models = [config]
     for name in ("agent", "command", "agents", "commands"):
@@ -112,9 +112,9 @@ def _keys(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _spare_an_installation(folder: Path) -> None:
-    """Let a server believe that it has installed its plugins' types, which it asks npm for.
+    """Make the server think that its plugins' types are installed, so that it does not ask npm for them.
 
-    Without the network, each folder's first session would wait for that for minutes (1.18.33).
+    Without a network, each folder's first session would otherwise wait minutes for npm (1.18.33).
     """
     lock = folder / "package-lock.json"
     if lock.exists():

@@ -1,4 +1,4 @@
-"""`OpencodeServer`: an `opencode serve` of our own, from its start to the end of all that it ran."""
+"""`OpencodeServer`: an `opencode serve` of our own, from its start to the end of all its processes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ __all__ = ["OpencodeServer"]
 
 _log = logging.getLogger("opencode_sessions.server")
 
-_GRACE = 3.0  # seconds from SIGTERM to SIGKILL; in a turn the server does not heed the former
-_PORT_ATTEMPTS = 3  # somebody may take a free port between our look and the server's
+_GRACE = 3.0  # seconds from SIGTERM to SIGKILL; during a turn the server ignores SIGTERM
+_PORT_ATTEMPTS = 3  # another program may take the free port before the server does
 _TAIL_LINES = 20
 _TAIL_BYTES = 8_000
 
@@ -42,43 +42,44 @@ class OpencodeServer:
         with OpencodeServer(config={"model": "…"}) as server:
             client = Client(server.url, password=server.password)
 
-    One data folder has one server: a second one on it is refused. The server and the commands that its
-    agents run end with `stop`, with the interpreter, and when this process is killed.
+    A data folder can have only one server; a second one is refused. The server and the commands of its agents end with
+    `stop`, with the interpreter, and when this process is killed.
 
-    Of this process's environment the server gets what every program needs (`PATH`, the locale, `TMPDIR`, proxies and
-    certificates), those in `pass_env`, and the keys of the providers that `config` names: `{env:NAME}`,
-    `ANTHROPIC_API_KEY` for the provider `anthropic`, and the `env` of each provider in `models`. `HOME` and the XDG
-    folders point into the data folder. The commands that agents run get neither those keys nor the server's password.
+    The server gets only a part of this process's environment: the variables that every program needs (`PATH`, the
+    locale, `TMPDIR`, proxies and certificates), those in `pass_env`, and the keys of the providers that `config` names.
+    Those are `{env:NAME}`, `ANTHROPIC_API_KEY` for the provider `anthropic`, and the `env` of each provider in
+    `models`. `HOME` and the XDG folders are in the data folder. The commands of agents get neither those keys nor the
+    server's password.
 
-    The server loads a plugin of this library, which hides them and closes ways past the rules (docs/security.md).
-    A server of the 2.x line does not. It makes no snapshots, unless `config` says so. Not for use by several threads
-    at once.
+    The server loads a plugin of this library, which hides them and closes ways around the rules (docs/security.md). A
+    server of the 2.x line does not load it. The server makes no snapshots, unless `config` enables them. Use the object
+    in one thread at a time.
 
     Args:
-        binary: The path of `opencode`; found by `find_binary` when None.
-        directory: The working directory of the server; `work` in the data folder when None.
-        data: The folder of its database, config and logs; a temporary one, removed by `stop`, when None.
-        port: Where it listens; 0 for a free one.
-        hostname: The address that it listens on.
-        password: For HTTP Basic; a random one when None.
-        username: For HTTP Basic.
-        config: OpenCode's configuration, the only one that it is given.
-        models: The catalogue of models, in the format of models.dev; the server's own when None. Pass `{}` if
-            `config` defines every model that is used: the server keeps the catalogue once for each directory,
-            and its own costs 95 MB and a second each, an empty one 10 MB and 0.3 s (1.18.33).
-        project_config: Whether a folder that an agent works in may configure the server. If not, the server ignores its
+        binary: The path of `opencode`; by default `find_binary` finds it.
+        directory: The working directory of the server; by default `work` in the data folder.
+        data: The folder of its database, config and logs; by default a temporary one, which `stop` removes.
+        port: The port; 0 for a free one.
+        hostname: The address on which it listens.
+        password: The password for HTTP Basic; by default a random one.
+        username: The user name for HTTP Basic.
+        config: OpenCode's configuration. The server gets no other one.
+        models: The catalogue of models, in the format of models.dev; by default the server's own. Pass `{}` if `config`
+            defines every model that you use. The server keeps the catalogue once for each directory. Its own costs
+            95 MB and a second each, an empty one 10 MB and 0.3 s (1.18.33).
+        project_config: Whether the folder of an agent may configure the server. If not, the server ignores its
             `opencode.json`, `.opencode` (plugins, tools, agents, commands, skills), MCP servers and `AGENTS.md`, and
             skills in `.claude` and `.agents`. It still reads the `AGENTS.md` of subfolders, and imports the files in
-            `.opencode/plugin`, so their top-level code runs in it (1.18.33). Only a folder in which the agent cannot
-            write `.opencode` prevents the latter.
-        pass_env: The names of other variables of this process that the server is to have, such as a provider's key.
-        env: Variables, with their values, for the server and the commands that agents run. They override the others.
-        log: What it prints is appended here; `server.log` in the data folder when None.
-        startup_timeout: Seconds until it must answer.
-        recycle_at: Bytes of memory above which it is restarted, with the same port, password and data; on Linux only.
-            It keeps every directory in which an agent worked in memory until it ends (1.18.33). None: never.
-        recycle_grace: Seconds that busy sessions get to end before such a restart. Turns that still run then resume
-            after it, as after a crash. It is also the least time between two such restarts.
+            `.opencode/plugin`, so that their top-level code runs in the server (1.18.33). Only a folder in which the
+            agent cannot write `.opencode` prevents that.
+        pass_env: The names of more variables of this process for the server, such as a provider's key.
+        env: Variables, with their values, for the server and the commands of agents. They override the others.
+        log: The file for the server's output; by default `server.log` in the data folder.
+        startup_timeout: Seconds within which it must answer.
+        recycle_at: The memory in bytes above which the server is restarted, with the same port, password and data; on
+            Linux only. The server keeps every directory of an agent in memory until it ends (1.18.33). None: never.
+        recycle_grace: Seconds for busy sessions to end before such a restart. Turns that still run resume afterwards,
+            as after a crash. It is also the least time between two such restarts.
     """
 
     def __init__(
@@ -132,16 +133,16 @@ class OpencodeServer:
 
     @property
     def url(self) -> str:
-        """The base URL, with no slash at its end."""
+        """The base URL, without a slash at its end."""
         host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
         return f"http://{host}:{self.port}"
 
     @property
     def port(self) -> int:
-        """Where it listens.
+        """The port.
 
         Raises:
-            ConfigurationError: It has not been started, and was not given a port.
+            ConfigurationError: The server has not been started, and no port was given.
         """
         if not self._port:
             raise self._not_started("port")
@@ -149,10 +150,10 @@ class OpencodeServer:
 
     @property
     def pid(self) -> int:
-        """The process id, which is the id of its process group too.
+        """The process id, which is also the id of its process group.
 
         Raises:
-            ConfigurationError: It does not run.
+            ConfigurationError: The server does not run.
         """
         with self._lock:
             if self._tree is None:
@@ -175,7 +176,7 @@ class OpencodeServer:
         """The data folder.
 
         Raises:
-            ConfigurationError: It has not been started, and was not given a folder.
+            ConfigurationError: The server has not been started, and no folder was given.
         """
         if self._folder is not None:
             return self._folder.path
@@ -185,22 +186,22 @@ class OpencodeServer:
 
     @property
     def directory(self) -> Path:
-        """The working directory, where sessions work unless they are told otherwise."""
+        """The working directory, which sessions use by default."""
         return self._given_directory or self.data / "work"
 
     @property
     def log_path(self) -> Path:
-        """The file that has what the server prints."""
+        """The file with the server's output."""
         return self._given_log or self.data / "server.log"
 
     @property
     def running(self) -> bool:
-        """Does its process live? While it is restarted, this waits."""
+        """Whether its process runs. During a restart, the call waits."""
         with self._lock:
             return self._tree is not None and self._tree.exit_code is None
 
     def environment(self) -> dict[str, str]:
-        """The variables by which a client in another process finds this server, password included."""
+        """The variables with which a client in another process finds this server, including the password."""
         return {
             "OPENCODE_BASE_URL": self.url,
             "OPENCODE_SERVER_PASSWORD": self.password,
@@ -208,20 +209,20 @@ class OpencodeServer:
         }
 
     def log_tail(self, *, since: int = 0) -> str:
-        """The last lines of its log, of those after `since` bytes."""
+        """The last lines of its log, after the first `since` bytes."""
         with self.log_path.open("rb") as log:
             log.seek(max(since, self.log_path.stat().st_size - _TAIL_BYTES))
             lines = log.read().decode(errors="replace").splitlines()
         return "\n".join(lines[-_TAIL_LINES:])
 
     def start(self) -> Self:
-        """Start it and wait until it answers.
+        """Start the server and wait until it answers.
 
         Raises:
             ConfigurationError: It runs already, or its working directory does not exist.
             ServerNotInstalledError: There is no `opencode` to run.
-            ServerStartError: The port or the data folder is taken, or the server died, did not answer, or did not load
-                the guard. Or `recycle_at` is less than what it takes from the start.
+            ServerStartError: The port or the data folder is in use. Or the server died, did not answer, or did not load
+                the guard. Or `recycle_at` is less than its memory after the start.
         """
         if self._tree is not None:
             raise ConfigurationError(f"{self!r} has been started already: call restart(), or stop() first")
@@ -247,7 +248,7 @@ class OpencodeServer:
         return self
 
     def stop(self) -> None:
-        """End it and all that it runs, within a few seconds; remove a temporary data folder. Idempotent."""
+        """End the server and all its processes, within a few seconds; remove a temporary data folder. Idempotent."""
         atexit.unregister(self._at_exit)
         if self._recycler is not None:
             self._recycler.end()
@@ -259,18 +260,18 @@ class OpencodeServer:
             self._port = self._given_port
 
     def kill(self) -> None:
-        """SIGKILL it and all that it runs, as a crash would; it can be restarted on what it left."""
+        """Send SIGKILL to the server and all its processes, as in a crash. `restart` uses the same data."""
         with self._lock:
             if self._tree is not None:
                 self._tree.kill()
                 self._tree = None
 
     def restart(self) -> None:
-        """End it if it still runs, and start it again: same port, password and data.
+        """End the server if it still runs, and start it again with the same port, password and data.
 
         Raises:
             ConfigurationError: It has not been started.
-            ServerStartError: As of `start`; then it is stopped.
+            ServerStartError: As in `start`; the server is then stopped.
         """
         if self._folder is None:
             raise self._not_started("data folder")
@@ -305,7 +306,7 @@ class OpencodeServer:
                 return
 
     def _launch_once(self, binary: Path) -> None:
-        """Start it as one of the V1 line; as one of the V2 line if it turns out to be that."""
+        """Start it as a server of the V1 line, and again as one of the V2 line if it turns out to be that."""
         if self._v2:
             self._run(binary)
             return
@@ -384,7 +385,7 @@ class OpencodeServer:
         )
 
     def _at_exit(self) -> None:
-        if os.getpid() == self._owner:  # a fork runs this too, and the server is not its own
+        if os.getpid() == self._owner:  # a forked child runs this too, but the server is its parent's
             self.stop()
 
 

@@ -1,4 +1,4 @@
-"""A process with all its descendants: started together, ended together, also when we are killed."""
+"""A process with all its descendants. They end together, also when this process is killed."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ done
 class ProcessTree:
     """A command in a session of its own, whose output goes to a log.
 
-    The tree ends with the process that started it, SIGKILL included. What the command ran in sessions
-    of their own is found through `/proc`: without one, as on macOS, only the command's group ends.
+    The tree ends with the process that started it, also after SIGKILL. Descendants in sessions of their own are found
+    through `/proc`. Without `/proc`, as on macOS, only the command's group ends.
 
     Args:
         command: The program and its arguments.
-        directory: Its working directory.
-        environ: Its whole environment.
-        log: What it prints is appended here.
+        directory: The working directory.
+        environ: The whole environment.
+        log: The file for the output, which is appended.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ProcessTree:
         try:
             self._watcher = subprocess.Popen(  # noqa: S603  # two values of our own
                 ["/bin/sh", "-c", _WATCHER.format(pid=self.pid, mark=f"{_MARK}={mark}")],
-                # A clean one: inside another tree, its mark would end this watcher before its work.
+                # A clean environment: inside another tree, that tree's mark would end this watcher too early.
                 env={"PATH": os.defpath},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -68,34 +68,34 @@ class ProcessTree:
                 start_new_session=True,
             )
         except BaseException:
-            self._signal(signal.SIGKILL)  # nobody would ever end what nobody watches
+            self._signal(signal.SIGKILL)  # without a watcher, nothing would end the tree
             self._leader.wait()
             raise
 
     @property
     def pid(self) -> int:
-        """The leader's process id, which is its group's too."""
+        """The leader's process id, which is also its group's."""
         return self._leader.pid
 
     @property
     def exit_code(self) -> int | None:
-        """How the leader ended, None while it lives."""
+        """The leader's exit code; None while it runs."""
         return self._leader.poll()
 
     def stop(self, *, grace: float) -> None:
-        """Ask the tree to end; after `grace` seconds, or once the leader has ended, kill what is left."""
+        """Ask the tree to end; after `grace` seconds, or once the leader has ended, kill the rest."""
         self._signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self._leader.wait(grace)
         self.kill()
 
     def kill(self) -> None:
-        """End the tree at once, also what a leader that died by itself has left."""
+        """Kill the tree at once, also the descendants of a leader that died by itself."""
         self._signal(signal.SIGKILL)
         with suppress(BrokenPipeError):
             self._watcher.communicate(b"\n")
         self._leader.wait()
 
     def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+        with suppress(ProcessLookupError, PermissionError):  # macOS raises the latter for a group of zombies
             os.killpg(self.pid, number)

@@ -6,8 +6,8 @@
 | exceeds the limit | sessions are busy | it is restarted once none is, or after the grace period |
 | still exceeds it after a restart | | it is restarted again, after the grace period |
 
-Which sessions are busy is known from the events. The server is killed rather than asked to end, so that it aborts
-nothing: an aborted turn counts as cancelled, but a turn whose server died resumes.
+The events tell which sessions are busy. The server is killed rather than asked to end, so that it aborts nothing: an
+aborted turn counts as cancelled, but a turn whose server died resumes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Recycler"]
 _log = logging.getLogger("opencode_sessions.server")
 
 _LOOK = 1.0  # seconds between two looks at the memory
-_AGAIN = 5.0  # seconds until events are asked for again, if that failed
+_AGAIN = 5.0  # seconds until the next attempt to subscribe, if one failed
 
 
 class _Server(Protocol):
@@ -50,11 +50,11 @@ class Recycler:
     Args:
         server: The server.
         lock: Held around a restart.
-        limit: Bytes that the server's processes may take together.
-        grace: Seconds that busy sessions get to end, and the least time between two restarts.
+        limit: The memory that the server's processes may use together, in bytes.
+        grace: Seconds for busy sessions to end, and the least time between two restarts.
 
     Raises:
-        ConfigurationError: The limit or the grace period is none.
+        ConfigurationError: The limit or the grace period is not a positive number.
     """
 
     def __init__(self, server: _Server, lock: threading.RLock, *, limit: int, grace: float) -> None:
@@ -77,7 +77,7 @@ class Recycler:
         """Begin to watch.
 
         Raises:
-            ServerStartError: The memory cannot be seen on this machine, or exceeds the limit already.
+            ServerStartError: The memory cannot be read on this machine, or exceeds the limit already.
         """
         taken = group_memory(self._server.pid)
         if taken is None:
@@ -96,7 +96,7 @@ class Recycler:
         watch.start()
 
     def end(self) -> None:
-        """Watch no more. A restart that has begun goes on."""
+        """Stop watching. A restart that has begun goes on."""
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -123,7 +123,7 @@ class Recycler:
                     due = time.monotonic() + _LOOK
 
     def _note(self, event: Event | None) -> None:
-        """Who is busy. After a gap this may be out of date: the grace period bounds what that costs."""
+        """Note which sessions are busy. After a gap this may be out of date, but the grace period limits the effect."""
         if event is None or event.session_id is None:
             return
         if isinstance(event, SessionStatus) and event.status != "idle":

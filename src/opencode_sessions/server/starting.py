@@ -1,4 +1,4 @@
-"""Looking whether a server that was just started answers, is ours, and has loaded the guard."""
+"""Checks of a server that was just started: it answers, it is ours, and it has loaded the guard."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PROBE_PAUSE = 0.05
 
 
 def await_health(tree: ProcessTree, address: Address, seconds: float) -> str:
-    """The version, once the server answers and is ours: only ours has this password, and it lives.
+    """The version, once the server answers and is ours: its process runs, and it accepts our password.
 
     Raises:
-        ServerStartError: It died, or did not answer in time.
+        ServerStartError: The server died, or did not answer in time.
     """
     deadline = time.monotonic() + seconds
     seen = "nothing answered"
@@ -50,7 +50,7 @@ def await_health(tree: ProcessTree, address: Address, seconds: float) -> str:
 
 
 def _ask(client: httpx2.Client, address: Address, timeout: float) -> tuple[int, Health | None]:
-    """The last status, and how the server is, if it says so as one of either line does."""
+    """The last status, and the health report, if the answer is that of a server of either line."""
     status = 0
     for call in (V1.health(), V2.health()):
         answer = client.get(address.base_url + call.request.path, timeout=timeout)
@@ -65,7 +65,7 @@ def _ask(client: httpx2.Client, address: Address, timeout: float) -> tuple[int, 
 
 
 def check_guarded(address: Address, directory: Path, data: Path, seconds: float) -> None:
-    """The server loads its plugins when it first looks at a folder. It reports none that it could not load.
+    """Check that the server has loaded the guard. It loads plugins when it opens a folder, and reports no failure.
 
     Raises:
         ServerStartError: It did not open the folder, or did not load the guard.
