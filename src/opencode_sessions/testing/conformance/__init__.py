@@ -1,11 +1,11 @@
-"""What every store has to do, as tests that the author of a store runs over it.
+"""Conformance suites: tests that the author of a store runs over the store.
 
     from opencode_sessions.testing.conformance import BlockingBench, RecordStoreConformance
 
     class MyBench(BlockingBench):
         def record(self): ...           # a new row
         def store(self, record): ...    # a store of it, for one more caller
-        def delete(self, record): ...   # the row vanishes
+        def delete(self, record): ...   # delete the row
 
     class TestMyStore(RecordStoreConformance):
         @pytest.fixture
@@ -14,21 +14,21 @@
 
 `MessageStoreConformance` is the same for message stores; its bench makes messages: `def message(self, prompt)`.
 
-`TurnTableConformance` holds a table of turns (`opencode_sessions.store.turn_table`) to its ports; what its bench needs,
-`RecordBench` says: `table`, `message_of`, `copy`, `name_of`, `begin`, and `store` for the record of a message.
+`TurnTableConformance` checks a table of turns (`opencode_sessions.store.turn_table`). Its bench defines `table`,
+`message_of`, `copy`, `name_of`, `begin`, and `store` for the record of a message; see `RecordBench`.
 
-`ArtifactStoreConformance` holds a store of artifacts (`opencode_sessions.files.ports`) to its port; its bench has
-`artifacts()`, which makes one more store over the same rows and bytes.
+`ArtifactStoreConformance` checks a store of artifacts (`opencode_sessions.files.ports`). Its bench has `artifacts()`,
+which makes one more store over the same rows and bytes.
 
-`RecordBench` says what else a bench can bring; the tests that want it are skipped, by name, where it does not.
-This package needs pytest, and nothing else that the library does not need.
+`RecordBench` describes the optional abilities of a bench. If one is missing, the tests that need it are skipped with
+its name. This package needs pytest in addition to the library's own dependencies.
 """
 
 from __future__ import annotations
 
 import pytest
 
-# Before they are imported: a failed assert then says what it compared.
+# Before the import, so that a failed assert shows the compared values.
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{name}"

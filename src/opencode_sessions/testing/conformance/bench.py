@@ -1,4 +1,4 @@
-"""What the author of a store brings to the suite: rows, callers of them, and what can happen to them."""
+"""The bench that the author of a store writes for the suite: it makes rows, stores and faults."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ __all__ = ["BlockingBench", "HostTransaction", "RecordBench", "SuspendingBench"]
 T = TypeVar("T")
 
 _PATIENCE = 60.0
-"""Seconds until a race whose runners do not all come to its start is given up."""
+"""Seconds within which all callers of a race must be ready."""
 
 
 class HostTransaction(ABC):
-    """For `TurnTableConformance`: a transaction that a host has open, with what it holds of rows.
+    """For `TurnTableConformance`: an open transaction of a host, with its instances of rows.
 
-    Its calls block or suspend, as those of the table do. Savepoints are an ability, as those of a bench.
+    Its calls block or suspend, as those of the table do. Savepoints are optional.
 
     Attributes:
-        is_open: False if each call is committed at once, as in memory: what waits for a commit is then not tested.
+        is_open: False if each call is committed at once, as in memory. Tests that need an open transaction are skipped.
     """
 
     is_open = True
 
     @abstractmethod
     async def add(self, record: Any, /) -> Any:
-        """A new message of the record, in this transaction, as an instance that the host has."""
+        """A new message of the record, in this transaction, as an instance of the host's."""
 
     @abstractmethod
     async def get(self, message: Any, /) -> Any:
@@ -66,12 +66,11 @@ class HostTransaction(ABC):
 class RecordBench(ABC):
     """Rows of one database, and the sync or the async API.
 
-    `store`, `delete` and the row that a suite is about are all that a store's author has to write, over
-    `BlockingBench` or `SuspendingBench`, which know how a store of their API is called. Everything below
-    `close` is an ability that a bench may have; the tests that want one that it has not are skipped, and say so.
+    The author of a store writes `store`, `delete` and the method that makes a row, in a subclass of `BlockingBench` or
+    `SuspendingBench`. All methods below `close` are optional; tests that need a missing one are skipped with its name.
 
     Attributes:
-        collision: What the database raises where another row has a session's, or a prompt's, id already.
+        collision: The database's error if another row has the same session id or prompt id.
     """
 
     collision: type[Exception] | None = None
@@ -80,12 +79,12 @@ class RecordBench(ABC):
         """For `RecordStoreConformance`: a new row, committed, that names no session.
 
         Returns:
-            Whatever you want to name it by. With a `recipe` it must be picklable, such as a primary key.
+            A name for the row, of your choice. With a `recipe` it must be picklable, such as a primary key.
         """
         raise NotImplementedError(f"{type(self).__name__} needs record(), which makes a new row")
 
     def message(self, prompt: str) -> Any:
-        """For `MessageStoreConformance`: a new row, committed, whose turn is pending and asks this; as `record`."""
+        """For `MessageStoreConformance`: a new row, committed, with a pending turn and this prompt; see `record`."""
         raise NotImplementedError(f"{type(self).__name__} needs message(prompt), which makes a new row")
 
     def table(self) -> Any:
@@ -93,7 +92,7 @@ class RecordBench(ABC):
         raise NotImplementedError(f"{type(self).__name__} needs table(), which gives the table of turns")
 
     def rows(self) -> Any:
-        """For `TurnTableConformance`: what those use who watch its turns; the same, if it is both."""
+        """For `TurnTableConformance`: the table for watchers of turns, which may be the same one."""
         return self.table()
 
     def artifacts(self) -> Any:
@@ -103,9 +102,9 @@ class RecordBench(ABC):
         )
 
     def message_of(self, record: Any, /) -> Any:
-        """For `TurnTableConformance`: a new message of that record, committed, that is pending; as `message`.
+        """For `TurnTableConformance`: a new message of that record, committed and pending; see `message`.
 
-        Its key comes after those of the messages that were made before.
+        Its key comes after those of earlier messages.
         """
         raise NotImplementedError(
             f"{type(self).__name__} needs message_of(record), which makes a new message"
@@ -118,20 +117,20 @@ class RecordBench(ABC):
         )
 
     def name_of(self, instance: Any, /) -> Any:
-        """For `TurnTableConformance`: of an instance, what `message_of` returns."""
+        """For `TurnTableConformance`: the name of an instance, as `message_of` returns it."""
         raise NotImplementedError(f"{type(self).__name__} needs name_of(instance), the reverse of copy(row)")
 
     def begin(self) -> HostTransaction:
-        """For `TurnTableConformance`: a transaction that a host has open."""
+        """For `TurnTableConformance`: an open transaction of a host."""
         raise NotImplementedError(f"{type(self).__name__} needs begin(), which opens a host's transaction")
 
     @abstractmethod
     def store(self, row: Any, /) -> Any:
-        """A store of the row for one more caller: with a copy of the row of its own, if it has one at all."""
+        """A store of the row for one more caller, with a copy of the row of its own, if stores have copies."""
 
     @abstractmethod
     def delete(self, row: Any, /) -> None:
-        """Let the row vanish, as its owner would delete it."""
+        """Delete the row, as its owner would."""
 
     @abstractmethod
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -139,13 +138,13 @@ class RecordBench(ABC):
 
     @abstractmethod
     def at_once(self, calls: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
-        """Run so many calls at once, as this API does, and return their results in the same order."""
+        """Run these calls at once, in threads or tasks, and return their results in the same order."""
 
     def close(self) -> None:  # noqa: B027 - not every bench has something to let go of
-        """Let go of connections. Called on the benches that come from a `recipe`; your fixture closes its own."""
+        """Close connections. Called for the benches from a `recipe`; your fixture closes its own bench."""
 
     def idle(self) -> bool:
-        """Is nothing held: no open transaction, and no connection that is not back where it came from?"""
+        """Whether no transaction is open, and all connections were given back."""
         return self._cannot("tell whether something is held (idle)")
 
     def open_transaction(
@@ -153,7 +152,7 @@ class RecordBench(ABC):
         row: Any,  # noqa: ARG002 - likewise
         /,
     ) -> AbstractContextManager[Any]:
-        """A store of a caller who has a transaction open within the context, in a way that the store can see."""
+        """A store of a caller that has a transaction open within the context, so that the store can see it."""
         return self._cannot("open a transaction of a caller's (open_transaction)")
 
     def replace(
@@ -161,7 +160,7 @@ class RecordBench(ABC):
         row: Any,  # noqa: ARG002 - likewise
         /,
     ) -> None:
-        """Let another row take the row's place, with the same key, as in another tenant's schema."""
+        """Replace the row by another one with the same key, as in another tenant's schema."""
         self._cannot("put another row in the place of one (replace)")
 
     def write(self, row: Any, /, **values: Any) -> None:  # noqa: ARG002 - likewise
@@ -173,7 +172,7 @@ class RecordBench(ABC):
         return self._cannot("count statements (counted)")
 
     def same_record(self, instance: Any, /) -> Any:  # noqa: ARG002 - likewise
-        """The condition, as the table's ORM has it, that a message has the same record as this instance."""
+        """The condition, in the form of the table's ORM, that a message has the same record as this instance."""
         return self._cannot("say which messages have the same record (same_record)")
 
     def strangers(self) -> Sequence[Any]:
@@ -189,11 +188,11 @@ class RecordBench(ABC):
         return self._cannot("make an instance without a row (unsaved)")
 
     def failures(self) -> Sequence[Exception]:
-        """What is raised where the database cannot be reached, or not now."""
+        """Errors of a database that cannot be reached, perhaps only now."""
         return self._cannot("say what a database raises that is away (failures)")
 
     def clock_off(self, seconds: float) -> AbstractContextManager[Any]:
-        """Within the context this host's clock is off by so many seconds. That of the database is not."""
+        """Within the context, shift this host's clock by `seconds`, but not the database's."""
         return self._cannot(f"set its host's clock (clock_off by {seconds:+g} s)")
 
     def under(self, level: str) -> AbstractContextManager[RecordBench]:
@@ -208,13 +207,13 @@ class RecordBench(ABC):
         """Another bench over the same rows, on which the next commit is the end of its connection. Once.
 
         Args:
-            done: Whether the database commits before the connection breaks. Otherwise it breaks before
-                the database has heard of it, and what was written is lost.
+            done: Whether the database commits before the connection breaks. Otherwise the commit does not reach the
+                database, and the writes are lost.
         """
         return self._cannot("break a connection (breaking)")
 
     def recipe(self) -> Callable[[], RecordBench]:
-        """What makes a bench over the same rows in another process; picklable.
+        """A picklable function that makes a bench over the same rows in another process.
 
         A function of an importable module, or a `functools.partial` of one.
         """
@@ -246,7 +245,7 @@ class BlockingBench(RecordBench):
             return list(pool.map(runner, calls))
 
     def leave_thread(self) -> None:
-        """Called in each thread of a race at its end; close what it keeps for itself."""
+        """Called in each thread of a race at its end, to close the thread's own resources."""
 
 
 class SuspendingBench(RecordBench):

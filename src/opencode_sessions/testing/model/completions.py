@@ -1,4 +1,4 @@
-"""A step in the words of the chat-completions API: deltas, chunks, a whole completion, usage. Pure."""
+"""A step in the form of the chat-completions API: deltas, chunks, a whole completion, usage. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORD = re.compile(r"\s*\S+\s*|\s+")
 
 
 def deltas(step: Step, request: ModelRequest) -> Iterator[dict[str, Any]]:
-    """The answer bit by bit: reasoning and text word by word, then the tool calls."""
+    """The answer in pieces: reasoning and text word by word, then the tool calls."""
     for word in _WORD.findall(step.reason):
         yield {"reasoning_content": word}
     for word in _WORD.findall(step.say or ""):
@@ -51,12 +51,12 @@ def completion(step: Step, request: ModelRequest) -> dict[str, Any]:
 
 
 def finish_reason(step: Step) -> str | None:
-    """Why the answer ends."""
+    """The reason why the answer ends."""
     return ("tool_calls" if step.calls else "stop") if step.finish is None else step.finish or None
 
 
 def usage(step: Step, request: ModelRequest) -> dict[str, Any]:
-    """The bill: a word is a token."""
+    """The usage; each word counts as one token."""
     asked = sum(_words(text_of(message)) for message in request.messages)
     thought = _words(step.reason)
     called = sum(1 + _words(json.dumps(dict(call.arguments))) for call in step.calls)
@@ -70,7 +70,7 @@ def usage(step: Step, request: ModelRequest) -> dict[str, Any]:
 
 
 def error_body(message: str, *, kind: str) -> dict[str, Any]:
-    """What the provider says when it refuses."""
+    """The provider's error."""
     return {"error": {"message": message, "type": kind, "code": kind}}
 
 
@@ -79,7 +79,7 @@ def _envelope(request: ModelRequest, kind: str) -> dict[str, Any]:
 
 
 def _tool_calls(step: Step, request: ModelRequest) -> list[dict[str, Any]]:
-    # The ids are told by the place in the conversation: the same when asked again, never the same twice.
+    # The ids follow from the place in the conversation, so that a repeated request gets the same, and no other does.
     turn, done = len(request.prompts), len(request.tool_results)
     return [
         {

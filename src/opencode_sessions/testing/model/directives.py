@@ -1,19 +1,19 @@
-"""The directive language: how a prompt says what the model is to do, one line for each thing.
+"""The directive language: lines in a prompt that control the scripted model.
 
 ::
 
     !tool NAME {ARGUMENTS}        call a tool; each such line is a step of its own
     !and NAME {ARGUMENTS}         call one more, in the same step as the line before it
-    !reason TEXT                  think this aloud first
+    !reason TEXT                  reason with this text first
     !say TEXT                     say this, instead of the echo or the closing sentence
-    !slow SECONDS                 wait so long before every delta, from this step on
+    !slow SECONDS                 wait this long before every delta, from this step on
     !error STATUS MESSAGE         the provider refuses, every time (OpenCode retries 5xx, not 400)
-    !rate-limit SECONDS [TIMES]   429 with Retry-After, once or so many times, then go on
-    !cut [TIMES]                  the stream breaks in the middle, once or so many times, then go on
+    !rate-limit SECONDS [TIMES]   429 with Retry-After, once or TIMES times, then go on
+    !cut [TIMES]                  the stream breaks in the middle, once or TIMES times, then go on
 
-The arguments are a JSON object on the same line; without them a tool is called with none. What stands
-before a `!tool` line belongs to its step; what stands after the last one belongs to the closing words.
-Lines that do not begin with `!` and a letter are what the user says.
+The arguments are a JSON object on the same line; without them a tool is called without arguments. Lines before a
+`!tool` line belong to its step; lines after the last one belong to the closing text. Lines that do not begin with `!`
+and a letter are the user's text.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ def parse_directives(text: str) -> Script:
     """Read the directives in a prompt.
 
     Args:
-        text: What the user said. Without any directive the script has one plain step.
+        text: The user's text. Without any directive the script has one plain step.
 
     Returns:
-        The script, which always ends on a step without calls.
+        The script, which always ends with a step without calls.
 
     Raises:
-        ConfigurationError: A directive cannot be followed; the message names its line and the reason.
+        ConfigurationError: A directive is invalid. The message names its line and the reason.
     """
     steps: list[Step] = []
     step = Step()
@@ -67,7 +67,7 @@ def parse_directives(text: str) -> Script:
 
 
 def without_directives(text: str) -> str:
-    """What the user said beside directives; all of it where there is nothing else."""
+    """The user's text without directives; the whole text if there is nothing else."""
     plain = "\n".join(line for line in text.split("\n") if not _DIRECTIVE.fullmatch(line))
     return plain.strip() or text.strip()
 

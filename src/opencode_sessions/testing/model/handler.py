@@ -36,8 +36,8 @@ class Listener(socketserver.TCPServer):
     """A loopback socket, a thread for each of its connections, and a way to end them all.
 
     Args:
-        port: Where to listen; 0 for any free port.
-        answer: What gives the step for a request; it is called from many threads.
+        port: The port; 0 for any free port.
+        answer: Returns the step for a request; it is called from many threads.
     """
 
     allow_reuse_address = True
@@ -100,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
             request = ModelRequest.from_body(json.loads(body), session=self.headers.get(_SESSION_HEADER))
             step = self.server.answer(request)
         except Exception as error:
-            # A status that nobody retries: a host's faulty rule must end the turn, not delay it.
+            # A status that is not retried: a host's faulty rule must end the turn, not delay it.
             logger.exception("the scripted model has no answer to a request")
             self._refuse(HTTPStatus.BAD_REQUEST, f"no answer: {type(error).__name__}: {error}")
             return
@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             self._send_event(chunk(request, piece))
         if isinstance(step.trouble, Cut):
-            return  # without the empty chunk that ends a body: the client sees that it broke off
+            return  # without the empty chunk that ends a body, so that the client sees an interruption
         self._send_event(chunk(request, {}, finish=finish_reason(step), tokens=usage(step, request)))
         self._send_chunk(b"data: [DONE]\n\n")
         self._send_chunk(b"")

@@ -1,7 +1,7 @@
-"""What the model is asked: a chat-completions request, read once and never changed.
+"""A chat-completions request to the model, read once and never changed.
 
-All that a rule may want to know is derived from the messages, so that the same request always gets
-the same answer, also from a model or a server that was started anew.
+Everything that a rule can use is derived from the messages. So the same request always gets the same answer, also after
+a restart of the model or the server.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["MAIN_MODEL", "SMALL_MODEL", "ModelRequest", "ToolResult"]
 MAIN_MODEL = "main"
 SMALL_MODEL = "small"
 
-# OpenCode hands on what a tool attached, such as an image, in a message of the role "user".
+# OpenCode sends a tool's attachments, such as an image, in a message with the role "user".
 _ATTACHED = "Attached media from tool result:"
 
 Json = Mapping[str, Any]
@@ -23,7 +23,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What one tool call came to."""
+    """The result of one tool call."""
 
     name: str
     output: str
@@ -34,10 +34,10 @@ class ModelRequest:
     """One request to the model.
 
     Attributes:
-        model: The model id that was asked for, without its provider.
+        model: The model's id, without its provider.
         messages: The conversation as it was sent: system, user, assistant and tool messages.
         tools: The names of the tools that the model may call.
-        stream: Whether the answer is to be streamed.
+        stream: Whether the answer must be streamed.
         session: The OpenCode session that asks, if the client names it in a header.
     """
 
@@ -53,10 +53,10 @@ class ModelRequest:
 
         Args:
             body: The decoded body.
-            session: The OpenCode session that asks, where it is known.
+            session: The OpenCode session that asks, if it is known.
 
         Raises:
-            KeyError, TypeError, AttributeError: It is not such a body.
+            KeyError, TypeError, AttributeError: The body has another shape.
         """
         return cls(
             model=body["model"],
@@ -73,12 +73,12 @@ class ModelRequest:
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """What the user has said so far, oldest first."""
+        """The user's texts so far, oldest first."""
         return tuple(text_of(message) for message in self.messages if _is_prompt(message))
 
     @property
     def prompt(self) -> str:
-        """What the user said last; empty if nothing."""
+        """The user's last text; empty without one."""
         return self.prompts[-1] if self.prompts else ""
 
     @property
@@ -98,9 +98,9 @@ class ModelRequest:
 
     @property
     def place(self) -> tuple[str | None, tuple[str, ...], int]:
-        """Where in which conversation this is asked: equal for two requests of the same step.
+        """The place in the conversation: equal for two requests of the same step.
 
-        What the assistant said is left out: an answer that broke off may be sent along or not.
+        The assistant's texts do not count, because an interrupted answer may be included or not.
         """
         return self.session, self.prompts, len(self.tool_results)
 

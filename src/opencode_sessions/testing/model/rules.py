@@ -1,4 +1,4 @@
-"""Which script answers which request: an ordered list of rules, of which the first that matches wins."""
+"""Rules that choose the script for a request. The first rule that matches wins."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ _TITLE_WORDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What to answer, and when.
+    """A condition and an answer.
 
     Attributes:
-        when: A text that the user's last message contains, a pattern that is found in it, or a
-            function of the request.
-        reply: The script, or a function of the request that gives it.
+        when: A text that the user's last message contains, a pattern that matches in it, or a function of the request.
+        reply: The script, or a function from the request to the script.
     """
 
     when: str | re.Pattern[str] | Callable[[ModelRequest], bool]
     reply: Script | Callable[[ModelRequest], Script]
 
     def matches(self, request: ModelRequest) -> bool:
-        """Whether this rule answers the request."""
+        """Whether this rule matches the request."""
         if isinstance(self.when, str):
             return self.when in request.prompt
         if isinstance(self.when, re.Pattern):
@@ -40,12 +39,12 @@ class Rule:
         return self.when(request)
 
     def script(self, request: ModelRequest) -> Script:
-        """The script for a request that it matches."""
+        """The script for a request that matches."""
         return self.reply if isinstance(self.reply, Script) else self.reply(request)
 
 
 def follow_directives(request: ModelRequest) -> Script:
-    """Do what the lines of the prompt ask for; say what is wrong with a line that asks for nonsense."""
+    """Follow the directives in the prompt; for an invalid one, answer with the reason."""
     try:
         return parse_directives(request.prompt)
     except ConfigurationError as error:
@@ -57,11 +56,11 @@ DEFAULT_RULE = Rule(when=lambda _: True, reply=follow_directives)
 
 
 def next_step(request: ModelRequest, rules: Iterable[Rule]) -> Step:
-    """What to answer now.
+    """The answer to a request.
 
     Args:
-        request: What is asked.
-        rules: Which rules hold, in order.
+        request: The request.
+        rules: The rules, in order.
 
     Returns:
         A step that either calls tools or says something.
@@ -101,6 +100,6 @@ def _title(request: ModelRequest) -> str:
 
 
 def _quote(text: str, limit: int = _QUOTED) -> str:
-    """The text in quotation marks, on one line and cut short where it is long."""
+    """The text in quotation marks, on one line, shortened if it is long."""
     line = " ".join(text.split())
     return f'"{line}"' if len(line) <= limit else f'"{line[:limit].rstrip()}…"'

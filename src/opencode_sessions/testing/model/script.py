@@ -1,7 +1,7 @@
-"""What the model is to answer, as data: a script of steps, one step for each request of a turn.
+"""Scripts: the model's answers as data, with one step for each request of a turn.
 
-A turn with tools asks the model several times: it calls tools, is asked again with their results, and
-so on until it answers without a call. Which step is due is told by the number of tool results alone.
+A turn with tools asks the model several times: it calls tools, is asked again with their results, and so on until it
+answers without a call. The number of tool results alone determines the step.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Refusal:
 
     Attributes:
         status: The HTTP status; OpenCode retries 429 and 5xx, and gives up on other 4xx.
-        message: What the error says.
-        retry_after: Seconds for the header `Retry-After`, if it is to be sent.
-        times: How often, before the step is answered after all; None for ever.
+        message: The error's text.
+        retry_after: Seconds for the header `Retry-After`; None: without that header.
+        times: How often, before the step is answered; None: always.
     """
 
     status: int
@@ -45,7 +45,7 @@ class Cut:
     """The connection breaks in the middle of the answer.
 
     Attributes:
-        times: How often, before the step is answered whole; None for ever.
+        times: How often, before the step is answered completely; None: always.
     """
 
     times: int | None = None
@@ -56,14 +56,14 @@ class Step:
     """The answer to one request.
 
     Attributes:
-        reason: What it thinks aloud first.
-        say: What it says. None says nothing beside tool calls; in a step without calls it leaves the
-            words to the model: it quotes the tools' results, or echoes.
+        reason: The reasoning text that comes first.
+        say: The text. None means no text beside tool calls; in a step without calls the model quotes the tools'
+            results, or echoes the prompt.
         calls: The tools that it calls, at once.
         pause: Seconds to wait before every delta.
-        trouble: What goes wrong.
-        finish: Why the provider says that the answer ends, such as `length`; by default `tool_calls` or `stop`. An
-            empty text: the provider does not say why.
+        trouble: The fault of this step.
+        finish: The provider's reason for the end of the answer, such as `length`; by default `tool_calls` or `stop`. An
+            empty text: the provider gives no reason.
     """
 
     reason: str = ""
@@ -77,7 +77,7 @@ class Step:
 class Script:
     """The steps of one turn.
 
-    A script that ends on a step with calls is closed with a sentence that quotes their results.
+    If a script ends with a step with calls, the model adds a sentence that quotes their results.
     """
 
     __slots__ = ("steps",)
@@ -86,8 +86,8 @@ class Script:
         """Put the steps in order.
 
         Raises:
-            ConfigurationError: A step before the last calls no tool, so those after it can never be
-                reached: an answer without a call ends the turn.
+            ConfigurationError: A step before the last calls no tool. Such an answer ends the turn, so the later steps
+                could never be reached.
         """
         for number, step in enumerate(steps[:-1], 1):
             if not step.calls:
@@ -98,7 +98,7 @@ class Script:
         self.steps = steps
 
     def step_after(self, results: int) -> Step:
-        """The step that is due when so many tool results are there since the user's message."""
+        """The step for this number of tool results since the user's message."""
         for step in self.steps:
             if results <= 0:
                 return step

@@ -21,23 +21,22 @@ __all__ = ["ScriptedModel"]
 class ScriptedModel:
     """An OpenAI-compatible model on loopback that answers by rules.
 
-    It runs in threads of its own, so sync and async tests use it alike::
+    It runs in threads of its own, so that sync and async tests can use it::
 
         with ScriptedModel() as model, OpencodeServer(config=model.config()) as server:
             ...
 
-    By default it echoes, and prompts direct it by lines such as ``!tool write {"filePath": …}`` (see
-    `opencode_sessions.testing.model.directives`). It derives its answers from the request alone: asked
-    the same again, it answers the same. What it keeps is only what was asked, and how often a script's
-    trouble has struck.
+    By default it echoes the prompt, and follows directives in it such as ``!tool write {"filePath": …}`` (see
+    `opencode_sessions.testing.model.directives`). Its answers depend only on the request, so equal requests get equal
+    answers. It remembers only its requests, and how often each fault of a script has happened.
 
     Args:
-        rules: What to answer; the first rule that matches wins. They replace the default rule, so end
-            them with `DEFAULT_RULE` to keep it.
-        port: Where to listen; 0 for any free port.
+        rules: The rules; the first one that matches wins. They replace the default rule, so put `DEFAULT_RULE` at the
+            end to keep it.
+        port: The port; 0 for any free port.
 
     Attributes:
-        rules: The rules that hold; may be replaced at any time.
+        rules: The rules in use; they may be replaced at any time.
     """
 
     def __init__(self, rules: Sequence[Rule] = (DEFAULT_RULE,), *, port: int = 0) -> None:
@@ -49,10 +48,10 @@ class ScriptedModel:
         self._running: tuple[Listener, Thread] | None = None
 
     def start(self) -> Self:
-        """Listen. Does nothing if it does already.
+        """Start to listen. Does nothing if it listens already.
 
         Raises:
-            ConfigurationError: Something else listens on the port.
+            ConfigurationError: Another program listens on the port.
         """
         if not self._running:
             try:
@@ -67,7 +66,7 @@ class ScriptedModel:
         return self
 
     def stop(self) -> None:
-        """Break off what is being answered and end all threads. Does nothing if it is stopped."""
+        """Interrupt all answers and end all threads. Does nothing if it is stopped."""
         if self._running:
             listener, thread = self._running
             self._running = None
@@ -100,17 +99,17 @@ class ScriptedModel:
 
     @property
     def calls(self) -> list[ModelRequest]:
-        """What was asked so far, in order, requests for titles included."""
+        """The requests so far, in order, including those for titles."""
         with self._lock:
             return list(self._calls)
 
     @property
     def call_count(self) -> int:
-        """How often it was asked, not counting requests for titles."""
+        """The number of requests, without those for titles."""
         return sum(not call.is_title for call in self.calls)
 
     def reset(self) -> None:
-        """Forget what was asked, and which troubles have struck."""
+        """Forget the requests, and the faults that have happened."""
         with self._lock:
             self._calls.clear()
             self._troubles.clear()

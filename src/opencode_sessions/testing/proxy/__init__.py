@@ -1,1 +1,1 @@
-"""A TCP proxy that breaks connections on demand: `faults` are what it can do, `server` is what does it."""
+"""A TCP proxy that breaks connections on demand. `faults` has its faults, and `server` the proxy."""

@@ -1,4 +1,4 @@
-"""An order that could never strike is refused when it is given, or a test would wait for it in vain."""
+"""Checks that refuse an order that could never take effect, because a test would wait for it without end."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["check_bytes", "check_direction", "check_number"]
 
 
 def check_direction(direction: object, *, both: bool = False) -> None:
-    """Refuse what is no direction.
+    """Check a direction.
 
     Args:
         direction: "up" or "down".
-        both: So may None, which means both.
+        both: Whether None is allowed, which means both.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: It is not a direction.
     """
     if direction not in chosen(None) and not (both and direction is None):
         names = ['"up"', '"down"', *(["None"] if both else [])]
@@ -28,16 +28,16 @@ def check_direction(direction: object, *, both: bool = False) -> None:
 
 
 def check_number(name: str, number: object, *, whole: bool = False, above_zero: bool = False) -> None:
-    """Refuse what is no number from 0 on, or cannot be reached.
+    """Check a finite number that must not be negative.
 
     Args:
-        name: What it is.
-        number: It.
-        whole: It is a number of bytes.
-        above_zero: And not 0 either.
+        name: The argument's name.
+        number: The number.
+        whole: Whether it must be an integer, as a number of bytes.
+        above_zero: Whether 0 is refused, too.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: The number is not allowed.
     """
     wanted = int if whole else int | float
     if (
@@ -53,10 +53,10 @@ def check_number(name: str, number: object, *, whole: bool = False, above_zero: 
 
 
 def check_bytes(matching: object) -> None:
-    """Refuse what no bytes could match.
+    """Check a pattern.
 
     Raises:
-        ConfigurationError: It is no bytes.
+        ConfigurationError: It is not bytes, or empty.
     """
     if not isinstance(matching, bytes):
         raise ConfigurationError(f"what is matched are bytes, such as b'/prompt_async', not {matching!r}")

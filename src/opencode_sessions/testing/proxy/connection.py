@@ -1,4 +1,4 @@
-"""One connection through the proxy: a client, a target, two lanes, and the orders that strike it."""
+"""One connection through the proxy: a client, a target, two lanes, and the orders that affect it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opencode_sessions.testing.proxy.lane import Lane
 __all__ = ["Connection"]
 
 _GRACE = 0.05
-"""Seconds that a target has for the rest of an answer that is lost."""
+"""Seconds for the target to send the rest of an answer that is lost."""
 
 _RESET = struct.pack("ii", 1, 0)
 _CHUNK = 64 * 1024
@@ -39,30 +39,30 @@ class Connection:
         self._orders = orders
         self._report = report
         self._tail = b""  # the end of what the client sent, in which a match may have begun
-        self._lost_from: int | None = None  # answers are lost once so much was carried up
+        self._lost_from: int | None = None  # answers are lost once this many bytes were carried up
         self._cut_at: float | None = None
         for cut in orders.cuts:
             if cut.matching is None:
                 cut.since[self.lane(cut.direction)] = 0
 
     def lane(self, direction: Direction) -> Lane:
-        """The one of a direction."""
+        """The lane of a direction."""
         return self.up if direction == "up" else self.down
 
     @property
     def sockets(self) -> tuple[socket.socket, socket.socket]:
-        """The client's and the target's."""
+        """The sockets of the client and the target."""
         return self.up.source, self.up.sink
 
     def wants(self, side: socket.socket) -> tuple[bool, bool]:
-        """To read from this socket? To be told when it takes bytes?"""
+        """Whether to wait for data from this socket, and whether to wait until it accepts data."""
         incoming, outgoing = (self.up, self.down) if side is self.up.source else (self.down, self.up)
         if self.connecting:
             return False, side is self.up.sink
         return incoming.wants_to_read(self._orders), outgoing.blocked
 
     def read(self, side: socket.socket, now: float) -> None:
-        """Take in what has come on a socket."""
+        """Read from a socket."""
         lane = self.up if side is self.up.source else self.down
         data = lane.read()
         if lane is self.up:
@@ -75,10 +75,10 @@ class Connection:
             lane.hold(data, now, self._orders)
 
     def writable(self, side: socket.socket) -> None:
-        """A socket takes bytes again, or its connection stands.
+        """Note that a socket accepts bytes again, or is connected.
 
         Raises:
-            OSError: It does not: the target refused.
+            OSError: The target refused the connection.
         """
         if self.connecting:
             failure = side.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -101,14 +101,14 @@ class Connection:
             self.close()
 
     def due(self) -> float | None:
-        """When `step` has something to do, unless a socket or an order comes first."""
+        """The time of the next `step`, unless a socket or an order comes first."""
         if self.connecting:
             return None
         moments = (self.up.due(self._orders), self.down.due(self._orders), self._cut_at)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def _carry(self, lane: Lane, now: float) -> bool:
-        """Send what is due on a lane. Was the connection cut by it?"""
+        """Send the due bytes of a lane. True if an order then cut the connection."""
         cut, left = self._nearest_cut(lane)
         due = lane.due(self._orders)
         if due is not None and due <= now:
@@ -121,7 +121,7 @@ class Connection:
         return False
 
     def _nearest_cut(self, lane: Lane) -> tuple[CutAfter | None, int | None]:
-        """The order that strikes first on this lane, and how many bytes it leaves."""
+        """The first order to take effect on this lane, and the number of bytes before that."""
         cuts = [cut for cut in self._orders.cuts if lane in cut.since]
         nearest = min(cuts, key=lambda cut: cut.count - self._counted(lane, cut), default=None)
         return nearest, None if nearest is None else nearest.count - self._counted(lane, nearest)
@@ -130,7 +130,7 @@ class Connection:
         return lane.carried - cut.since[lane]
 
     def _watch(self, data: bytes) -> None:
-        """Look for what an order waits for in the bytes that the client sends."""
+        """Search the client's bytes for the pattern of an order."""
         patterns = self._orders.patterns()
         seen = self._tail + data
         for order in patterns:
@@ -161,12 +161,12 @@ class Connection:
             self._report(Fault("half_close", self.number, direction))
 
     def close(self, *, reset: bool = False) -> None:
-        """Let it end, both ways: in order, after what was already sent, or by a reset, which may lose that too."""
+        """End the connection: in order, after the sent bytes, or by a reset, which may lose them."""
         self._reset = self._reset or (reset and not self.closed)
         self.closed = True
 
     def release(self) -> None:
-        """Close the sockets, which nothing watches any more."""
+        """Close the sockets."""
         for side in self.sockets:
             with contextlib.suppress(OSError):
                 if self._reset:
@@ -178,7 +178,7 @@ class Connection:
 
 
 def _drain(side: socket.socket) -> None:
-    """Take what was not read: a socket that is closed on unread bytes resets, and its peer loses what it was sent."""
+    """Read the remaining bytes: closing a socket with unread bytes resets it, and its peer loses sent bytes."""
     for _ in range(16):
         if not side.recv(_CHUNK):
             return

@@ -1,4 +1,4 @@
-"""What a proxy is told to do to the bytes that it carries, and what it has done. Plain values, no sockets."""
+"""The orders to a proxy, and the faults that it has caused. Plain values, without sockets."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Fault:
 
     Attributes:
         kind: The method that ordered it.
-        connection: Which connection it struck, counted from 1; None where it is the proxy's for all.
-        direction: In which direction, if in one.
+        connection: The number of the connection, from 1; None if it affects all connections.
+        direction: The direction; None if it affects both.
     """
 
     kind: Kind
@@ -32,11 +32,11 @@ class Fault:
 
 @dataclass(eq=False, slots=True)
 class CutAfter:
-    """Cut the first connection that carries so many more bytes in a direction.
+    """Cut the first connection that carries a number of further bytes in a direction.
 
     Attributes:
-        since: How much each lane had carried when its bytes began to count. A lane that is not here counts
-            from its first byte, unless there is something to match: then it does not count yet.
+        since: The bytes that each lane had carried when counting began. A lane that is missing here counts from its
+            first byte, unless there is a pattern that has not matched yet.
     """
 
     count: int
@@ -47,14 +47,14 @@ class CutAfter:
 
 @dataclass(eq=False, slots=True)
 class DropAnswer:
-    """Lose what is answered to the next request with these bytes in it."""
+    """Lose the answer to the next request that contains these bytes."""
 
     matching: bytes
 
 
 @dataclass(slots=True)
 class Orders:
-    """The faults that are switched on. The proxy's thread alone reads and changes them."""
+    """The active orders. Only the proxy's thread reads and changes them."""
 
     random: Random
     delays: dict[Direction, tuple[float, float]] = field(default_factory=dict)
@@ -64,12 +64,12 @@ class Orders:
     drops: list[DropAnswer] = field(default_factory=list)
 
     def delay(self, direction: Direction) -> float:
-        """Seconds that the next bytes are held back."""
+        """Seconds by which the next bytes are delayed."""
         seconds, jitter = self.delays.get(direction, (0.0, 0.0))
         return seconds + (self.random.uniform(0, jitter) if jitter else 0.0)
 
     def patterns(self) -> list[CutAfter | DropAnswer]:
-        """The orders that wait for certain bytes of a client."""
+        """The orders that wait for a pattern in a client's bytes."""
         return [*self.drops, *(cut for cut in self.cuts if cut.matching is not None)]
 
     def clear(self) -> None:
@@ -79,5 +79,5 @@ class Orders:
 
 
 def chosen(direction: Direction | None) -> tuple[Direction, ...]:
-    """The directions that an order is for; None means both."""
+    """The directions of an order; None means both."""
     return ("up", "down") if direction is None else (direction,)

@@ -15,14 +15,14 @@ _SLICES = 20  # a slowed lane sends so many times a second
 
 
 class Lane:
-    """Carries bytes from `source` to `sink`, late, slowly, or no further than it is allowed.
+    """Carries bytes from `source` to `sink`, with a delay, a speed limit, or up to a number of bytes.
 
     Attributes:
-        carried: How many bytes the sink has taken.
-        heard: How many came from the source.
-        ended: The source will send no more.
-        shut: The sink was told that no more comes.
-        blocked: The sink takes nothing at the moment.
+        carried: How many bytes the sink has accepted.
+        heard: How many bytes came from the source.
+        ended: Whether the source has ended.
+        shut: Whether the end was passed on to the sink.
+        blocked: Whether the sink accepts no bytes at the moment.
     """
 
     def __init__(self, direction: Direction, source: socket.socket, sink: socket.socket) -> None:
@@ -40,15 +40,15 @@ class Lane:
 
     @property
     def over(self) -> bool:
-        """Nothing will come or go any more."""
+        """Whether no more bytes will come or go."""
         return self.ended and self.shut
 
     def wants_to_read(self, orders: Orders) -> bool:
-        """A stalled lane, or one that holds too much, leaves what comes to the kernel, which slows its source."""
+        """Whether to read from the source. A lane that is stalled or full does not, so the kernel slows the source."""
         return not self.ended and self._size < _MOST_HELD and self.direction not in orders.stalled
 
     def read(self) -> bytes:
-        """What has come; empty at the end.
+        """Read the bytes that have come; empty at the end.
 
         Raises:
             OSError: The connection broke.
@@ -67,13 +67,13 @@ class Lane:
         self._size += len(data)
 
     def due(self, orders: Orders) -> float | None:
-        """When bytes may go on; None if there are none, or nothing but an order or the sink can tell."""
+        """When the next bytes may be sent; None if there are none, or if that depends on an order or the sink."""
         if not self._held or self.blocked or self.direction in orders.stalled:
             return None
         return max(self._held[0][0], self._next)
 
     def send(self, now: float, orders: Orders, limit: int | None) -> None:
-        """Pass on what is due, at most `limit` bytes.
+        """Send the due bytes, at most `limit` of them.
 
         Raises:
             OSError: The connection broke.
@@ -99,12 +99,12 @@ class Lane:
         self.carried += sent
 
     def finish(self, orders: Orders) -> None:
-        """Pass the source's end on, once all that came before it has gone."""
+        """Pass the source's end on, once all bytes before it were sent."""
         if self.ended and not self._held and not self.shut and self.direction not in orders.stalled:
             self.shut_down()
 
     def shut_down(self) -> None:
-        """Tell the sink that no more comes; what is held, and what comes yet, is lost."""
+        """End the sink; bytes that wait or come later are lost."""
         self._held.clear()
         self._size = 0
         self.shut = True

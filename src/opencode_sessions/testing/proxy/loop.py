@@ -26,12 +26,12 @@ Address = tuple[socket.AddressFamily, Any]
 class Loop:
     """Listens, connects and carries until it is stopped.
 
-    Whatever has no lock here is the thread's own: others reach it by `do`.
+    Attributes without a lock belong to the thread; other threads use `do`.
 
     Attributes:
-        port: Where it listens, on 127.0.0.1.
-        connections: Those that stand.
-        carried: By those that ended, in bytes.
+        port: The port on 127.0.0.1.
+        connections: The open connections.
+        carried: The bytes that ended connections carried.
     """
 
     def __init__(self, target: Address, orders: Orders, report: Callable[[Fault], None]) -> None:
@@ -54,10 +54,10 @@ class Loop:
         self._thread.start()
 
     def do(self, order: Callable[[], T]) -> T:
-        """Have something done by the thread, and wait until it is.
+        """Make the thread call a function, and wait for the result.
 
         Raises:
-            ConfigurationError: It was stopped.
+            ConfigurationError: The proxy was stopped.
         """
         done: Future[T] = Future()
         with self._lock:
@@ -73,16 +73,16 @@ class Loop:
             self.do(self._end)
         self._thread.join()
 
-    # Orders: to be called by the thread, through `do`.
+    # Orders: called by the thread, through `do`.
 
     def listen(self) -> None:
-        """Take new connections."""
+        """Accept new connections."""
         if not self._is_watched(self._listener):
             self._listener.listen()
             self._selector.register(self._listener, selectors.EVENT_READ)
 
     def refuse(self) -> bool:
-        """Take none, and let nobody else have the port. Did it take any before?"""
+        """Refuse new connections, but keep the port. True if it accepted them before."""
         if not self._is_watched(self._listener):
             return False
         self._selector.unregister(self._listener)
@@ -91,7 +91,7 @@ class Loop:
         return True
 
     def cut(self, *, reset: bool) -> list[Connection]:
-        """End all connections; which were these?"""
+        """End all connections, and return them."""
         connections = list(self.connections)
         for connection in connections:
             connection.close(reset=reset)
@@ -100,7 +100,7 @@ class Loop:
 
     @contextlib.contextmanager
     def losing(self, connection: Connection) -> Iterator[None]:
-        """Where one end of a connection turns out to be gone, the other is reset."""
+        """Handle the sockets of a connection. If one end is broken, the other is reset."""
         try:
             yield
         except BlockingIOError:
@@ -141,7 +141,7 @@ class Loop:
             order, done = self._inbox.popleft()
             try:
                 done.set_result(order())
-            except Exception as error:  # noqa: BLE001 - it is raised where it was ordered
+            except Exception as error:  # noqa: BLE001 - raised in the thread that gave the order
                 done.set_exception(error)
         for connection in list(self.connections):
             with self.losing(connection):
@@ -175,7 +175,7 @@ class Loop:
             self.connections.append(Connection(self._count, client, target, self._orders, self._report))
 
     def _look_after(self, connection: Connection) -> None:
-        """Watch its sockets for what it waits for; let go of one that is closed."""
+        """Update which sockets of a connection are watched; a closed one is no longer watched."""
         for side in connection.sockets:
             read, write = (False, False) if connection.closed else connection.wants(side)
             self._watch(side, read * selectors.EVENT_READ | write * selectors.EVENT_WRITE, connection)

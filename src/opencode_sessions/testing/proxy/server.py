@@ -30,24 +30,24 @@ _LOOPBACK = "127.0.0.1"
 class FaultProxy:
     """Stands between a client and a TCP server (OpenCode, PostgreSQL, anything), and breaks what it carries.
 
-    Without an order it passes all bytes on. Orders come from any thread, hold for connections that stand and for
-    those to come, and are in force when the method returns::
+    Without an order it passes all bytes on. Orders can come from any thread. They hold for present and future
+    connections, and are in force when the method returns::
 
         with FaultProxy(server.url) as proxy, Client(proxy.url, password=server.password) as client:
-            proxy.drop_answer(b"/prompt_async")     # it arrives; nobody hears that it did
+            proxy.drop_answer(b"/prompt_async")     # the request arrives; its answer is lost
             ...
             proxy.cut()                             # every connection, now
 
-    In a direction, `"up"` is from the client to the target and `"down"` is back; None means both. Orders that match
-    bytes see what the client sends, so they see nothing within TLS. An order that could never strike is refused with
-    a `ConfigurationError`.
+    The direction `"up"` is from the client to the target, and `"down"` is back; None means both. Orders that match
+    bytes search the client's bytes, so they find nothing within TLS. An order that could never take effect is refused
+    with a `ConfigurationError`.
 
     Args:
         target: A URL, or `host:port`.
-        seed: Of what is random.
+        seed: The seed of random values.
 
     Attributes:
-        random: Seeded; for jitter, and for your own choices, such as where to cut.
+        random: A seeded generator, for jitter and for your own choices.
     """
 
     def __init__(self, target: str, *, seed: int = 0) -> None:
@@ -60,7 +60,7 @@ class FaultProxy:
         self._running: Loop | None = None
 
     def start(self) -> Self:
-        """Listen on a free port of the loopback. Does nothing if it does already."""
+        """Start to listen on a free port of the loopback. Does nothing if it listens already."""
         if self._running is None:
             self._running = Loop(self._address, self._orders, self._report)
         return self
@@ -85,20 +85,20 @@ class FaultProxy:
             raise ConfigurationError("the fault proxy is not running: use it in a `with`, or start() it")
         return self._running
 
-    # Where it is, and what went through.
+    # Address and traffic.
 
     @property
     def port(self) -> int:
-        """Where it listens, on 127.0.0.1.
+        """The port on 127.0.0.1.
 
         Raises:
-            ConfigurationError: It is not running.
+            ConfigurationError: The proxy is not running.
         """
         return self._loop.port
 
     @property
     def url(self) -> str:
-        """The target as it was given, with the proxy's address in the place of its own."""
+        """The target as it was given, but with the proxy's address."""
         if "://" not in self._target:
             return f"{_LOOPBACK}:{self.port}"
         parts = urlsplit(self._target)
@@ -107,11 +107,11 @@ class FaultProxy:
 
     @property
     def connections(self) -> int:
-        """How many stand."""
+        """The number of open connections."""
         return self._loop.do(lambda: len(self._loop.connections))
 
     def carried(self, direction: Direction) -> int:
-        """How many bytes have gone through in a direction since the start."""
+        """How many bytes were carried in a direction since the start."""
         check_direction(direction)
 
         def order() -> int:
@@ -122,7 +122,7 @@ class FaultProxy:
 
     @property
     def faults(self) -> list[Fault]:
-        """What happened so far, in order. What is switched on stands here once, what strikes connections for each."""
+        """The faults so far, in order. A general fault has one entry; a fault of connections has one for each."""
         with self._struck:
             return list(self._faults)
 
@@ -141,7 +141,7 @@ class FaultProxy:
     # Faults.
 
     def cut(self, *, reset: bool = False) -> int:
-        """End all connections now, in order, or with a TCP reset. How many were there?"""
+        """End all connections now, in order, or with a TCP reset. Returns how many there were."""
 
         def order() -> int:
             struck = self._loop.cut(reset=reset)
@@ -154,8 +154,8 @@ class FaultProxy:
     def cut_after(self, count: int, direction: Direction, *, matching: bytes | None = None) -> None:
         """Cut one connection once: the first that carries exactly `count` more bytes in a direction.
 
-        Each connection counts for itself, from now on; with `matching`, from where its client has sent these bytes.
-        With 0 it is cut when it is about to carry the first.
+        Each connection counts its own bytes, from now on; with `matching`, from the point where its client has sent
+        these bytes. With 0 it is cut when it is about to carry the first byte.
         """
         check_number("count", count, whole=True)
         check_direction(direction)
@@ -172,7 +172,7 @@ class FaultProxy:
         self._loop.do(order)
 
     def half_close(self, direction: Direction) -> None:
-        """End one direction of all connections that stand; what is under way in it is lost, the other goes on."""
+        """End one direction of all open connections. Its bytes on the way are lost; the other direction goes on."""
         check_direction(direction)
 
         def order() -> None:
@@ -183,7 +183,7 @@ class FaultProxy:
         self._loop.do(order)
 
     def delay(self, seconds: float, direction: Direction | None = None, *, jitter: float = 0.0) -> None:
-        """Hold all bytes back for so long, and for up to `jitter` seconds more; their order stays. 0 ends it."""
+        """Delay all bytes by `seconds`, and by up to `jitter` seconds more; their order stays. 0 ends the delay."""
         check_number("seconds", seconds)
         check_number("jitter", jitter)
         check_direction(direction, both=True)
@@ -197,7 +197,7 @@ class FaultProxy:
         self._loop.do(order)
 
     def slow(self, bytes_per_second: float | None, direction: Direction | None = None) -> None:
-        """Let each connection carry no more than this; None ends it."""
+        """Limit the speed of each connection; None ends the limit."""
         if bytes_per_second is not None:
             check_number("bytes_per_second", bytes_per_second, above_zero=True)
         check_direction(direction, both=True)
@@ -214,7 +214,7 @@ class FaultProxy:
         self._loop.do(order)
 
     def stall(self, direction: Direction | None = None) -> None:
-        """Accept connections, and pass nothing on until `resume`."""
+        """Accept connections, but pass no bytes on until `resume`."""
         check_direction(direction, both=True)
 
         def order() -> None:
@@ -224,11 +224,11 @@ class FaultProxy:
         self._loop.do(order)
 
     def resume(self) -> None:
-        """End a stall: what has come meanwhile goes on."""
+        """End a stall, and pass the waiting bytes on."""
         self._loop.do(self._orders.stalled.clear)
 
     def refuse(self) -> None:
-        """Refuse new connections until `admit`, as if nothing listened there; those that stand go on."""
+        """Refuse new connections until `admit`, as if no program listened there. Open connections go on."""
 
         def order() -> None:
             if self._loop.refuse():
@@ -237,19 +237,19 @@ class FaultProxy:
         self._loop.do(order)
 
     def admit(self) -> None:
-        """Take new connections again."""
+        """Accept new connections again."""
         self._loop.do(self._loop.listen)
 
     def drop_answer(self, matching: bytes) -> None:
-        """Lose the answer to the next request that has these bytes in it: it has its effect, and then the line is cut.
+        """Lose the answer to the next request that contains these bytes. The request has its effect.
 
-        The connection ends when the target has begun to answer (or hung up), and not a byte of that was passed on.
+        The connection is cut when the target begins to answer (or hangs up), before a byte of the answer is passed on.
         """
         check_bytes(matching)
         self._loop.do(lambda: self._orders.drops.append(DropAnswer(matching)))
 
     def calm(self) -> None:
-        """Switch off whatever is switched on or waits to strike."""
+        """End all active and waiting orders."""
 
         def order() -> None:
             self._orders.clear()
