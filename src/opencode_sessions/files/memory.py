@@ -89,6 +89,9 @@ class MemoryArtifactStore(StoredArtifacts):
             self._rows += rows
             return True
 
+    async def _wait_for_attach(self, message: str) -> None:
+        """Nothing breaks while the lock is held."""
+
     async def _known(self, places: Sequence[str]) -> Collection[str]:
         with self._lock:
             return self._places() & set(places)

@@ -242,8 +242,9 @@ class ArtifactStore(Protocol):
                 discarded.
 
         Returns:
-            False if no files were due: another collector was first. No row is written then, and the caller discards
-            the bytes.
+            False if no files were due: another collector was first. No row is written then.
+
+        Whatever it returns or raises, bytes that no row names are discarded, and those that a row names are kept.
         """
 
     # For whoever tidies up.

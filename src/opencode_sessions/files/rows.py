@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from opencode_sessions.files.ports import Artifact, Due, FileKind
+from opencode_sessions.protocol.storable import storable
 from opencode_sessions.store.turn_table import TurnJob
 
 __all__ = [
@@ -57,8 +58,8 @@ def columns_of(artifact: Artifact, stored: str) -> dict[str, Any]:
         "history": hash_of(artifact.record, artifact.path),
         "kind": artifact.kind.value,
         "size": artifact.size,
-        **{name: getattr(artifact, name) for name in _TEXTS},
-        **{name: getattr(artifact, name)[:SHORT] for name in _SHORTENED},
+        **{name: storable(getattr(artifact, name)) for name in _TEXTS},
+        **{name: storable(getattr(artifact, name)[:SHORT]) for name in _SHORTENED},
         "stored": stored,
     }
 

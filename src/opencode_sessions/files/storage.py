@@ -22,6 +22,10 @@ from opencode_sessions.validation import require
 __all__ = ["FolderStorage", "FsspecStorage", "Storage", "Stored", "pieces_of"]
 
 
+_NEW = "new-"
+"""How the names of files begin that are being written."""
+
+
 class Stored(NamedTuple):
     """A file in a storage.
 
@@ -82,27 +86,29 @@ class FolderStorage:
 
     def spool(self) -> IO[bytes]:
         """See `Storage.spool`. It is in the same folder, so keeping it copies nothing."""
-        new = self._root / "new"
+        new = self._path(
+            _NEW
+        ).parent  # as of any other name, so that `remove` finds what a process left there
         new.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return tempfile.NamedTemporaryFile(dir=new)
+        return tempfile.NamedTemporaryFile(dir=new, prefix=_NEW)
 
     def store(self, spooled: IO[bytes], name: str) -> str:
         """See `Storage.store`."""
         spooled.flush()
-        path = self._root / name[:2] / name
+        path = self._path(name)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         os.link(spooled.name, path)  # never over another one
         return name
 
     def open(self, name: str, start: int) -> IO[bytes]:
         """See `Storage.open`."""
-        file = (self._root / name[:2] / name).open("rb", buffering=0)
+        file = self._path(name).open("rb", buffering=0)
         file.seek(start)
         return file
 
     def remove(self, name: str) -> None:
         """See `Storage.remove`."""
-        (self._root / name[:2] / name).unlink(missing_ok=True)
+        self._path(name).unlink(missing_ok=True)
 
     def files(self) -> Iterator[Stored]:
         """See `Storage.files`. What a process was writing when it died is among them."""
@@ -110,6 +116,9 @@ class FolderStorage:
             with suppress(FileNotFoundError):
                 found = path.stat()
                 yield Stored(path.name, found.st_size, time.time() - found.st_mtime)
+
+    def _path(self, name: str) -> Path:
+        return self._root / name[:2] / name
 
 
 class FsspecStorage:

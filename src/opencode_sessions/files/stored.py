@@ -48,11 +48,7 @@ class StoredArtifacts(ABC):
         """See `ArtifactStore.put`."""
         saved = await self.save(content)
         row = (replace(artifact, size=saved.size, sha256=saved.sha256, id=_new_id()), saved.name)
-        try:
-            written = await self._add([row])
-        except BaseException:
-            await self.discard(saved.name)
-            raise
+        written = await self._add([row])  # if this raises, the row may be there, so its bytes stay
         if not written:
             await self.discard(saved.name)
         return bool(written)
@@ -109,13 +105,23 @@ class StoredArtifacts(ABC):
             (replace(artifact, id=_new_id()), content.name if content is not None else "")
             for artifact, content in artifacts
         ]
-        written = await self._add(rows, clear=message)
-        if written is None:
-            return False
+        try:
+            written = await self._add(rows, clear=message)
+        except Exception:
+            # The database may have committed and the answer been lost: only the rows can tell.
+            await self._wait_for_attach(message)
+            await self._discard_unnamed([name for _, name in rows if name])
+            raise
         for artifact, name in rows:
-            if name and artifact.path not in written:
+            if name and artifact.path not in (written or ()):
                 await self.discard(name)
-        return True
+        return written is not None
+
+    async def _discard_unnamed(self, names: Sequence[str]) -> None:
+        named = await self._named(names)
+        for name in names:
+            if name not in named:
+                await self.discard(name)
 
     async def find(self, artifact_id: str) -> Artifact | None:
         """See `ArtifactStore.find`."""
@@ -214,6 +220,13 @@ class StoredArtifacts(ABC):
 
         Raises:
             conflict: A message has an artifact of one of these paths already.
+        """
+
+    @abstractmethod
+    async def _wait_for_attach(self, message: str) -> None:
+        """Wait until each transaction that clears what is due of this message has been committed or rolled back.
+
+        A connection can break while the database commits. So this locks the row that says what is due.
         """
 
     @abstractmethod

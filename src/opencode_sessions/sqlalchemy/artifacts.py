@@ -220,6 +220,11 @@ class SQLAlchemyArtifactStore(StoredArtifacts):
 
         return await self._transactions.run(work, commit=True)
 
+    async def _wait_for_attach(self, message: str) -> None:
+        due = self._due.c.message_hash
+        query = select(due).where(due == hash_of(message)).with_for_update()
+        await self._transactions.run(lambda c: c.execute(query).first())
+
     async def _known(self, places: Sequence[str]) -> Collection[str]:
         return await self._among(self._artifacts.c.place, places)
 

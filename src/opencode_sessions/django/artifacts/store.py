@@ -140,6 +140,9 @@ class DjangoArtifactStore(StoredArtifacts):
 
         return await self._write(work)
 
+    async def _wait_for_attach(self, message: str) -> None:
+        await self._write(lambda: _due_rows().filter(pk=hash_of(message)).select_for_update().first())
+
     async def _known(self, places: Sequence[str]) -> Collection[str]:
         return await self._among("place", places)
 

@@ -201,6 +201,13 @@ class ArtifactStoreConformance:
             path: path.encode() for path in ODD
         }
 
+    def test_texts_that_databases_refuse_are_stored_nevertheless(self, turn: _Turn) -> None:
+        turn.expect()
+        odd = "a\0b\ud800"
+        artifact = turn.artifact("a", FileKind.SKIPPED, media_type=odd, part_id=odd, name=odd, reason=odd)
+        assert turn.run(turn.store.attach(turn.message, [(artifact, None)]))
+        assert [(each.path, each.kind) for each in turn.list()] == [("a", FileKind.SKIPPED)]
+
     def test_versions_of_a_path_follow_each_other_within_a_record(self, turn: _Turn) -> None:
         kinds = (FileKind.CREATED, FileKind.SKIPPED, FileKind.CHANGED, FileKind.DELETED, FileKind.CREATED)
         turns = list(itertools.accumulate(kinds, lambda before, _: before.next(), initial=turn))[:-1]
