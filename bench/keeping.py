@@ -120,6 +120,7 @@ def _kept(base: Path, *, traced: bool = False) -> float:
         row=MessageState("?"),
         folder=folder,
         before=Manifest({}),
+        after=_nothing,
         named=NamedFiles(str(base), f"{base}/work"),
         store=store,
         limits=FileLimits(number=10_000, each=1024 * _MB, together=1024 * _MB),
@@ -141,6 +142,10 @@ def _kept(base: Path, *, traced: bool = False) -> float:
     return taken
 
 
+async def _nothing() -> None:
+    """No other turn has begun."""
+
+
 def _manifests() -> Iterator[tuple[str, ...]]:
     with tempfile.TemporaryDirectory() as base:
         for number in range(100):
@@ -150,9 +155,9 @@ def _manifests() -> Iterator[tuple[str, ...]]:
         with Folder(base, "work") as folder:
             taken = _seconds(lambda: take_manifest(folder, most=200_000, depth=32))
             found = take_manifest(folder, most=200_000, depth=32)
-        path = Path(base) / "manifests" / "work.json"
-        stored = _seconds(lambda: store_manifest(path, "messages:1", found))
-        loaded = _seconds(lambda: load_manifest(path, "messages:1"))
+        path = Path(base) / "manifests" / "work" / "1.json"
+        stored = _seconds(lambda: store_manifest(path, found))
+        loaded = _seconds(lambda: load_manifest(path))
         compared = _seconds(lambda: list(found.differing(found)))
     for what, seconds in (("take", taken), ("store", stored), ("load", loaded), ("compare", compared)):
         yield f"{what} a manifest of 100,000 files", "", _ms(seconds), "", ""

@@ -281,7 +281,8 @@ def test_without_a_manifest_only_what_tools_named_is_kept_and_it_says_so(rows, t
         written = tool("write", filePath=f"{kept.folder}/named", content="x")
         message = rows.ended(rows.send(host, f"{written}\n{bash(f'touch {kept.folder}/other')}", kept.record))
     monkeypatch.undo()
-    kept.sandbox.manifest(kept.name).write_text("{")
+    [path] = (tmp_path / "sandbox" / "manifests" / kept.name).iterdir()
+    path.write_text("{")
     with kept.host() as host:
         host.dispatch(host.table.job_of(rows.row(message)))
         kept.collected(message)

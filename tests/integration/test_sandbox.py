@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from opencode_sessions import READ_WRITE, Session, Turn, evaluate
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.files.errors import FileRefusedError
-from opencode_sessions.files.ports import FolderLayout
+from opencode_sessions.files.ports import Due, FolderLayout
 from opencode_sessions.files.sandbox import Sandbox
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord, MemoryRecordStore
+from opencode_sessions.store.turn_table import TurnJob
 
 
 def record_of(key, uid=None):
@@ -94,6 +95,7 @@ def test_rules_keep_an_agent_in_its_folder_of_the_shared_directory(client, tmp_p
     (mine / "link").symlink_to(theirs)
     (mine / "into").symlink_to(theirs / "file")
     name, beside = mine.name, theirs.name
+    remembered, _ = sandbox.manifests(Due(TurnJob("a", "1", "", "a:1"), "a:1", "a:1", name))
     may = [
         ("read", {"filePath": f"{name}/file"}),
         ("read", {"filePath": str(mine)}),
@@ -107,7 +109,7 @@ def test_rules_keep_an_agent_in_its_folder_of_the_shared_directory(client, tmp_p
         ("read", {"filePath": f"{name}/../{beside}/file"}),
         ("read", {"filePath": f"{name}/link/file"}),
         ("read", {"filePath": f"{name}/into"}),
-        ("read", {"filePath": str(sandbox.manifest(name))}),
+        ("read", {"filePath": str(remembered)}),
         ("read", {"filePath": f"{name}/.env"}),
         ("write", {"filePath": f"{beside}/new", "content": "x"}),
         ("write", {"filePath": f"{name}/link/new", "content": "x"}),

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
-from opencode_sessions.errors import ConfigurationError, RecordGoneError
+from opencode_sessions.errors import ConfigurationError, RecordGoneError, SessionNotFoundError, WireError
 from opencode_sessions.files.collecting import Collection
 from opencode_sessions.files.errors import FileRefusedError
 from opencode_sessions.files.folders import DiskFolder, RecordFolder, ServerFolder
 from opencode_sessions.files.kinds import check_installed
 from opencode_sessions.files.limits import FileLimits
-from opencode_sessions.files.manifest import load_manifest, store_manifest, take_manifest
+from opencode_sessions.files.manifest import Manifest, load_manifest, store_manifest, take_manifest
 from opencode_sessions.files.ports import Artifact, ArtifactStore, Due, Transform
 from opencode_sessions.files.sandbox import Sandbox
 from opencode_sessions.files.tool_calls import NamedFiles
@@ -20,6 +21,7 @@ from opencode_sessions.files.vouching import is_vouched_for
 from opencode_sessions.store.messages import MessageState, MessageStore
 from opencode_sessions.store.records import RecordStore
 from opencode_sessions.store.turn_table import TurnJob
+from opencode_sessions.turns.exchange import is_stored
 from opencode_sessions.turns.ports import TurnWire
 from opencode_sessions.validation import require
 
@@ -90,27 +92,12 @@ class TurnArtifacts:
         self._report = report
         self._place: tuple[str, str] | None = None
 
-    async def open(self, wire: TurnWire, message: MessageStore, record: RecordStore) -> None:
+    async def open(self, wire: TurnWire, record: RecordStore) -> None:
         """See `TurnFiles.open`."""
         _, name = await record.read(self._sandbox.name)
         self._place = record.key, name
         if self._sandbox.disk:
             await wire.clock.call(partial(self._sandbox.make_folder, name))
-        for due in await self._store.due_of(record.key):
-            if due.message != message.key:
-                await self._collect_earlier(wire, message.sibling(due.message), due)
-
-    async def _collect_earlier(self, wire: TurnWire, message: MessageStore | None, due: Due) -> None:
-        """Of a turn before this one, whose process died: its files are those that are there before this one begins."""
-        if message is None:
-            return
-        try:
-            row = await message.load()
-        except RecordGoneError:
-            await self._store.delete_of_message(due.message)
-            return
-        if row.status.terminal:
-            await self._collect(wire, due, row)
 
     async def begin(self, wire: TurnWire, message: MessageStore) -> None:
         """See `TurnFiles.begin`."""
@@ -118,20 +105,63 @@ class TurnArtifacts:
             return
         record, name = self._place
         due = Due(self._job, message.key, record, name)
+        others = [each for each in await self._store.due_of(record) if each.message != due.message]
+        left = [each for each in others if not await self._collected_earlier(wire, message, each)]
         await self._store.expect(due, look_after=LOOK_AFTER)
         if self._sandbox.disk:
             try:
-                await wire.clock.call(partial(self._remember, due))
+                _, after = self._sandbox.manifests(due)
+                other_began = await self._remembered(wire, after) is not None
+                anew = other_began and not await self._is_sent(wire, message)
+                await wire.clock.call(partial(self._remember, due, left, anew))
             except (FileRefusedError, OSError) as error:  # then only what tools name is collected
                 self._report(error)
 
-    def _remember(self, due: Due) -> None:
-        """Keep what is in the folder; but what was kept of an earlier try of this turn stands."""
-        path, limits = self._sandbox.manifest(due.folder), self._artifacts.limits
-        if load_manifest(path, due.message) is None:
+    async def _is_sent(self, wire: TurnWire, message: MessageStore) -> bool:
+        """Has an earlier try of this turn sent the prompt? Yes, if that cannot be told."""
+        row = await message.load()
+        try:
+            return row.session_id is not None and await is_stored(wire, row.session_id, row.prompt_id or "")
+        except SessionNotFoundError:
+            return False
+        except WireError:
+            return True
+
+    async def _collected_earlier(self, wire: TurnWire, message: MessageStore, due: Due) -> bool:
+        """Of a turn before this one, whose process died: collect its files before they are changed.
+
+        False if they are due still. This turn begins nevertheless.
+        """
+        earlier = message.sibling(due.message)
+        try:
+            row = None if earlier is None else await earlier.load()
+            if row is not None and row.status.terminal:
+                await self._collect(wire, due, row)
+                return True
+        except RecordGoneError:
+            await self._store.delete_of_message(due.message)
+            return True
+        except Exception as error:  # noqa: BLE001 - reported: it is tried again, and this turn is not to wait for it
+            self._report(error)
+        return False
+
+    def _remember(self, due: Due, left: Sequence[Due], anew: bool) -> None:  # noqa: FBT001 - for `partial`
+        """Keep what is in the folder: as what was there before this turn, and after those that are `left`.
+
+        What an earlier try of this turn kept stands, unless it is to be kept `anew`.
+        """
+        own, own_next = self._sandbox.manifests(due)
+        for path in (own, own_next) if anew else (own_next,):
+            path.unlink(missing_ok=True)
+        others = [self._sandbox.manifests(each) for each in left]
+        wanted = [own, *(after for before, after in others if load_manifest(before) is not None)]
+        wanted = [path for path in wanted if load_manifest(path) is None]
+        if wanted:
+            limits = self._artifacts.limits
             with self._sandbox.open(due.folder) as folder:
                 found = take_manifest(folder, most=limits.looked_at, depth=limits.depth)
-            store_manifest(path, due.message, found)
+            for path in wanted:
+                store_manifest(path, found)
 
     async def collect(self, wire: TurnWire, message: MessageStore, row: MessageState) -> None:
         """See `TurnFiles.collect`."""
@@ -141,15 +171,15 @@ class TurnArtifacts:
 
     async def _collect(self, wire: TurnWire, due: Due, row: MessageState) -> None:
         sandbox, artifacts = self._sandbox, self._artifacts
-        path = sandbox.manifest(due.folder)
-        before = await wire.clock.call(partial(load_manifest, path, due.message)) if sandbox.disk else None
+        before, after = sandbox.manifests(due)
         folder = await self._folder(wire, due)
         try:
             attached = await Collection(
                 due=due,
                 row=row,
                 folder=folder,
-                before=before,
+                before=await self._remembered(wire, before),
+                after=lambda: self._remembered(wire, after),
                 named=NamedFiles(sandbox.session_directory(due.folder), sandbox.on_server(due.folder)),
                 store=self._store,
                 limits=artifacts.limits,
@@ -160,8 +190,15 @@ class TurnArtifacts:
         finally:
             if folder is not None:
                 await folder.close()
-        if attached and before is not None:
-            await wire.clock.call(partial(path.unlink, missing_ok=True))
+        if attached and sandbox.disk:
+            await wire.clock.call(partial(self._forget, due))
+
+    async def _remembered(self, wire: TurnWire, path: Path) -> Manifest | None:
+        return await wire.clock.call(partial(load_manifest, path)) if self._sandbox.disk else None
+
+    def _forget(self, due: Due) -> None:
+        for path in self._sandbox.manifests(due):
+            path.unlink(missing_ok=True)
 
     async def _folder(self, wire: TurnWire, due: Due) -> RecordFolder | None:
         if not self._sandbox.disk:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,6 +35,8 @@ _UNKNOWN_BEFORE = (
     "what was in the folder before the turn is not known: only files that the agent's tools named are kept"
 )
 
+_CHANGED_SINCE = "the record's next turn changed it before it was kept"
+
 
 @dataclass(slots=True)
 class Collection:
@@ -45,6 +47,7 @@ class Collection:
         row: How it ended.
         folder: The record's folder; None if there is none.
         before: What was in it before the turn; None if that is not known.
+        after: Gives what was in it before the record's next turn; None if that has not begun.
         named: What its tool calls name; those of sub-agents are added.
         store: Where the files go.
         limits: How much is kept.
@@ -57,12 +60,14 @@ class Collection:
     row: MessageState
     folder: RecordFolder | None
     before: Manifest | None
+    after: Callable[[], Awaitable[Manifest | None]]
     named: NamedFiles
     store: ArtifactStore
     limits: FileLimits
     transforms: Sequence[Transform]
     key: bytes
     report: Callable[[Exception], None]
+    _after: Manifest | None = None
     _latest: Mapping[str, Artifact] = field(default_factory=dict)
     _found: dict[str, tuple[Artifact, Content | None]] = field(default_factory=dict)
     _bytes: int = 0
@@ -83,13 +88,10 @@ class Collection:
             for part_id, file in self.named.returned:
                 await self._take_returned(wire, part_id, file)
             self._count_untold()
-            attached = await self.store.attach(self.due.message, list(self._found.values()))
         except Exception:
             await self._discard()
             raise
-        if not attached:
-            await self._discard()
-        return attached
+        return await self.store.attach(self.due.message, list(self._found.values()))
 
     async def _take_calls(self, wire: TurnWire) -> None:
         for part in self.row.parts:
@@ -109,19 +111,19 @@ class Collection:
         if self.folder is None:
             return
         now = await self.folder.manifest(most=self.limits.looked_at, depth=self.limits.depth)
-        before = self.before
-        if now is None or before is None:
+        self._after = await self.after()  # if there is none now, nothing of the next turn is in the manifest
+        before, end = self.before, self._after or now
+        if end is None or before is None:
             changed = list(self.named.inside)
-            if now is not None:
+            if end is not None:
                 self._skip("", _UNKNOWN_BEFORE)
         else:
-            changed = list(now.differing(before))
-            if now.left_out:
-                self._untold += now.left_out
+            changed = list(end.differing(before))
+            self._untold += end.left_out
         changed.sort(key=lambda path: path not in self.named.inside)
         self._latest = await self.store.latest(self.due.record, [each for each in changed if _is_plain(each)])
         for path in changed:
-            await self._take(wire, path, before, now)
+            await self._take(wire, path, before, end)
 
     async def _take(self, wire: TurnWire, path: str, before: Manifest | None, now: Manifest | None) -> None:
         """One path of the folder that may have changed."""
@@ -141,6 +143,10 @@ class Collection:
         except FileRefusedError as error:
             self._skip(path, error.reason)
             return
+        if await self._is_changed_since(path):
+            await self.store.discard(content.name)
+            self._skip(path, _CHANGED_SINCE)
+            return
         latest = self._latest.get(path)
         known = latest is not None and latest.has_content
         if known and latest is not None and latest.sha256 == content.sha256:
@@ -149,6 +155,14 @@ class Collection:
         was_there = known if before is None else path in before.files
         kind = FileKind.CHANGED if was_there else FileKind.CREATED
         await self._keep(wire, self._artifact(path, kind), content)
+
+    async def _is_changed_since(self, path: str) -> bool:
+        """Has the record's next turn begun, and changed this file?"""
+        if self._after is None:
+            self._after = await self.after()
+        if self._after is None or self.folder is None:
+            return False
+        return await self.folder.stamp(path) != self._after.files.get(path)
 
     async def _take_deleted(self, path: str, before: Manifest | None) -> None:
         latest = self._latest.get(path)
@@ -283,7 +297,10 @@ class Collection:
     async def _discard(self) -> None:
         """Remove the bytes again. Those that stay are left over, and are found by who tidies up."""
         for name in self._saved():
-            await self.store.discard(name)
+            try:
+                await self.store.discard(name)
+            except Exception as error:  # noqa: BLE001 - what led here is what is raised
+                self.report(error)
 
     def _saved(self) -> Iterator[str]:
         for _, content in self._found.values():

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from opencode_sessions.errors import BadRequestError, NotFoundError, ServerError
 from opencode_sessions.files.errors import FileRefusedError
-from opencode_sessions.files.manifest import Manifest, take_manifest
+from opencode_sessions.files.manifest import Manifest, Stamp, stamp_of, take_manifest
 from opencode_sessions.files.safe_open import Folder, parts_of
 from opencode_sessions.runtime.ports import Clock
 from opencode_sessions.turns.ports import TurnWire
@@ -29,6 +29,9 @@ class RecordFolder(Protocol):
         Raises:
             FileRefusedError: It is no regular file, or is larger than `limit` bytes.
         """
+
+    async def stamp(self, path: str) -> Stamp | None:
+        """The state of a file in it, as its manifest would have it now; None if that cannot be told."""
 
     async def close(self) -> None:
         """Nothing more is read."""
@@ -58,6 +61,10 @@ class DiskFolder:
                 yield piece
         finally:
             pieces.close()
+
+    async def stamp(self, path: str) -> Stamp | None:
+        """See `RecordFolder.stamp`."""
+        return await self._clock.call(partial(stamp_of, self._folder, path))
 
     async def close(self) -> None:
         """See `RecordFolder.close`."""
@@ -101,6 +108,10 @@ class ServerFolder:
                     yield piece
         except (ServerError, NotFoundError, BadRequestError) as error:
             raise FileRefusedError(path, "the server does not give it") from error
+
+    async def stamp(self, path: str) -> Stamp | None:  # noqa: ARG002 - the port's
+        """See `RecordFolder.stamp`. The server tells none."""
+        return None
 
     async def _check(self, path: str) -> None:
         *folders, last = (self._name, *parts_of(path))

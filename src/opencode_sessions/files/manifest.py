@@ -1,5 +1,8 @@
 """What is in a record's folder: taken before a turn and after it, it says what a shell's commands have changed.
 
+The one from before is kept until the turn's files are collected. If the record's next turn begins earlier than that,
+the one from before that turn is kept as well: what changed between the two is the earlier turn's.
+
 A file counts as changed if its size, its times or its inode is another. The change time is the kernel's own: no
 command can set it back, as it can the modification time.
 """
@@ -11,13 +14,14 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from opencode_sessions.files.safe_open import Folder
 
-__all__ = ["Manifest", "Stamp", "load_manifest", "store_manifest", "take_manifest"]
+__all__ = ["Manifest", "Stamp", "load_manifest", "stamp_of", "store_manifest", "take_manifest"]
 
 _KINDS = {
     stat.S_IFLNK: "it is a link",
@@ -94,15 +98,23 @@ def take_manifest(folder: Folder, *, most: int, depth: int) -> Manifest:
     return Manifest(files, left_out)
 
 
+def stamp_of(folder: Folder, path: str) -> Stamp | None:
+    """The state of one file; None if it is not there."""
+    with suppress(OSError):
+        return _stamp(folder.look(path))
+    return None
+
+
 def _stamp(found: os.stat_result) -> Stamp:
     reason = _KINDS.get(stat.S_IFMT(found.st_mode), "")
     return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, reason)
 
 
-def store_manifest(path: Path, message: str, manifest: Manifest) -> None:
-    """Keep a manifest of a message's turn until its files are collected, whatever happens to this process."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    value = {"message": message, "left_out": manifest.left_out, "files": manifest.files}
+def store_manifest(path: Path, manifest: Manifest) -> None:
+    """Keep a manifest until its file is removed, whatever happens to this process."""
+    for folder in (path.parent.parent, path.parent):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    value = {"left_out": manifest.left_out, "files": manifest.files}
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="ascii") as file:
         try:
             json.dump(value, file)
@@ -113,12 +125,10 @@ def store_manifest(path: Path, message: str, manifest: Manifest) -> None:
             raise
 
 
-def load_manifest(path: Path, message: str) -> Manifest | None:
-    """The one that was stored for this message's turn; None if there is none."""
+def load_manifest(path: Path) -> Manifest | None:
+    """The one that was stored there; None if there is none."""
     try:
         value = json.loads(path.read_bytes())
-        if value["message"] != message:
-            return None
         files = {name: Stamp(*stamp) for name, stamp in value["files"].items()}
         return Manifest(files, value["left_out"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

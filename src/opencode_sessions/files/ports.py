@@ -40,7 +40,7 @@ class FolderLayout(StrEnum):
 
     Attributes:
         OWN: Each record's session works in a directory of its own, which is the record's folder. The server keeps
-            about 95 MB for each directory until it restarts (1.18.33).
+            36 to 95 MB for each directory until it restarts (1.18.33), with its own catalogue of models.
         SHARED: All sessions work in one directory, the root, and each record has a folder in it. Permission rules keep
             an agent's file tools in the folder; they cannot confine the shell.
     """

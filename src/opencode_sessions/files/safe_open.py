@@ -183,7 +183,7 @@ class Folder:
         Raises:
             OSError: It is no folder, is gone, or may not be read.
         """
-        descriptor = _open_beneath(self.descriptor, parts, _DIRECTORY) if parts else os.dup(self.descriptor)
+        descriptor = self._open_folder(parts)
         try:
             with os.scandir(descriptor) as found:
                 for entry in found:
@@ -191,6 +191,22 @@ class Folder:
                         yield entry.name, entry.stat(follow_symlinks=False)
         finally:
             os.close(descriptor)
+
+    def look(self, path: str) -> os.stat_result:
+        """What stands at a path, itself and not what it leads to.
+
+        Raises:
+            OSError: Nothing does, or it may not be looked at.
+        """
+        *parts, name = path.split("/")
+        descriptor = self._open_folder(tuple(parts))
+        try:
+            return os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        finally:
+            os.close(descriptor)
+
+    def _open_folder(self, parts: tuple[str, ...]) -> int:
+        return _open_beneath(self.descriptor, parts, _DIRECTORY) if parts else os.dup(self.descriptor)
 
     @staticmethod
     def _check(path: str, descriptor: int) -> None:

@@ -2,7 +2,7 @@
 
 root/
     folders/conversations-42-7d0c…/    a record's folder, mode 0700
-    manifests/conversations-42-7d0c….json    what was in it before the turn that runs
+    manifests/conversations-42-7d0c…/    what was in it before a turn, for each whose files are due
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from opencode_sessions.errors import ConfigurationError
-from opencode_sessions.files.ports import FolderLayout
+from opencode_sessions.files.ports import Due, FolderLayout
+from opencode_sessions.files.rows import hash_of
 from opencode_sessions.files.safe_open import Folder, parts_of
 from opencode_sessions.protocol.permissions import Rule, allow, deny
 from opencode_sessions.protocol.presets import NOT_TO_EDIT
@@ -180,7 +181,7 @@ class Sandbox:
     def remove(self, name: str) -> bool:
         """Remove a folder of this name with all that is in it. False if there was none. No link is followed."""
         parts_of(name, depth=1)
-        self.manifest(name).unlink(missing_ok=True)
+        shutil.rmtree(self.root / _MANIFESTS / name, ignore_errors=True)
         path = self.root / _FOLDERS / name
         try:
             if path.is_symlink():
@@ -200,10 +201,11 @@ class Sandbox:
             return ()
         return sorted(each.name for each in found if each.stat(follow_symlinks=False).st_mtime <= before)
 
-    def manifest(self, name: str) -> Path:
-        """Where the manifest of a folder is kept."""
-        parts_of(name, depth=1)
-        return self.root / _MANIFESTS / f"{name}.json"
+    def manifests(self, due: Due) -> tuple[Path, Path]:
+        """Where the manifests of a turn are kept: from before it, and from before the record's next turn."""
+        parts_of(due.folder, depth=1)
+        folder, turn = self.root / _MANIFESTS / due.folder, hash_of(due.message)[:32]
+        return folder / f"{turn}.json", folder / f"{turn}-next.json"
 
     def _check_worktree(self) -> None:
         for place in (self.root, *self.root.resolve().parents):

@@ -86,9 +86,7 @@ class FolderStorage:
 
     def spool(self) -> IO[bytes]:
         """See `Storage.spool`. It is in the same folder, so keeping it copies nothing."""
-        new = self._path(
-            _NEW
-        ).parent  # as of any other name, so that `remove` finds what a process left there
+        new = self._path(_NEW).parent  # as that of any other name: `remove` finds what a process left there
         new.mkdir(mode=0o700, parents=True, exist_ok=True)
         return tempfile.NamedTemporaryFile(dir=new, prefix=_NEW)
 

@@ -86,7 +86,7 @@ class TurnExecution:
         failure: OpencodeError | None = None
         try:
             try:
-                await self._spec.artifacts.open(self._wire, self._spec.store, self._spec.lifecycle.store)
+                await self._spec.artifacts.open(self._wire, self._spec.lifecycle.store)
                 must_send = await self._prepare()
                 self._prepared = True
                 await self._converse(must_send=must_send)
@@ -262,10 +262,10 @@ class TurnExecution:
                 raise self._stale()
         if not await self._hold():
             # Another process took or ended the turn while the prompt was on its way. A runner that took it follows it.
-            if (await self._spec.store.load()).status.terminal:
-                await stop_late(
-                    self._spec.lifecycle, self._wire, self._reply.session_id, self._reply.prompt_id
-                )
+            row, reply = await self._spec.store.load(), self._reply
+            if row.status.terminal:
+                await stop_late(self._spec.lifecycle, self._wire, reply.session_id, reply.prompt_id)
+                await self._spec.collect_files(self._wire, row)  # sending the prompt marked them as due again
             raise self._taken()
 
     async def _sent(self) -> bool:

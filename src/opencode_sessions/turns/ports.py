@@ -74,11 +74,11 @@ class TurnWire(SessionWire, ExchangeWire, AskWire, Protocol):
 class TurnFiles(Protocol):
     """Prepares the sandbox of a turn, and collects the files that the turn made."""
 
-    async def open(self, wire: TurnWire, message: MessageStore, record: RecordStore, /) -> None:
+    async def open(self, wire: TurnWire, record: RecordStore, /) -> None:
         """Prepare the agent's folder. The turn holds the record's lock, and has sent no request yet."""
 
     async def begin(self, wire: TurnWire, message: MessageStore, /) -> None:
-        """Note the state of the folder. The prompt is about to be sent, perhaps again."""
+        """Note the state of the folder. The prompt is about to be sent, perhaps again, and the session is idle."""
 
     async def collect(self, wire: TurnWire, message: MessageStore, row: MessageState, /) -> None:
         """Collect the files of a turn whose end is stored, unless they were collected before."""
@@ -87,6 +87,6 @@ class TurnFiles(Protocol):
 class NoFiles:
     """`TurnFiles` of a host that collects no files."""
 
-    async def open(self, wire: TurnWire, message: MessageStore, record: RecordStore, /) -> None: ...
+    async def open(self, wire: TurnWire, record: RecordStore, /) -> None: ...
     async def begin(self, wire: TurnWire, message: MessageStore, /) -> None: ...
     async def collect(self, wire: TurnWire, message: MessageStore, row: MessageState, /) -> None: ...
