@@ -64,8 +64,8 @@ test-all: $(STATE)/dev $(SERVER) system  ## run all tests: every database, the w
 test-times: $(STATE)/dev $(SERVER) system  ## run the tests and show where the time went; ARGS='-m full' for the others
 	@$(PYTEST) --times=$(STATE)/times.json $(or $(ARGS),-m 'not full')
 
-simulate: $(STATE)/dev  ## try every order of the steps of sessions, turns and jobs (takes minutes, and gigabytes)
-	@SIM=full $(BIN)/pytest tests/unit/test_simulator.py tests/unit/test_simulator_turns.py tests/unit/test_simulator_jobs.py $(ARGS)
+simulate: $(STATE)/dev  ## try every order of the steps of sessions, turns, jobs and files (takes minutes, and gigabytes)
+	@SIM=full $(BIN)/pytest tests/unit/test_simulator.py tests/unit/test_simulator_turns.py tests/unit/test_simulator_jobs.py tests/unit/test_simulator_files.py $(ARGS)
 
 soak: $(STATE)/dev $(SERVER)  ## kill processes in ROUNDS=200, and show where they died; SEED=… draws the same rounds again
 	@SOAK_ROUNDS=$(or $(ROUNDS),200) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_processes.py $(ARGS)
