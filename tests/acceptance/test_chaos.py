@@ -7,10 +7,22 @@ from types import SimpleNamespace
 
 import pytest
 from fix_cli import eventually
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session as Database
 
+from opencode_sessions.files.ports import Artifact, Due, FileKind
+from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.store.turn_table import TurnJob
+
 SEED = 361
+
+LOST = {
+    "id": "prt_1",
+    "type": "tool",
+    "tool": "write",
+    "status": "completed",
+    "input": {"filePath": "x/lost.txt"},
+}
 
 pytestmark = pytest.mark.full
 
@@ -26,6 +38,7 @@ def chaos():
             check=checks.check,
             Crew=crew.Crew,
             Message=host.Message,
+            TABLES=host.TABLES,
             Plan=plan.Plan,
             Size=plan.Size,
             Round=round.Round,
@@ -79,6 +92,7 @@ def test_equal_seeds_plan_equal_rounds_and_others_do_not(chaos, ended):
     [
         ({"content": "something else"}, "its content"),
         ({"parts": []}, "its parts"),
+        ({"parts": [LOST]}, "lost.txt is neither attached nor reported"),
         ({"status": "streaming"}, "it is streaming"),
         ({"asks": [{"id": "per_1"}]}, "it asks still"),
         ({"opencode_prompt_id": "msg_other"}, "its prompt is in"),
@@ -92,6 +106,32 @@ def test_a_promise_that_was_broken_is_seen(chaos, ended, rewritten, values, said
     rewritten(key, **values)
     found = chaos.check(ended.stage, ended.keys, ended.outcome)
     assert any(said in violation.what and violation.message == key for violation in found)
+
+
+def test_a_file_that_no_turn_made_is_seen_and_one_that_is_due(chaos, ended):
+    kind, key = _completed(chaos, ended)
+    store, message = ended.stage.artifacts[kind].store, f"messages:{key}"
+
+    async def content():
+        yield b"bytes"
+
+    run_sync(
+        store.expect(Due(TurnJob("messages", str(key), kind, ""), message, "none", "none"), look_after=60)
+    )
+    artifact = Artifact(message=message, record="conversations:0", path="foreign.txt", kind=FileKind.CREATED)
+    found = {each.id for each in run_sync(store.list(message))}
+    run_sync(store.put(artifact, content()))
+    try:
+        seen = {each.what for each in chaos.check(ended.stage, ended.keys, ended.outcome)}
+        for said in ("files are due still", "is of conversations:0", "and its turn did not do that"):
+            assert any(said in what for what in seen), said
+    finally:
+        with ended.stage.engines[kind].begin() as connection:
+            connection.execute(delete(chaos.TABLES.due))
+            table = chaos.TABLES.artifacts
+            connection.execute(
+                delete(table).where(table.c.message == message, table.c.artifact_id.not_in(found))
+            )
 
 
 def test_an_orphan_is_seen(chaos, ended):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -12,8 +13,10 @@ from sqlalchemy.orm import Session as Database
 
 from chaos import prompts
 from chaos.host import LEASE, Conversation, Message
+from opencode_sessions.files.ports import FileKind
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.protocol.storable import storable
+from opencode_sessions.runtime.stepping import iterate_sync, run_sync
 from opencode_sessions.store.claims import other_holder
 
 EXPLAINED = {"Overtaken", "Stopped"}
@@ -88,6 +91,7 @@ def check(stage, keys, outcome):
             ),
             *_model_calls(asked, stage),
             *_ran(asked, row, stage),
+            *_files(row, key, stage),
         ]
         stored = upstream.exchange(row) if row.opencode_prompt_id is not None else []
         for sentence in what:
@@ -244,3 +248,40 @@ def _ran(asked, row, stage):
     for tag, times in ran.items():
         if tag.startswith(f"{asked.tag}.") and times > 1 + len(stage.deaths):
             yield f"{tag} ran {times} times"
+
+
+def _files(row, key, stage):
+    """Each file that a completed turn made is attached once, or its absence is told; and no other one is."""
+    store, message = stage.artifacts[key[0]].store, f"messages:{row.id}"
+    if run_sync(store.find_due(message)) is not None:
+        yield "its files are due still"
+    found = run_sync(store.list(message))
+    paths, named = Counter(each.path for each in found), prompts.files(row.prompt)
+    reported = any(each.path == "" for each in found)
+    made = _made(row)
+    for each in found:
+        if paths[each.path] > 1:
+            yield f"{each.path} is attached {paths[each.path]} times"
+        if each.record != f"conversations:{row.conversation_id}":
+            yield f"{each.path} is of {each.record}"
+        if each.kind is FileKind.SKIPPED:
+            continue
+        if each.kind is FileKind.DELETED or each.path not in named:
+            yield f"{each.path} is {each.kind}, and its turn did not do that"
+            continue
+        content = b"".join(iterate_sync(store.open(each.id)))
+        if hashlib.sha256(content).hexdigest() != each.sha256:
+            yield f"{each.path} has other bytes than its row says"
+        # What a death broke off may be there in part.
+        if content != named[each.path] if each.path in made else not named[each.path].startswith(content):
+            yield f"{each.path} is {content[:50]!r}, and is to be {named[each.path][:50]!r}"
+    if row.status == "completed" and not reported:
+        yield from (f"{path} is neither attached nor reported" for path in made if path not in paths)
+
+
+def _made(row):
+    """The files that its answer says were made, from its folder on."""
+    done = [part for part in row.parts if part.get("status") == "completed"]
+    given = [part.get("input") or {} for part in done if part.get("tool") in ("write", "bash")]
+    paths = [each.get("filePath") or each.get("command", "").split()[-1] for each in given]
+    return {path.rpartition("/")[2] for path in paths}

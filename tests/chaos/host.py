@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from random import Random
 
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm import Session as Database
 
-from opencode_sessions import IN_THE_ROW, Answer, Deadlines, Session, Turn, allow, ask
+from opencode_sessions import IN_THE_ROW, Answer, Deadlines, ErrorContext, Session, Turn, allow, ask
+from opencode_sessions.files import Artifacts, FolderStorage, Sandbox
+from opencode_sessions.files import artifacts as artifacts_module
+from opencode_sessions.reporting import ErrorReporter
 from opencode_sessions.sqlalchemy import (
+    ArtifactTables,
     MessageMixin,
     RecordMixin,
+    SQLAlchemyArtifactStore,
     SQLAlchemyMessageStore,
     SQLAlchemyRecordStore,
 )
+from opencode_sessions.store.turn_table import TurnJob
 
 LEASE = 2.0
 DEADLINES = Deadlines(
@@ -44,11 +51,40 @@ class Message(MessageMixin, Base):
     person: Mapped[str]
 
 
+TABLES = ArtifactTables.add_to(Base.metadata)
+artifacts_module.LOOK_AFTER = LEASE  # a minute is longer than a round
+
+
+class Storage(FolderStorage):
+    """A folder that cannot be used while there is a file beside it: see `away`."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self._away = away(root.parent)
+
+    def _path(self, name):
+        if self._away.exists():
+            raise OSError(f"the storage is away, and {name} is wanted")
+        return super()._path(name)
+
+
+def away(kept):
+    """The file that says that storages in this folder cannot be used."""
+    return kept / "away"
+
+
+def artifacts(engine, files):
+    """What is kept of the agents' files: the rows in this database, the rest in this folder."""
+    folder = Path(files)
+    storage = Storage(folder / "kept" / engine.dialect.name)
+    return Artifacts(Sandbox(folder / "agents"), SQLAlchemyArtifactStore(TABLES, engine, storage))
+
+
 def rules(_):
     return [allow("*"), ask("bash"), ask("external_directory")]
 
 
-def turn(engine, message_id, client, *, when_busy="wait", on_error=None, observer=None):
+def turn(engine, message_id, client, *, artifacts, when_busy="wait", on_error=None, observer=None):
     """The turn of a message, made from its row. Its sessions carry the name of the database's kind."""
     with Database(engine) as database:
         message = database.get(Message, message_id)
@@ -60,10 +96,13 @@ def turn(engine, message_id, client, *, when_busy="wait", on_error=None, observe
         namespace=engine.dialect.name,
         on_error=on_error,
     )
+    context = ErrorContext("collect", f"messages:{message_id}")
+    job = TurnJob("messages", str(message_id), engine.dialect.name, f"conversations:{conversation_id}")
     return Turn(
         None,
         session,
         client,
+        artifacts=artifacts.of_turn(job, lambda error: ErrorReporter(on_error)(error, context)),
         store=SQLAlchemyMessageStore(Message, message_id, engine),
         when_busy=when_busy,
         on_ask=_handler(person),

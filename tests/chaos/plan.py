@@ -8,7 +8,15 @@ from random import Random
 from chaos import host, prompts
 
 DATABASES = ("sqlite", "postgresql")
-LANES = {"workers": 0.25, "clerk": 0.06, "server": 0.12, "wire": 0.6, "rows": 0.35, "database": 0.05}
+LANES = {
+    "workers": 0.25,
+    "clerk": 0.06,
+    "server": 0.12,
+    "wire": 0.6,
+    "rows": 0.35,
+    "database": 0.05,
+    "storage": 0.1,
+}
 """What can break, each independent of the others, and how often a second."""
 
 _REQUESTS = (
@@ -134,6 +142,10 @@ def _database(random, size):
     return "crash", {"lasting": round(random.uniform(0, 2), 2)}
 
 
+def _storage(random, size):
+    return "away", {"lasting": round(random.uniform(0.5, 4), 2)}
+
+
 def _wire(random, size):
     return _line(random, (*_REQUESTS, "/event"), _REQUESTS)
 
@@ -174,4 +186,5 @@ _DRAWS = {
     "wire": _wire,
     "rows": _rows,
     "database": _database,
+    "storage": _storage,
 }

@@ -8,6 +8,9 @@ import re
 RAN = "ran.txt"
 """Where the commands of all turns write their tags, in the server's directory."""
 
+FOLDER = "FOLDER"
+"""What stands for the folder of a record in the prompts, until there is one."""
+
 _TAG = re.compile(r"\[([\w.-]+)\]")
 
 
@@ -34,7 +37,7 @@ def _think(random, tag):
 
 
 def _write(random, tag):
-    return [_tool("write", filePath=f"{tag}.txt", content=tag * random.randint(1, 200))]
+    return [_tool("write", filePath=f"{FOLDER}/{tag}.txt", content=tag * random.randint(1, 200))]
 
 
 def _note(random, tag):
@@ -43,7 +46,8 @@ def _note(random, tag):
 
 def _run(random, tag):
     pause = random.choice((0, 0, 0.5, 2))
-    return [_tool("bash", command=f"sleep {pause}; echo {tag} >> {RAN}", description="leave a trace")]
+    command = f"sleep {pause}; echo {tag} >> {RAN}; echo {tag} > {FOLDER}/{tag}.log"
+    return [_tool("bash", command=command, description="leave a trace")]
 
 
 def _ask(random, tag):
@@ -55,7 +59,8 @@ def _ask(random, tag):
 
 def _delegate(random, tag):
     outside = _tool("read", filePath="/etc/hostname")
-    own = [f"[{tag}-sub] you too", *random.choice(([], [outside])), f"!say {tag} is done"]
+    written = _tool("write", filePath=f"{FOLDER}/{tag}.sub", content=tag)
+    own = [f"[{tag}-sub] you too", *random.choice(([], [outside])), written, f"!say {tag} is done"]
     return [_tool("task", description=tag, subagent_type="general", prompt="\n".join(own))]
 
 
@@ -64,3 +69,27 @@ def _tool(name, **arguments):
 
 
 KINDS = (_talk, _think, _write, _note, _run, _run, _ask, _delegate)
+
+
+def files(prompt):
+    """What the agent may make of files at such a prompt, from the record's folder on."""
+    found = {}
+    for line in prompt.splitlines():
+        for name, arguments in _calls(line):
+            if name == "write":
+                found[_name(arguments["filePath"])] = arguments["content"].encode()
+            elif name == "bash":
+                found[_name(arguments["command"])] = arguments["command"].split()[3].encode() + b"\n"
+            elif name == "task":
+                found |= files(arguments["prompt"])
+    return found
+
+
+def _calls(line):
+    if line.startswith("!tool "):
+        _, name, arguments = line.split(" ", 2)
+        yield name, json.loads(arguments)
+
+
+def _name(text):
+    return text.rpartition("/")[2]

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Database
 
+from chaos import prompts
 from chaos.checks import Violation, check
-from chaos.host import Conversation, Message
+from chaos.host import TABLES, Conversation, Message
 from chaos.stage import Lane, strike
 from chaos.worker import OVER
 
@@ -28,7 +29,7 @@ class Outcome:
         turns: How many ended in each status, or with each error.
         notes: What the processes say of themselves.
         violations: Of the promises.
-        took: Seconds from the healing until no turn was unfinished.
+        took: Seconds from the healing until no turn was unfinished, and no file was due.
     """
 
     plan: object
@@ -80,7 +81,9 @@ class Round:
                     database.add(records[asked.record])
                     database.commit()
                 record = records[asked.record]
-                message = Message(conversation_id=record.id, prompt=asked.prompt, person=asked.person)
+                folder = self._stage.artifacts[asked.database].sandbox.name(record)
+                prompt = asked.prompt.replace(prompts.FOLDER, folder)
+                message = Message(conversation_id=record.id, prompt=prompt, person=asked.person)
                 database.add(message)
                 database.commit()
                 self.keys[asked] = (asked.database, message.id)
@@ -103,6 +106,7 @@ class Round:
             "role": role,
             "databases": self._stage.databases,
             "server": self._stage.address(),
+            "files": str(self._stage.files),
             "messages": messages,
             "until": until,
             "notes": str(self._file("notes")),
@@ -123,6 +127,7 @@ class Round:
             "clerk": lambda fault, _: self._crew.kill("clerk", **fault.how),
             "server": lambda fault, stop: self._stage.kill_server(stop=stop, **fault.how),
             "database": lambda fault, stop: self._stage.crash_database(stop=stop, **fault.how),
+            "storage": lambda fault, stop: self._stage.lose_storage(stop=stop, **fault.how),
         }
         lanes = []
         for name in sorted({fault.lane for fault in self._plan.faults}):
@@ -159,6 +164,9 @@ class Round:
             with Database(engine) as database:
                 mine = select(func.count()).where(Message.id.in_(keys), Message.status.not_in(OVER))
                 count += database.scalar(mine)
+                due = TABLES.due.c.message
+                of_mine = select(func.count()).where(due.in_([f"messages:{key}" for key in keys]))
+                count += database.scalar(of_mine)
         return count
 
     def _lost(self, notes):

@@ -16,8 +16,9 @@ from fix_postgres import running_postgres
 from sqlalchemy import create_engine
 
 from chaos import prompts
-from chaos.host import Base
+from chaos.host import Base, artifacts, away
 from opencode_sessions import Client, OpencodeServer
+from opencode_sessions.files import Sandbox
 from opencode_sessions.testing import DEFAULT_RULE, FaultProxy, Rule, ScriptedModel
 
 
@@ -28,6 +29,8 @@ class Stage:
         server: The real one; it may be killed and restarted.
         client: To that, past the proxy.
         engines: Of the databases by kind, past the proxy.
+        files: The folder of the agents, and of what is kept of their files.
+        artifacts: Those of each database, past the proxy.
         asked: What the model was asked: (when, its place, the prompt's tag).
         deaths: Of the server: (from, until).
         lines: The proxies by the lane that breaks them.
@@ -43,9 +46,17 @@ class Stage:
         enter = self._running.enter_context
         try:
             self.folder = Path(enter(tempfile.TemporaryDirectory(prefix="chaos-")))
+            self.files = self.folder / "files"
+            directory = Sandbox(self.files / "agents").server_folders
+            Path(directory).mkdir(parents=True)
             rules = [Rule(when=self._note, reply=DEFAULT_RULE.reply), DEFAULT_RULE]
             model = enter(ScriptedModel(rules))
-            options = {"config": model.config(), "models": {}, "startup_timeout": 60.0}
+            options = {
+                "config": model.config(),
+                "models": {},
+                "startup_timeout": 60.0,
+                "directory": directory,
+            }
             self.server = enter(OpencodeServer(**options))
             self.client = enter(Client(self.server.url, password=self.server.password))
             self.postgres = enter(running_postgres())
@@ -62,6 +73,7 @@ class Stage:
             for engine in self.engines.values():
                 self._running.callback(engine.dispose)
                 Base.metadata.create_all(engine)
+            self.artifacts = {kind: artifacts(engine, self.files) for kind, engine in self.engines.items()}
         except BaseException:
             self._running.close()
             raise
@@ -95,6 +107,14 @@ class Stage:
             os.kill(pid, signal.SIGKILL)
         stop.wait(lasting)
         self.lines["rows"].admit()
+
+    def lose_storage(self, lasting, stop):
+        """For so many seconds the bytes of artifacts can neither be stored nor read."""
+        flag = away(self.files / "kept")
+        flag.parent.mkdir(exist_ok=True)
+        flag.touch()
+        stop.wait(lasting)
+        flag.unlink()
 
     def heal(self):
         """Everything is there again."""

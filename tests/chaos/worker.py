@@ -16,7 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
-from sqlalchemy import create_engine, select
+from sqlalchemy import String, cast, create_engine, literal, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session as Database
 from sqlalchemy.orm import configure_mappers
@@ -25,6 +25,7 @@ from chaos import host
 from chaos.host import Message
 from opencode_sessions import Ask, AskAnsweredError, Client, ErrorContext, Observer, Timeouts
 from opencode_sessions.errors import OpencodeError
+from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.sqlalchemy import abandoned
 from opencode_sessions.turns.recovery import recover
 
@@ -57,6 +58,9 @@ class Process(Observer):
             for kind, url in task["databases"].items()
         }
         self.client = Client(**task["server"], timeouts=TIMEOUTS)
+        self.artifacts = {
+            kind: host.artifacts(engine, task["files"]) for kind, engine in self.engines.items()
+        }
         self._random = random.Random(task["name"])  # noqa: S311 - it is to be repeatable
         self._notes = os.open(task["notes"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
@@ -70,7 +74,13 @@ class Process(Observer):
 
         observer = Noting(self, f"{kind}:{key}")
         return host.turn(
-            self.engines[kind], key, self.client, on_error=on_error, observer=observer, **options
+            self.engines[kind],
+            key,
+            self.client,
+            artifacts=self.artifacts[kind],
+            on_error=on_error,
+            observer=observer,
+            **options,
         )
 
     @property
@@ -92,9 +102,11 @@ class Process(Observer):
                 yield kind, row
 
     def unfinished(self):
-        """Is a turn of this task unfinished, or may it be?"""
+        """Is a turn of this task unfinished, or are files of it due; or may that be?"""
         self.blind = False
-        return any(True for _ in self.rows(Message.status.not_in(OVER))) or self.blind
+        due = select(host.TABLES.due.c.message)
+        is_due = (literal("messages:") + cast(Message.id, String)).in_(due)
+        return any(True for _ in self.rows(Message.status.not_in(OVER) | is_due)) or self.blind
 
 
 class Noting(Observer):
@@ -148,6 +160,8 @@ class Recoverer(Process):
                 conditions = [Message.status.not_in(OVER)]
             for _ in recover(self._turns(*conditions), on_error=self._failed):
                 pass
+            for _ in recover(self._due(), on_error=self._failed):
+                pass
             time.sleep(PAUSE)
 
     def _turns(self, *conditions):
@@ -156,6 +170,21 @@ class Recoverer(Process):
                 yield self.turn(kind, row.id, when_busy="reject")
             except SQLAlchemyError as error:
                 self._failed(error, ErrorContext("load", f"{kind}:{row.id}"))
+
+    def _due(self):
+        """The turns that have ended, and whose files are due: to run one again collects them."""
+        for kind, artifacts in self.artifacts.items():
+            try:
+                found = run_sync(artifacts.store.due(look_after=host.LEASE))
+                keys = [int(due.job.pk) for due in found]
+                ended = [
+                    row.id
+                    for of, row in self.rows(Message.id.in_(keys), Message.status.in_(OVER))
+                    if of == kind
+                ]
+                yield from (self.turn(kind, key, when_busy="reject") for key in ended)
+            except SQLAlchemyError as error:
+                self._failed(error, ErrorContext("load", f"files of {kind}"))
 
     def _failed(self, error, context):
         self.note("not recovered", message=context.record, error=repr(error)[:300])
