@@ -7,13 +7,14 @@ import shutil
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import MetaData, create_engine
 
-from opencode_sessions import TRUSTED, Client, OpencodeServer, Session, Turn
+from opencode_sessions import TRUSTED, Client, OpencodeServer, Session, Timeouts, Turn
 from opencode_sessions.files.collecting import Collection
 from opencode_sessions.files.folders import DiskFolder
 from opencode_sessions.files.limits import FileLimits
@@ -34,7 +35,19 @@ from opencode_sessions.wire.memory import group_memory
 
 _MB = 1024 * 1024
 _TIMES = 5
-_RECORDS = 25
+_LAYOUTS: tuple[tuple[FolderLayout, int, Mapping[str, Any] | None], ...] = (
+    (FolderLayout.SHARED, 200, {}),
+    (FolderLayout.SHARED, 200, None),
+    (FolderLayout.OWN, 40, {}),
+    (FolderLayout.OWN, 40, None),
+)
+"""The layout, with how many records it is measured, and the server's catalogue of models: `None` is its own."""
+
+_PATIENT = Timeouts(connect=120.0, read=120.0, creation=120.0)
+"""What is measured is memory, not time."""
+
+_ALL = 200
+"""Records for which the figures are told, measured or extrapolated."""
 
 
 def measure() -> list[tuple[str, ...]]:
@@ -55,29 +68,38 @@ def measure() -> list[tuple[str, ...]]:
 
 
 def measure_layouts() -> list[tuple[str, ...]]:
-    """The server's memory before and after a turn in each of some records."""
-    head = ("layout", "records", "before, MB", "after, MB", "a record, MB", "of 200, GB")
+    """The server's memory before and after a turn in each of some records: all its processes', resident."""
+    head = ("layout", "models", "records", "before, MB", "after, MB", "a record, MB", f"of {_ALL}, GB")
     rows: list[tuple[str, ...]] = [head]
-    for layout in FolderLayout:
-        with ScriptedModel() as model, OpencodeServer(config=model.config(), models={}) as server:
-            before, after = _grown(server, layout)
-        each = (after - before) / _RECORDS
-        figures = (f"{before:.0f}", f"{after:.0f}", f"{each:.1f}", f"{(before + 200 * each) / 1024:.1f}")
-        rows.append((layout.value, str(_RECORDS), *figures))
+    for layout, records, models in _LAYOUTS:
+        with ScriptedModel() as model, _server(model, models) as server:
+            before, after = _grown(server, layout, records)
+        each = (after - before) / records
+        total = f"{(before + _ALL * each) / 1024:.1f}" + ("" if records == _ALL else ", extrapolated")
+        catalogue = "its own" if models is None else "{}"
+        figures = (str(records), f"{before:.0f}", f"{after:.0f}", f"{each:.1f}", total)
+        rows.append((layout.value, catalogue, *figures))
     return rows
 
 
-def _grown(server: OpencodeServer, layout: FolderLayout) -> tuple[float, float]:
+def _server(model: ScriptedModel, models: Mapping[str, Any] | None) -> OpencodeServer:
+    return OpencodeServer(config=model.config(), models=models, startup_timeout=120.0)
+
+
+def _grown(server: OpencodeServer, layout: FolderLayout, records: int) -> tuple[float, float]:
     """Its memory in MB, with one record and with some more."""
 
     def memory() -> float:
         return (group_memory(server.pid) or 0) / _MB
 
-    with tempfile.TemporaryDirectory() as base, Client(server.url, password=server.password) as client:
+    with (
+        tempfile.TemporaryDirectory() as base,
+        Client(server.url, password=server.password, timeouts=_PATIENT) as client,
+    ):
         sandbox = Sandbox(base, layout=layout)
         _turn(sandbox, client)
         before = memory()
-        for _ in range(_RECORDS):
+        for _ in range(records):
             _turn(sandbox, client)
         return before, memory()
 
