@@ -30,7 +30,7 @@ CHAT := PYTHONPATH=examples/chat $(BIN)/python -m
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: demo chat docs test help lint test-all test-times simulate soak chaos bench compat screenshots audit system
+.PHONY: demo chat docs test help lint texts test-all test-times simulate soak chaos bench compat screenshots audit system
 
 ##@ For users
 
@@ -57,6 +57,9 @@ lint: $(STATE)/dev  ## check style, formatting, types, the order of the layers, 
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python tools/plain_english.py
+
+texts: $(STATE)/dev  ## bring the catalogues of texts up to date with the source; ARGS=fr adds a language
+	@$(BIN)/python tools/texts.py $(ARGS)
 
 test-all: $(STATE)/dev $(SERVER) system  ## run all tests: every database, the whole simulator, processes that are killed
 	@$(PYTEST) $(ARGS)

@@ -28,6 +28,7 @@ from opencode_sessions.fastapi import AsyncHost, HostSettings, turn_router
 from opencode_sessions.files.errors import UploadError
 from opencode_sessions.live.notifiers import notifier_at
 from opencode_sessions.sqlalchemy import SQLAlchemyTurnTable
+from opencode_sessions.texts import accepted
 
 STRANGER = {"description": "Open / first: it gives you a name, in a cookie."}
 NO_CHAT = {"description": "There is no such chat, or not for you."}
@@ -35,6 +36,7 @@ BAD = {"description": "The body is no form."}
 NOT_TAKEN = {"description": "A file is too large, or there are too many."}
 OTHER_TYPE = {"description": "A file is of a type that is not taken."}
 PAGE = (Path(__file__).parent / "page.html").read_text()
+GERMAN = json.loads((Path(__file__).parent / "german.json").read_text())  # of each text of the page
 VISITOR = "visitor"
 
 # The agent may read, ask questions, and asks before it runs a command or changes a file.
@@ -126,8 +128,9 @@ async def _new(db: AsyncSession, owner: str) -> int:
 
 
 @app.get("/chats/{pk}", include_in_schema=False)
-async def show(pk: Key, db: Database, visitor: Visitor) -> HTMLResponse:
-    """The page of a chat."""
+async def show(pk: Key, request: Request, db: Database, visitor: Visitor) -> HTMLResponse:
+    """The page of a chat, in the language of the browser. What the library says is in it, too."""
+    language = accepted(request.headers.get("accept-language", ""))
     conversation = await _conversation(db, pk, visitor)
     messages = select(Message).where(Message.conversation_id == pk).order_by(Message.id)
     chats = select(Conversation).where(Conversation.owner == visitor).order_by(Conversation.id.desc())
@@ -135,10 +138,12 @@ async def show(pk: Key, db: Database, visitor: Visitor) -> HTMLResponse:
         "pk": pk,
         "title": conversation.title,
         "messages": [{"pk": each.id, "prompt": each.prompt} for each in await db.scalars(messages)],
+        "texts": GERMAN if language == "de" else {},
         "chats": [{"pk": each.id, "title": each.title} for each in await db.scalars(chats)],
     }
     # In a script, a "<" could begin the tag that ends it.
-    return HTMLResponse(PAGE.replace("{}/* the chat */", json.dumps(told).replace("<", "\\u003c")))
+    page = PAGE.replace("{}/* the chat */", json.dumps(told).replace("<", "\\u003c"))
+    return HTMLResponse(page.replace('lang="en"', f'lang="{language}"', 1))
 
 
 @app.post(

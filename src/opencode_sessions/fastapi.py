@@ -24,7 +24,7 @@ from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.host.steering import nobody
 from opencode_sessions.starlette.chats import ChatRoute, chat_routes_of
 from opencode_sessions.starlette.files import Files
-from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, MaySee, Turns, read_body
+from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, MaySee, Turns, read_body, speaking_to
 
 __all__ = ["AsyncHost", "HostSettings", "Refused", "chat_router", "turn_router"]
 
@@ -64,16 +64,23 @@ class _ShortRequest(Request):
         return self._body
 
 
-class _ShortRoute(APIRoute):
-    """Refuses long bodies, because FastAPI reads the whole body before it checks the user."""
+def _route_class(host: AsyncHost) -> type[APIRoute]:
+    class ShortRoute(APIRoute):
+        """Speaks the request's language.
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+        It refuses long bodies, because FastAPI reads the whole body before it checks the user.
+        """
 
-        async def handle_short(request: Request) -> Response:
-            return await handle(_ShortRequest(request.scope, request.receive))
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
 
-        return handle_short
+            async def handle_short(request: Request) -> Response:
+                with speaking_to(host, request):
+                    return await handle(_ShortRequest(request.scope, request.receive))
+
+            return handle_short
+
+    return ShortRoute
 
 
 def _responses(**said: str) -> dict[int | str, dict[str, Any]]:
@@ -121,7 +128,7 @@ def turn_router(
         who: Returns the user's name, for the row's `error` after a cancel.
         seconds: How long a stream lasts before the browser reconnects, and `user` and `may_see` are called again.
     """
-    turns, router = Turns(host, may_see, seconds), APIRouter(tags=["turns"], route_class=_ShortRoute)
+    turns, router = Turns(host, may_see, seconds), APIRouter(tags=["turns"], route_class=_route_class(host))
     User = Annotated[Any, Depends(user)]  # noqa: N806 - a type
 
     async def message(table: str, pk: str, user: User) -> Any:

@@ -196,9 +196,9 @@ def test_files_go_to_the_agent_and_what_it_makes_comes_back(filed):
     sent, made = (tab.turn.get_by_label(name) for name in ("Files that were sent", "Files of this answer"))
     expect(sent.get_by_role("link")).to_have_text(["days.csv", "pasted.txt"])
     expect(made.get_by_role("link", name="both.txt")).to_be_visible()
-    made.get_by_text("Preview of both.txt").click()
+    made.get_by_label("Preview of both.txt").click()
     expect(made.get_by_text("pasted", exact=True)).to_be_visible()
-    sent.get_by_text("Preview of days.csv").click()
+    sent.get_by_label("Preview of days.csv").click()
     expect(sent.get_by_role("cell", name="Rome")).to_be_visible()
     with page.expect_download() as download:
         made.get_by_role("link", name="Download all of them").click()
@@ -213,9 +213,9 @@ def test_what_has_changed_since_the_version_before_is_shown_also_after_a_reload(
         tab.button("Allow once").click()
         tab.ends(city)
     made = tab.turn.get_by_label("Files of this answer")
-    expect(made.get_by_text("Changes in plan.md")).to_be_visible()
+    expect(made.get_by_label("Changes in plan.md")).to_be_visible()
     tab.page.reload()
-    made.get_by_text("Changes in plan.md").click()
+    made.get_by_label("Changes in plan.md").click()
     expect(made.locator(".remove")).to_have_text("-# Rome")
     expect(made.locator(".add")).to_have_text("+# Lisbon")
 
@@ -511,7 +511,7 @@ def sent(tab):
     tab.page.get_by_label("Attach files").set_input_files([picture])
     tab.say("Look")
     tab.ends()
-    tab.turn.get_by_text("Preview of long").click()
+    tab.turn.get_by_label("Preview of long").click()
     expect(tab.turn.locator("img")).to_be_visible()
     tab.page.get_by_label("Attach files").set_input_files([picture])
 

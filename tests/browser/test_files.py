@@ -49,7 +49,7 @@ def test_files_are_chosen_dropped_and_pasted_sent_with_a_prompt_and_the_agent_re
     assert next(stage.work.glob("uploads/*-pasted.txt")).read_text() == "it was pasted.txt"
     path = next(stage.work.glob("uploads/*-days.csv"))
     tab.shows(f'"{path}", which the user calls "days.csv"')  # the scripted model says what it is told
-    sent.get_by_text("Preview of days.csv").click()
+    sent.get_by_label("Preview of days.csv").click()
     expect(sent.get_by_role("cell", name="Rome")).to_be_visible()
     with tab.page.expect_download() as download:
         sent.get_by_role("link", name="days.csv").click()
@@ -129,10 +129,10 @@ def test_what_the_agent_made_is_listed_previewed_compared_and_downloaded(sandbox
     tab.say("\n".join([write("plan.md", "# Lisbon"), "!say again"]).replace("FOLDER", str(folder)))
     tab.ends()
     expect(files.get_by_role("link", name="plan.md", exact=True)).to_be_visible()
-    files.get_by_text("Changes in plan.md").click()
+    files.get_by_label("Changes in plan.md").click()
     expect(files.locator(".oc-diff__line--remove")).to_contain_text("# Rome")
     expect(files.locator(".oc-diff__line--add")).to_contain_text("# Lisbon")
-    files.get_by_text("Preview of plan.md").click()
+    files.get_by_label("Preview of plan.md").click()
     expect(files.get_by_role("heading", name="Lisbon")).to_be_visible()
     tab.page.get_by_label("Attach files").set_input_files([file("days.csv", b"day\n")])
     found = Axe().run(tab.page).response["violations"]
@@ -141,7 +141,7 @@ def test_what_the_agent_made_is_listed_previewed_compared_and_downloaded(sandbox
     assert tab.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     tab.page.reload()
     first = tab.turns.nth(1).get_by_role("group", name="Files of this answer")
-    first.get_by_text("Preview of page.html").click()
+    first.get_by_label("Preview of page.html").click()
     expect(first.get_by_text(page)).to_be_visible()
     with tab.page.expect_download() as download:
         first.get_by_role("link", name="Download all of them").click()

@@ -39,7 +39,7 @@ def test_a_turn_of_another_process_is_shown_as_it_grows(  # noqa: PLR0917 - fixt
         message = pages.message(f"!say {SAID}")
         with watch(asgi, message) as browser:
             browser.first_state()
-            wait_until(lambda: [each for each in live_hub.hub._channels.values() if each._notes_come])
+            wait_until(lambda: [each for each in live_hub.hub._all() if each._notes_come])
             elsewhere(message)
             words.up_to(1)
             browser.wait_for_text("one")

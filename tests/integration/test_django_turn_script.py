@@ -89,7 +89,7 @@ def asked(tab):
 
 def streams(message):
     """How many of it are open: the server is in this process."""
-    return sum(len(each.viewers) for each in list(hub._channels.values()) if each.key.pk == str(message.pk))
+    return sum(len(each.viewers) for each in hub._all() if each.key.pk == str(message.pk))
 
 
 def test_a_page_shows_the_answer_as_it_grows(pages, tab):

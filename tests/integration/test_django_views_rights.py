@@ -160,7 +160,7 @@ def test_streams_that_begin_together_end_one_after_another_each_within_its_secon
     with ExitStack() as stack:
         for _ in range(8):
             stack.enter_context(browse(asgi, cookie)).first_state()
-        channel = hub._channels[rows.key_of(message)]
+        (channel,) = hub._channels[rows.key_of(message)].values()
         left = sorted(viewer.until - time.monotonic() for viewer in channel.viewers)
     assert len(left) == 8
     assert 30 < left[0] < left[-1] <= 60

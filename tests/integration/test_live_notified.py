@@ -75,7 +75,7 @@ class Watcher(JsonClient):
 
     @property
     def follows(self):
-        return all(channel._notes_come for channel in self.hub._channels.values()) and self.hub._channels
+        return all(channel._notes_come for channel in self.hub._all()) and self.hub._channels
 
 
 class Losing(ValkeyNotifier):
@@ -127,7 +127,7 @@ def test_text_comes_before_it_is_stored_and_a_row_that_only_grew_is_not_read(rel
             runner.fold(delta("p1", word))
             until(lambda word=word: watcher.text.endswith(word))
             runner.write()
-        until(lambda: not any(channel._notes for channel in watcher.hub._channels.values()))
+        until(lambda: not any(channel._notes for channel in watcher.hub._all()))
         assert rows.looks - looks <= 1  # there is a slow look, whatever comes
         assert watcher.events.count("state") <= 3
         runner.fold(part("p2", text="five"))

@@ -261,7 +261,7 @@ def test_a_browser_that_goes_is_forgotten_at_once_though_nothing_happens(run, ap
 
 
 def viewers(host):
-    return [viewer for channel in host.live._channels.values() for viewer in channel.viewers]
+    return [viewer for channel in host.live._all() for viewer in channel.viewers]
 
 
 async def until(found):

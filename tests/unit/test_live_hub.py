@@ -14,6 +14,7 @@ import pytest
 from reply_events import SESSION, assistant, delta, fold, part
 from watched_rows import KEY, ROW, WatchedRows, text, until
 
+from opencode_sessions import texts
 from opencode_sessions.frontends.html import HtmlEncoder
 from opencode_sessions.live import LiveHub, LiveObserver, RenderContext, WatchRequest, astream, ended, stream
 from opencode_sessions.protocol.reply import Reply
@@ -251,3 +252,30 @@ def test_a_turn_that_has_ended_is_told_without_a_hub():
     frames = b"".join(ended(request(row.rows[KEY]))).decode()
     assert "all of it" in frames
     assert b"all of it" not in b"".join(ended(request(row.rows[KEY], has=1)))
+
+
+def test_a_turn_is_rendered_once_for_each_language_in_which_it_is_watched(place, monkeypatch):
+    monkeypatch.setattr(texts, "_source", texts.CATALOGUES)  # not Django's, of a test that ran before
+    rendered = []
+
+    def render(part):
+        rendered.append(texts.language())
+        return f"<b>{texts.text('Refuse')} {part.markdown}"
+
+    html = HtmlEncoder(render_part=render, render_ask=lambda ask, _: "", render_error=str)
+    german, english, other = [], [], []
+
+    async def main(place):
+        place.rows.write(status="streaming", parts=[text("half")])
+        async with asyncio.TaskGroup() as tasks:
+            for told, language in ((german, "de"), (english, "en"), (other, "de")):
+                tasks.create_task(place.watch(told, encoder=html, context=RenderContext(language=language)))
+            await until(lambda: all("half" in "".join(told) for told in (german, english, other)))
+            place.rows.write(status="completed", parts=[text("whole")])
+
+    place.run(main)
+    assert "<b>Ablehnen whole" in german[-1]
+    assert "<b>Ablehnen whole" in other[-1]
+    assert "<b>Refuse whole" in english[-1]
+    assert sorted(rendered) == ["de", "de", "en", "en"]
+    assert not place.hub._channels

@@ -13,6 +13,7 @@ from django.db.models.fields.json import KT
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import Truncator
+from django.utils.translation import gettext
 
 from opencode_sessions.django import TurnQuerySet
 from opencode_sessions.django.models import MessageModel, RecordModel
@@ -77,7 +78,9 @@ class Conversation(RecordModel):
     @staticmethod
     def title_for(prompt: str) -> str:
         """A title for what begins with this: its first sentence, cut between words."""
-        line = next((line.strip() for line in prompt.splitlines() if line.strip()), "New conversation")
+        line = next(
+            (line.strip() for line in prompt.splitlines() if line.strip()), gettext("New conversation")
+        )
         sentence = re.split(r"(?<=[^.?!…]{12}[.?!…])\s", line, maxsplit=1)[0].removesuffix(".")
         if len(sentence) <= SHORT_TITLE:
             return sentence

@@ -32,6 +32,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "chat.security.content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -73,6 +74,7 @@ PASSWORD_RESET_TIMEOUT = 3600  # seconds that a link to log in holds: see chat/d
 SESSION_COOKIE_NAME = "chat_session"  # cookies know no ports: another project here may have a session, too
 
 LANGUAGE_CODE = "en-gb"
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
 TIME_ZONE = os.environ.get("TZ") or "UTC"
 USE_TZ = True
 STATIC_URL = "static/"

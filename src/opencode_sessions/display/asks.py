@@ -28,6 +28,7 @@ from opencode_sessions.display.wanting import Wanted, is_known, words_of
 from opencode_sessions.protocol.asked import call_of, digest_of, waiting_call
 from opencode_sessions.protocol.plain import plain, said
 from opencode_sessions.protocol.visible import visible_line
+from opencode_sessions.texts import counted
 
 __all__ = ["Fact", "Option", "PermissionAsk", "Question", "QuestionAsk", "ShownAsk", "display_ask"]
 
@@ -166,7 +167,7 @@ class QuestionAsk(_Ask):
     def title(self) -> str:
         """In one line."""
         texts = [question.text.replace("\n", " ") for question in self.questions]
-        return texts[0] if len(texts) == 1 else f"{len(texts)} questions"
+        return texts[0] if len(texts) == 1 else counted("{count} question", "{count} questions", len(texts))
 
 
 ShownAsk: TypeAlias = PermissionAsk | QuestionAsk

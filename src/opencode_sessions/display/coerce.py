@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from opencode_sessions.protocol import plain
 from opencode_sessions.protocol.plain import said
 from opencode_sessions.protocol.visible import visible, visible_line
+from opencode_sessions.texts import counted
 
 __all__ = [
     "LONGEST",
@@ -189,4 +190,6 @@ def web_url(value: Any) -> str:
 
 def _shorten(line: str) -> str:
     more = len(line) - _LONGEST_LINE
-    return line if more <= 0 else f"{line[:_LONGEST_LINE]}… ({more:,} characters more)"
+    if more <= 0:
+        return line
+    return line[:_LONGEST_LINE] + counted("… ({count} character more)", "… ({count} characters more)", more)

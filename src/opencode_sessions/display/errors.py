@@ -11,10 +11,12 @@ from opencode_sessions import errors
 from opencode_sessions.display.coerce import number, one_line, prose
 from opencode_sessions.display.tools.naming import words
 from opencode_sessions.protocol.plain import said
+from opencode_sessions.texts import later, text
 
 __all__ = ["ShownError", "display_error"]
 
 _TOO_MANY = 429
+_WHO = {"visitor": later("visitor"), "you": later("you")}  # of someone without a name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +47,18 @@ def display_error(error: Any) -> ShownError | None:
     name, message = said(error.get("name")), prose(said(error.get("message")), 4_000).text
     if name in ("Cancelled", "MessageAbortedError"):
         by = one_line(error.get("by"))
-        who = f" by {by}" if by not in ("", "caller", "server") else ""
-        return ShownError(name=name, title=f"Stopped{who}", stopped=True)
+        who = "" if by in ("", "caller", "server") else text(_WHO[by]) if by in _WHO else by
+        title = text("Stopped by {who}", who=who) if who else text("Stopped")
+        return ShownError(name=name, title=title, stopped=True)
     title, advice, retry = _known(name) or _provider(error) or (_sentence(name), "", True)
     stopped = name == "Stopped"  # and what was said of it is the title in other words
-    text = "" if stopped else message
     return ShownError(
-        name=one_line(name), title=title, advice=advice, text=text, retry=retry, stopped=stopped
+        name=one_line(name),
+        title=text(title),
+        advice=text(advice) if advice else "",
+        text="" if stopped else message,
+        retry=retry,
+        stopped=stopped,
     )
 
 
@@ -63,7 +70,7 @@ def _known(name: str) -> tuple[str, str, bool] | None:
     if not isinstance(kind, type) or not issubclass(kind, Exception):
         return None
     found = next((_KNOWN[each.__name__] for each in kind.__mro__ if each.__name__ in _KNOWN), None)
-    return found or ("Something went wrong", _ADMINISTRATOR, True)
+    return found or (later("Something went wrong"), _ADMINISTRATOR, True)
 
 
 def _provider(error: Mapping[str, Any]) -> tuple[str, str, bool] | None:
@@ -72,71 +79,88 @@ def _provider(error: Mapping[str, Any]) -> tuple[str, str, bool] | None:
     if status is None and not isinstance(retryable, bool) and error.get("name") != "APIError":
         return None
     if status == _TOO_MANY:
-        return "The model's provider is asked too often", "Try again in a while.", True
+        return later("The model's provider is asked too often"), _IN_A_WHILE, True
     if status in (401, 403):
-        return "The model's provider refused the key", _ADMINISTRATOR, False
+        return later("The model's provider refused the key"), _ADMINISTRATOR, False
     if retryable is True:
-        return "The model's provider has trouble", "Try again in a while.", True
-    return "The model's provider refused the request", "", False
+        return later("The model's provider has trouble"), _IN_A_WHILE, True
+    return later("The model's provider refused the request"), "", False
 
 
 def _sentence(name: str) -> str:
-    text = words(name.removesuffix("Error"))
-    return text[:1].upper() + text[1:] or "Something went wrong"
+    said_so = words(name.removesuffix("Error"))
+    return said_so[:1].upper() + said_so[1:] or later("Something went wrong")
 
 
-_ADMINISTRATOR = "The administrator has to look into it."
-_AGAIN = "Try again."
-_SHORTER = "Ask for less at once, or begin a new conversation."
-_UNREACHABLE = ("The agent's server cannot be reached", "Try again in a while.", True)
-_LOST = ("The connection to the agent's server broke", _AGAIN, True)
-_DIED = ("The agent's server stopped in the middle of the answer", _AGAIN, True)
-_SESSION = ("The agent's session is gone", "Begin a new conversation.", False)
-_REFUSES = ("The agent's server refused the request", _ADMINISTRATOR, False)
+_ADMINISTRATOR = later("The administrator has to look into it.")
+_AGAIN = later("Try again.")
+_IN_A_WHILE = later("Try again in a while.")
+_SHORTER = later("Ask for less at once, or begin a new conversation.")
+_UNREACHABLE = (later("The agent's server cannot be reached"), _IN_A_WHILE, True)
+_LOST = (later("The connection to the agent's server broke"), _AGAIN, True)
+_DIED = (later("The agent's server stopped in the middle of the answer"), _AGAIN, True)
+_SESSION = (later("The agent's session is gone"), later("Begin a new conversation."), False)
+_REFUSES = (later("The agent's server refused the request"), _ADMINISTRATOR, False)
 
 _KNOWN: dict[str, tuple[str, str, bool]] = {
     "Abandoned": _DIED,
     "BadRequestError": _REFUSES,
-    "ConfigurationError": ("It is not set up well", _ADMINISTRATOR, False),
-    "ConflictError": ("The session is busy", "Try again in a while.", True),
+    "ConfigurationError": (later("It is not set up well"), _ADMINISTRATOR, False),
+    "ConflictError": (later("The session is busy"), _IN_A_WHILE, True),
     "ConnectionLostError": _LOST,
-    "ContentFilterError": ("The provider's filter held the answer back", "Ask in other words.", False),
-    "ContextOverflowError": ("The conversation got too long for the model", _SHORTER, False),
-    "CredentialsRefusedError": ("The agent's server refused the password", _ADMINISTRATOR, False),
-    "EmptyAnswer": ("The model answered nothing", _AGAIN, True),
-    "EndlessAnswerError": ("The model's provider does not say when an answer ends", _ADMINISTRATOR, False),
-    "EventTooLargeError": ("The answer was too large to be followed", "Ask for less at once.", False),
-    "MessageOutputLengthError": (
-        "The answer got too long for the model",
-        "Ask it to go on, or for less.",
+    "ContentFilterError": (
+        later("The provider's filter held the answer back"),
+        later("Ask in other words."),
         False,
     ),
-    "NoAnswer": ("The prompt was not answered", _AGAIN, True),
-    "NotGuardedError": ("The permissions could not be set", _ADMINISTRATOR, False),
-    "NotOpencodeError": ("There is no agent's server where it should be", _ADMINISTRATOR, False),
-    "Overtaken": ("Another message came first", "Send it again, if it still matters.", True),
-    "ProviderAuthError": ("The model's provider refused the key", _ADMINISTRATOR, False),
-    "ProviderModelNotFoundError": ("There is no such model", _ADMINISTRATOR, False),
+    "ContextOverflowError": (later("The conversation got too long for the model"), _SHORTER, False),
+    "CredentialsRefusedError": (later("The agent's server refused the password"), _ADMINISTRATOR, False),
+    "EmptyAnswer": (later("The model answered nothing"), _AGAIN, True),
+    "EndlessAnswerError": (
+        later("The model's provider does not say when an answer ends"),
+        _ADMINISTRATOR,
+        False,
+    ),
+    "EventTooLargeError": (
+        later("The answer was too large to be followed"),
+        later("Ask for less at once."),
+        False,
+    ),
+    "MessageOutputLengthError": (
+        later("The answer got too long for the model"),
+        later("Ask it to go on, or for less."),
+        False,
+    ),
+    "NoAnswer": (later("The prompt was not answered"), _AGAIN, True),
+    "NotGuardedError": (later("The permissions could not be set"), _ADMINISTRATOR, False),
+    "NotOpencodeError": (later("There is no agent's server where it should be"), _ADMINISTRATOR, False),
+    "Overtaken": (later("Another message came first"), later("Send it again, if it still matters."), True),
+    "ProviderAuthError": (later("The model's provider refused the key"), _ADMINISTRATOR, False),
+    "ProviderModelNotFoundError": (later("There is no such model"), _ADMINISTRATOR, False),
     "RequestTimedOutError": _UNREACHABLE,
-    "ResponseTooLargeError": ("The answer was too large to be read", "Ask for less at once.", False),
-    "ServerError": ("The agent's server has trouble", "Try again in a while.", True),
+    "ResponseTooLargeError": (
+        later("The answer was too large to be read"),
+        later("Ask for less at once."),
+        False,
+    ),
+    "ServerError": (later("The agent's server has trouble"), _IN_A_WHILE, True),
     "ServerUnreachableError": _UNREACHABLE,
-    "SessionMovedError": ("The agent's session is elsewhere", _ADMINISTRATOR, False),
+    "SessionMovedError": (later("The agent's session is elsewhere"), _ADMINISTRATOR, False),
     "SessionNotFoundError": _SESSION,
-    "SilenceTimeoutError": ("The agent fell silent", _AGAIN, True),
+    "SilenceTimeoutError": (later("The agent fell silent"), _AGAIN, True),
     "StaleSessionError": _SESSION,
-    "StartTimeoutError": ("The agent did not begin to answer", _AGAIN, True),
+    "StartTimeoutError": (later("The agent did not begin to answer"), _AGAIN, True),
     "Stopped": (
-        "It stopped, as what it asked for was refused or dismissed",
-        "Say what it should do instead.",
+        later("It stopped, as what it asked for was refused or dismissed"),
+        later("Say what it should do instead."),
         False,
     ),
     "StreamSilentError": _LOST,
-    "StructuredOutputError": ("The model did not answer in the form that was asked for", _AGAIN, True),
-    "TotalTimeoutError": ("It took too long", "Ask for less at once.", True),
-    "UnknownError": ("Something went wrong", _AGAIN, True),
+    "StructuredOutputError": (later("The model did not answer in the form that was asked for"), _AGAIN, True),
+    "TotalTimeoutError": (later("It took too long"), later("Ask for less at once."), True),
+    "UnknownError": (later("Something went wrong"), _AGAIN, True),
     "UnsupportedVersionError": (
-        "The agent's server is of a version that does not fit",
+        later("The agent's server is of a version that does not fit"),
         _ADMINISTRATOR,
         False,
     ),

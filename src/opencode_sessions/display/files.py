@@ -7,6 +7,7 @@ from urllib.parse import quote
 from opencode_sessions.display.coerce import Json, number, one_line, web_url
 from opencode_sessions.display.model import File
 from opencode_sessions.protocol.plain import said
+from opencode_sessions.texts import text
 
 __all__ = ["PICTURES", "shown_file"]
 
@@ -32,7 +33,7 @@ def shown_file(shown_id: str, told: Json, *, files: str, name: str = "") -> File
         elsewhere = url
     return File(
         id=shown_id,
-        name=one_line(told.get("filename")) or name or ("picture" if picture else "file"),
+        name=one_line(told.get("filename")) or name or (text("picture") if picture else text("file")),
         mime=mime,
         url=elsewhere,
         picture=picture and bool(elsewhere),

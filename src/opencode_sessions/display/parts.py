@@ -38,11 +38,12 @@ from opencode_sessions.display.tools.paths import short, worktree_of
 from opencode_sessions.display.tools.registry import kind_of
 from opencode_sessions.protocol.attachments import attachments_of
 from opencode_sessions.protocol.plain import said
+from opencode_sessions.texts import later, text
 
 __all__ = ["display", "growing_place"]
 
 _OVER = ("completed", "cancelled", "failed")
-_BROKEN_OFF = "The turn ended before this did."
+_BROKEN_OFF = later("The turn ended before this did.")
 
 
 def display(
@@ -135,7 +136,7 @@ class _Showing:
         if asks:
             state = "waiting"
         elif self._over and state in ("waiting", "running"):
-            state, error = "failed", error or _BROKEN_OFF
+            state, error = "failed", error or text(_BROKEN_OFF)
         return Tool(
             id=part_id,
             tool=one_line(call.tool),
@@ -184,13 +185,12 @@ def _structured(part_id: str, part: Json, _: str) -> Shown:
 def _finish(part_id: str, part: Json, _: str) -> Shown:
     reason = one_line(part.get("reason"))
     if reason == "length":
-        title, text = (
-            "The answer is cut off",
-            "It reached the longest that the model may answer. Ask it to go on.",
-        )
+        title = text("The answer is cut off")
+        about = text("It reached the longest that the model may answer. Ask it to go on.")
     else:
-        title, text = "The model stopped before the end", f"The provider says: {reason}."
-    return Notice(id=part_id, kind="finish", icon="info", title=title, text=text, reason=reason)
+        title = text("The model stopped before the end")
+        about = text("The provider says: {reason}.", reason=reason)
+    return Notice(id=part_id, kind="finish", icon="info", title=title, text=about, reason=reason)
 
 
 def _compaction(part_id: str, _part: Json, _: str) -> Shown:
@@ -198,8 +198,8 @@ def _compaction(part_id: str, _part: Json, _: str) -> Shown:
         id=part_id,
         kind="compaction",
         icon="fold",
-        title="The conversation got long",
-        text="The conversation before this was summed up, to make room.",
+        title=text("The conversation got long"),
+        text=text("The conversation before this was summed up, to make room."),
     )
 
 
@@ -209,7 +209,11 @@ def _retry(part_id: str, part: Json, _: str) -> Shown:
     told = (
         said(error.get("message")) or said(section(error, "data").get("message")) or said(data.get("message"))
     )
-    title = "The model's provider was asked again" + ("" if attempt is None else f" (attempt {attempt})")
+    title = (
+        text("The model's provider was asked again")
+        if attempt is None
+        else text("The model's provider was asked again (attempt {attempt})", attempt=attempt)
+    )
     return Notice(id=part_id, kind="retry", icon="retry", title=title, text=one_line(told, 500))
 
 
@@ -217,7 +221,7 @@ def _unknown(part_id: str, part: Json, _: str) -> Shown | None:
     kind = one_line(part.get("type"))
     if kind in ("step-start", "step-finish", "snapshot"):
         return None
-    title = words(kind).capitalize() or "Something"
+    title = words(kind).capitalize() or text("Something")
     return Notice(
         id=part_id, kind=kind, icon="info", title=title, text=one_line(pretty(part.get("data")), 500)
     )

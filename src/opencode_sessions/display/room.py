@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from opencode_sessions.display.coerce import MOST_CHARACTERS, MOST_LINES, laid_out
 from opencode_sessions.protocol.visible import visible_line
+from opencode_sessions.texts import counted, number, text
 
 __all__ = ["Room", "amount_of"]
 
@@ -64,5 +65,8 @@ def amount_of(lines: int, size: int) -> str:
     """`3,200 more lines, 81 kB`; empty where nothing is left out."""
     if not lines:
         return ""
-    kilobytes = f"{size / _KILO:,.0f} kB" if size >= _KILO else f"{size} characters"
-    return f"{lines:,} more line{'s' * (lines != 1)}, {kilobytes}"
+    if size >= _KILO:
+        much = text("{size} kB", size=number(size / _KILO))
+    else:
+        much = counted("{count} character", "{count} characters", size)
+    return text("{lines}, {size}", lines=counted("{count} more line", "{count} more lines", lines), size=much)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from opencode_sessions.display.coerce import LONGEST, Json, objects, one_line
-from opencode_sessions.display.tools.cards import counted
 from opencode_sessions.display.tools.file_cards import asked
 from opencode_sessions.display.tools.naming import provider
 from opencode_sessions.display.tools.paths import relative, short
-from opencode_sessions.display.tools.registry import TOOLS, kind_of
+from opencode_sessions.display.tools.registry import ASK, TOOLS, kind_of
 from opencode_sessions.protocol.plain import said
+from opencode_sessions.texts import counted, text
 
 __all__ = ["Wanted", "Words", "is_known", "words_of"]
 
@@ -62,8 +62,9 @@ def _run(wanted: Wanted) -> Words:
     lines = [line for line in command.split("\n") if line.strip()]
     target = one_line(command, _LONGEST_TARGET)
     if "\n" in command:
-        target = f"{one_line(lines[0] if lines else '', LONGEST)} … ({counted(command.count(chr(10)) + 1, 'line')})"
-    return Words("terminal", "Run", target)
+        many = counted("{count} line", "{count} lines", command.count("\n") + 1)
+        target = f"{one_line(lines[0] if lines else '', LONGEST)} … ({many})"
+    return Words("terminal", text("Run", context=ASK), target)
 
 
 def _edit(wanted: Wanted) -> Words:
@@ -73,10 +74,10 @@ def _edit(wanted: Wanted) -> Words:
     path, given = said(wanted.metadata.get("filepath")), said(wanted.given.get("filePath"))
     told = (path, given) if path == given or path.endswith(f"/{given}") else (path,)
     if changes == {"add"}:
-        return Words("file-plus", "Create", target, told)
+        return Words("file-plus", text("Create", context=ASK), target, told)
     if changes == {"delete"}:
-        return Words("trash", "Delete", target, told)
-    return Words("pencil", "Edit", target, told)
+        return Words("trash", text("Delete", context=ASK), target, told)
+    return Words("pencil", text("Edit", context=ASK), target, told)
 
 
 def _files(wanted: Wanted) -> list[str]:
@@ -100,28 +101,34 @@ def _files(wanted: Wanted) -> list[str]:
 def _read(wanted: Wanted) -> Words:
     uri, server = said(wanted.metadata.get("uri")), said(wanted.metadata.get("server"))
     if uri or server:
-        target = f"{uri or 'the resources'} of {provider(server) or 'an MCP server'}"
+        target = text(
+            "{resource} of {server}",
+            resource=uri or text("the resources"),
+            server=provider(server) or text("an MCP server"),
+        )
         told = (uri, server) if f"mcp:{server}:{uri}" in wanted.patterns else (uri,)
-        return Words("plug", "Read", one_line(target, _LONGEST_TARGET), told)
+        return Words("plug", text("Read", context=ASK), one_line(target, _LONGEST_TARGET), told)
     path = said(wanted.given.get("filePath")) or wanted.first("filepath")
     if wanted.root == "/" and not wanted.given:
         path = f"/{path.lstrip('/')}"
-    return Words("file", "Read", short(path, wanted.root, _LONGEST_TARGET), (path,))
+    return Words("file", text("Read", context=ASK), short(path, wanted.root, _LONGEST_TARGET), (path,))
 
 
 def _outside(wanted: Wanted) -> Words:
     path = wanted.first("filepath")
-    return Words("folder", "Use files outside of the project:", one_line(path, _LONGEST_TARGET), (path,))
+    return Words(
+        "folder", text("Use files outside of the project:"), one_line(path, _LONGEST_TARGET), (path,)
+    )
 
 
 def _loop(wanted: Wanted) -> Words:
     tool = wanted.first("tool")
-    return Words("retry", "Go on, though it repeats itself:", one_line(tool), (tool,))
+    return Words("retry", text("Go on, though it repeats itself:"), one_line(tool), (tool,))
 
 
 def _of_tool(wanted: Wanted) -> Words:
     kind = kind_of(wanted.permission)
-    verb = kind.do[:1].upper() + kind.do[1:]
+    verb = kind.wanted
     if wanted.permission not in TOOLS:
         return Words(kind.icon, verb, kind.name)
     target = wanted.first("command", "url", "query", "description", "pattern", "operation")

@@ -18,15 +18,21 @@ class OpencodeConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks; take up what was left behind once this process serves; release its own at its end."""
+        """Have texts come from Django; register the checks; take up what was left behind once this process serves.
+
+        At the end of the process, release its own.
+        """
         from django.core.checks import register  # noqa: PLC0415 - Django's way: not before it is ready
         from django.core.signals import request_started  # noqa: PLC0415 - likewise
 
+        from opencode_sessions import texts  # noqa: PLC0415 - likewise
         from opencode_sessions.django import checks  # noqa: PLC0415 - likewise
         from opencode_sessions.django.host import shutdown, start_with_requests  # noqa: PLC0415 - likewise
+        from opencode_sessions.django.texts import DjangoTexts  # noqa: PLC0415 - likewise
         from opencode_sessions.django.uploads import delete_with_rows  # noqa: PLC0415 - likewise
         from opencode_sessions.runtime.shutdown import install_handlers, on_signal  # noqa: PLC0415 - likewise
 
+        texts.use(DjangoTexts())
         for check in (
             checks.check_settings,
             checks.check_models,

@@ -31,6 +31,7 @@ from opencode_sessions.django.files import are_due, files_of_message
 from opencode_sessions.files.message_files import MessageFile
 from opencode_sessions.files.previews import Preview
 from opencode_sessions.host.files import told
+from opencode_sessions.texts import text
 
 __all__ = [
     "render_ask",
@@ -67,7 +68,7 @@ def render_detail(detail: Detail) -> SafeString:
 
 def render_uploads(message: Any) -> SafeString:
     """The files that a person has sent with a message, with links to download and preview them."""
-    return _render("files", files=_listed(message, uploads=True), label="Files that were sent")
+    return _render("files", files=_listed(message, uploads=True), label=text("Files that were sent"))
 
 
 def render_files(message: Any) -> SafeString:
@@ -76,7 +77,7 @@ def render_files(message: Any) -> SafeString:
     files = _listed(message, uploads=False)
     several = sum(bool(file["url"]) for file in files) > 1
     archive = address_of("archive", message) if several else ""
-    return _render("files", files=files, archive=archive, due=due, label="Files of this answer")
+    return _render("files", files=files, archive=archive, due=due, label=text("Files of this answer"))
 
 
 def render_preview(preview: Preview, file: MessageFile, message: Any) -> SafeString:

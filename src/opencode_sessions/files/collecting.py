@@ -22,6 +22,7 @@ from opencode_sessions.files.vouching import signed
 from opencode_sessions.protocol.attachments import content_of
 from opencode_sessions.protocol.plain import said
 from opencode_sessions.store.messages import MessageState
+from opencode_sessions.texts import later
 from opencode_sessions.turns.ports import TurnWire
 
 __all__ = ["RETURNED", "Collection"]
@@ -187,16 +188,17 @@ class Collection:
         except FileRefusedError as error:
             yield error.reason
         if path in self._found:
-            yield "there is another file of this name"
+            yield later("there is another file of this name")
         for transform in self.transforms:
             if transform.owns(path):
                 yield f"only the host's transform {transform.name!r} makes files of this name"
         if size > self.limits.each:
-            yield f"it is larger than {self.limits.each:,} bytes"
+            yield later("it is larger than {number} bytes", number=self.limits.each)
         if self._kept >= self.limits.number:
-            yield f"a turn keeps {self.limits.number:,} files"
+            yield later("a turn keeps {number} files", number=self.limits.number)
         if self._bytes + size > self.limits.together:
-            yield f"the files of a turn may have {self.limits.together:,} bytes together"
+            together = self.limits.together
+            yield later("the files of a turn may have {number} bytes together", number=together)
 
     async def _take_returned(self, wire: TurnWire, part_id: str, file: Mapping[str, Any]) -> None:
         """A picture or a file that a tool has returned."""
@@ -212,9 +214,9 @@ class Collection:
                 try:
                     data = await wire.attachment(*ids)
                 except NotFoundError:
-                    reason = "the server has it no more"
+                    reason = later("the server has it no more")
             elif data is None:
-                reason = "it is a link, and not a file"
+                reason = later("it is a link, and not a file")
         if data is None:
             self._skip(path, reason or "", part_id=part_id)
             return
@@ -291,7 +293,10 @@ class Collection:
 
     def _count_untold(self) -> None:
         if self._untold:
-            reason = f"{self._untold:,} more files are left out: there are too many, or they lie too deep"
+            reason = later(
+                "{number} more files are left out: there are too many, or they lie too deep",
+                number=self._untold,
+            )
             self._found[""] = (replace(self._artifact("", FileKind.SKIPPED), reason=reason), None)
 
     async def _discard(self) -> None:

@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from opencode_sessions.files.safe_open import Folder
+from opencode_sessions.texts import later
 
 __all__ = ["Manifest", "Stamp", "load_manifest", "stamp_of", "store_manifest", "take_manifest"]
 
 _KINDS = {
-    stat.S_IFLNK: "it is a link",
-    stat.S_IFIFO: "it is a pipe",
-    stat.S_IFSOCK: "it is a socket",
-    stat.S_IFCHR: "it is a device",
-    stat.S_IFBLK: "it is a device",
+    stat.S_IFLNK: later("it is a link"),
+    stat.S_IFIFO: later("it is a pipe"),
+    stat.S_IFSOCK: later("it is a socket"),
+    stat.S_IFCHR: later("it is a device"),
+    stat.S_IFBLK: later("it is a device"),
 }
 
 

@@ -29,6 +29,8 @@ from opencode_sessions.display.tools.paths import language_of
 from opencode_sessions.files.kinds import is_text
 from opencode_sessions.files.message_files import MessageFile, MessageFiles
 from opencode_sessions.protocol.visible import visible, visible_line
+from opencode_sessions.texts import stored_text
+from opencode_sessions.texts import text as translated
 
 __all__ = [
     "MarkdownPreview",
@@ -124,14 +126,14 @@ async def preview_of(files: MessageFiles, file: MessageFile) -> Preview:
         FileError: Its bytes are gone.
     """
     if not file.has_content:
-        return NoPreview(reason=file.reason or "It was deleted.")
+        return NoPreview(reason=stored_text(file.reason) or translated("It was deleted."))
     if _is_drawn(file.media_type):
         if file.size > _LONGEST_PICTURE:
-            return NoPreview(reason="It is too large to be drawn here. Download it.")
+            return NoPreview(reason=translated("It is too large to be drawn here. Download it."))
         return PicturePreview(name=visible_line(file.name))
     data = await files.read(file, _LONGEST_TEXT)
     if file.media_type == _PDF or not is_text(data):  # a PDF can be text, for the most part
-        return NoPreview(reason="It can be downloaded, and not be shown here.")
+        return NoPreview(reason=translated("It can be downloaded, and not be shown here."))
     text = data.decode(errors="ignore")
     is_table = file.media_type == "text/csv"
     return _table(text, whole=len(data) == file.size) if is_table else _text(file, text)
@@ -200,7 +202,7 @@ def _table(text: str, *, whole: bool) -> Table | NoPreview:
             more = more or len(row) > _MOST_COLUMNS or any(len(cell) > _LONGEST_CELL for cell in row)
             rows.append(tuple(visible_line(cell)[:_LONGEST_CELL] for cell in row[:_MOST_COLUMNS]))
     except csv.Error:
-        return NoPreview(reason="It says that it is a table, and cannot be read as one.")
+        return NoPreview(reason=translated("It says that it is a table, and cannot be read as one."))
     return Table(rows=tuple(rows), more=more)
 
 

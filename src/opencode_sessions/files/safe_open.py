@@ -31,6 +31,7 @@ from typing import Self
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.files.errors import FileRefusedError
+from opencode_sessions.texts import later
 
 __all__ = ["PIECE", "Folder", "parts_of"]
 
@@ -51,14 +52,14 @@ _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
 _RESOLVE = _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH
 
 _REASONS = {
-    errno.ELOOP: "it is a link, or a link is on the way to it",
-    errno.EXDEV: "it leads out of the folder",
-    errno.ENOENT: "it is gone",
-    errno.ENOTDIR: "what leads to it is a link, or no folder",
-    errno.EACCES: "it may not be read",
-    errno.EPERM: "it may not be read",
-    errno.ENXIO: "it is no regular file",
-    errno.ENAMETOOLONG: "its name is too long",
+    errno.ELOOP: later("it is a link, or a link is on the way to it"),
+    errno.EXDEV: later("it leads out of the folder"),
+    errno.ENOENT: later("it is gone"),
+    errno.ENOTDIR: later("what leads to it is a link, or no folder"),
+    errno.EACCES: later("it may not be read"),
+    errno.EPERM: later("it may not be read"),
+    errno.ENXIO: later("it is no regular file"),
+    errno.ENAMETOOLONG: later("its name is too long"),
 }
 
 
@@ -74,7 +75,7 @@ def parts_of(path: str, *, depth: int = 64) -> tuple[str, ...]:
     """
     reason = _wrong_with(path)
     if reason is None and path.count("/") >= depth:
-        reason = f"it lies more than {depth} folders deep"
+        reason = later("it lies more than {number} folders deep", number=depth)
     if reason is not None:
         raise FileRefusedError(path, reason)
     return tuple(path.split("/"))
@@ -82,17 +83,17 @@ def parts_of(path: str, *, depth: int = 64) -> tuple[str, ...]:
 
 def _wrong_with(path: str) -> str | None:
     if not path or path.startswith("/"):
-        return "its path is absolute" if path else "its path is empty"
+        return later("its path is absolute") if path else later("its path is empty")
     if "\0" in path:
-        return "its name holds a zero byte"
+        return later("its name holds a zero byte")
     if any(part in ("", ".", "..") for part in path.split("/")):
-        return "its path is not plain: it has empty parts, or goes up"
+        return later("its path is not plain: it has empty parts, or goes up")
     if len(path) > _LONGEST_PATH:
-        return f"its path is longer than {_LONGEST_PATH} characters"
+        return later("its path is longer than {number} characters", number=_LONGEST_PATH)
     try:
         path.encode()
     except UnicodeEncodeError:
-        return "its name is not valid Unicode"
+        return later("its name is not valid Unicode")
     return None
 
 
@@ -170,7 +171,7 @@ class Folder:
             while piece := os.read(descriptor, min(PIECE, left + 1)):
                 left -= len(piece)
                 if left < 0:
-                    raise FileRefusedError(path, f"it is larger than {limit:,} bytes")
+                    raise FileRefusedError(path, later("it is larger than {number} bytes", number=limit))
                 yield piece
         except OSError as error:
             raise _refused(path, error) from error
@@ -212,10 +213,11 @@ class Folder:
     def _check(path: str, descriptor: int) -> None:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            kind = "it is a folder" if stat.S_ISDIR(found.st_mode) else "it is no regular file"
+            is_folder = stat.S_ISDIR(found.st_mode)
+            kind = later("it is a folder") if is_folder else later("it is no regular file")
             raise FileRefusedError(path, kind)
         if found.st_nlink > 1:
-            raise FileRefusedError(path, "it has a second name (a hard link)")
+            raise FileRefusedError(path, later("it has a second name (a hard link)"))
         os.set_blocking(descriptor, True)
 
 

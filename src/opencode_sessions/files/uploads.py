@@ -35,6 +35,7 @@ from opencode_sessions.files.kinds import check_installed, kind_of
 from opencode_sessions.files.placing import place
 from opencode_sessions.files.sandbox import Sandbox
 from opencode_sessions.protocol.visible import visible_line
+from opencode_sessions.texts import number, text
 from opencode_sessions.turns.options import File, FilesOf
 
 __all__ = ["OFFICE", "Upload", "UploadLimits", "Uploads"]
@@ -141,7 +142,11 @@ class Uploads:
         given = [_named(each) for each in files]
         if len(given) > self.limits.number:
             raise UploadError(
-                f"These are {len(given)} files; {self.limits.number} are the most that go with one message.",
+                text(
+                    "These are {count} files; {most} are the most that go with one message.",
+                    count=len(given),
+                    most=self.limits.number,
+                ),
                 status=413,
             )
         saved: list[Upload] = []
@@ -167,7 +172,8 @@ class Uploads:
         try:
             return self._path(upload).open("rb")
         except OSError as error:
-            raise UploadError(f"“{upload['name']}” is not there any more.", status=410) from error
+            said = text("“{name}” is not there any more.", name=upload["name"])
+            raise UploadError(said, status=410) from error
 
     def discard(self, uploads: Iterable[Upload]) -> None:
         """Remove files of a message that is not going to be stored."""
@@ -275,12 +281,22 @@ class Uploads:
                 size += len(chunk)
                 if size > self.limits.each:
                     raise UploadError(
-                        f"“{name}” is too large: a file may have {_megabytes(self.limits.each)}.", status=413
+                        text(
+                            "“{name}” is too large: a file may have {size}.",
+                            name=name,
+                            size=_megabytes(self.limits.each),
+                        ),
+                        status=413,
                     )
                 if size > left:
                     most = _megabytes(self.limits.together)
                     raise UploadError(
-                        f"“{name}” is too much: the files of a message may have {most} together.", status=413
+                        text(
+                            "“{name}” is too much: the files of a message may have {size} together.",
+                            name=name,
+                            size=most,
+                        ),
+                        status=413,
                     )
                 digest.update(chunk)
                 kept.write(chunk)
@@ -288,11 +304,17 @@ class Uploads:
 
     def _check_type(self, record: Any, name: str, mime: str, size: int) -> None:
         if not _is_among(mime, self.limits.types):
-            raise UploadError(f"“{name}” is of a type that is not taken here ({mime}).", status=415)
+            said = text("“{name}” is of a type that is not taken here ({type}).", name=name, type=mime)
+            raise UploadError(said, status=415)
         if not self._is_readable(record) and not self._is_part(mime, size):
             most = _megabytes(self.largest_part)
             raise UploadError(
-                f"“{name}” cannot be read by this agent: it takes pictures and PDFs of up to {most} ({mime}).",
+                text(
+                    "“{name}” cannot be read by this agent: it takes pictures and PDFs of up to {size} ({type}).",
+                    name=name,
+                    size=most,
+                    type=mime,
+                ),
                 status=415,
             )
 
@@ -364,4 +386,6 @@ def _is_among(mime: str, patterns: Iterable[str]) -> bool:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1_000_000:.3g} MB"
+    megabytes = size / 1_000_000
+    digits = 0 if megabytes >= 100 else len(f"{megabytes:.3g}".partition(".")[2])  # noqa: PLR2004 - of three
+    return text("{size} MB", size=number(megabytes, digits))

@@ -9,6 +9,7 @@ from opencode_sessions.display import ShownError, SubAgent, Text, Thought, Todos
 from opencode_sessions.frontends.display_json import plain
 from opencode_sessions.live.news import FORGOTTEN, News, PartNews
 from opencode_sessions.live.view import TurnView, standing
+from opencode_sessions.texts import text
 
 __all__ = ["appends", "facts_of", "totals", "waits", "why"]
 
@@ -49,7 +50,7 @@ def totals(view: TurnView) -> dict[str, Any]:
 
 def why(error: ShownError | None) -> str:
     """Why a turn failed, or is gone, as a text for people."""
-    said = (error.title, error.advice, error.text) if error is not None else ("There is no such turn.",)
+    said = (error.title, error.advice, error.text) if error is not None else (text("There is no such turn."),)
     return "\n".join(filter(None, said))
 
 

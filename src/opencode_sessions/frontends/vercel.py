@@ -36,6 +36,7 @@ from opencode_sessions.frontends.display_json import plain
 from opencode_sessions.frontends.growing import appends, facts_of, totals, waits, why
 from opencode_sessions.live.news import News, PartNews
 from opencode_sessions.live.view import RenderContext, TurnView
+from opencode_sessions.texts import text
 
 __all__ = ["HEADERS", "QUESTION", "VERCEL", "VercelEncoder"]
 
@@ -103,7 +104,7 @@ class VercelEncoder:
         error = None if view is None or view.error is None else view.error.shown
         chunks = [_chunk("finish", finishReason=_reason(view, status, error))]
         if status == "cancelled":
-            chunks.insert(0, _chunk("abort", reason=error.title if error is not None else "Stopped"))
+            chunks.insert(0, _chunk("abort", reason=error.title if error is not None else text("Stopped")))
         elif status in ("failed", "gone"):
             chunks.append(_chunk("error", errorText=why(error)))
         return _sent(_lines(chunks)) + _DONE

@@ -17,6 +17,7 @@ from opencode_sessions.live.encoder import Encoder
 from opencode_sessions.live.view import RenderContext, TurnView, view_of_row
 from opencode_sessions.runtime.stepping import result_of
 from opencode_sessions.store.turn_table import RowKey, TurnRow
+from opencode_sessions.texts import later, text
 
 __all__ = [
     "CHAT_SECONDS",
@@ -42,9 +43,9 @@ MOST_BYTES = 1024 * 1024
 CHAT_SECONDS = 600.0
 """How long a stream lasts at most: front ends of chat protocols do not connect again by themselves."""
 
-NO_CHAT = "There is no such chat, or not for you."
+NO_CHAT = later("There is no such chat, or not for you.")
 _NOTHING = RenderContext()
-OTHER_TURN = "This is about another turn than the chat's newest one. Load the chat again."
+OTHER_TURN = later("This is about another turn than the chat's newest one. Load the chat again.")
 
 
 class Chats(Protocol):
@@ -202,10 +203,10 @@ class ChatService:
         if request.prompt is not None:
             message = await result_of(self._chats.send(user, request.chat, request.prompt))
             if message is None:
-                raise Refused(404, NO_CHAT)
+                raise Refused(404, text(NO_CHAT))
             return Turn(message)
         if newest is None or request.turn not in ("", self._name(newest)):
-            raise Refused(409, OTHER_TURN)
+            raise Refused(409, text(OTHER_TURN))
         if request.retry:
             return Turn(await self._steering.retry(newest))
         for given in request.answers:
@@ -257,7 +258,7 @@ class ChatService:
     async def _turns(self, user: Any, chat: str, last: int | None) -> Sequence[Any]:
         turns = await result_of(self._chats.turns(user, chat, last))
         if turns is None:
-            raise Refused(404, NO_CHAT)
+            raise Refused(404, text(NO_CHAT))
         found: Sequence[Any] = turns
         return found
 

@@ -16,7 +16,7 @@ from opencode_sessions.files.ports import ArtifactStore
 from opencode_sessions.host.files import FileService
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.host.started import started
-from opencode_sessions.host.steering import Refused, check_answer
+from opencode_sessions.host.steering import check_answer, not_again
 from opencode_sessions.host.tables import HostTables
 from opencode_sessions.host.turn_options import turn_options, with_uploads
 from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn, TransactionalDispatcher
@@ -284,7 +284,7 @@ class HostCore(ABC, Generic[C]):
         found = await table.retry(message, self.settings.retry, self.pending_lease)
         if found is None:
             state = await self.table.store(table.job_of(message), message).load()
-            raise Refused(409, f"There is nothing to be tried again: it is {state.status}.")
+            raise not_again(state.status)
         again, made = found
         if made:
             self.dispatch(table.job_of(again))

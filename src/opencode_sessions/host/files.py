@@ -28,10 +28,11 @@ from opencode_sessions.protocol.plain import said
 from opencode_sessions.protocol.values import Message
 from opencode_sessions.protocol.visible import visible_line
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.texts import later, stored_text, text
 
 __all__ = ["ARCHIVE", "NO_FILE", "FileService", "ServedFile", "served_tool_file", "told", "told_preview"]
 
-NO_FILE = "There is no such file, or not for you."
+NO_FILE = later("There is no such file, or not for you.")
 ARCHIVE = "files.zip"
 
 
@@ -76,7 +77,7 @@ class FileService:
         """
         found = await self._files.find(message, key, file_id)
         if found is None:
-            raise Refused(404, NO_FILE)
+            raise Refused(404, text(NO_FILE))
         return found
 
     async def serve(self, file: MessageFile, asked: Mapping[str, str], *, head: bool = False) -> ServedFile:
@@ -92,7 +93,7 @@ class FileService:
             FileError: Its bytes are gone.
         """
         if not file.has_content:
-            raise Refused(404, NO_FILE)
+            raise Refused(404, text(NO_FILE))
         found = respond(file.head, asked)
         if head or not found.length:
             return ServedFile(found.status, found.headers)
@@ -107,7 +108,7 @@ class FileService:
         """
         files = [each for each in await self.list(message, key) if each.has_content and not each.is_upload]
         if not files:
-            raise Refused(404, NO_FILE)
+            raise Refused(404, text(NO_FILE))
         headers = {**SEALED, "Content-Type": "application/zip", "Content-Disposition": disposition(ARCHIVE)}
         return ServedFile(200, headers, archive(self._files, files))
 
@@ -126,7 +127,7 @@ class FileService:
             return ServedFile(304, {**SEALED, "ETag": tag})
         drawn = await picture_of(self._files, file)
         if drawn is None:
-            raise Refused(404, "It cannot be drawn. Download it.")
+            raise Refused(404, text("It cannot be drawn. Download it."))
         return ServedFile(200, {**SEALED, "Content-Type": "image/webp", "ETag": tag}, drawn)
 
     async def changes(self, file: MessageFile) -> Diff:
@@ -137,7 +138,8 @@ class FileService:
         """
         found = await changes_of(self._files, file)
         if found is None:
-            raise Refused(404, "There is no version before this one that it could be compared with.")
+            said = text("There is no version before this one that it could be compared with.")
+            raise Refused(404, said)
         return found
 
 
@@ -154,7 +156,7 @@ def told(file: MessageFile, base: str) -> dict[str, Any]:
         "name": visible_line(file.name),
         "path": visible_line(file.path),
         "kind": file.kind.value,
-        "reason": file.reason,
+        "reason": stored_text(file.reason),
         "size": file.size,
         "media_type": file.media_type,
         "url": address if file.has_content else "",
@@ -196,14 +198,13 @@ async def served_tool_file(
             asked = session_id and message_id.startswith("msg")  # the server takes no other id (1.18.33)
             found = await _stored(message, session_id, message_id, attachment_id, fetch) if asked else {}
     except NotFoundError as error:
-        raise Refused(
-            404, "The answer has no such file, or its session does not have it any more."
-        ) from error
+        said_so = text("The answer has no such file, or its session does not have it any more.")
+        raise Refused(404, said_so) from error
     except WireError as error:
-        raise Refused(503, "The server that has this file cannot be asked now.") from error
+        raise Refused(503, text("The server that has this file cannot be asked now.")) from error
     content = content_of(said(found.get("url")))
     if content is None:
-        raise Refused(404, "The answer has no such file.")
+        raise Refused(404, text("The answer has no such file."))
     shown = shown_file("", found, files="")
     is_picture = shown.mime in PICTURES
     headers = {

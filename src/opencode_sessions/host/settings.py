@@ -81,6 +81,8 @@ class HostSettings:
         telemetry: True: spans and metrics of turns go to OpenTelemetry. A `Telemetry` says more, such as its content.
         artifacts: The folders of agents, and the place of the files that they make.
         uploads: The place and the limits of the files that people send with a message.
+        language: Of a request, the code of the language in which its user reads, such as `de`; by default what
+            `Accept-Language` says. English is shown if there are no texts in it.
 
     Raises:
         ConfigurationError: One cannot work.
@@ -106,10 +108,11 @@ class HostSettings:
     telemetry: Telemetry | bool | None = None
     artifacts: Artifacts | None = None
     uploads: Uploads | None = None
+    language: Callable[[Any], str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "telemetry", telemetry_of(self.telemetry))
-        for name in ("turn_options", "retry", "on_error", "server_for", "limit_for"):
+        for name in ("turn_options", "retry", "on_error", "server_for", "limit_for", "language"):
             check_ordinary(name, getattr(self, name))
         object.__setattr__(self, "permissions_for", check_permissions_for(self.permissions_for))
         if self.server is not None:

@@ -13,8 +13,33 @@ from opencode_sessions.errors import (
     RecordGoneError,
     WireError,
 )
+from opencode_sessions.texts import later, text
 
-__all__ = ["Refused", "check_answer", "nobody", "refusal_of"]
+__all__ = [
+    "NO_ASK",
+    "NO_TURN",
+    "Refused",
+    "check_answer",
+    "nobody",
+    "not_again",
+    "refusal_of",
+    "too_late",
+]
+
+
+NO_ASK = later("It waits for no answer any more: one was given, or the turn has ended.")
+NO_TURN = later("There is no such turn, or not for you.")
+
+_TOO_LATE = {
+    "completed": later("It is too late to stop it: it is completed already."),
+    "cancelled": later("It is too late to stop it: it is cancelled already."),
+    "failed": later("It is too late to stop it: it has failed already."),
+}
+_NOT_AGAIN = {
+    "pending": later("There is nothing to be tried again: it waits for its turn."),
+    "streaming": later("There is nothing to be tried again: it is at work."),
+    "completed": later("There is nothing to be tried again: it is completed."),
+}
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
@@ -47,7 +72,7 @@ def check_answer(reply: str, labels: Sequence[Sequence[str]], shown: ShownAsk, *
         Refused: It says `always` where that is not allowed, leaves a question open, or chooses where nothing is asked.
     """
     if reply == "always" and not allow_always:
-        raise Refused(403, "Nothing can be allowed for always here. Allow it once, or refuse it.")
+        raise Refused(403, text("Nothing can be allowed for always here. Allow it once, or refuse it."))
     if labels and not isinstance(shown, QuestionAsk):
         raise Refused(400, "This is no question, and has nothing to choose: leave `labels` out.")
     if reply == "reject" or not isinstance(shown, QuestionAsk):
@@ -56,7 +81,18 @@ def check_answer(reply: str, labels: Sequence[Sequence[str]], shown: ShownAsk, *
         raise Refused(400, f"Give a list of labels for each of the {len(shown.questions)} questions.")
     for question, chosen in zip(shown.questions, labels, strict=True):
         if not chosen and not question.multiple:
-            raise Refused(400, f"Choose an answer to “{question.header or question.text}”, or dismiss it.")
+            about = question.header or question.text
+            raise Refused(400, text("Choose an answer to “{question}”, or dismiss it.", question=about))
+
+
+def too_late(status: str) -> Refused:
+    """It cannot be stopped, as it has ended so."""
+    return Refused(409, text(_TOO_LATE.get(status, _TOO_LATE["completed"])))
+
+
+def not_again(status: str) -> Refused:
+    """It cannot be tried again, as it stands so."""
+    return Refused(409, text(_NOT_AGAIN.get(status, _NOT_AGAIN["completed"])))
 
 
 def refusal_of(error: OpencodeError) -> Refused:
@@ -67,11 +103,12 @@ def refusal_of(error: OpencodeError) -> Refused:
     """
     match error:
         case AskChangedError():
-            return Refused(409, "The agent's request has changed since it was shown here. Look at it again.")
+            said = text("The agent's request has changed since it was shown here. Look at it again.")
+            return Refused(409, said)
         case AskAnsweredError():
-            return Refused(409, "It waits for no answer any more: one was given, or the turn has ended.")
+            return Refused(409, text(NO_ASK))
         case RecordGoneError():
-            return Refused(404, "There is no such turn, or not for you.")
+            return Refused(404, text(NO_TURN))
         case WireError():
             shown = display_error({"name": type(error).__name__})  # without an address of the host's network
             return Refused(503, f"{shown.title}. {shown.advice}".strip() if shown is not None else "")

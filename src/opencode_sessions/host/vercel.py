@@ -11,6 +11,7 @@ from opencode_sessions.frontends.vercel_messages import ui_messages
 from opencode_sessions.host.chats import ChatRequest, Refusal, json_object, labels_of, prompt_of, text_of
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.view import TurnView
+from opencode_sessions.texts import text
 
 __all__ = ["VERCEL_CHAT", "VercelChat"]
 
@@ -36,7 +37,7 @@ class VercelChat:
             return ChatRequest(chat=named, retry=True)
         if last.get("role") == "user":
             if message_id is not None:
-                raise Refused(409, "A message that was sent cannot be changed. Send a new one.")
+                raise Refused(409, text("A message that was sent cannot be changed. Send a new one."))
             return ChatRequest(chat=named, prompt=_prompt(last))
         answers = tuple(_answers(last))
         if not answers:

@@ -17,6 +17,7 @@ from opencode_sessions.live.view import RenderContext, Renderers, TurnView, view
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import Head, RowKey, TurnRow
+from opencode_sessions.texts import speaking
 
 __all__ = ["Channel", "ToDo", "Viewer", "WatchRequest"]
 
@@ -155,7 +156,7 @@ class Viewer:
 
 
 class Channel:
-    """One turn that is watched.
+    """One turn that is watched, in one language.
 
     All of it is used under the hub's lock, but for `render`, which one thread at a time may call: see `rendering`.
 
@@ -165,13 +166,14 @@ class Channel:
         context: What the row does not tell.
 
     Attributes:
+        language: Of its texts.
         viewers: Who watches it.
         ended: How, where that cannot be rendered: the row's status, or "gone" if it was deleted.
         rendering: A thread renders it, or is about to.
     """
 
     def __init__(self, key: RowKey, row: TurnRow, context: RenderContext) -> None:
-        self.key = key
+        self.key, self.language = key, context.language
         self.feed = Feed()
         self.viewers: set[Viewer] = set()
         self.ended = ""
@@ -306,7 +308,8 @@ class Channel:
         """
         began = time.thread_time()
         try:
-            return self._view(dirty, row)
+            with speaking(self._context.language):
+                return self._view(dirty, row)
         finally:
             self._took = time.thread_time() - began
 

@@ -23,6 +23,7 @@ from opencode_sessions.protocol.reply import Change, Reply
 from opencode_sessions.runtime.forks import renew_in_children
 from opencode_sessions.runtime.ports import Bell, Runtime
 from opencode_sessions.store.turn_table import RowKey, TurnRow, TurnRows
+from opencode_sessions.texts import speaking
 
 __all__ = ["LiveHub"]
 
@@ -62,7 +63,7 @@ class LiveHub:
     def _renew(self) -> None:
         self._lock = threading.RLock()  # the relay tells at once of a row that is followed
         self._running: WeakValueDictionary[RowKey, Reply] = WeakValueDictionary()
-        self._channels: dict[RowKey, Channel] = {}
+        self._channels: dict[RowKey, dict[str, Channel]] = {}  # of each row, by language
         self._unfollow: dict[Channel, Callable[[], None]] = {}
         self._logged_out: dict[Hashable, float] = {}
         self._ended = float("-inf")
@@ -80,14 +81,14 @@ class LiveHub:
         Raises:
             RuntimeError: There can be no more threads.
         """
-        key = request.key
+        key, language = request.key, request.context.language
         while True:
-            channel = self._channels.get(key)
+            channel = self._channels.get(key, {}).get(language)
             if channel is None:
                 channel = Channel(key, request.row, request.context)
             with self._lock:
                 self._run_if_needed()
-                if self._channels.setdefault(key, channel) is channel:
+                if self._channels.setdefault(key, {}).setdefault(language, channel) is channel:
                     if channel not in self._unfollow:
                         self._unfollow[channel] = self._relay().follow(key, partial(self._heard, channel))
                     # Read after the channel can be found: `changed` writes it before it looks for a channel.
@@ -107,13 +108,19 @@ class LiveHub:
                 self._drop(channel)
 
     def _drop(self, channel: Channel) -> None:
-        if self._channels.get(channel.key) is channel:
-            del self._channels[channel.key]
+        of_row = self._channels.get(channel.key, {})
+        if of_row.get(channel.language) is channel:
+            del of_row[channel.language]
+            if not of_row:
+                del self._channels[channel.key]
             self._unfollow.pop(channel)()
+
+    def _all(self) -> list[Channel]:
+        return [channel for of_row in self._channels.values() for channel in of_row.values()]
 
     def news(self, viewer: Viewer) -> tuple[bytes, bool]:
         """What a browser has not been sent yet, and whether that is the end."""
-        with self._lock:
+        with self._lock, speaking(viewer.context.language):
             return viewer.news(), viewer.over
 
     def _end_of(self, request: WatchRequest) -> float:
@@ -151,7 +158,7 @@ class LiveHub:
             self._closes, self._ended = False, float("-inf")
 
     def _end_streams(self, now: float, ends: Callable[[Viewer], bool]) -> None:
-        for viewer in [viewer for channel in self._channels.values() for viewer in channel.viewers]:
+        for viewer in [viewer for channel in self._all() for viewer in channel.viewers]:
             if ends(viewer):
                 viewer.until = now
                 viewer.wake()
@@ -173,8 +180,7 @@ class LiveHub:
             self._running[key] = reply
         if key in self._channels:
             with self._lock:
-                channel = self._channels.get(key)
-                if channel is not None:
+                for channel in self._channels.get(key, {}).values():
                     channel.note(reply, change.part.id)
                     self._hurry(channel)
 
@@ -182,8 +188,7 @@ class LiveHub:
         """The row has changed, or will in a moment: look at it, and eagerly again and again until it has."""
         if key in self._channels:
             with self._lock:
-                channel = self._channels.get(key)
-                if channel is not None:
+                for channel in self._channels.get(key, {}).values():
                     channel.look_soon(eagerly=eagerly)
                     self._hurry(channel)
 
@@ -231,7 +236,7 @@ class LiveHub:
         while True:
             with self._lock:
                 now = time.monotonic()
-                channels = self._channels.values()
+                channels = self._all()
                 ready = [channel for channel in channels if channel.due <= now]
                 if self._closes:
                     ready = []

@@ -13,6 +13,7 @@ from opencode_sessions.runtime.ports import Bell
 from opencode_sessions.runtime.stepping import iterate_sync
 from opencode_sessions.runtime.tasks import TaskBell
 from opencode_sessions.runtime.threads import ThreadBell
+from opencode_sessions.texts import speaking
 
 __all__ = ["HEARTBEAT", "astream", "ended", "stream"]
 
@@ -47,10 +48,11 @@ def ended(request: WatchRequest) -> list[bytes]:
     """All that there is to send of a turn whose row says how it ended."""
     encoder, row = request.encoder, request.row
     feed = Feed()
-    feed.take(view_of_row(row, None, request.context, frozenset([encoder])))
-    has_all = request.has == row.revision and request.has
-    said = b"" if has_all else feed.since(0, encoder, request.context)
-    return [encoder.begin(request.context), said, encoder.end(request.context, feed.view, row.status)]
+    with speaking(request.context.language):
+        feed.take(view_of_row(row, None, request.context, frozenset([encoder])))
+        has_all = request.has == row.revision and request.has
+        said = b"" if has_all else feed.since(0, encoder, request.context)
+        return [encoder.begin(request.context), said, encoder.end(request.context, feed.view, row.status)]
 
 
 async def _stream(

@@ -52,6 +52,8 @@ class RenderContext:
         thread: What names that chat.
         run: What names the request that is answered by the stream.
         history: What was said in the chat before the answer, as the encoder sends it.
+        language: Of the texts; empty: that of the process. A turn is rendered once for each language in which it is
+            watched.
     """
 
     action: str = ""
@@ -61,6 +63,7 @@ class RenderContext:
     thread: str = ""
     run: str = ""
     history: str = field(default="", repr=False)
+    language: str = ""
 
 
 class Renderer(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
@@ -22,8 +23,9 @@ from opencode_sessions.host.chats import (
 )
 from opencode_sessions.host.vercel import VERCEL_CHAT
 from opencode_sessions.live.view import RenderContext
-from opencode_sessions.starlette.turns import NOT_STORED, Turns, read_body, refusing
+from opencode_sessions.starlette.turns import NOT_STORED, Turns, read_body, refusing, speaking_to
 from opencode_sessions.store.turn_table import RowKey
+from opencode_sessions.texts import language, text
 
 __all__ = ["ChatRoute", "chat_routes_of"]
 
@@ -60,14 +62,17 @@ def chat_routes_of(
             ("GET", "/{chat}/stream", "_stream", served.stream),
             ("POST", "/{chat}/stop", "_stop", served.stop),
         ):
-            found.append(ChatRoute(method, f"/{name}{path}", name + suffix, _refusing(protocol, endpoint)))
+            found.append(
+                ChatRoute(method, f"/{name}{path}", name + suffix, _refusing(host, protocol, endpoint))
+            )
     return found
 
 
-def _refusing(protocol: ChatProtocol, endpoint: Endpoint) -> Endpoint:
+def _refusing(host: AsyncHost, protocol: ChatProtocol, endpoint: Endpoint) -> Endpoint:
     async def answer(user: Any, request: Request) -> Response:
         try:
-            return await endpoint(user, request)
+            with speaking_to(host, request):
+                return await endpoint(user, request)
         except Refused as refused:
             status, content_type, body = protocol.refusal(refused)
             return Response(body, status, media_type=content_type, headers=NOT_STORED)
@@ -137,8 +142,9 @@ class ServedChats:
         key = self.key_of(turn.message)
         row = await self._host.table.row(key)
         if row is None:
-            raise Refused(404, NO_CHAT)
+            raise Refused(404, text(NO_CHAT))
         context = await self._service.context(wanted, user, turn.message)
+        context = replace(context, language=language())
         return self._turns.stream(
             key,
             row,

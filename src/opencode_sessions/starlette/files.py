@@ -22,6 +22,7 @@ from opencode_sessions.host.files import (
     told_preview,
 )
 from opencode_sessions.starlette.turns import NOT_STORED
+from opencode_sessions.texts import text
 
 __all__ = ["Files"]
 
@@ -105,7 +106,7 @@ class Files:
             return await act(await self._service.find(message, key, request.path_params["file"]))
         except FileError as error:
             _log.warning("a file of %s: %s", key, error)
-            raise Refused(404, NO_FILE) from error
+            raise Refused(404, text(NO_FILE)) from error
 
     def _key_of(self, message: Any) -> str:
         table = self._host.table

@@ -15,9 +15,11 @@ from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.host.steering import nobody
 from opencode_sessions.starlette.chats import ChatRoute, chat_routes_of
 from opencode_sessions.starlette.files import Files
-from opencode_sessions.starlette.turns import NOT_STORED, MaySee, Turns, read_answer, read_body
+from opencode_sessions.starlette.turns import NOT_STORED, MaySee, Turns, read_answer, read_body, speaking_to
 
 __all__ = ["chat_routes", "turn_routes"]
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def turn_routes(
@@ -69,30 +71,32 @@ def turn_routes(
         table, pk = await turns.retry(await message(request))
         return JSONResponse({"table": table, "pk": pk})
 
-    shown = Route("/{table}/{pk}/events", _refusing(events), name="opencode:events")
+    shown = Route("/{table}/{pk}/events", _refusing(host, events), name="opencode:events")
     shown.methods = {"GET"}  # Starlette adds HEAD, which would watch the turn to its end
     return [
         shown,
-        Route("/{table}/{pk}/asks/{ask}", _refusing(asked), name="opencode:asked"),
+        Route("/{table}/{pk}/asks/{ask}", _refusing(host, asked), name="opencode:asked"),
         *(
             Route(
                 f"/{{table}}/{{pk}}/{act.__name__}",
-                _refusing(act),
+                _refusing(host, act),
                 methods=["POST"],
                 name=f"opencode:{act.__name__}",
             )
             for act in (answer, cancel, retry)
         ),
-        *_file_routes(Files(host), message),
+        *_file_routes(host, message),
     ]
 
 
-def _file_routes(files: Files, message_of: Callable[[Request], Awaitable[Any]]) -> list[Route]:
+def _file_routes(host: AsyncHost, message_of: Callable[[Request], Awaitable[Any]]) -> list[Route]:
+    files = Files(host)
+
     def route(name: str, path: str, act: Callable[[Any, Request], Awaitable[Response]]) -> Route:
         async def endpoint(request: Request) -> Response:
             return await act(await message_of(request), request)
 
-        return Route(f"/{{table}}/{{pk}}/{path}", _refusing(endpoint), name=f"opencode:{name}")
+        return Route(f"/{{table}}/{{pk}}/{path}", _refusing(host, endpoint), name=f"opencode:{name}")
 
     return [
         route("files", "files", files.listed),
@@ -134,11 +138,14 @@ def chat_routes(
     return found
 
 
-def _refusing(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+def _refusing(
+    host: AsyncHost, endpoint: Callable[[Request], Awaitable[Response]]
+) -> Callable[[Request], Awaitable[Response]]:
     @wraps(endpoint)
     async def call(request: Request) -> Response:
         try:
-            return await endpoint(request)
+            with speaking_to(host, request):
+                return await endpoint(request)
         except Refused as refused:
             return JSONResponse({"detail": str(refused)}, status_code=refused.status)
 

@@ -6,10 +6,12 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal, get_args, get_type_hints
 
+from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from opencode_sessions.display import Given
@@ -17,7 +19,7 @@ from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.frontends.display_json import JSON, plain
 from opencode_sessions.host import AsyncHost, Refused
 from opencode_sessions.host.chats import name_of
-from opencode_sessions.host.steering import nobody, refusal_of
+from opencode_sessions.host.steering import NO_TURN, nobody, refusal_of, too_late
 from opencode_sessions.live.channel import WatchRequest
 from opencode_sessions.live.encoder import Encoder
 from opencode_sessions.live.streams import astream, ended
@@ -25,9 +27,19 @@ from opencode_sessions.live.view import RenderContext
 from opencode_sessions.runtime.stepping import result_of
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import RowKey, TurnRow
+from opencode_sessions.texts import accepted, language, speaking, text
 from opencode_sessions.turns.asks import Answer
 
-__all__ = ["NOT_STORED", "AnswerGiven", "MaySee", "Turns", "read_answer", "read_body", "refusing"]
+__all__ = [
+    "NOT_STORED",
+    "AnswerGiven",
+    "MaySee",
+    "Turns",
+    "read_answer",
+    "read_body",
+    "refusing",
+    "speaking_to",
+]
 
 MaySee = Callable[[Any, Any], bool | Awaitable[bool]]
 """Of the user and a message: may this user see its turn, and steer it?"""
@@ -45,7 +57,6 @@ MOST_BYTES = 64 * 1024
 
 _log = logging.getLogger("opencode_sessions.host")
 
-_NOT_FOUND = "There is no such turn, or not for you."
 _LONGEST_REVISION = 20
 
 
@@ -119,6 +130,12 @@ def read_answer(body: bytes) -> AnswerGiven:
     return AnswerGiven(fields["ask"], fields["reply"], labels, message, fields.get("shown", ""))
 
 
+def speaking_to(host: AsyncHost, request: Request) -> AbstractContextManager[object]:
+    """Inside, texts are in the language of a request; so are the streams that begin there."""
+    says = host.settings.language
+    return speaking(accepted(says(request) if says else request.headers.get("accept-language", "")))
+
+
 class Turns:
     """The turns of a host, for requests.
 
@@ -148,7 +165,7 @@ class Turns:
         except ConfigurationError:
             found = None
         if found is None or not await result_of(self._may_see(user, found)):
-            raise Refused(404, _NOT_FOUND)
+            raise Refused(404, text(NO_TURN))
         return found
 
     def events(
@@ -162,7 +179,7 @@ class Turns:
     ) -> StreamingResponse:
         """The events of a turn, from what the browser has until the turn's end; for `files` see `display`."""
         key, has = self._host.table.key_of(message), _revision(headers.get("last-event-id") or after)
-        context = RenderContext(files=files, turn=name_of(key))
+        context = RenderContext(files=files, turn=name_of(key), language=language())
         return self.stream(key, TurnRow.of(message), context, encoder=JSON, has=has, who=who)
 
     def stream(
@@ -229,9 +246,9 @@ class Turns:
             return
         row = await self._host.table.row(self._host.table.key_of(message))
         if row is None:
-            raise Refused(404, _NOT_FOUND)
+            raise Refused(404, text(NO_TURN))
         if row.status != TurnStatus.CANCELLED:
-            raise Refused(409, f"It is too late to stop it: it is {row.status} already.")
+            raise too_late(row.status)
 
     async def retry(self, message: Any) -> tuple[str, str]:
         """Ask again what failed or was cancelled. The new message's table and primary key.

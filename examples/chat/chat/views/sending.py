@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from chat.files import UPLOADS
@@ -21,6 +22,7 @@ from opencode_sessions.display import display_error
 from opencode_sessions.django import enqueue
 from opencode_sessions.errors import OpencodeError
 from opencode_sessions.files.errors import UploadError
+from opencode_sessions.texts import number
 
 __all__ = ["begin", "resend", "send"]
 
@@ -56,7 +58,9 @@ def send(request: HttpRequest, pk: int) -> HttpResponse:
         return _too_long(request, prompt)
     if not prompt:
         return (
-            HttpResponseBadRequest("Write something first.") if _is_part(request) else redirect(conversation)
+            HttpResponseBadRequest(gettext("Write something first."))
+            if _is_part(request)
+            else redirect(conversation)
         )
     try:
         sent = _once(request, key, partial(_store, request, conversation, prompt, key))
@@ -78,9 +82,8 @@ def resend(request: HttpRequest, pk: int) -> HttpResponse:
         sent = _once(request, key, partial(branch, message, prompt, key))
     except OpencodeError as error:
         why = display_error({"name": type(error).__name__})
-        messages.error(
-            request, f"It could not be sent. {why.title}. {why.advice}" if why else "It could not be sent."
-        )
+        said = gettext("It could not be sent.")
+        messages.error(request, f"{said} {why.title}. {why.advice}" if why else said)
         return redirect(message.conversation)
     return redirect(sent.conversation)
 
@@ -121,7 +124,9 @@ def _answer(request: HttpRequest, message: Message) -> HttpResponse:
 
 def _too_long(request: HttpRequest, prompt: str) -> HttpResponse:
     """Say so; without the page's script there is all of it on a page of its own, to be shortened and sent again."""
-    said = f"This is too long: it has {len(prompt):,} characters, and {LONGEST_PROMPT:,} is the most."
+    said = gettext("This is too long: it has {length} characters, and {most} is the most.").format(
+        length=number(len(prompt)), most=number(LONGEST_PROMPT)
+    )
     return _not_taken(request, said, 413, prompt)
 
 

@@ -9,6 +9,7 @@ from opencode_sessions.display.coerce import Json, one_line, section
 from opencode_sessions.display.tools.cards import ToolState
 from opencode_sessions.display.tools.paths import short
 from opencode_sessions.protocol.plain import said
+from opencode_sessions.texts import text
 
 __all__ = ["Call", "state_of", "why_not"]
 
@@ -80,11 +81,11 @@ def why_not(call: Call) -> str:
     error = call.error.removeprefix("Error: ")
     if error.startswith(_REJECTED):
         feedback = error.partition(_FEEDBACK)[2]
-        return f"Refused: {feedback}" if feedback else "Refused."
+        return text("Refused: {feedback}", feedback=feedback) if feedback else text("Refused.")
     if error.startswith(_DISMISSED):
-        return "Not answered."
+        return text("Not answered.")
     if error.startswith(_DENIED):
-        return "A permission rule forbids it."
+        return text("A permission rule forbids it.")
     if call.tool == "invalid":
         return call.said("error").partition(_OFFERED)[0] or call.output
     return error

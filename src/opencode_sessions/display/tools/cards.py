@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from opencode_sessions.display.tools.diffs import FileDiff
 from opencode_sessions.protocol.visible import blank_lines
+from opencode_sessions.texts import counted, number, text
 
 __all__ = [
     "Answered",
@@ -33,15 +34,9 @@ __all__ = [
     "Todo",
     "TodoList",
     "ToolState",
-    "counted",
 ]
 
 ToolState: TypeAlias = Literal["waiting", "running", "done", "failed", "refused"]
-
-
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """`1 file`, `2 files`, `1,200 matches`."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def _height(line: str) -> int:
@@ -65,7 +60,7 @@ class Diff:
     def note(self) -> str:
         """`+3 -1`."""
         added, removed = (sum(getattr(file, name) for file in self.files) for name in ("added", "removed"))
-        return f"+{added:,} \N{MINUS SIGN}{removed:,}" if added or removed else ""
+        return f"+{number(added)} \N{MINUS SIGN}{number(removed)}" if added or removed else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +95,9 @@ class FileContent:
         """`15 lines`, or which of them."""
         count = sum(_height(line) for _, line in self.lines) + self.left_out
         if self.total is None or count >= self.total:
-            return counted(count, "line")
-        return f"lines {self.first_line:,}-{self.first_line + count - 1:,} of {self.total:,}"
+            return counted("{count} line", "{count} lines", count)
+        last = self.first_line + count - 1
+        return text("lines {first}-{last} of {total}", first=self.first_line, last=last, total=self.total)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +126,7 @@ class Command:
     @property
     def note(self) -> str:
         """`exit 1`, where it failed."""
-        return f"exit {self.exit_code}" if self.exit_code else ""
+        return text("exit {code}", code=str(self.exit_code)) if self.exit_code else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +169,9 @@ class Matches:
     @property
     def note(self) -> str:
         """`3 matches`."""
-        return counted(self.total, "match", "matches") + (" or more" if self.more else "")
+        if self.more:
+            return counted("{count} match or more", "{count} matches or more", self.total)
+        return counted("{count} match", "{count} matches", self.total)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +197,9 @@ class Listing:
     @property
     def note(self) -> str:
         """`12 files`."""
-        return counted(self.total, "file") + (" or more" if self.more else "")
+        if self.more:
+            return counted("{count} file or more", "{count} files or more", self.total)
+        return counted("{count} file", "{count} files", self.total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ class TodoList:
     @property
     def note(self) -> str:
         """`1 of 3 done`."""
-        return f"{self.done} of {self.open} done" if self.todos else ""
+        return text("{done} of {open} done", done=self.done, open=self.open) if self.todos else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +279,7 @@ class SubAgent:
     def note(self) -> str:
         """`2 steps`."""
         count = len(self.steps) + self.earlier
-        return counted(count, "step") if count else ""
+        return counted("{count} step", "{count} steps", count) if count else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,7 +339,7 @@ class Code:
     @property
     def note(self) -> str:
         """`2 calls`."""
-        return counted(len(self.steps), "call") if self.steps else ""
+        return counted("{count} call", "{count} calls", len(self.steps)) if self.steps else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

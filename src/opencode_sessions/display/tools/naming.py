@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from opencode_sessions.display.coerce import one_line
+from opencode_sessions.texts import text
 
 __all__ = ["provider", "provider_of", "words"]
 
@@ -40,5 +41,5 @@ def provider_of(tool: str) -> tuple[str, str]:
     """
     server, _, name = tool.strip("_").partition("_")
     if not server or not words(name):
-        return "", words(tool) or "a tool"
+        return "", words(tool) or text("a tool")
     return provider(server), words(name)

@@ -7,14 +7,18 @@ that releases before and after it have. Any other is one of an MCP server or a p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opencode_sessions.display.tools import titles
 from opencode_sessions.display.tools.calls import Call
 from opencode_sessions.display.tools.cards import ToolState
 from opencode_sessions.display.tools.naming import provider_of
+from opencode_sessions.texts import text
 
-__all__ = ["TOOLS", "ToolKind", "kind_of"]
+__all__ = ["ASK", "DONE", "TOOLS", "ToolKind", "kind_of"]
+
+ASK, DONE = "ask", "done"
+"""Contexts of texts: "Read" is what somebody is asked to allow, and what was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,9 @@ class ToolKind:
         about: What a call is about.
         name: Of a tool that only its name is known of: what it does.
         denied: The verb where it was refused, if that is not "Did not …".
+        server: What `{server}` in the verbs stands for.
+
+    The verbs are looked up as whole texts: "Could not read" is one, and is not put together in another language.
     """
 
     kind: str
@@ -38,19 +45,28 @@ class ToolKind:
     about: Callable[[Call], str] = titles.nothing
     name: str = ""
     denied: str = ""
+    server: str = ""
 
     def verb(self, state: ToolState, *, asks: bool = False) -> str:
         """The verb as it stands; with `asks` the call waits for a person."""
         match state:
             case "running":
-                return self.doing
+                return self._said(self.doing)
             case "done":
-                return self.done
+                return self._said(self.done, DONE)
             case "failed":
-                return f"Could not {self.do}"
+                return self._said(f"Could not {self.do}")
             case "refused":
-                return self.denied or f"Did not {self.do}"
-        return f"Wants to {self.do}" if asks else f"About to {self.do}"
+                return self._said(self.denied, DONE) if self.denied else self._said(f"Did not {self.do}")
+        return self._said(f"Wants to {self.do}" if asks else f"About to {self.do}")
+
+    @property
+    def wanted(self) -> str:
+        """The verb as a person is asked to allow it: "Read"."""
+        return self._said(self.do[:1].upper() + self.do[1:], ASK)
+
+    def _said(self, verb: str, context: str = "") -> str:
+        return text(verb, context=context, server=self.server)
 
 
 _EDIT = ToolKind("edit", "pencil", "Editing", "Edited", "edit", titles.files)
@@ -120,13 +136,15 @@ TOOLS: dict[str, ToolKind] = {
     "write": ToolKind("write", "file-plus", "Writing", "Wrote", "write", _PATH),
 }
 
+_OF_SERVER = ToolKind("mcp", "plug", "Using {server}:", "Used {server}:", "use {server}:")
+_OTHER = ToolKind("custom", "tool", "Using", "Used", "use")
+
 
 def kind_of(tool: str) -> ToolKind:
     """What is known of a tool; of one that is not known here, what its name tells."""
-    known = TOOLS.get(tool)
-    if known is not None:
-        return known
+    found = TOOLS.get(tool)
+    if found is not None:
+        return found
     server, name = provider_of(tool)
-    verbs = (f"Using {server}:", f"Used {server}:", f"use {server}:") if server else ("Using", "Used", "use")
-    kind, icon = ("mcp", "plug") if server else ("custom", "tool")
-    return ToolKind(kind, icon, *verbs, about=lambda _: name, name=name)
+    known = _OF_SERVER if server else _OTHER
+    return replace(known, about=lambda _: name, name=name, server=server)

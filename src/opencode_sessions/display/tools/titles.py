@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from opencode_sessions.display.coerce import number, objects, one_line
 from opencode_sessions.display.tools.calls import Call
-from opencode_sessions.display.tools.cards import counted
 from opencode_sessions.display.tools.naming import provider, words
 from opencode_sessions.display.tools.paths import relative
 from opencode_sessions.protocol.plain import said
+from opencode_sessions.texts import counted
+from opencode_sessions.texts import text as translated
 
 __all__ = ["files", "language_server", "nothing", "path", "questions", "resource", "search", "server", "text"]
 
@@ -39,14 +40,18 @@ def files(call: Call) -> str:
     named = named or [call.said("filePath")]
     shown = [relative(name, call.root) for name in named if name]
     if len(shown) > _NAMED:
-        return one_line(", ".join(shown[:_NAMED]) + f" and {counted(len(shown) - _NAMED, 'more file')}")
-    return one_line(", ".join(shown)) or "files"
+        more, first = len(shown) - _NAMED, ", ".join(shown[:_NAMED])
+        return one_line(
+            counted("{files} and {count} more file", "{files} and {count} more files", more, files=first)
+        )
+    return one_line(", ".join(shown)) or translated("files")
 
 
 def search(call: Call) -> str:
     """The pattern, and where it is looked for if not everywhere."""
     pattern, where, which = call.said("pattern"), relative(call.said("path"), call.root), call.said("include")
-    return one_line(pattern + (f" in {where}" if where else "") + (f" ({which})" if which else ""))
+    found = translated("{pattern} in {folder}", pattern=pattern, folder=where) if where else pattern
+    return one_line(f"{found} ({which})" if which else found)
 
 
 def questions(call: Call) -> str:
@@ -54,7 +59,7 @@ def questions(call: Call) -> str:
     asked = objects(call.given.get("questions"))
     if len(asked) == 1:
         return one_line(asked[0].get("question")) or one_line(asked[0].get("header"))
-    return counted(len(asked), "question")
+    return counted("{count} question", "{count} questions", len(asked))
 
 
 def language_server(call: Call) -> str:
@@ -72,9 +77,12 @@ def language_server(call: Call) -> str:
 def server(call: Call) -> str:
     """The MCP server, if one is named."""
     name = call.said("server")
-    return f"of {provider(name)}" if name else ""
+    return translated("of {server}", server=provider(name)) if name else ""
 
 
 def resource(call: Call) -> str:
     """A resource of an MCP server."""
-    return one_line(f"{call.said('uri')} {server(call)}")
+    uri, name = call.said("uri"), call.said("server")
+    return one_line(
+        translated("{resource} of {server}", resource=uri, server=provider(name)) if name else uri
+    )

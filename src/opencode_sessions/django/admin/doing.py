@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 
 from opencode_sessions.errors import OpencodeError
+from opencode_sessions.texts import counted
 
 __all__ = ["do_to_each"]
 
@@ -17,7 +18,12 @@ _MOST_PROBLEMS = 5
 
 
 def do_to_each(
-    request: HttpRequest, rows: Iterable[Any], act: Callable[[Any], bool], *, done: str, not_done: str
+    request: HttpRequest,
+    rows: Iterable[Any],
+    act: Callable[[Any], bool],
+    *,
+    done: Callable[[int], str],
+    not_done: Callable[[int], str],
 ) -> None:
     """Call `act` with each row; one that raises does not keep the others.
 
@@ -25,7 +31,7 @@ def do_to_each(
         request: Whose user is told.
         rows: Those that were chosen.
         act: Returns whether there was anything to do.
-        done: What is said of those to which it was done, after their number.
+        done: What is said of those to which it was done, by their number.
         not_done: Of the others.
     """
     counts = {True: 0, False: 0}
@@ -36,10 +42,13 @@ def do_to_each(
         except (OpencodeError, ImproperlyConfigured) as error:
             problems.append(f"{row}: {error}")
     if counts[True]:
-        messages.success(request, f"{counts[True]} {done}.")
+        messages.success(request, done(counts[True]))
     if counts[False]:
-        messages.info(request, f"{counts[False]} {not_done}.")
+        messages.info(request, not_done(counts[False]))
     for problem in problems[:_MOST_PROBLEMS]:
         messages.error(request, problem)
     if more := len(problems[_MOST_PROBLEMS:]):
-        messages.error(request, f"{more} more could not be done either.")
+        messages.error(
+            request,
+            counted("{count} more could not be done either.", "{count} more could not be done either.", more),
+        )

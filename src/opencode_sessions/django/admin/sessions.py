@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -19,7 +20,7 @@ from django.utils.html import format_html, format_html_join
 
 from opencode_sessions.django.admin.doing import do_to_each
 from opencode_sessions.django.admin.last_turns import LastTurn, last_turns, with_last_turns
-from opencode_sessions.django.admin.turns import TurnAdmin, error_line
+from opencode_sessions.django.admin.turns import TurnAdmin, error_line, state_of
 from opencode_sessions.django.clients import servers
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.databases import databases_with_table
@@ -27,12 +28,14 @@ from opencode_sessions.django.index import DjangoIndex
 from opencode_sessions.django.records import DjangoRecordStore
 from opencode_sessions.django.registry import message_models, record_field
 from opencode_sessions.django.sessions import session_for
+from opencode_sessions.django.texts import text_lazy
 from opencode_sessions.django.views.access import outside_transactions
 from opencode_sessions.errors import ConfigurationError, OpencodeError
 from opencode_sessions.reporting import ErrorContext
 from opencode_sessions.sessions.deletion import SessionDeleter
-from opencode_sessions.sessions.prune_report import age_of, sessions
+from opencode_sessions.sessions.prune_report import age_of
 from opencode_sessions.sessions.pruning import Leftover, Pruner
+from opencode_sessions.texts import counted, number, text
 
 __all__ = ["SessionAdmin"]
 
@@ -61,38 +64,44 @@ class SessionAdmin(_ModelAdmin):
     actions = ("reconcile_sessions", "prune_sessions")
     change_list_template = "opencode/admin/change_list.html"
 
-    @admin.display(description="session", ordering="opencode_session_id")
+    @admin.display(description=text_lazy("session"), ordering="opencode_session_id")
     def session_id(self, record: Any) -> str:
         """Its id."""
         return record.opencode_session_id or _NOTHING
 
-    @admin.display(description="state")
+    @admin.display(description=text_lazy("state"))
     def session_state(self, record: Any) -> str:
         """Whether it is in force; the digest of what is tells one that has changed from the others."""
         if record.opencode_session_id is None:
-            return "none"
+            return text("none")
         if record.opencode_session_ready_at is None:
-            return "being deleted" if record.opencode_session_digest == "deleting" else "reserved"
-        runs = ", a turn runs" if record.opencode_turn else ""
-        return f"ready ({(record.opencode_session_digest or '?')[:8]}){runs}"
+            deleting = record.opencode_session_digest == "deleting"
+            return text("being deleted") if deleting else text("reserved")
+        digest = (record.opencode_session_digest or "?")[:8]
+        if record.opencode_turn:
+            return text("ready ({digest}), a turn runs", digest=digest)
+        return text("ready ({digest})", digest=digest)
 
-    @admin.display(description="ready for", ordering="opencode_session_ready_at")
+    @admin.display(description=text_lazy("ready for"), ordering="opencode_session_ready_at")
     def session_age(self, record: Any) -> str:
         """Since when its rules are in force."""
         since = record.opencode_session_ready_at
         return _NOTHING if since is None else age_of(timezone.now() - since)
 
-    @admin.display(description="cost", ordering="opencode_bill")
+    @admin.display(description=text_lazy("cost"), ordering="opencode_bill")
     def session_cost(self, record: Any) -> str:
         """Of all its turns, in US dollars."""
-        return f"${record.opencode_bill:,.4f}" if record.opencode_bill else _NOTHING
+        return f"${number(record.opencode_bill, 4)}" if record.opencode_bill else _NOTHING
 
-    @admin.display(description="last turn")
+    @admin.display(description=text_lazy("last turn"))
     def session_turn(self, record: Any) -> str:
         """Of those that have begun, by its state; it leads to its parts."""
-        return self._links((turn, turn.status) for turn in last_turns(record, self._messages())) or _NOTHING
+        return (
+            self._links((turn, state_of(turn.status)) for turn in last_turns(record, self._messages()))
+            or _NOTHING
+        )
 
-    @admin.display(description="error")
+    @admin.display(description=text_lazy("error"))
     def session_error(self, record: Any) -> str:
         """Why that one failed or was stopped; it leads there too."""
         return self._links((turn, error_line(turn.error)) for turn in last_turns(record, self._messages()))
@@ -126,19 +135,26 @@ class SessionAdmin(_ModelAdmin):
         prune = self._prune_url() if self.has_delete_permission(request) else None
         return super().changelist_view(request, {"opencode_prune": prune, **(extra_context or {})})
 
-    @admin.action(description="Reconcile the selected sessions", permissions=["change"])
+    @admin.action(description=text_lazy("Reconcile the selected sessions"), permissions=["change"])
     def reconcile_sessions(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
         """Puts in force again what has changed: titles and rules."""
-        done, not_done = "had changed, and are in force again", "were in force, or have no session"
         do_to_each(
             request,
             queryset,
             lambda each: session_for(each).reconcile(servers()),
-            done=done,
-            not_done=not_done,
+            done=partial(
+                counted,
+                "{count} had changed, and are in force again.",
+                "{count} had changed, and are in force again.",
+            ),
+            not_done=partial(
+                counted,
+                "{count} were in force, or have no session.",
+                "{count} were in force, or have no session.",
+            ),
         )
 
-    @admin.action(description="Prune sessions that no row names…", permissions=["delete"])
+    @admin.action(description=text_lazy("Prune sessions that no row names…"), permissions=["delete"])
     def prune_sessions(self, _request: HttpRequest, _queryset: models.QuerySet[Any]) -> HttpResponse:
         """Leads to the page that lists them; what was selected does not matter."""
         return HttpResponseRedirect(self._prune_url())
@@ -158,10 +174,10 @@ class SessionAdmin(_ModelAdmin):
                 return HttpResponseRedirect(reverse(f"{self.admin_site.name}:{self._list_name}"))
             shown = [(each, age_of(timezone.now() - each.updated)) for each in found]
         except OpencodeError as error:
-            messages.error(request, f"It cannot be looked for now: {error}")
+            messages.error(request, text("It cannot be looked for now: {error}", error=error))
         context = {
             **self.admin_site.each_context(request),
-            "title": "Sessions that no row names any more",
+            "title": text("Sessions that no row names any more"),
             "opts": self.opts,
             "found": shown,
             "grace": age_of(_GRACE),
@@ -180,7 +196,8 @@ class SessionAdmin(_ModelAdmin):
         chosen = [each for each in found if each.session_id in shown]
         for each in chosen:
             remover(each.record or "no row", each.session_id, each.server)
-        messages.success(request, f"{sessions(len(chosen) - len(failures))} deleted.")
+        deleted = len(chosen) - len(failures)
+        messages.success(request, counted("{count} session deleted.", "{count} sessions deleted.", deleted))
         for failure in failures:
             messages.error(request, failure)
 
@@ -191,12 +208,12 @@ class SessionAdmin(_ModelAdmin):
     def _links(self, said: Iterable[tuple[LastTurn, str]]) -> str:
         """What is said of turns, each leading to the page of its parts, where this site has one."""
         links = []
-        for turn, text in said:
+        for turn, words in said:
             registered = self.admin_site.is_registered(turn.model)
             shown = self.admin_site.get_model_admin(turn.model) if registered else None
             url = shown.parts_url(turn.pk) if isinstance(shown, TurnAdmin) else ""
-            if text:
-                links.append(format_html('<a href="{}">{}</a>', url, text) if url else text)
+            if words:
+                links.append(format_html('<a href="{}">{}</a>', url, words) if url else words)
         return format_html_join(", ", "{}", ((link,) for link in links))
 
     def _messages(self) -> Iterator[tuple[type[models.Model], str]]:

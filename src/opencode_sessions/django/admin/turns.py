@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -20,12 +21,14 @@ from opencode_sessions.django.admin.doing import do_to_each
 from opencode_sessions.django.host import cancel
 from opencode_sessions.django.leases import abandoned
 from opencode_sessions.django.messages import DjangoMessageStore
+from opencode_sessions.django.texts import text_lazy
 from opencode_sessions.django.views.access import outside_transactions
 from opencode_sessions.django.views.retrying import retry_of
 from opencode_sessions.sessions.prune_report import age_of
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.texts import counted, later, number, text
 
-__all__ = ["TurnAdmin", "error_line"]
+__all__ = ["TurnAdmin", "error_line", "state_of"]
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -57,56 +60,55 @@ class TurnAdmin(_ModelAdmin):
         left = models.ExpressionWrapper(abandoned(), output_field=models.BooleanField())
         return super().get_queryset(request).annotate(opencode_abandoned=left)
 
-    @admin.display(description="state", ordering="status")
+    @admin.display(description=text_lazy("state"), ordering="status")
     def turn_state(self, message: Any) -> str:
         """Its status, and what it waits for."""
         if message.status == TurnStatus.STREAMING.value:
             if getattr(message, "opencode_abandoned", False):
-                return "streaming (abandoned)"
+                return text("streaming (abandoned)")
             if message.asks:
-                return "streaming (waits for an answer)"
+                return text("streaming (waits for an answer)")
             if message.opencode_turn_parked:
-                return "streaming (is about to go on)"
+                return text("streaming (is about to go on)")
         enqueued = message.status == TurnStatus.PENDING.value and message.opencode_turn_order
         if enqueued and message.opencode_turn_lease is None:
-            return "pending (waits for another turn)"
-        return str(message.status)
+            return text("pending (waits for another turn)")
+        return state_of(message.status)
 
-    @admin.display(description="age", ordering="started_at")
+    @admin.display(description=text_lazy("age"), ordering="started_at")
     def turn_age(self, message: Any) -> str:
         """How long ago it began, and how long it took."""
         if message.started_at is None:
             return _NOTHING
-        began = f"{age_of(timezone.now() - message.started_at)} ago"
+        began = age_of(timezone.now() - message.started_at)
         if message.finished_at is None:
-            return began
+            return text("{time} ago", time=began)
         took: timedelta = message.finished_at - message.started_at
-        return f"{began}, took {age_of(took)}"
+        return text("{time} ago, took {duration}", time=began, duration=age_of(took))
 
-    @admin.display(description="cost", ordering="cost")
+    @admin.display(description=text_lazy("cost"), ordering="cost")
     def turn_cost(self, message: Any) -> str:
         """In US dollars."""
-        return f"${message.cost:,.4f}" if message.cost else _NOTHING
+        return f"${number(message.cost, 4)}" if message.cost else _NOTHING
 
-    @admin.display(description="tokens", ordering="input_tokens")
+    @admin.display(description=text_lazy("tokens"), ordering="input_tokens")
     def turn_tokens(self, message: Any) -> str:
         """What the model was given, and what it made."""
-        return f"{message.input_tokens:,} → {message.output_tokens:,}"
+        return f"{number(message.input_tokens)} → {number(message.output_tokens)}"
 
-    @admin.display(description="error")
+    @admin.display(description=text_lazy("error"))
     def turn_error(self, message: Any) -> str:
         """Why it failed or was stopped."""
         return error_line(message.error)
 
-    @admin.display(description="answer")
+    @admin.display(description=text_lazy("answer"))
     def turn_answer(self, message: Any) -> SafeString:
         """A link to its parts."""
         if message.pk is None:  # on the page where one is added
-            return format_html("none yet")
+            return format_html("{}", text("none yet"))
         count = len(message.parts)
-        return format_html(
-            '<a href="{}">{} part{}</a>', self.parts_url(message.pk), count, "" if count == 1 else "s"
-        )
+        parts = counted("{count} part", "{count} parts", count)
+        return format_html('<a href="{}">{}</a>', self.parts_url(message.pk), parts)
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Any | None = None
@@ -135,7 +137,7 @@ class TurnAdmin(_ModelAdmin):
             raise Http404
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Answer to {message}",
+            "title": text("Answer to {message}", message=message),
             "opts": self.opts,
             "message": message,
             "shown": display_message(message),
@@ -148,18 +150,32 @@ class TurnAdmin(_ModelAdmin):
         """See `ModelAdmin`."""
         return super().changelist_view(request, extra_context)
 
-    @admin.action(description="Cancel the selected turns", permissions=["change"])
+    @admin.action(description=text_lazy("Cancel the selected turns"), permissions=["change"])
     def cancel_turns(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
         """Ends them wherever they run."""
         who = request.user.get_username()
-        done, not_done = "cancelled", "had ended already"
-        do_to_each(request, queryset, lambda each: cancel(each, by=who), done=done, not_done=not_done)
+        do_to_each(
+            request,
+            queryset,
+            lambda each: cancel(each, by=who),
+            done=partial(counted, "{count} cancelled.", "{count} cancelled."),
+            not_done=partial(counted, "{count} had ended already.", "{count} had ended already."),
+        )
 
-    @admin.action(description="Try the selected turns again", permissions=["add"])
+    @admin.action(description=text_lazy("Try the selected turns again"), permissions=["add"])
     def retry_turns(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
         """Asks again, in new messages, what failed or was cancelled."""
-        done, not_done = "tried again", "neither failed nor cancelled: left as they are"
-        do_to_each(request, queryset, lambda each: retry_of(each) is not None, done=done, not_done=not_done)
+        do_to_each(
+            request,
+            queryset,
+            lambda each: retry_of(each) is not None,
+            done=partial(counted, "{count} tried again.", "{count} tried again."),
+            not_done=partial(
+                counted,
+                "{count} neither failed nor cancelled: left as they are.",
+                "{count} neither failed nor cancelled: left as they are.",
+            ),
+        )
 
     def parts_url(self, pk: Any) -> str:
         """Of the page of a turn's parts, by the key of its message."""
@@ -168,6 +184,20 @@ class TurnAdmin(_ModelAdmin):
     @property
     def _url_name(self) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_parts"
+
+
+_STATES = {
+    "pending": later("pending"),
+    "streaming": later("streaming"),
+    "completed": later("completed"),
+    "cancelled": later("cancelled"),
+    "failed": later("failed"),
+}
+
+
+def state_of(status: str) -> str:
+    """A turn's status, as it is listed."""
+    return text(_STATES.get(status, status))
 
 
 def error_line(error: Any) -> str:

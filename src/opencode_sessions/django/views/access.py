@@ -14,6 +14,8 @@ from django.http.response import HttpResponseBase
 
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.registry import record_of, served_model
+from opencode_sessions.host.steering import NO_TURN
+from opencode_sessions.texts import text
 from opencode_sessions.validation import not_awaitable
 
 __all__ = ["outside_transactions", "root_of", "seen"]
@@ -29,7 +31,7 @@ def seen(request: HttpRequest, label: str, pk: str) -> models.Model:
     """
     message = _row(label, pk)
     if message is None or not _may_see(request, message):
-        raise Http404("There is no such turn, or not for you.")
+        raise Http404(text(NO_TURN))
     return message
 
 

@@ -36,6 +36,7 @@ from opencode_sessions.host.vercel import VERCEL_CHAT
 from opencode_sessions.live.view import RenderContext
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.store.turn_table import RowKey
+from opencode_sessions.texts import language
 
 __all__ = ["chat_urls"]
 
@@ -120,7 +121,7 @@ class _ServedChats:
     def _told(self, request: HttpRequest, turn: Turn, wanted: ChatRequest) -> HttpResponseBase:
         message: models.Model = turn.message
         known = run_sync(self._service.context(wanted, request, message))
-        context = replace(known, root=root_of(message), files=files_of(message))
+        context = replace(known, root=root_of(message), files=files_of(message), language=language())
         return told(
             request,
             message,

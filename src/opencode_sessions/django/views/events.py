@@ -24,6 +24,7 @@ from opencode_sessions.host.chats import name_of
 from opencode_sessions.live import RenderContext, WatchRequest, astream, ended, stream
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import TurnRow
+from opencode_sessions.texts import language
 
 __all__ = ["events", "told"]
 
@@ -40,7 +41,13 @@ def events(request: HttpRequest, label: str, pk: str) -> HttpResponseBase:
     """The events of a turn, from what the browser has until the turn's end; see docs/django-views.md."""
     message = seen(request, label, pk)
     turn = name_of(rows.key_of(message))
-    context = RenderContext(address("answer", message), root_of(message), files_of(message), turn)
+    context = RenderContext(
+        action=address("answer", message),
+        root=root_of(message),
+        files=files_of(message),
+        turn=turn,
+        language=language(),
+    )
     has = _revision(request.headers.get("Last-Event-ID") or request.GET.get("after", ""))
     return told(request, message, context, encoder=HTML, has=has, seconds=settings().stream_seconds)
 

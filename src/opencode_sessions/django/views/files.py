@@ -27,6 +27,7 @@ from opencode_sessions.host.files import NO_FILE, ServedFile, served_tool_file
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.protocol.values import Message
 from opencode_sessions.runtime.stepping import iterate_sync, run_sync
+from opencode_sessions.texts import text
 
 __all__ = ["archive", "changes", "download", "file", "files", "picture", "preview"]
 
@@ -55,7 +56,7 @@ def _of_message(view: View) -> View:
             return _said(str(refused), refused.status)
         except FileError as error:
             _log.warning("a file of %s: %s", message, error)
-            return _said(NO_FILE, 404)
+            return _said(text(NO_FILE), 404)
 
     return call
 

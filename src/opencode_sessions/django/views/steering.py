@@ -19,7 +19,7 @@ from opencode_sessions.django.views.asking import asked, card, whole
 from opencode_sessions.django.views.replies import Refused, steers
 from opencode_sessions.django.views.retrying import retry_of
 from opencode_sessions.errors import AskChangedError, ConfigurationError
-from opencode_sessions.host.steering import check_answer, refusal_of
+from opencode_sessions.host.steering import check_answer, not_again, refusal_of, too_late
 from opencode_sessions.turns.asks import Answer
 
 __all__ = ["answer", "cancel", "give", "retried", "retry", "stop"]
@@ -82,7 +82,7 @@ def stop(request: HttpRequest, message: models.Model) -> None:
     message.refresh_from_db(fields=["status"])
     status = message.status  # type: ignore[attr-defined]  # MessageModel
     if status != "cancelled":
-        raise Refused(409, f"It is too late to stop it: it is {status} already.")
+        raise too_late(status)
 
 
 @steers
@@ -103,7 +103,7 @@ def retried(message: models.Model) -> models.Model:
     if again is None:
         message.refresh_from_db(fields=["status"])
         status = message.status  # type: ignore[attr-defined]  # MessageModel
-        raise Refused(409, f"There is nothing to be tried again: it is {status}.")
+        raise not_again(status)
     return again
 
 

@@ -4,6 +4,10 @@
 const $ = (selector, within = document) => within.querySelector(selector);
 const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
 
+// In the language of the page, which {% chat_texts %} gives.
+const TEXTS = JSON.parse($("#chat-texts")?.textContent ?? "{}");
+const text = (message, values = {}) => (TEXTS[message] ?? message).replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
+
 const root = document.documentElement;
 const composer = $("[data-composer]");
 const prompt = $("#prompt");
@@ -168,7 +172,7 @@ addEventListener("opencode:end", (event) => {
   if (status === "gone") tellGone();
   changed();
   if (gone) return;
-  said.textContent = { completed: "The answer is there.", failed: "The answer failed.", cancelled: "Stopped." }[status] ?? "";
+  said.textContent = { completed: text("The answer is there."), failed: text("The answer failed."), cancelled: text("Stopped.") }[status] ?? "";
   settle();
 });
 
@@ -184,7 +188,7 @@ const takeBack = async (turn) => {
   const page = await part(`/m/${turn.dataset.pk}/`);
   goOn(turn);
   turn.replaceWith($(".turn", page));
-  said.textContent = "Taken back.";
+  said.textContent = text("Taken back.");
   showLine();
   showState();
   changed();
@@ -221,7 +225,7 @@ const showState = () => {
   const comes = asks.some((id) => !asked.includes(id)), goes = asked.some((id) => !asks.includes(id));
   asked = asks;
   prompt.placeholder = asks.length ? prompt.dataset.whileAsked : placeholder;
-  if (comes) said.textContent = "The agent asks you something.";
+  if (comes) said.textContent = text("The agent asks you something.");
   if (goes && answered) goOn(); // where turn.js has found no other ask to go to
   answered &&= asks.length > 0;
   if (comes || goes) changed();
@@ -243,7 +247,7 @@ const stopTurn = () => running()?.querySelector("form.foot__stop")?.requestSubmi
 // What is pasted is not cut off: it is kept, and not sent.
 const measure = (field) => {
   const longest = Number(field.dataset.longest), { length } = field.value.trim();
-  const told = `This is too long: it has ${length.toLocaleString("en")} characters, and ${longest.toLocaleString("en")} is the most.`;
+  const told = text("This is too long: it has {length} characters, and {most} is the most.", { length: length.toLocaleString(root.lang), most: longest.toLocaleString(root.lang) });
   field.setCustomValidity(length > longest ? told : "");
 };
 addEventListener("input", ({ target }) => target.dataset.longest && measure(target));
@@ -257,17 +261,17 @@ const tell = (words, href, where) => {
 };
 const forgetTrouble = () => gone || trouble.replaceChildren();
 const reached = () => unreachable && forgetTrouble();
-const tellGone = () => { gone = true; showLine(); tell("This conversation was deleted.", $(".brand").href, "To your conversations"); };
+const tellGone = () => { gone = true; showLine(); tell(text("This conversation was deleted."), $(".brand").href, text("To your conversations")); };
 const tellIfGone = ({ cause }) => cause?.status === 404 && tellGone();
 
 const tellWhy = async ({ cause: answer }) => {
   unreachable = !answer;
-  if (answer?.redirected) tell("It could not be sent: you are logged out.", location.pathname, "Log in");
+  if (answer?.redirected) tell(text("It could not be sent: you are logged out."), location.pathname, text("Log in"));
   else if (answer?.status === 404) tellGone();
   else if ([413, 415, 503].includes(answer?.status)) tell(await answer.text());
-  else if (answer) tell(`It could not be sent (the server said ${answer.status}). Try again.`);
-  else if (navigator.onLine) tell("It could not be sent: the server cannot be reached. Try again.");
-  else tell("You are offline. Try again when you are back.");
+  else if (answer) tell(text("It could not be sent (the server said {status}). Try again.", { status: answer.status }));
+  else if (navigator.onLine) tell(text("It could not be sent: the server cannot be reached. Try again."));
+  else tell(text("You are offline. Try again when you are back."));
 };
 
 const hex = (byte) => byte.toString(16).padStart(2, "0");
@@ -288,13 +292,13 @@ const attach = (more) => {
   attached.replaceChildren(...files.map((file) => {
     const item = document.createElement("li"), name = document.createElement("span"), button = document.createElement("button");
     name.textContent = file.name;
-    Object.assign(button, { type: "button", textContent: "×", ariaLabel: `Remove ${file.name}` });
+    Object.assign(button, { type: "button", textContent: "×", ariaLabel: text("Remove {name}", { name: file.name }) });
     button.onclick = () => { files = files.filter((other) => other !== file); attach([]); prompt.focus(); };
     item.append(name, button);
     return item;
   }));
   attached.hidden = !files.length;
-  if (more.length) { forgetTrouble(); said && (said.textContent = `Files to send: ${files.length}.`); }
+  if (more.length) { forgetTrouble(); said && (said.textContent = text("Files to send: {count}.", { count: files.length })); }
 };
 chooser.addEventListener("change", () => {
   const chosen = [...chooser.files];
@@ -452,12 +456,12 @@ addEventListener("click", async (event) => {
     button.closest("details").open = false;
     prompt.focus({ preventScroll: true });
   } else if (button?.matches("[data-copy]")) {
-    const texts = $$('[data-part="text"]', button.closest(".turn")).map((text) => text.innerText);
+    const texts = $$('[data-part="text"]', button.closest(".turn")).map((said) => said.innerText);
     await navigator.clipboard.writeText(texts.join("\n\n"));
     const use = $("use", button);
     const show = (icon) => use.setAttribute("href", use.getAttribute("href").replace(/#.*/, icon));
     show("#check");
-    said.textContent = "Copied.";
+    said.textContent = text("Copied.");
     setTimeout(show, 1500, "#copy");
   } else if (button?.matches("[data-theme-toggle]")) {
     setTheme({ "": "light", light: "dark", dark: "" }[localStorage.getItem("theme") ?? ""]);
@@ -466,7 +470,7 @@ addEventListener("click", async (event) => {
 
 const setTheme = (theme) => {
   if (theme) { localStorage.setItem("theme", theme); root.dataset.theme = theme; } else { localStorage.removeItem("theme"); delete root.dataset.theme; }
-  $("[data-theme-toggle]").ariaLabel = `Theme: ${theme || "as the system"}`;
+  $("[data-theme-toggle]").ariaLabel = { light: text("Theme: light"), dark: text("Theme: dark") }[theme] ?? text("Theme: as the system");
 };
 
 setTheme(localStorage.getItem("theme") ?? "");

@@ -4,7 +4,11 @@
 // changes are loaded when they are opened. Nothing here needs more than `script-src 'self'`.
 
 const PAUSES = [0, 300, 700, 1500, 3000, 6000, 12000, 24000]; // milliseconds
-const UNREACHABLE = "The server cannot be reached. Try again.";
+
+// In the language of the page, where it has {% opencode_texts %}.
+const TEXTS = JSON.parse(document.getElementById("opencode-texts")?.textContent ?? "{}");
+const text = (message) => TEXTS[message] ?? message;
+const UNREACHABLE = text("The server cannot be reached. Try again.");
 
 // The server has made what it sends. A page with Trusted Types allows this one policy, too.
 const policy = window.trustedTypes?.createPolicy("opencode-files", { createHTML: (html) => html }) ?? { createHTML: (html) => html };

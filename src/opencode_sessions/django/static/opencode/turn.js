@@ -11,8 +11,12 @@
 const ENDED = new Set(["completed", "cancelled", "failed", "gone"]);
 const FORMS = "form[data-oc-action], form[data-ask]";
 const FIRST_WAIT = 1000, LONGEST_WAIT = 30000, SILENCE = 45000, ANNOUNCED = 5000;
-const LOGGED_OUT = "You are logged out. Reload the page.";
-const UNREACHABLE = "The server cannot be reached. Try again.";
+
+// In the language of the page, where it has {% opencode_texts %}.
+const TEXTS = JSON.parse(document.getElementById("opencode-texts")?.textContent ?? "{}");
+const text = (message, values = {}) => (TEXTS[message] ?? message).replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
+const LOGGED_OUT = text("You are logged out. Reload the page.");
+const UNREACHABLE = text("The server cannot be reached. Try again.");
 
 // The server has sanitised what it sends. A page with Trusted Types allows this one policy.
 const policy = window.trustedTypes?.createPolicy("opencode", { createHTML: (html) => html }) ?? { createHTML: (html) => html };
@@ -372,7 +376,7 @@ async function send(form, submitter) {
     const json = (response.headers.get("Content-Type") ?? "").includes("json");
     answer = json ? await response.json() : null;
     if (!json && refusesStranger(response)) problem = LOGGED_OUT;
-    else if (!response.ok) problem = answer?.error || `The server refused it (${response.status}). Reload the page, and try again.`;
+    else if (!response.ok) problem = answer?.error || text("The server refused it ({status}). Reload the page, and try again.", { status: response.status });
   } catch {
     problem = UNREACHABLE;
   }
