@@ -66,7 +66,7 @@ def turn(engine, message_id, client, *, when_busy="wait", on_error=None, observe
         client,
         store=SQLAlchemyMessageStore(Message, message_id, engine),
         when_busy=when_busy,
-        on_ask=_handler(person),
+        on_ask=handler(person),
         deadlines=DEADLINES,
         observer=observer,
     )
@@ -85,7 +85,8 @@ def thought(ask_id):
     return Random(ask_id).choice(THOUGHT)  # noqa: S311 - it is to be repeatable
 
 
-def _handler(person):
+def handler(person):
+    """The `on_ask` of such a person's turns."""
     if person in ("is elsewhere", "is nobody"):
         return IN_THE_ROW if person == "is elsewhere" else None
 
