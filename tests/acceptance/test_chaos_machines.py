@@ -19,7 +19,7 @@ from fix_programs import find_program
 TESTS = Path(__file__).parents[1]
 SEEDS = (13,)
 """Each chooses its queue."""
-PATIENCE = 600
+PATIENCE = 1200
 
 pytestmark = pytest.mark.full
 
@@ -78,7 +78,19 @@ def environ():
     if os.geteuid() != 0:
         pytest.skip("to make network namespaces needs root")
     made = subprocess.run(
-        ["unshare", "--net", "--pid", "--fork", "--mount-proc", "ip", "link", "add", "switch", "type", "bridge"],
+        [
+            "unshare",
+            "--net",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "ip",
+            "link",
+            "add",
+            "switch",
+            "type",
+            "bridge",
+        ],
         capture_output=True,
         text=True,
         check=False,

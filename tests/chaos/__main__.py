@@ -70,7 +70,7 @@ def _arguments():
     parser.add_argument("--records", type=int, default=usual.records)
     parser.add_argument("--messages", type=int, default=usual.messages, help="of a record")
     parser.add_argument("--workers", type=int, default=usual.workers)
-    parser.add_argument("--seconds", type=float, default=usual.seconds, help="of faults in a round")
+    parser.add_argument("--seconds", type=float, help="of faults in a round")
     parser.add_argument("--lanes", nargs="*", choices={**LANES, **MACHINE_LANES}, help="what may break")
     parser.add_argument("--keep", help="a folder for the logs of rounds with violations")
     parser.add_argument("--machines", action="store_true", help="on several machines; as root on Linux")
@@ -78,6 +78,8 @@ def _arguments():
     arguments = parser.parse_args()
     if arguments.lanes is None:
         arguments.lanes = list(MACHINE_LANES if arguments.machines else LANES)
+    if arguments.seconds is None:
+        arguments.seconds = 25.0 if arguments.machines else usual.seconds
     if arguments.queue is None:
         arguments.queue = QUEUES[arguments.seed % len(QUEUES)]
     return arguments

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session as Database
 
 from chaos import prompts
-from chaos.host import LEASE, Conversation, Message
+from chaos.host import Conversation, Message
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.protocol.storable import storable
 from opencode_sessions.store.claims import other_holder
@@ -85,7 +85,7 @@ def check(stage, keys, outcome):
         yield from _idle(client)
     upstream = Upstream(stage.clients)
     rows, records = _stored(stage.engines, keys.values())
-    yield from _sessions(upstream, stage.engines, records)
+    yield from _sessions(upstream, stage.engines, records, stage.lease)
     said = _said(upstream, records.values())
     for asked, key in keys.items():
         row = rows[key]
@@ -126,7 +126,7 @@ def _stored(engines, keys):
     return rows, records
 
 
-def _sessions(upstream, engines, records):
+def _sessions(upstream, engines, records, lease):
     """One session a record, no orphan, and no claim that holds."""
     named = set()
     for engine in engines.values():
@@ -147,7 +147,7 @@ def _sessions(upstream, engines, records):
                 f"{kind} {key} names server {record.opencode_server}, and another one has its session"
             )
         # What a runner left that died between its turn's end and its release runs out with its lease.
-        holder = other_holder(record.opencode_turn, "", time.time() + LEASE)
+        holder = other_holder(record.opencode_turn, "", time.time() + lease)
         if holder is not None:
             yield Violation(f"{kind} {key} is claimed by {holder} still: {record.opencode_turn}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from random import Random
 
 from sqlalchemy import ForeignKey
@@ -21,6 +22,8 @@ LEASE = 2.0
 DEADLINES = Deadlines(
     lease=LEASE, look=1.0, unreachable=60.0, start=60.0, silence=90.0, total=150.0, queue=30.0
 )
+MACHINE_DEADLINES = replace(DEADLINES, lease=10.0, total=240.0)
+"""With several machines: the lease is longer than a request to a slow server and its repetition."""
 PEOPLE = ("says yes", "says no and why", "says no", "is elsewhere", "is nobody")
 """Who answers what an agent asks. `is elsewhere`: the ask waits in the row for another process."""
 THOUGHT = (0.1, 0.1, 1.0, 3.0)

@@ -14,7 +14,7 @@ from chaos.host import Conversation, Message
 from chaos.round import Round
 from chaos.worker import OVER
 
-PATIENCE = 150.0
+PATIENCE = 240.0
 """Seconds that recovery may take: a job that was lost is believed in for some time."""
 
 
@@ -69,7 +69,7 @@ class MachineRound(Round):
             "machines": lambda fault, stop: site.stop_machine(stop=stop, **fault.how),
             "processes": lambda fault, stop: site.kill(stop=stop, **fault.how),
             "servers": lambda fault, stop: site.kill_server(stop=stop, **fault.how),
-            "brokers": lambda fault, stop: site.kill_broker(stop=stop, **fault.how),
+            "brokers": site.strike_broker,
             "database": lambda fault, stop: site.crash_database(stop=stop, **fault.how),
         }
 

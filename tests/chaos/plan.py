@@ -189,8 +189,14 @@ def _line(random, cut_at, answers):
     )
 
 
+def _lasting(random):
+    """Mostly for a moment; sometimes for longer than a lease."""
+    lease = host.MACHINE_DEADLINES.lease
+    return round(random.uniform(*random.choice(((0.3, 4), (0.3, 4), (lease + 1, lease + 4)))), 2)
+
+
 def _lines(random, size):
-    machine, lasting = random.choice(MACHINES), round(random.uniform(0.5, 6), 2)
+    machine, lasting = random.choice(MACHINES), _lasting(random)
     lost = random.choice(((100, 100), (100, 100), (100, 0), (0, 100), (40, 0), (0, 40), (20, 20)))
     return random.choice(
         (
@@ -202,7 +208,7 @@ def _lines(random, size):
 
 
 def _machines(random, size):
-    return "stop", {"machine": random.choice(MACHINES), "lasting": round(random.uniform(0.3, 6), 2)}
+    return "stop", {"machine": random.choice(MACHINES), "lasting": _lasting(random)}
 
 
 def _processes(random, size):
@@ -217,10 +223,8 @@ def _servers(random, size):
 
 
 def _brokers(random, size):
-    return "kill", {
-        "name": random.choice(("broker", "notifier")),
-        "lasting": round(random.uniform(0, 4), 2),
-    }
+    kind, name = random.choice((("kill", "broker"), ("kill", "notifier"), ("cut", "notifier")))
+    return kind, {"name": name, "lasting": round(random.uniform(0, 4), 2)}
 
 
 _DRAWS = {

@@ -24,7 +24,7 @@ from fix_valkey import running_valkey
 from sqlalchemy import create_engine
 
 from chaos import prompts
-from chaos.host import Base
+from chaos.host import MACHINE_DEADLINES, Base
 from chaos.machines import SWITCH, Network
 from chaos.plan import BUILT_IN, MACHINES
 from opencode_sessions import Client, OpencodeServer
@@ -64,7 +64,10 @@ class Site:
         engines: Of the database.
         asked: What the model was asked: (when, its place, the prompt's tag).
         deaths: Of a server, by its name: (from, until).
+        lease: Seconds that a runner's lease lasts.
     """
+
+    lease = MACHINE_DEADLINES.lease
 
     def __init__(self, seed, queue):
         self._random = Random(f"{seed}/site")  # noqa: S311 - it is to be repeatable
@@ -126,7 +129,7 @@ class Site:
         with machine.inside():
             return self._running.enter_context(
                 OpencodeServer(
-                    config=model.config(), models={}, startup_timeout=90.0, hostname=machine.address
+                    config=model.config(), models={}, startup_timeout=240.0, hostname=machine.address
                 )
             )
 
@@ -278,12 +281,18 @@ class Site:
             self.servers[name].restart()
         self.deaths[name].append((died, time.monotonic()))
 
-    def kill_broker(self, name, lasting, stop):
-        """SIGKILL it: it forgets what it held."""
-        self.brokers[name].kill()
-        stop.wait(lasting)
-        with self._machine("broker").inside():
-            self.brokers[name].start()
+    def strike_broker(self, fault, stop):
+        """SIGKILL it, and it forgets what it held; or cut all lines to it."""
+        machine, broker = self._machine("broker"), self.brokers[fault.how["name"]]
+        if fault.kind == "cut":
+            machine.lose(arriving=100, leaving=0, port=broker.port)
+            stop.wait(fault.how["lasting"])
+            machine.heal_line()
+            return
+        broker.kill()
+        stop.wait(fault.how["lasting"])
+        with machine.inside():
+            broker.start()
 
     def crash_database(self, lasting, stop):
         """SIGKILL one of PostgreSQL's processes: all end, and it recovers; nobody gets in for so many seconds."""

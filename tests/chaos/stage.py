@@ -16,7 +16,7 @@ from fix_postgres import running_postgres
 from sqlalchemy import create_engine
 
 from chaos import prompts
-from chaos.host import Base
+from chaos.host import LEASE, Base
 from opencode_sessions import Client, OpencodeServer
 from opencode_sessions.sessions.servers import DEFAULT_SERVER
 from opencode_sessions.testing import DEFAULT_RULE, FaultProxy, Rule, ScriptedModel
@@ -32,7 +32,10 @@ class Stage:
         asked: What the model was asked: (when, its place, the prompt's tag).
         deaths: Of the server, by its name: (from, until).
         lines: The proxies by the lane that breaks them.
+        lease: Seconds that a runner's lease lasts.
     """
+
+    lease = LEASE
 
     def __init__(self, seed):
         self._seed = seed

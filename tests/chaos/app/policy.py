@@ -6,7 +6,7 @@ import json
 import logging
 import os
 
-from chaos.host import DEADLINES, handler, rules
+from chaos.host import MACHINE_DEADLINES, handler, rules
 from chaos.notes import Noting, note
 from chaos.worker import TIMEOUTS
 from opencode_sessions.host import HostSettings, Server
@@ -24,7 +24,7 @@ _log.addHandler(_written)
 
 def options(message):
     return {
-        "deadlines": DEADLINES,
+        "deadlines": MACHINE_DEADLINES,
         "observer": Noting(f"postgresql:{message.id}"),
         "on_ask": handler(message.person),
     }
