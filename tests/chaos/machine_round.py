@@ -34,13 +34,13 @@ class MachineRound(Round):
         """Of conversations; web processes add the messages, under these ids."""
         records = {}
         with Database(self._stage.engines["postgresql"], expire_on_commit=False) as database:
-            next_id = 1 + (database.scalar(select(func.max(Message.id))) or 0)
+            first = 1 + self._plan.number * len(self._plan.asked)
             for asked in self._plan.asked:
                 if asked.record not in records:
                     records[asked.record] = Conversation(title=f"conversation {asked.record}")
                     database.add(records[asked.record])
                     database.commit()
-                self.keys[asked] = ("postgresql", next_id + len(self.keys))
+                self.keys[asked] = ("postgresql", first + len(self.keys))
         self._records = {record: row.id for record, row in records.items()}
 
     def _let_go(self):
@@ -65,9 +65,9 @@ class MachineRound(Round):
     def _ways(self):
         site = self._stage
         return {
-            "lines": site.strike_host,
+            "lines": site.strike_line,
             "machines": lambda fault, stop: site.stop_machine(stop=stop, **fault.how),
-            "processes": lambda fault, stop: site.kill(stop=stop, **fault.how),
+            "processes": lambda fault, _: site.kill(**fault.how),
             "servers": lambda fault, stop: site.kill_server(stop=stop, **fault.how),
             "brokers": site.strike_broker,
             "database": lambda fault, stop: site.crash_database(stop=stop, **fault.how),

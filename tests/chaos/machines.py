@@ -28,7 +28,7 @@ add chain inet chaos out { type filter hook output priority 0 ; }
 """
 
 
-def move_inside(seed):
+def move_inside():
     """Run this program again, in namespaces of its own, unless it is there already.
 
     Raises:
@@ -38,7 +38,7 @@ def move_inside(seed):
         return
     if os.geteuid() != 0:
         sys.exit("--machines makes network namespaces, which needs root")
-    command = [sys.executable, "-m", "chaos", *sys.argv[1:], "--seed", str(seed)]
+    command = [sys.executable, "-m", "chaos", *sys.argv[1:]]
     os.environ[_INSIDE] = "yes"
     os.execvp(_UNSHARE[0], [*_UNSHARE, "sh", "-c", '"$@"; exit $?', "sh", *command])  # noqa: S606 - it becomes that
 

@@ -185,7 +185,7 @@ class Site:
             self._slots[name] = slot
             self._start(slot)
 
-    def kill(self, name, *, replaced_after, stop):
+    def kill(self, name, *, replaced_after):
         """SIGKILL, with all that it started; after so many seconds it runs again. False if it had ended by itself."""
         with self._lock:
             slot = self._slots.get(name)
@@ -257,7 +257,7 @@ class Site:
 
     # -- what goes wrong -------------------------------------------------------------------------
 
-    def strike_host(self, fault, stop):
+    def strike_line(self, fault, stop):
         machine, how = self._machine(fault.how["machine"]), fault.how
         if fault.kind == "narrow":
             machine.narrow(how["kilobits"])
