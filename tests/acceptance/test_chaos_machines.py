@@ -21,7 +21,7 @@ SEEDS = (13,)
 """Each chooses its queue."""
 PATIENCE = 1200
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.timeout(2 * PATIENCE)]
 
 FAULTS = """
 import os, socket, sys, time

@@ -22,8 +22,9 @@ LEASE = 2.0
 DEADLINES = Deadlines(
     lease=LEASE, look=1.0, unreachable=60.0, start=60.0, silence=90.0, total=150.0, queue=30.0
 )
-MACHINE_DEADLINES = replace(DEADLINES, lease=10.0, total=240.0)
-"""With several machines: the lease is longer than a request to a slow server and its repetition."""
+MACHINE_DEADLINES = replace(DEADLINES, lease=10.0, unreachable=200.0, start=200.0, silence=200.0, total=400.0)
+"""With several machines: so many processes may make this one slow. The lease is longer than a slow request and its
+repetition, and a server that is restarted is waited for."""
 PEOPLE = ("says yes", "says no and why", "says no", "is elsewhere", "is nobody")
 """Who answers what an agent asks. `is elsewhere`: the ask waits in the row for another process."""
 THOUGHT = (0.1, 0.1, 1.0, 3.0)

@@ -14,7 +14,7 @@ from chaos.host import Conversation, Message
 from chaos.round import Round
 from chaos.worker import OVER
 
-PATIENCE = 240.0
+PATIENCE = 300.0
 """Seconds that recovery may take: a job that was lost is believed in for some time."""
 
 
