@@ -73,7 +73,7 @@ simulate: $(STATE)/dev  ## try every order of the steps of sessions, turns, jobs
 soak: $(STATE)/dev $(SERVER)  ## kill processes in ROUNDS=200, and show where they died; SEED=… draws the same rounds again
 	@SOAK_ROUNDS=$(or $(ROUNDS),200) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_processes.py $(ARGS)
 
-chaos: $(STATE)/dev $(SERVER)  ## run turns while everything dies; SEED and ROUNDS choose what and how long
+chaos: $(STATE)/dev $(SERVER)  ## run turns while everything dies; SEED and ROUNDS choose what and how long; ARGS=--machines runs it on several
 	@PYTHONPATH=tests:tests/fixtures $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
 bench: $(STATE)/dev $(SERVER)  ## measure what things cost

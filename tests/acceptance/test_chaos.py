@@ -37,6 +37,7 @@ def chaos():
         yield SimpleNamespace(
             check=checks.check,
             Crew=crew.Crew,
+            Conversation=host.Conversation,
             Message=host.Message,
             TABLES=host.TABLES,
             Plan=plan.Plan,
@@ -52,7 +53,12 @@ def ended(chaos):
     plan = chaos.Plan.of(SEED, 0, chaos.Size(records=4, messages=2, workers=2, seconds=6.0))
     with chaos.Stage(SEED) as stage, chaos.Crew() as crew:
         round_ = chaos.Round(plan, stage, crew)
-        yield SimpleNamespace(stage=stage, keys=round_.keys, outcome=round_.run(), plan=plan)
+        outcome = round_.run()
+        (client,) = stage.clients.values()
+        (deaths,) = stage.deaths.values()
+        yield SimpleNamespace(
+            stage=stage, keys=round_.keys, outcome=outcome, plan=plan, client=client, deaths=deaths
+        )
 
 
 @pytest.fixture
@@ -134,13 +140,39 @@ def test_a_file_that_no_turn_made_is_seen_and_one_that_is_due(chaos, ended):
             )
 
 
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [({"status": "failed"}, "it is failed"), ({"text": "something else"}, "its content is")],
+    ids=["status", "text"],
+)
+def test_a_turn_that_was_shown_otherwise_than_it_ended_is_seen(chaos, ended, shown, said):
+    kind, key = _completed(chaos, ended)
+    note = {"who": "web 0", "what": "watched", "message": f"{kind}:{key}", "status": "completed", "text": ""}
+    ended.outcome.notes.append({**note, **shown})
+    found = list(chaos.check(ended.stage, ended.keys, ended.outcome))
+    ended.outcome.notes.pop()
+    assert any(said in violation.what and "web 0 showed" in violation.what for violation in found)
+
+
+def test_a_session_on_another_server_than_its_row_names_is_seen(chaos, ended):
+    kind, key = _completed(chaos, ended)
+    with Database(ended.stage.engines[kind]) as database:
+        record = database.get_one(chaos.Conversation, database.get_one(chaos.Message, key).conversation_id)
+        record.opencode_server = "b"
+        database.commit()
+        found = list(chaos.check(ended.stage, ended.keys, ended.outcome))
+        record.opencode_server = None
+        database.commit()
+    assert any("names server b, and another one has its session" in violation.what for violation in found)
+
+
 def test_an_orphan_is_seen(chaos, ended):
-    session = ended.stage.client.create()
+    session = ended.client.create()
     try:
         found = chaos.check(ended.stage, ended.keys, ended.outcome)
         assert any(f"no row names session {session.id}" in violation.what for violation in found)
     finally:
-        ended.stage.client.delete(session.id)
+        ended.client.delete(session.id)
 
 
 def test_a_model_that_was_asked_twice_is_seen(chaos, ended):
@@ -148,7 +180,7 @@ def test_a_model_that_was_asked_twice_is_seen(chaos, ended):
     call = next(
         (at, place, tag)
         for at, place, tag in ended.stage.asked
-        if tag in tags and not any(died <= at <= back for died, back in ended.stage.deaths)
+        if tag in tags and not any(died <= at <= back for died, back in ended.deaths)
     )
     ended.stage.asked.append(call)
     found = list(chaos.check(ended.stage, ended.keys, ended.outcome))
@@ -160,7 +192,7 @@ def test_a_prompt_that_was_said_twice_is_seen(chaos, ended):
     key = _completed(chaos, ended)
     with Database(ended.stage.engines[key[0]]) as database:
         row = database.get_one(chaos.Message, key[1])
-    ended.stage.client.prompt(row.opencode_prompt_session_id, row.prompt.splitlines()[0])
+    ended.client.prompt(row.opencode_prompt_session_id, row.prompt.splitlines()[0])
 
     def found():
         violations = chaos.check(ended.stage, ended.keys, ended.outcome)

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session as Database
 
 from chaos import prompts
-from chaos.host import LEASE, Conversation, Message
+from chaos.host import Conversation, Message
 from opencode_sessions.files.ports import FileKind
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.protocol.storable import storable
@@ -33,19 +33,28 @@ class Violation:
 
 
 class Upstream:
-    """All that the server holds, read once, past the proxy."""
+    """All that the servers hold, read once, past the proxy.
 
-    def __init__(self, client):
-        self._client = client
-        self.sessions = {info.id: info for info in client.list(all_directories=True, page_size=1000)}
-        for info in list(self.sessions.values()):
-            self._add_children(info.id)
+    Args:
+        clients: By the servers' names.
+
+    Attributes:
+        sessions: By their ids.
+        servers: The names of theirs, by their ids.
+    """
+
+    def __init__(self, clients):
+        self._clients = clients
+        self.sessions, self.servers = {}, {}
+        for name, client in clients.items():
+            for info in client.list(all_directories=True, page_size=1000):
+                self._add(name, client, info)
         self._messages = {}
 
-    def _add_children(self, session_id):
-        for child in self._client.children(session_id):
-            self.sessions[child.id] = child
-            self._add_children(child.id)
+    def _add(self, name, client, info):
+        self.sessions[info.id], self.servers[info.id] = info, name
+        for child in client.children(info.id):
+            self._add(name, client, child)
 
     def roots(self):
         return [info for info in self.sessions.values() if info.parent_id is None]
@@ -60,7 +69,8 @@ class Upstream:
     def messages(self, session_id):
         """Oldest first."""
         if session_id not in self._messages:
-            self._messages[session_id] = list(self._client.messages(session_id))[::-1]
+            client = self._clients[self.servers[session_id]]
+            self._messages[session_id] = list(client.messages(session_id))[::-1]
         return self._messages[session_id]
 
     def exchange(self, row):
@@ -74,24 +84,25 @@ class Upstream:
 
 def check(stage, keys, outcome):
     """All violations of a round."""
-    idle = _idle(stage.client)
-    upstream = Upstream(stage.client)
+    for client in stage.clients.values():
+        yield from _idle(client)
+    upstream = Upstream(stage.clients)
     rows, records = _stored(stage.engines, keys.values())
-    yield from idle
-    yield from _sessions(upstream, stage.engines, records)
+    yield from _sessions(upstream, stage.engines, records, stage.lease)
     said = _said(upstream, records.values())
     for asked, key in keys.items():
         row = rows[key]
+        notes = [note for note in outcome.notes if note.get("message") == "{}:{}".format(*key)]
+        deaths = stage.deaths[upstream.servers.get(row.opencode_prompt_session_id, next(iter(stage.deaths)))]
         what = [
             *_ended(row),
             *_prompted(asked, row, said),
             *_answered(row, upstream),
-            *_cancelled(
-                asked, row, [note for note in outcome.notes if note.get("message") == "{}:{}".format(*key)]
-            ),
-            *_model_calls(asked, stage),
-            *_ran(asked, row, stage),
-            *_files(row, key, stage),
+            *_cancelled(asked, row, notes),
+            *_shown(row, notes),
+            *_model_calls(asked, stage, deaths),
+            *_ran(asked, row, stage, deaths),
+            *(_files(row, key, stage) if stage.artifacts else ()),
         ]
         stored = upstream.exchange(row) if row.opencode_prompt_id is not None else []
         for sentence in what:
@@ -119,7 +130,7 @@ def _stored(engines, keys):
     return rows, records
 
 
-def _sessions(upstream, engines, records):
+def _sessions(upstream, engines, records, lease):
     """One session a record, no orphan, and no claim that holds."""
     named = set()
     for engine in engines.values():
@@ -135,8 +146,12 @@ def _sessions(upstream, engines, records):
             yield Violation(f"{kind} {key} has {made[kind, key]} sessions")
         if record.opencode_session_id is not None and record.opencode_session_id not in upstream.sessions:
             yield Violation(f"{kind} {key} names {record.opencode_session_id}, which is not there")
+        elif record.opencode_server not in (None, upstream.servers.get(record.opencode_session_id)):
+            yield Violation(
+                f"{kind} {key} names server {record.opencode_server}, and another one has its session"
+            )
         # What a runner left that died between its turn's end and its release runs out with its lease.
-        holder = other_holder(record.opencode_turn, "", time.time() + LEASE)
+        holder = other_holder(record.opencode_turn, "", time.time() + lease)
         if holder is not None:
             yield Violation(f"{kind} {key} is claimed by {holder} still: {record.opencode_turn}")
 
@@ -224,7 +239,18 @@ def _cancelled(asked, row, notes):
         yield f"it ended more than once: {ends}"
 
 
-def _model_calls(asked, stage):
+def _shown(row, notes):
+    """Whoever watches a turn learns how it ended, and is shown all of a whole answer."""
+    for note in notes:
+        if note["what"] != "watched":
+            continue
+        if note["status"] != row.status:
+            yield f"{note['who']} showed that it is {note['status']}, and it is {row.status}"
+        elif row.status == "completed" and note["text"].split() != row.content.split():
+            yield f"{note['who']} showed {note['text']!r}, and its content is {row.content!r}"
+
+
+def _model_calls(asked, stage, deaths):
     """Between two equal calls the server died: nothing else makes it ask the model again."""
     calls = defaultdict(list)
     for at, place, tag in list(stage.asked):
@@ -232,21 +258,21 @@ def _model_calls(asked, stage):
             calls[place].append(at)
     for place, moments in calls.items():
         for first, second in pairwise(moments):
-            if not any(first <= until and died <= second for died, until in stage.deaths):
+            if not any(first <= until and died <= second for died, until in deaths):
                 yield (
                     f"the model was asked the same twice, {second - first:.2f} s apart, after {place[-1]} results, "
                     "and no server died"
                 )
 
 
-def _ran(asked, row, stage):
+def _ran(asked, row, stage, deaths):
     ran = stage.ran()
     for part in row.parts:
         command = (part.get("input") or {}).get("command") if part.get("tool") == "bash" else None
         if command and part.get("status") == "completed" and not ran[command.split()[3]]:
             yield f"its command completed, and never ran: {command}"
     for tag, times in ran.items():
-        if tag.startswith(f"{asked.tag}.") and times > 1 + len(stage.deaths):
+        if tag.startswith(f"{asked.tag}.") and times > 1 + len(deaths):
             yield f"{tag} ran {times} times"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -28,6 +29,9 @@ LEASE = 2.0
 DEADLINES = Deadlines(
     lease=LEASE, look=1.0, unreachable=60.0, start=60.0, silence=90.0, total=150.0, queue=30.0
 )
+MACHINE_DEADLINES = replace(DEADLINES, lease=10.0, unreachable=200.0, start=200.0, silence=200.0, total=400.0)
+"""With several machines: so many processes may make this one slow. The lease is longer than a slow request and its
+repetition, and a server that is restarted is waited for."""
 PEOPLE = ("says yes", "says no and why", "says no", "is elsewhere", "is nobody")
 """Who answers what an agent asks. `is elsewhere`: the ask waits in the row for another process."""
 THOUGHT = (0.1, 0.1, 1.0, 3.0)
@@ -105,7 +109,7 @@ def turn(engine, message_id, client, *, artifacts, when_busy="wait", on_error=No
         artifacts=artifacts.of_turn(job, lambda error: ErrorReporter(on_error)(error, context)),
         store=SQLAlchemyMessageStore(Message, message_id, engine),
         when_busy=when_busy,
-        on_ask=_handler(person),
+        on_ask=handler(person),
         deadlines=DEADLINES,
         observer=observer,
     )
@@ -124,7 +128,8 @@ def thought(ask_id):
     return Random(ask_id).choice(THOUGHT)  # noqa: S311 - it is to be repeatable
 
 
-def _handler(person):
+def handler(person):
+    """The `on_ask` of such a person's turns."""
     if person in ("is elsewhere", "is nobody"):
         return IN_THE_ROW if person == "is elsewhere" else None
 

@@ -19,6 +19,28 @@ LANES = {
 }
 """What can break, each independent of the others, and how often a second."""
 
+BUILT_IN = "built-in"
+QUEUES = ("celery", "procrastinate", "dramatiq", "taskiq", "dbos", BUILT_IN)
+MACHINES = (
+    "web 0",
+    "web 1",
+    "worker 0",
+    "worker 1",
+    "database",
+    "server a",
+    "server b",
+    "broker",
+)
+MACHINE_LANES = {
+    "lines": 0.3,
+    "machines": 0.12,
+    "processes": 0.2,
+    "servers": 0.08,
+    "brokers": 0.1,
+    "database": 0.04,
+}
+"""The same for what runs on several machines."""
+
 _REQUESTS = (
     "/prompt_async",
     "/api/session",
@@ -81,13 +103,13 @@ class Plan:
     faults: tuple[Fault, ...]
 
     @classmethod
-    def of(cls, seed, number, size, lanes=tuple(LANES)):
+    def of(cls, seed, number, size, lanes=tuple(LANES), databases=DATABASES):
         faults = [fault for lane in lanes for fault in _faults(_random(seed, number, lane), lane, size)]
         return cls(
             seed=seed,
             number=number,
             size=size,
-            asked=tuple(_asked(_random(seed, number, "asked"), seed, number, size)),
+            asked=tuple(_asked(_random(seed, number, "asked"), seed, number, size, databases)),
             faults=tuple(sorted(faults, key=lambda fault: fault.at)),
         )
 
@@ -99,12 +121,12 @@ def _random(*what):
     return Random("/".join(map(str, what)))  # noqa: S311 - it is to be repeatable
 
 
-def _asked(random, seed, number, size):
+def _asked(random, seed, number, size, databases):
     for record in range(size.records):
         for place in range(size.messages):
             tag = f"s{seed}r{number}c{record}m{place}"
             yield Asked(
-                database=DATABASES[record % len(DATABASES)],
+                database=databases[record % len(databases)],
                 record=record,
                 tag=tag,
                 prompt=prompts.prompt(random, tag),
@@ -118,7 +140,7 @@ def _asked(random, seed, number, size):
 
 def _faults(random, lane, size):
     at = 0.0
-    while (at := at + 0.2 + random.expovariate(LANES[lane])) < size.seconds:
+    while (at := at + 0.2 + random.expovariate({**LANES, **MACHINE_LANES}[lane])) < size.seconds:
         kind, how = _DRAWS[lane](random, size)
         yield Fault(at=round(at, 3), lane=lane, kind=kind, how=how)
 
@@ -179,7 +201,50 @@ def _line(random, cut_at, answers):
     )
 
 
+def _lasting(random):
+    """Mostly for a moment; sometimes for longer than a lease."""
+    lease = host.MACHINE_DEADLINES.lease
+    return round(random.uniform(*random.choice(((0.3, 4), (0.3, 4), (lease + 1, lease + 4)))), 2)
+
+
+def _lines(random, size):
+    machine, lasting = random.choice(MACHINES), _lasting(random)
+    lost = random.choice(((100, 100), (100, 100), (100, 0), (0, 100), (40, 0), (0, 40), (20, 20)))
+    return random.choice(
+        (
+            ("lose", {"machine": machine, "arriving": lost[0], "leaving": lost[1], "lasting": lasting}),
+            ("lose", {"machine": machine, "arriving": lost[0], "leaving": lost[1], "lasting": lasting}),
+            ("narrow", {"machine": machine, "kilobits": random.choice((64, 128, 400)), "lasting": lasting}),
+        )
+    )
+
+
+def _machines(random, size):
+    return "stop", {"machine": random.choice(MACHINES), "lasting": _lasting(random)}
+
+
+def _processes(random, size):
+    return "kill", {
+        "name": random.choice(("worker 0", "worker 1", "worker 0", "worker 1", "web 0", "web 1", "recovery")),
+        "replaced_after": random.choice((0.0, 1.0, 4.0)),
+    }
+
+
+def _servers(random, size):
+    return "kill", {"name": random.choice("ab"), "lasting": round(random.uniform(0, 4), 2)}
+
+
+def _brokers(random, size):
+    kind, name = random.choice((("kill", "broker"), ("kill", "notifier"), ("cut", "notifier")))
+    return kind, {"name": name, "lasting": round(random.uniform(0, 4), 2)}
+
+
 _DRAWS = {
+    "lines": _lines,
+    "machines": _machines,
+    "processes": _processes,
+    "servers": _servers,
+    "brokers": _brokers,
     "workers": _worker,
     "clerk": _clerk,
     "server": _server,

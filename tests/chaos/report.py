@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
 from sqlalchemy import inspect
 
-_TOLD = ("started", "recovered", "gap", "raised", "not recovered", "swallowed", "cancelled", "came too late")
+_TOLD = (
+    "started",
+    "recovered",
+    "gap",
+    "raised",
+    "not recovered",
+    "swallowed",
+    "cancelled",
+    "came too late",
+    "ended by itself",
+)
 
 
 def line(console, outcome, took):
@@ -36,7 +47,8 @@ def violations(console, outcome, log, keep):
         shown.add(violation.message)
     if keep:
         Path(keep).mkdir(parents=True, exist_ok=True)
-        kept = shutil.copy(log, Path(keep) / f"seed-{plan.seed}-{log.name}")
+        kept = Path(keep) / f"seed-{plan.seed}-round-{plan.number}-{log.name}"
+        (partial(shutil.copytree, dirs_exist_ok=True) if log.is_dir() else shutil.copy)(log, kept)
         lines.append(f"   what the library logged: {kept}")
     console.print("\n".join(lines), markup=False, highlight=False)
 

@@ -48,6 +48,11 @@ class Round:
         self.keys = {}
         self._add_rows()
 
+    @property
+    def log(self):
+        """What the library logged: a file, or a folder."""
+        return self._file("log")
+
     def run(self):
         self._began = time.monotonic() + 0.2
         self._until = self._began + self._plan.size.seconds
@@ -120,15 +125,7 @@ class Round:
 
     def _suffer(self):
         """Let the faults happen; returns those that did, when the last is over."""
-        happen = {
-            "workers": lambda fault, _: self._crew.kill(
-                f"worker {fault.how['who']}", replaced_after=fault.how["replaced_after"]
-            ),
-            "clerk": lambda fault, _: self._crew.kill("clerk", **fault.how),
-            "server": lambda fault, stop: self._stage.kill_server(stop=stop, **fault.how),
-            "database": lambda fault, stop: self._stage.crash_database(stop=stop, **fault.how),
-            "storage": lambda fault, stop: self._stage.lose_storage(stop=stop, **fault.how),
-        }
+        happen = self._ways()
         lanes = []
         for name in sorted({fault.lane for fault in self._plan.faults}):
             one = happen.get(name, lambda fault, stop: strike(self._stage, fault, stop))
@@ -138,6 +135,18 @@ class Round:
         for lane in lanes:
             lane.stop.set()
         return sorted((each for lane in lanes for each in lane.done()), key=lambda each: each[0])
+
+    def _ways(self):
+        """How the faults of a lane happen: of a fault, and of what tells that its lane is over."""
+        return {
+            "workers": lambda fault, _: self._crew.kill(
+                f"worker {fault.how['who']}", replaced_after=fault.how["replaced_after"]
+            ),
+            "clerk": lambda fault, _: self._crew.kill("clerk", **fault.how),
+            "server": lambda fault, stop: self._stage.kill_server(stop=stop, **fault.how),
+            "database": lambda fault, stop: self._stage.crash_database(stop=stop, **fault.how),
+            "storage": lambda fault, stop: self._stage.lose_storage(stop=stop, **fault.how),
+        }
 
     def _recover(self):
         healed = time.monotonic()

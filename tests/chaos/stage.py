@@ -16,9 +16,10 @@ from fix_postgres import running_postgres
 from sqlalchemy import create_engine
 
 from chaos import prompts
-from chaos.host import Base, artifacts, away
+from chaos.host import LEASE, Base, artifacts, away
 from opencode_sessions import Client, OpencodeServer
 from opencode_sessions.files import Sandbox
+from opencode_sessions.sessions.servers import DEFAULT_SERVER
 from opencode_sessions.testing import DEFAULT_RULE, FaultProxy, Rule, ScriptedModel
 
 
@@ -27,20 +28,23 @@ class Stage:
 
     Attributes:
         server: The real one; it may be killed and restarted.
-        client: To that, past the proxy.
+        clients: To that, past the proxy, by its name.
         engines: Of the databases by kind, past the proxy.
         files: The folder of the agents, and of what is kept of their files.
         artifacts: Those of each database, past the proxy.
         asked: What the model was asked: (when, its place, the prompt's tag).
-        deaths: Of the server: (from, until).
+        deaths: Of the server, by its name: (from, until).
         lines: The proxies by the lane that breaks them.
+        lease: Seconds that a runner's lease lasts.
     """
+
+    lease = LEASE
 
     def __init__(self, seed):
         self._seed = seed
         self._running = ExitStack()
         self.asked = []
-        self.deaths = []
+        self.deaths = {DEFAULT_SERVER: []}
 
     def __enter__(self):
         enter = self._running.enter_context
@@ -58,7 +62,7 @@ class Stage:
                 "directory": directory,
             }
             self.server = enter(OpencodeServer(**options))
-            self.client = enter(Client(self.server.url, password=self.server.password))
+            self.clients = {DEFAULT_SERVER: enter(Client(self.server.url, password=self.server.password))}
             self.postgres = enter(running_postgres())
             # A commit that a crash may undo would undo what the library promises with it.
             self._execute("ALTER DATABASE postgres SET synchronous_commit TO on")
@@ -97,7 +101,7 @@ class Stage:
         self.server.kill()
         stop.wait(lasting)
         self.server.restart()
-        self.deaths.append((died, time.monotonic()))
+        self.deaths[DEFAULT_SERVER].append((died, time.monotonic()))
 
     def crash_database(self, lasting, stop):
         """SIGKILL one of PostgreSQL's processes: all end, and it recovers; nobody gets in for so many seconds."""

@@ -23,7 +23,8 @@ from sqlalchemy.orm import configure_mappers
 
 from chaos import host
 from chaos.host import Message
-from opencode_sessions import Ask, AskAnsweredError, Client, ErrorContext, Observer, Timeouts
+from chaos.notes import Noting, note
+from opencode_sessions import Ask, AskAnsweredError, Client, ErrorContext, Timeouts
 from opencode_sessions.errors import OpencodeError
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.sqlalchemy import abandoned
@@ -43,7 +44,7 @@ PAUSE = 0.3
 OVER = ("completed", "cancelled", "failed")
 
 
-class Process(Observer):
+class Process:
     """What the kinds of processes have in common.
 
     Args:
@@ -62,17 +63,13 @@ class Process(Observer):
             kind: host.artifacts(engine, task["files"]) for kind, engine in self.engines.items()
         }
         self._random = random.Random(task["name"])  # noqa: S311 - it is to be repeatable
-        self._notes = os.open(task["notes"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-    def note(self, what, **more):
-        line = {"at": time.monotonic(), "who": self.task["name"], "what": what, **more}
-        os.write(self._notes, json.dumps(line, default=str).encode() + b"\n")  # one write: lines stay whole
+        os.environ |= {"WHO": task["name"], "NOTES": task["notes"]}
 
     def turn(self, kind, key, **options):
         def on_error(error, context):
-            self.note("swallowed", message=f"{kind}:{key}", action=context.action, error=repr(error))
+            note("swallowed", message=f"{kind}:{key}", action=context.action, error=repr(error))
 
-        observer = Noting(self, f"{kind}:{key}")
+        observer = Noting(f"{kind}:{key}")
         return host.turn(
             self.engines[kind],
             key,
@@ -109,28 +106,6 @@ class Process(Observer):
         return any(True for _ in self.rows(Message.status.not_in(OVER) | is_due)) or self.blind
 
 
-class Noting(Observer):
-    """Notes what happens to a turn."""
-
-    def __init__(self, process, message):
-        self._process, self._message = process, message
-
-    def started(self, session_id, prompt_id):
-        self._process.note("started", message=self._message, prompt=prompt_id)
-
-    def recovered(self, session_id, prompt_id):
-        self._process.note("recovered", message=self._message, prompt=prompt_id)
-
-    def gap(self, reason):
-        self._process.note("gap", message=self._message, reason=reason)
-
-    def asked(self, ask):
-        self._process.note("asked", message=self._message, ask=ask.id, permission=ask.permission or ask.kind)
-
-    def finished(self, result):
-        self._process.note("finished", message=self._message, status=result.status)
-
-
 class Worker(Process):
     """Runs each of its turns until it has ended, as a queue that delivers again does."""
 
@@ -144,7 +119,7 @@ class Worker(Process):
             try:
                 self.turn(kind, key).run()
             except (OpencodeError, SQLAlchemyError) as error:
-                self.note("raised", message=f"{kind}:{key}", error=repr(error)[:300])
+                note("raised", message=f"{kind}:{key}", error=repr(error)[:300])
                 time.sleep(PAUSE)
             else:
                 return
@@ -187,7 +162,7 @@ class Recoverer(Process):
                 self._failed(error, ErrorContext("load", f"files of {kind}"))
 
     def _failed(self, error, context):
-        self.note("not recovered", message=context.record, error=repr(error)[:300])
+        note("not recovered", message=context.record, error=repr(error)[:300])
 
 
 class Clerk(Process):
@@ -209,9 +184,9 @@ class Clerk(Process):
         try:
             cancelled = self.turn(kind, key).cancel(by="the clerk")
         except (OpencodeError, SQLAlchemyError) as error:
-            self.note("not cancelled", message=f"{kind}:{key}", error=repr(error)[:300])
+            note("not cancelled", message=f"{kind}:{key}", error=repr(error)[:300])
             return False
-        self.note("cancelled" if cancelled else "came too late", message=f"{kind}:{key}")
+        note("cancelled" if cancelled else "came too late", message=f"{kind}:{key}")
         return True
 
     def _answer(self, kind, key, asked):
@@ -219,11 +194,11 @@ class Clerk(Process):
         try:
             self.turn(kind, key).answer(asked["id"], host.answer(asked, person))
         except AskAnsweredError:
-            self.note("answered already", message=f"{kind}:{key}", ask=asked["id"])
+            note("answered already", message=f"{kind}:{key}", ask=asked["id"])
         except (OpencodeError, SQLAlchemyError) as error:
-            self.note("not answered", message=f"{kind}:{key}", ask=asked["id"], error=repr(error)[:300])
+            note("not answered", message=f"{kind}:{key}", ask=asked["id"], error=repr(error)[:300])
         else:
-            self.note("answered", message=f"{kind}:{key}", ask=asked["id"], person=person)
+            note("answered", message=f"{kind}:{key}", ask=asked["id"], person=person)
 
 
 ROLES = {"worker": Worker, "recoverer": Recoverer, "clerk": Clerk}
@@ -242,7 +217,7 @@ def be(task):
     try:
         process.run()
     except BaseException as error:
-        process.note("died", error=repr(error)[:300])
+        note("died", error=repr(error)[:300])
         raise
 
 

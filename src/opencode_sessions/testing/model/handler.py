@@ -33,9 +33,10 @@ _SESSION_HEADER = "x-session-affinity"
 
 
 class Listener(socketserver.TCPServer):
-    """A loopback socket, a thread for each of its connections, and a way to end them all.
+    """A socket, a thread for each of its connections, and a way to end them all.
 
     Args:
+        hostname: The address to listen on.
         port: The port; 0 for any free port.
         answer: Returns the step for a request; it is called from many threads.
     """
@@ -43,8 +44,8 @@ class Listener(socketserver.TCPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, port: int, answer: Callable[[ModelRequest], Step]) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, hostname: str, port: int, answer: Callable[[ModelRequest], Step]) -> None:
+        super().__init__((hostname, port), _Handler)
         self.answer = answer
         self.stopping = Event()
         self._connections: dict[socket.socket, Thread] = {}

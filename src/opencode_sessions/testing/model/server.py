@@ -19,7 +19,7 @@ __all__ = ["ScriptedModel"]
 
 
 class ScriptedModel:
-    """An OpenAI-compatible model on loopback that answers by rules.
+    """An OpenAI-compatible model that answers by rules.
 
     It runs in threads of its own, so that sync and async tests can use it::
 
@@ -34,14 +34,18 @@ class ScriptedModel:
         rules: The rules; the first one that matches wins. They replace the default rule, so put `DEFAULT_RULE` at the
             end to keep it.
         port: The port; 0 for any free port.
+        hostname: The address to listen on. With another one than loopback, servers on other machines can ask it.
 
     Attributes:
         rules: The rules in use; they may be replaced at any time.
     """
 
-    def __init__(self, rules: Sequence[Rule] = (DEFAULT_RULE,), *, port: int = 0) -> None:
+    def __init__(
+        self, rules: Sequence[Rule] = (DEFAULT_RULE,), *, port: int = 0, hostname: str = "127.0.0.1"
+    ) -> None:
         self.rules = tuple(rules)
         self._port = port
+        self._hostname = hostname
         self._lock = Lock()
         self._calls: list[ModelRequest] = []
         self._troubles: Counter[Hashable] = Counter()
@@ -55,7 +59,7 @@ class ScriptedModel:
         """
         if not self._running:
             try:
-                listener = Listener(self._port, self._answer)
+                listener = Listener(self._hostname, self._port, self._answer)
             except OSError as error:
                 raise ConfigurationError(
                     f"The scripted model cannot listen on port {self._port} ({error}): take another, or 0."
@@ -95,7 +99,7 @@ class ScriptedModel:
         """
         if not self._running:
             raise ConfigurationError("The scripted model is not running: use it in a `with`, or start() it.")
-        return f"http://127.0.0.1:{self._running[0].server_address[1]}/v1"
+        return f"http://{self._hostname}:{self._running[0].server_address[1]}/v1"
 
     @property
     def calls(self) -> list[ModelRequest]:
