@@ -127,7 +127,7 @@ def test_a_document_without_both_marks_is_left_alone(document):
 
 STAND_IN = """
 import sys
-from opencode_sessions.testing.v2 import __main__, sessions
+from opencode_sessions.testing.v2 import __main__
 {fault}
 __main__.main(sys.argv[1:])
 """
@@ -137,10 +137,7 @@ OTHER_VERSION = (
     "if '--version' not in sys.argv: sys.modules['opencode_sessions.testing.v2.routes'].VERSION = '2.1.0'"
 )
 UNSUPPORTED = "sys.modules['opencode_sessions.testing.v2.routes'].VERSION = '2.0.3'"
-IGNORES_RULES = """
-create = sessions.Sessions.create
-sessions.Sessions.create = lambda self, *, permissions=None, **given: create(self, **given)
-"""
+IGNORES_RULES = "sys.modules['opencode_sessions.testing.v2.session_routes']._rules = lambda body: None"
 
 
 @pytest.fixture
