@@ -22,8 +22,6 @@ QUICK = ("a turn that cannot be made", "one turn is enqueued twice", "a turn is 
 
 
 ON_V2 = JobSubject(server=AskingServerOfV2)
-ON_BOTH_LINES = [name for name in JOBS if name != "two turns of two processes"]
-"""Those that were looked at on the 2.x line so far."""
 
 
 @functools.cache
@@ -58,10 +56,10 @@ def test_turns_keep_the_promises_wherever_the_database_fails_once(scenario, reco
     record_property("simulator", f"{scenario}, and the database fails: {found}")
 
 
-@pytest.mark.parametrize("scenario", sample(ON_BOTH_LINES, "a turn asks"))
+@pytest.mark.parametrize("scenario", sample({**JOBS, **VAST}, "a turn asks"))
 def test_turns_that_processes_run_on_a_server_of_the_2_x_line_keep_the_promises(scenario, record_property):
     """On ways drawn by chance."""
-    exploration = JobExploration(JOBS[scenario], ON_V2, crashes=1)
+    exploration = JobExploration({**JOBS, **VAST}[scenario], ON_V2, crashes=1)
     drawn = exploration.draw(ways=5_000 if FULL else 50, seed=1)
     assert drawn.violation is None, drawn.violation
     record_property("simulator", f"2.x: {scenario}: {drawn}")
