@@ -6,15 +6,19 @@ This is the part of sessions; that of prompts and answers is in test_simulated_t
 from __future__ import annotations
 
 import pytest
-from simulator.world import SimulatedServer
+from simulator.calls import WirePort, answer, drive
+from simulator.world import SimulatedServer, SimulatedServerOfV2
 
-from opencode_sessions import SessionNotFoundError, allow, deny, new_session_id
+from opencode_sessions import Client, SessionNotFoundError, allow, deny, new_session_id
 from opencode_sessions.runtime.stepping import run_sync
 
 READ, WRITE = [allow("read")], [deny("edit"), allow("edit", "docs/*")]
 
 STEPS = {
     "create": lambda wire, session_id: wire.create(session_id, directory=None),
+    "create with all": lambda wire, session_id: wire.create(
+        session_id, directory=None, title="A trip", rules=READ, metadata={"namespace": "shop"}
+    ),
     "guard": lambda wire, session_id: wire.update(
         session_id, title="A trip", rules=READ, metadata={"namespace": "shop", "record": "trips:1"}
     ),
@@ -126,12 +130,40 @@ def every_order(steps, length):
     return [steps[index] for index in [*sequence, *sequence[: length - 1]]]
 
 
+def test_the_2_x_server_gives_the_answers_of_its_stand_in_to_any_three_steps_in_any_order(
+    fake_v2, session_id
+):
+    with Client(fake_v2.url, password=fake_v2.password) as client:
+        client.health()
+        compare(SimulatedServerOfV2(), client, session_id, [*ANY, "create with all"])
+
+
 def test_both_give_the_same_answers_to_any_three_steps_in_any_order(client, session_id):
-    steps = ["create", "guard", "change", "get", "delete"]
-    simulated, walk = SimulatedServer(), every_order(steps, 3)
+    compare(SimulatedServer(), client, session_id, ANY)
+
+
+ANY = ["create", "guard", "change", "get", "delete"]
+
+
+class Asked:
+    """A simulated server, asked as a client asks it."""
+
+    def __init__(self, server):
+        self._server = server
+
+    def __getattr__(self, method):
+        async def ask(*arguments, **options):
+            asked = getattr(WirePort(self._server, "wire"), method)(*arguments, **options)
+            return drive(asked, lambda call: answer(self._server, call))
+
+        return ask
+
+
+def compare(simulated, client, session_id, steps):
+    walk = every_order(steps, 3)
     assert len({tuple(walk[at : at + 3]) for at in range(len(walk) - 2)}) == len(steps) ** 3
     for at, step in enumerate(walk):
-        expected = outcome(simulated, step, session_id)
+        expected = outcome(Asked(simulated), step, session_id)
         assert outcome(client._core, step, session_id) == expected, (
             f"after {walk[max(0, at - 8) : at]}: {step}"
         )

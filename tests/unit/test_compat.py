@@ -123,3 +123,109 @@ def test_only_what_stands_between_the_marks_is_written_anew():
 def test_a_document_without_both_marks_is_left_alone(document):
     with pytest.raises(ValueError, match=r"versions\.md needs"):
         compat.rewritten(document, "new")
+
+
+STAND_IN = """
+import sys
+from opencode_sessions.testing.v2 import __main__
+{fault}
+__main__.main(sys.argv[1:])
+"""
+
+SOUND = ""
+OTHER_VERSION = (
+    "if '--version' not in sys.argv: sys.modules['opencode_sessions.testing.v2.routes'].VERSION = '2.1.0'"
+)
+UNSUPPORTED = "sys.modules['opencode_sessions.testing.v2.routes'].VERSION = '2.0.3'"
+IGNORES_RULES = "sys.modules['opencode_sessions.testing.v2.session_routes']._rules = lambda body: None"
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """Call it for the path of an executable named `opencode`: the stand-in for a 2.x server, with a fault."""
+
+    def make(fault, version="2.1.2-fake"):
+        program = tmp_path / "stand_in.py"
+        program.write_text(STAND_IN.format(fault=fault))
+        said = f'[ "$1" = --version ] && echo {version} && exit'  # at once, on a busy machine too
+        return executable(tmp_path, f'#!/bin/sh\n{said}\nexec {sys.executable} {program} "$@"\n')
+
+    return make
+
+
+def executable(folder, script):
+    binary = folder / "opencode"
+    binary.write_text(script)
+    binary.chmod(0o755)
+    return str(binary)
+
+
+@pytest.fixture
+def tests_of(tmp_path, monkeypatch):
+    """Call it with the tests that are run on a release."""
+
+    def put(text):
+        monkeypatch.setattr(compat, "TESTS", tmp_path)
+        monkeypatch.setattr(compat, "SERVERS", tmp_path)
+        monkeypatch.setattr(compat, "ROOT", tmp_path)
+        monkeypatch.setattr(compat, "SUITES", {"turns": ("test_it.py",)})
+        monkeypatch.setattr(compat, "SUITES_OF_V2", {})
+        (tmp_path / "test_it.py").write_text(text)
+
+    return put
+
+
+PASSES = "def test_a(): pass"
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("exit 3", "CalledProcessError"),
+        ("echo", "does not say its version"),
+        ('[ "$1" = --version ] && echo 2.1.2 && exit; exit 1', "died at its start"),
+    ],
+)
+def test_a_binary_that_is_no_server_is_wrong(tests_of, tmp_path, script, why):
+    tests_of(PASSES)
+    outcome = compat.examine(executable(tmp_path, f"#!/bin/sh\n{script}\n"))
+    assert outcome.wrong
+    assert why in outcome.notes[0]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("fault", "version", "why"),
+    [
+        (OTHER_VERSION, "2.1.2-fake", "the binary says that it is 2.1.2-fake, and its server 2.1.0"),
+        (UNSUPPORTED, "2.0.3", "nothing is proved"),
+        (IGNORES_RULES, "2.1.2-fake", "NotGuardedError"),
+    ],
+    ids=["another version", "unsupported", "ignores rules"],
+)
+def test_a_2_x_binary_that_misbehaves_is_wrong(tests_of, stand_in, fault, version, why):
+    tests_of(PASSES)
+    outcome = compat.examine(stand_in(fault, version))
+    assert outcome.wrong
+    assert why in " ".join(outcome.notes)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("text", "comes_of_it", "wrong"),
+    [
+        (PASSES, "passes", False),
+        ("def test_a(): assert not 'so'", "fails", True),
+        ("import pytest\ndef test_a(): pytest.skip('not here')", "fails", True),
+        ("", "fails", True),
+    ],
+    ids=["passes", "fails", "skipped", "none"],
+)
+def test_a_2_x_binary_is_proved_by_tests_that_pass_and_by_nothing_else(
+    tests_of, stand_in, text, comes_of_it, wrong
+):
+    tests_of(text)
+    outcome = compat.examine(stand_in(SOUND))
+    assert (outcome.version, outcome.says) == ("2.1.2-fake", "supported")
+    assert outcome.suites == {"turns": comes_of_it}
+    assert outcome.wrong == wrong

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+from dataclasses import replace
 
 import pytest
 from selection import sample
@@ -59,6 +60,16 @@ def test_the_simulator_catches(mutant):
     assert found.violation is not None, "it was not caught"
     assert found.violation.splitlines()[-1].startswith(f"BROKEN: {promise}")
     assert explored(scenario, faults).violation is None
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("mutant", mutants.OF_V2, ids=lambda mutant: mutant.__name__)
+def test_the_simulator_catches_where_a_session_is_made_with_its_rules(mutant):
+    scenario, faults, promise = mutants.MUTANTS[mutant]
+    subject = replace(mutants.subject(mutant), server=SimulatedServerOfV2)
+    found = Exploration(SCENARIOS[scenario], subject, faults=faults).run()
+    assert found.violation is not None, "it was not caught"
+    assert found.violation.splitlines()[-1].startswith(f"BROKEN: {promise}")
 
 
 def test_the_schedule_that_breaks_a_promise_is_the_shortest_and_can_be_read():

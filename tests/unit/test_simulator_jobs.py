@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import replace
 
 import pytest
 from selection import sample
-from simulator.jobs.explore import JobExploration
+from simulator.jobs.explore import JobExploration, JobSubject
 from simulator.jobs.mutants import ENDLESS, LOOKS_ONCE, MUTANTS
 from simulator.jobs.scenarios import JOBS, VAST
+from simulator.jobs.server import AskingServerOfV2
 
 FULL = os.environ.get("SIM") == "full"
 QUICK = ("a turn that cannot be made", "one turn is enqueued twice", "a turn is watched")
+
+
+ON_V2 = JobSubject(server=AskingServerOfV2)
 
 
 @functools.cache
@@ -49,6 +54,25 @@ def test_turns_keep_the_promises_wherever_the_database_fails_once(scenario, reco
     found = exploration.run() if FULL else exploration.draw(ways=200, seed=1)
     assert found.violation is None, found.violation
     record_property("simulator", f"{scenario}, and the database fails: {found}")
+
+
+@pytest.mark.parametrize("scenario", sample({**JOBS, **VAST}, "a turn asks"))
+def test_turns_that_processes_run_on_a_server_of_the_2_x_line_keep_the_promises(scenario, record_property):
+    """On ways drawn by chance."""
+    exploration = JobExploration({**JOBS, **VAST}[scenario], ON_V2, crashes=1)
+    drawn = exploration.draw(ways=5_000 if FULL else 50, seed=1)
+    assert drawn.violation is None, drawn.violation
+    record_property("simulator", f"2.x: {scenario}: {drawn}")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("mutant", ["fails in two writes", "parks without a look", "lets nobody in"])
+def test_the_simulator_catches_on_both_lines_dispatching_that(mutant):
+    subject, scenario, crashes, promise = MUTANTS[mutant]
+    subject = replace(subject, server=AskingServerOfV2)
+    found = JobExploration(JOBS[scenario], subject, crashes=crashes).draw(ways=1_000, seed=1)
+    assert found.violation is not None, "it was not caught"
+    assert found.violation.splitlines()[-1] == f"BROKEN: {promise}", found.violation
 
 
 def test_a_turn_that_others_wait_for_is_not_caught_between_two_writes():

@@ -14,7 +14,10 @@ import pytest
 from selection import sample
 from simulator.turns.explore import TurnExploration, TurnSubject
 from simulator.turns.mutants import EACH_OTHER, MUTANTS, CancelsForNothing
-from simulator.turns.scenarios import CROWD, TURNS
+from simulator.turns.mutants_of_v2 import ALIKE, of_v2
+from simulator.turns.mutants_of_v2 import MUTANTS as MUTANTS_OF_V2
+from simulator.turns.scenarios import CROWD, TURNS, TURNS_OF_V2
+from simulator.turns.server_of_v2 import TurnServerOfV2
 
 FULL = os.environ.get("SIM") == "full"
 VAST = [name for name, scenario in TURNS.items() if scenario.vast]
@@ -103,3 +106,41 @@ def test_merging_runners_that_go_on_alike_loses_no_schedule(scenario):
     assert (merged.schedules, merged.faultless) == (unmerged.schedules, unmerged.faultless)
     assert merged.longest == unmerged.longest
     assert merged.states < unmerged.states
+
+
+ON_V2 = TurnSubject(server=TurnServerOfV2)
+
+
+@pytest.mark.parametrize("scenario", sample(TURNS_OF_V2, "one recovers what was sent, one cancels"))
+def test_turns_on_a_server_of_the_2_x_line_keep_the_promises(scenario, record_property):
+    """Ways are drawn by chance: with the messages that say how an execution ended, there are twice as many states."""
+    exploration = TurnExploration(TURNS_OF_V2[scenario], ON_V2, faults=1)
+    drawn = exploration.run() if FULL else exploration.draw(ways=200, seed=1)
+    assert drawn.violation is None, drawn.violation
+    record_property("simulator", f"2.x: {scenario}: {drawn}")
+
+
+def test_what_waits_behind_another_prompt_is_taken_back_in_every_interleaving():
+    found = TurnExploration(
+        TURNS_OF_V2["one cancels what waits behind another prompt"], ON_V2, faults=1
+    ).run()
+    assert found.violation is None, found.violation
+    assert found.schedules > found.faultless > 0
+
+
+@pytest.mark.parametrize("mutant", sample(MUTANTS_OF_V2, "leaves prompts parked"))
+def test_the_simulator_catches_a_turn_on_the_2_x_line_that(mutant):
+    subject, scenario, promise = MUTANTS_OF_V2[mutant]
+    exploration = TurnExploration(TURNS_OF_V2[scenario], of_v2(subject), faults=0)
+    alone = len(TURNS_OF_V2[scenario].workers) == 1
+    found = exploration.run() if alone else exploration.draw(ways=1_000, seed=1)
+    assert found.violation is not None, "it was not caught"
+    assert found.violation.splitlines()[-1] == f"BROKEN: {promise}", found.violation
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("mutant", ALIKE)
+def test_the_simulator_catches_on_both_lines_a_turn_that(mutant):
+    subject, scenario, faults, _ = MUTANTS[mutant]
+    found = TurnExploration(TURNS[scenario], of_v2(subject), faults=faults).draw(ways=1_000, seed=1)
+    assert found.violation is not None, "it was not caught"

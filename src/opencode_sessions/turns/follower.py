@@ -147,10 +147,11 @@ class EventFollower:
         """Read the state, with the asks. None if the turn goes on, or the server is away for a moment."""
         try:
             for pause in (*_SETTLE, None):
+                # In this order: what is read while a session still works can be followed by more.
+                busy = await self._busy()
                 messages = await self._exchange()
                 stored = Reply.of(self.reply.session_id, self.reply.prompt_id, messages)
                 self._watch.begun |= bool(stored.messages)
-                busy = await self._busy()
                 self._unreadable_since = None
                 if stored.final and not busy:
                     self._tell(self.reply.settle(messages))

@@ -213,14 +213,16 @@ def _outcome(idle: Json) -> dict[str, Any] | None:
 
 def _assistant(body: Json, *, finish: str | None = None, **base: Any) -> StoredMessage:
     model, time = body.get("model") or {}, body.get("time") or {}
+    finish = finish or body.get("finish")
     return StoredMessage(
         role="assistant",
-        completed=time.get("completed") is not None or finish is not None,
+        # A message that the server broke off as it died has a time, and no end: the next one goes on.
+        completed=finish is not None or body.get("error") is not None,
         provider=said(model.get("providerID")) or None,
         model=said(model.get("id")) or None,
         agent=said(body.get("agent")) or None,
         time={name: time[name] for name in ("created", "completed") if isinstance(time.get(name), int)},
-        finish=finish or body.get("finish"),
+        finish=finish,
         error=None if body.get("error") is None else flat_error(body["error"]),
         **bill_of(body),
         **base,
