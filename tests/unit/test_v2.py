@@ -243,6 +243,13 @@ def test_an_event_of_an_interrupted_step_does_not_end_the_answer():
     assert (reply.final, reply.error) == (False, None)
 
 
+def test_a_step_that_a_later_prompt_completed_was_neither_ended_nor_stopped():
+    broken = answer(time={"created": 2, "completed": 3})
+    later = {**USER, "id": "msg_8"}
+    reply = Reply.of(SESSION, PROMPT, page(USER, broken, later))
+    assert (reply.final, reply.last.completed) == (False, False)
+
+
 def test_what_was_noted_after_the_end_does_not_hide_it():
     switched = {"id": "msg_9", "type": "agent-switched", "agent": "plan", "time": {"created": 4}}
     reply = Reply.of(SESSION, PROMPT, page(USER, idle("failed", error={"type": "x"}), switched))

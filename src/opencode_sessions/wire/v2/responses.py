@@ -230,9 +230,11 @@ def _outcome(idle: Json) -> dict[str, Any] | None:
 
 def _assistant(body: Json, *, finish: str | None = None, **base: Any) -> StoredMessage:
     model, time = body.get("model") or {}, body.get("time") or {}
+    # A step that a death broke off is completed by the next step, without a finish.
+    ended = body.get("finish") is not None or body.get("error") is not None
     return StoredMessage(
         role="assistant",
-        completed=time.get("completed") is not None or finish is not None,
+        completed=(time.get("completed") is not None and ended) or finish is not None,
         provider=said(model.get("providerID")) or None,
         model=said(model.get("id")) or None,
         agent=said(body.get("agent")) or None,
