@@ -4,7 +4,7 @@
 #   ARGS      what is passed on, as in: make test ARGS='tests/unit -x'
 #   PYTHON    the Python to make .venv with; by default the newest on PATH, 3.11 or later
 #   WORKERS   processes that run the tests; by default two for each processor, at most eight: they mostly wait
-#   SEED, ROUNDS    of make chaos: a seed to replay, and how many rounds
+#   SEED, ROUNDS, LINE    of make chaos: a seed to replay, how many rounds, and the line of the server: 1, 2 or both
 #   OPENCODE_BIN    an OpenCode server to use; by default the one that package.json pins, installed on demand
 #   VERSIONS  releases for compat, as in: make compat VERSIONS='1.18.3 1.18.33'; by default a spread
 #   ROUNDS, SEED    how often soak kills, and what it draws: make soak ROUNDS=40 SEED=7
@@ -73,8 +73,8 @@ simulate: $(STATE)/dev  ## try every order of the steps of sessions, turns, jobs
 soak: $(STATE)/dev $(SERVER)  ## kill processes in ROUNDS=200, and show where they died; SEED=… draws the same rounds again
 	@SOAK_ROUNDS=$(or $(ROUNDS),200) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_processes.py $(ARGS)
 
-chaos: $(STATE)/dev $(SERVER)  ## run turns while everything dies; SEED and ROUNDS choose what and how long; ARGS=--machines runs it on several
-	@PYTHONPATH=tests:tests/fixtures $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+chaos: $(STATE)/dev $(SERVER)  ## run turns while everything dies; SEED and ROUNDS choose what and how long, LINE=2 the server; ARGS=--machines runs it on several
+	@PYTHONPATH=tests:tests/fixtures $(BIN)/python -m chaos $(if $(LINE),--line $(LINE)) $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
 bench: $(STATE)/dev $(SERVER)  ## measure what things cost
 	@PYTHONPATH=.:tests/fixtures $(BIN)/python -m bench $(ARGS)

@@ -47,11 +47,12 @@ def chaos():
         )
 
 
-@pytest.fixture(scope="module")
-def ended(chaos):
+@pytest.fixture(scope="module", params=["1", "2"], ids=["line 1", "line 2"])
+def ended(chaos, request):
     """A round that is over, on a stage that still stands."""
-    plan = chaos.Plan.of(SEED, 0, chaos.Size(records=4, messages=2, workers=2, seconds=6.0))
-    with chaos.Stage(SEED) as stage, chaos.Crew() as crew:
+    size = chaos.Size(records=4, messages=2, workers=2, seconds=6.0, line=request.param)
+    plan = chaos.Plan.of(SEED, 0, size)
+    with chaos.Stage(SEED, request.param) as stage, chaos.Crew() as crew:
         round_ = chaos.Round(plan, stage, crew)
         outcome = round_.run()
         (client,) = stage.clients.values()

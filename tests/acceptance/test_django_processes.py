@@ -24,6 +24,7 @@ def has_begun(site, message):
     return wait_until(lambda: site.row(message)["content"])
 
 
+@pytest.mark.lines(full="v2")
 def test_a_process_that_is_killed_in_a_turn_is_replaced_by_the_next_that_starts(chat_project, held):
     first = chat_project.serve()
     running, waiting = first.send(LONG, lease=1.0), first.send("what waits behind it")
@@ -40,6 +41,7 @@ def test_a_process_that_is_killed_in_a_turn_is_replaced_by_the_next_that_starts(
     assert ended(second, waiting)["status"] == "completed"
 
 
+@pytest.mark.lines
 @pytest.mark.full
 @pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
 def test_what_waited_is_answered_after_what_ran_when_their_process_was_killed(chat_project, held):
@@ -59,6 +61,7 @@ def test_what_waited_is_answered_after_what_ran_when_their_process_was_killed(ch
     assert chat_project.shell(later)
 
 
+@pytest.mark.lines
 @pytest.mark.full
 def test_two_processes_answer_the_messages_of_a_conversation_in_their_order(chat_project, held):
     here, there = chat_project.serve(), chat_project.serve()
@@ -95,6 +98,7 @@ def test_a_process_that_is_told_to_end_leaves_its_turns_to_the_next_at_once(chat
     assert chat_project.shell("[each.pk for each in Message.objects.abandoned()]") == [running, waiting]
 
 
+@pytest.mark.lines
 @pytest.mark.full
 @pytest.mark.parametrize("chat_project", ["sqlite"], indirect=True)
 def test_a_process_that_is_stopped_leaves_its_turns_to_the_next_at_once(chat_project, held):

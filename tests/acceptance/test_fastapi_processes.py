@@ -12,6 +12,7 @@ LONG = "!slow 0.05\n!say one two three four five six"
 DATABASES = pytest.mark.parametrize("database", sample(["postgres", "sqlite"], "postgres"))
 
 
+@pytest.mark.lines
 @pytest.mark.full
 @DATABASES
 def test_a_browser_at_another_process_sees_the_turn_and_steers_it(
@@ -30,6 +31,7 @@ def test_a_browser_at_another_process_sees_the_turn_and_steers_it(
     assert (state["status"], watched.text) == ("cancelled", "one two three four")
 
 
+@pytest.mark.lines
 @pytest.mark.full
 @DATABASES
 def test_an_ask_is_answered_at_another_process_though_the_first_one_was_killed(
@@ -97,6 +99,7 @@ def test_a_turn_whose_process_was_killed_is_taken_up_when_its_lease_has_run_out(
     assert ada.ended(message)["parts"][-1]["markdown"].strip() == "one two three four five six"
 
 
+@pytest.mark.lines
 @pytest.mark.full
 def test_a_server_that_is_killed_fails_the_turn_and_the_next_one_runs_on_the_next_server(
     start_fastapi, fastapi_database, own_server, held

@@ -36,6 +36,7 @@ def begun(tab, scenes):
     return begin
 
 
+@pytest.mark.lines
 def test_allowed_once_the_command_runs(stage, tab, begun):
     begun(run("echo baked > allowed.txt"))
     expect(tab.ask).to_contain_text("echo baked > allowed.txt")
@@ -58,6 +59,7 @@ def test_refused_with_a_reason_it_does_not_run_and_the_agent_hears_why(stage, ta
     assert "Bake it in the morning." in scene.heard[0]
 
 
+@pytest.mark.lines
 @pytest.mark.full
 def test_refused_without_a_word_it_does_not_run(stage, tab, begun):
     begun(run("touch plainly-refused.txt"))
@@ -70,6 +72,7 @@ def test_refused_without_a_word_it_does_not_run(stage, tab, begun):
     assert not (stage.work / "plainly-refused.txt").exists()
 
 
+@pytest.mark.lines
 @pytest.mark.full
 def test_once_is_asked_again_and_always_is_not(stage, tab, begun):
     # No other test makes folders: what is always allowed is allowed in all conversations.
@@ -82,6 +85,7 @@ def test_once_is_asked_again_and_always_is_not(stage, tab, begun):
     assert all((stage.work / f"always-{number}").is_dir() for number in range(4))
 
 
+@pytest.mark.lines(full="v2")
 def test_of_a_question_an_option_is_chosen(tab, begun):
     scene = begun(question())
     tab.ask.get_by_label("Rye").check()
@@ -178,6 +182,7 @@ def test_the_list_tells_which_conversation_asks(alice, tab, begun):
     expect(mine).not_to_contain_text("failed")
 
 
+@pytest.mark.lines(full="v2")
 def test_a_turn_that_asks_can_be_stopped(stage, tab, begun):
     begun(run("touch stopped.txt"))
     tab.stop.click()

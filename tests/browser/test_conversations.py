@@ -53,6 +53,7 @@ def test_where_there_is_no_https_messages_are_sent_too(alice):
     tab.ends()
 
 
+@pytest.mark.lines(full="v2")
 def test_a_failed_turn_says_why_and_can_be_tried_again(tab, failed):
     expect(tab.turn.get_by_role("alert")).to_contain_text("The oven is cold.")
     tab.button("Try again").click()
@@ -112,6 +113,7 @@ def talk(tab, first, *others):
         tab.ends()
 
 
+@pytest.mark.lines(full="v2")
 def test_edited_and_sent_again_it_goes_on_in_a_branch_that_knows_what_came_before(tab, scenes):
     talk(tab, "We bake bread.", "With rye.")
     source, before = tab.path, tab.texts()

@@ -17,6 +17,7 @@ def stays(tab):
     assert tab.page.evaluate("window.stayed")
 
 
+@pytest.mark.lines
 @pytest.mark.full
 def test_an_answer_completes_though_the_opencode_server_was_killed_in_its_middle(stage, tab, scenes, stays):
     tab.begin(scenes.add(SLOW).prompt)
@@ -45,6 +46,7 @@ def test_what_was_asked_when_the_server_died_is_withdrawn_and_the_agent_goes_on(
     expect(tab.answer.locator(".oc-card__spinner")).to_have_count(0)
 
 
+@pytest.mark.lines
 @pytest.mark.full
 def test_an_answer_completes_though_the_web_process_was_killed_in_its_middle(
     stage, alice, tab, scenes, stays

@@ -56,7 +56,7 @@ def test_what_could_not_be_sent_is_still_a_draft(stage, alice, begun):
     expect(begun.prompt).to_have_value("Lost on the way")
 
 
-def test_a_draft_is_not_left_to_who_logs_in_next(visit, chromium, stage, doors):
+def test_a_draft_is_not_left_to_who_logs_in_next(visit):
     tab = visit("bob").open()
     tab.prompt.fill("Between us")
     # Not by the button, which would end the session that other tests use.

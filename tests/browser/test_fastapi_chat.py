@@ -138,6 +138,7 @@ def test_what_the_agent_asks_is_answered_and_goes_away_in_all_tabs(ada, tab, but
         expect(each.turn).to_contain_text("Ran echo hello" if button == "Allow once" else "Did not run")
 
 
+@pytest.mark.lines(full="v2")
 def test_questions_are_answered_with_one_with_several_and_in_own_words(ada, tab):
     ask = tab.asked(question())
     ada.expects("status of 400")
@@ -432,6 +433,7 @@ def test_the_page_connects_again_when_the_network_says_nothing_any_more(come, fa
         expect(tab.answer).to_have_text(WHOLE)
 
 
+@pytest.mark.lines
 @pytest.mark.full
 def test_when_the_opencode_server_dies_the_turn_fails_with_words_and_the_next_one_works(
     come, start_fastapi, fastapi_database, own_server, held

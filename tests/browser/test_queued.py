@@ -53,6 +53,7 @@ def test_only_the_first_of_those_that_are_queued_comes_next(tab, queue):
     says(tab, [None, None, NEXT, "Queued"])
 
 
+@pytest.mark.lines(full="v2")
 def test_what_is_queued_can_be_taken_back_and_the_next_goes_on(tab, queue, scenes):
     kept = scenes.add(Step(say="That one."))
     scene = queue("Not this one", kept.prompt)

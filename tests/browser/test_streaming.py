@@ -20,6 +20,7 @@ def test_words_are_seen_before_the_turn_is_over(tab, held):
     tab.shows("one two three four five six.")
 
 
+@pytest.mark.lines(full="v2")
 def test_after_a_reload_in_the_middle_nothing_is_lost_or_doubled_and_it_goes_on(tab, held):
     tab.begin(COUNTED)
     tab.shows("one two three four")
@@ -83,6 +84,7 @@ def test_what_is_sent_in_one_tab_streams_in_the_other(alice, tab, held):
     assert tab.texts() == other.texts()
 
 
+@pytest.mark.lines
 @pytest.mark.full
 def test_stop_keeps_what_was_said_and_says_so(tab, scenes):
     tab.begin(scenes.add(ENDLESS).prompt)

@@ -41,17 +41,34 @@ MACHINE_LANES = {
 }
 """The same for what runs on several machines."""
 
-_REQUESTS = (
-    "/prompt_async",
-    "/api/session",
-    "PATCH /session",
-    "/abort",
-    "/reply",
-    "/reject",
-    "/permissions/",
-    "/message",
-    "/session/status",
-)
+_REQUESTS = {
+    "1": (
+        "/prompt_async",
+        "/api/session",
+        "PATCH /session",
+        "/abort",
+        "/reply",
+        "/reject",
+        "/permissions/",
+        "/message",
+        "/session/status",
+    ),
+    "2": (
+        "/prompt HTTP",
+        "POST /api/session HTTP",
+        "/instructions/",
+        "/interrupt",
+        "/inbox",
+        "/reply",
+        "/form/",
+        "/permission/",
+        "/message",
+        "/session/active",
+    ),
+}
+"""What is lost on the way to a server of each line and back; the first is the prompt."""
+
+LINES = tuple(_REQUESTS)
 _STATEMENTS = ("UPDATE messages", "UPDATE conversations", "COMMIT", "SELECT")
 
 
@@ -63,6 +80,7 @@ class Size:
     messages: int = 3
     workers: int = 3
     seconds: float = 15.0
+    line: str = "1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +175,7 @@ def _clerk(random, size):
 
 
 def _server(random, size):
-    return "kill", {"lasting": round(random.uniform(0, 3), 2)}
+    return random.choice(("kill", "kill", "restart")), {"lasting": round(random.uniform(0, 3), 2)}
 
 
 def _database(random, size):
@@ -169,14 +187,15 @@ def _storage(random, size):
 
 
 def _wire(random, size):
-    return _line(random, (*_REQUESTS, "/event"), _REQUESTS)
+    requests = _REQUESTS[size.line]
+    return _cable(random, (*requests, "/event"), requests)
 
 
 def _rows(random, size):
-    return _line(random, _STATEMENTS, _STATEMENTS)
+    return _cable(random, _STATEMENTS, _STATEMENTS)
 
 
-def _line(random, cut_at, answers):
+def _cable(random, cut_at, answers):
     direction, lasting = random.choice(("up", "down")), round(random.uniform(0.3, 5), 2)
     return random.choice(
         (

@@ -11,12 +11,12 @@ RAN = "ran.txt"
 FOLDER = "FOLDER"
 """What stands for the folder of a record in the prompts, until there is one."""
 
-_TAG = re.compile(r"\[([\w.-]+)\]")
+_TAG = re.compile(r"^\[([\w.-]+)\]", re.MULTILINE)
 
 
 def tag_of(text):
-    """By which tag a prompt begins, if it is one of these."""
-    found = _TAG.match(text)
+    """By which tag a line of a prompt begins, if it is one of these."""
+    found = _TAG.search(text)
     return found and found[1]
 
 

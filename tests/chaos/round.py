@@ -16,7 +16,7 @@ from chaos.host import TABLES, Conversation, Message
 from chaos.stage import Lane, strike
 from chaos.worker import OVER
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds that recovery may take."""
 
 
@@ -143,7 +143,7 @@ class Round:
                 f"worker {fault.how['who']}", replaced_after=fault.how["replaced_after"]
             ),
             "clerk": lambda fault, _: self._crew.kill("clerk", **fault.how),
-            "server": lambda fault, stop: self._stage.kill_server(stop=stop, **fault.how),
+            "server": lambda fault, stop: self._stage.end_server(fault.kind, stop=stop, **fault.how),
             "database": lambda fault, stop: self._stage.crash_database(stop=stop, **fault.how),
             "storage": lambda fault, stop: self._stage.lose_storage(stop=stop, **fault.how),
         }

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
+from fix_fake_v2 import stand_in_binary
 from fix_postgres import running_postgres
 from sqlalchemy import create_engine
 
@@ -26,8 +27,12 @@ from opencode_sessions.testing import DEFAULT_RULE, FaultProxy, Rule, ScriptedMo
 class Stage:
     """All of it, for the length of a `with`; rounds follow one another on it.
 
+    Args:
+        seed: Of the faults of the proxies.
+        line: Which line the server is of: 1, a real one, or 2, the stand-in as a process of its own.
+
     Attributes:
-        server: The real one; it may be killed and restarted.
+        server: It may be killed and restarted.
         clients: To that, past the proxy, by its name.
         engines: Of the databases by kind, past the proxy.
         files: The folder of the agents, and of what is kept of their files.
@@ -40,8 +45,8 @@ class Stage:
 
     lease = LEASE
 
-    def __init__(self, seed):
-        self._seed = seed
+    def __init__(self, seed, line="1"):
+        self._seed, self._line = seed, line
         self._running = ExitStack()
         self.asked = []
         self.deaths = {DEFAULT_SERVER: []}
@@ -58,9 +63,11 @@ class Stage:
             options = {
                 "config": model.config(),
                 "models": {},
-                "startup_timeout": 60.0,
+                "startup_timeout": 100.0,
                 "directory": directory,
             }
+            if self._line == "2":
+                options["binary"] = stand_in_binary(self.folder)
             self.server = enter(OpencodeServer(**options))
             self.clients = {DEFAULT_SERVER: enter(Client(self.server.url, password=self.server.password))}
             self.postgres = enter(running_postgres())
@@ -95,11 +102,12 @@ class Stage:
         found = self.server.directory / prompts.RAN
         return Counter(found.read_text().split()) if found.exists() else Counter()
 
-    def kill_server(self, lasting, stop):
-        """SIGKILL, and its return after so many seconds."""
+    def end_server(self, how, lasting, stop):
+        """`kill` it, and let it return after so many seconds, or `restart` it, which asks it to end first."""
         died = time.monotonic()
-        self.server.kill()
-        stop.wait(lasting)
+        if how == "kill":
+            self.server.kill()
+            stop.wait(lasting)
         self.server.restart()
         self.deaths[DEFAULT_SERVER].append((died, time.monotonic()))
 

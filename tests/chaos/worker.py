@@ -38,7 +38,7 @@ LAZY = (
     "sqlalchemy.dialects.sqlite",
     "sqlite3",
 )
-TIMEOUTS = Timeouts(connect=3.0, read=5.0, creation=5.0, silence=15.0)
+TIMEOUTS = Timeouts(connect=3.0, read=5.0, creation=5.0, silence=20.0)
 THREADS = 3
 PAUSE = 0.3
 OVER = ("completed", "cancelled", "failed")

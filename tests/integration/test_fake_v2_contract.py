@@ -106,6 +106,16 @@ def visit_lists(client):
         assert next(iter(events)).type == "server.connected"
 
 
+def visit_branches(session):
+    session.fork("ses_1", before="msg_1")
+    session.fork(session.fork("ses_1").id)
+    session.revert.stage("ses_1", message_id="msg_1")
+    session.get("ses_1")
+    session.revert.clear("ses_1")
+    session.revert.stage("ses_1", message_id="msg_1")
+    session.revert.commit("ses_1")
+
+
 def test_every_route_answers_as_the_contract_has_it(fake_v2, client, v2):
     file = fake_v2.directory / "a.txt"
     file.write_text("content")
@@ -115,6 +125,7 @@ def test_every_route_answers_as_the_contract_has_it(fake_v2, client, v2):
     visit_forms(client)
     visit_the_inbox(client.session, file)
     visit_lists(client)
+    visit_branches(client.session)
     assert not [trouble for event in v2.log("ses_1") for trouble in event_troubles(event)]
     client.session.remove("ses_1")
     asked = {*client.asked, ("GET", "/api/session/active")}  # the package's own call of it fails (0.2.3)
@@ -133,6 +144,8 @@ def test_active_sessions_are_listed_as_the_contract_has_it(v2):
     [(session_id, state)] = v2.data("GET", "/api/session/active").items()
     assert session_id == "ses_1"
     assert not troubles("SessionActive", state)
+    status, busy = v2.ask("DELETE", "/api/session/ses_1/revert")
+    assert (status, troubles("SessionBusyErrorBody", busy)) == (409, [])
 
 
 def test_every_event_is_one_of_the_contract(v2):
@@ -166,6 +179,9 @@ def test_every_event_is_one_of_the_contract(v2):
         (NotFoundError, lambda client: client.permission.saved.remove("psv_none")),
         (NotFoundError, lambda client: client.session.form.get("ses_1", "frm_none")),
         (NotFoundError, lambda client: client.agent.get("nobody")),
+        (NotFoundError, lambda client: client.session.fork("ses_1", before="msg_none")),
+        (NotFoundError, lambda client: client.session.revert.stage("ses_1", message_id="msg_none")),
+        (BadRequestError, lambda client: client.session.fork("ses_1")),
         (BadRequestError, lambda client: client.session.get("1")),
         (BadRequestError, lambda client: client.session.create(id="1")),
         (BadRequestError, lambda client: client.session.prompt("ses_1", id="1", text="Hi")),

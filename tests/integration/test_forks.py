@@ -10,6 +10,8 @@ from opencode_sessions import Session, Turn, aio, allow, ask, deny, errors
 from opencode_sessions.protocol.ids import new_message_id
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 
+pytestmark = pytest.mark.lines
+
 
 def session_of(record, *rules):
     return Session(record, permissions_for=lambda _: rules or [allow("*")])
@@ -54,6 +56,7 @@ def test_a_message_that_the_session_does_not_have_is_refused_and_nothing_is_copi
     assert {info.id for info in client.list(all_directories=True)} == before
 
 
+@pytest.mark.lines("v1")  # the other has no structured answers
 def test_a_prompt_that_the_server_cannot_show_is_one_that_it_has(client):
     source, record = MemoryRecord("The first way"), MemoryRecord("Another way")
     say(client, source, "one")

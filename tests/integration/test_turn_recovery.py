@@ -9,7 +9,17 @@ from fix_cli import eventually
 from selection import sample
 from wires import InTwoRequests
 
-from opencode_sessions import Client, Deadlines, Observer, Session, Timeouts, Turn, allow, errors
+from opencode_sessions import (
+    Client,
+    Deadlines,
+    Observer,
+    Session,
+    Timeouts,
+    Turn,
+    allow,
+    errors,
+    new_message_id,
+)
 from opencode_sessions.protocol.events import SessionFailed
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
@@ -76,6 +86,24 @@ async def _nothing(*_):
 
 def user_messages(client, session_id):
     return [message for message in client.messages(session_id) if message.info.role == "user"]
+
+
+@pytest.mark.lines
+def test_a_turn_that_was_answered_ends_though_a_newer_prompt_keeps_its_session_busy(client, record):
+    message, newer = MemoryMessage("hello"), new_message_id()
+    answered = turn_of(message, record, client).run()
+    message.row["status"] = "streaming"
+    client.prompt(answered.session_id, ENDLESS, message_id=newer)
+    eventually(lambda: is_at_work(client, answered.session_id, newer))
+    result = turn_of(message, record, client, deadlines=Deadlines(total=60)).run()
+    assert (result.status, result.content) == (TurnStatus.COMPLETED, 'You said: "hello".')
+    assert client.busy(answered.session_id)
+    client.stop(answered.session_id)
+
+
+def is_at_work(client, session_id, prompt_id):
+    stored = [message.info.id for message in user_messages(client, session_id)]
+    return prompt_id in stored and client.busy(session_id)
 
 
 DEATHS = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import uuid
@@ -11,7 +10,7 @@ from datetime import timedelta
 import httpx2
 import pytest
 from fix_cli import eventually
-from fix_fake_v2 import V2Client
+from fix_fake_v2 import V2Client, stand_in_binary
 
 from opencode_sessions import (
     IN_THE_ROW,
@@ -230,18 +229,20 @@ def test_always_holds_for_the_next_like_it(fake_v2, record):
     assert asked == ["bash"]
 
 
-def test_a_server_that_dies_in_a_turn_goes_on_with_it_and_the_prompt_is_there_once(fake_v2, record):
+@pytest.mark.parametrize("end", [FakeServer.kill, FakeServer.stop], ids=["killed", "stopped"])
+def test_a_server_that_ends_in_a_turn_goes_on_with_it_and_the_prompt_is_there_once(fake_v2, record, end):
     with Client(fake_v2.url, password=fake_v2.password) as client:
         message = MemoryMessage(SLOW)
         running = turn(message, record, client)
         going = threading.Thread(target=running.run)
         going.start()
         eventually(lambda: message.state.content)
-        fake_v2.kill()
+        end(fake_v2)
         time.sleep(0.2)
         fake_v2.start()
         going.join(60)
         assert message.state.status is TurnStatus.COMPLETED
+        assert message.state.content.strip().endswith(("word " * 30).strip())
         users = [
             found.info.id
             for found in client.messages(record.opencode_session_id)
@@ -251,9 +252,7 @@ def test_a_server_that_dies_in_a_turn_goes_on_with_it_and_the_prompt_is_there_on
 
 
 def test_a_managed_server_of_this_line_is_found_out_and_started_as_such(scripted_model, tmp_path, caplog):
-    binary = tmp_path / "opencode"
-    binary.write_text(f'#!/bin/sh\nexec {sys.executable} -m opencode_sessions.testing.v2 "$@"\n')
-    binary.chmod(0o755)
+    binary = stand_in_binary(tmp_path)
     with OpencodeServer(binary=binary, config=scripted_model.config(), data=tmp_path / "data") as server:
         assert server.version.startswith("2.")
         assert "does not load the guard" in caplog.text

@@ -221,6 +221,41 @@ def test_how_a_turn_ended_is_in_its_messages(stored, error):
     assert (reply.error or {}).get("name") == error
 
 
+INTERRUPTED = {"finish": "error", "error": {"type": "aborted", "message": "Step interrupted"}}
+
+
+def test_a_step_that_was_interrupted_is_the_end_only_if_the_session_went_idle():
+    """A server that shuts down interrupts steps, and goes on with them at its next start."""
+    stopped = answer(**{**ENDED, **INTERRUPTED})
+    assert not Reply.of(SESSION, PROMPT, page(USER, stopped)).final
+    ended = Reply.of(SESSION, PROMPT, page(USER, stopped, idle("interrupted")))
+    assert (ended.final, ended.error["name"]) == (True, "MessageAbortedError")
+    resumed = Reply.of(SESSION, PROMPT, page(USER, stopped, answer("msg_8", **ENDED), idle("succeeded")))
+    assert (resumed.final, resumed.error) == (True, None)
+
+
+def test_an_event_of_an_interrupted_step_does_not_end_the_answer():
+    reply = Reply(SESSION, PROMPT)
+    reader = frames.Reader()
+    told = [delivered(), step("step.started"), step("step.failed", **INTERRUPTED)]
+    for event in (event for each in told for event in reader.read(each, everybody)):
+        reply.apply(event)
+    assert (reply.final, reply.error) == (False, None)
+
+
+def test_a_step_that_a_later_prompt_completed_was_neither_ended_nor_stopped():
+    broken = answer(time={"created": 2, "completed": 3})
+    later = {**USER, "id": "msg_8"}
+    reply = Reply.of(SESSION, PROMPT, page(USER, broken, later))
+    assert (reply.final, reply.last.completed) == (False, False)
+
+
+def test_what_was_noted_after_the_end_does_not_hide_it():
+    switched = {"id": "msg_9", "type": "agent-switched", "agent": "plan", "time": {"created": 4}}
+    reply = Reply.of(SESSION, PROMPT, page(USER, idle("failed", error={"type": "x"}), switched))
+    assert (reply.final, reply.error["name"]) == (True, "x")
+
+
 def test_a_turn_that_goes_on_is_not_final():
     assert not Reply.of(SESSION, PROMPT, page(USER, answer())).final
     again = page(USER, answer(), idle("interrupted"), answer("msg_8"))

@@ -1,9 +1,14 @@
 """Following a turn: the events show the progress, and the stored messages show whether the turn has ended.
 
 An `idle` event can be missing, early or double, and says nothing about success. So each sign of an end (an idle, an
-error, a gap, a silence) only causes a look: at the exchange, and, if that is not final, at whether the session is busy.
-If the exchange is not final and the session is not busy, the turn has stalled: the server died during the turn, or the
-prompt never arrived.
+error, a gap, a silence) only causes a look: at the exchange, and at whether the session is busy.
+
+| the exchange is … | the session is … | so the turn |
+|---|---|---|
+| final | not busy, or busy with a newer prompt | has ended |
+| final | busy | goes on: the server compacts the conversation, and goes on |
+| not final | busy | goes on |
+| not final | not busy | has stalled: the server died during the turn, or the prompt never arrived |
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ from opencode_sessions.protocol.values import Message
 from opencode_sessions.runtime.ports import Clock
 from opencode_sessions.turns.deadlines import Deadlines, DeadlineTimer
 from opencode_sessions.turns.events import EventsMissed, FirstToken, ReplyChanged, StatusChanged
-from opencode_sessions.turns.exchange import is_stored, read_exchange
+from opencode_sessions.turns.exchange import is_newest, is_stored, read_exchange
 from opencode_sessions.turns.observers import Listeners
 from opencode_sessions.turns.parking import Parking
 from opencode_sessions.turns.pending_asks import PendingAsks
@@ -153,7 +158,7 @@ class EventFollower:
                 stored = Reply.of(self.reply.session_id, self.reply.prompt_id, messages)
                 self._watch.begun |= bool(stored.messages)
                 self._unreadable_since = None
-                if stored.final and not busy:
+                if stored.final and (not busy or await self._is_overtaken()):
                     self._tell(self.reply.settle(messages))
                     return Over()
                 self._tell(self.reply.absorb(messages))
@@ -267,6 +272,10 @@ class EventFollower:
         if self._directory is None:
             self._directory = (await self._wire.get(self.reply.session_id)).directory
         return await self._wire.busy(self.reply.session_id, directory=self._directory)
+
+    async def _is_overtaken(self) -> bool:
+        """Is another prompt newer than this one? Then the session is busy with that."""
+        return not await is_newest(self._wire, self.reply.session_id, self.reply.prompt_id)
 
     @staticmethod
     def _newest(reply: Reply) -> str | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ class Config:
         model: The model of sessions that name none, as `{id, providerID}`.
         title_model: The model that is asked for titles; None for no titles.
         base_urls: Where each provider's API is.
+        contexts: How many tokens a model takes, by provider and model. A conversation that is longer is compacted.
         costs: Dollars for a million tokens in and out, by provider and model.
         agents: The agents, by id.
     """
@@ -37,6 +40,7 @@ class Config:
     model: Json | None
     title_model: Json | None
     base_urls: Mapping[str, str]
+    contexts: Mapping[tuple[str, str], int]
     costs: Mapping[tuple[str, str], tuple[float, float]]
     agents: Mapping[str, Json]
 
@@ -60,6 +64,11 @@ class Config:
             model=_model(given.get("model")),
             title_model=_model(given.get("small_model")),
             base_urls={name: _base_url(provider) for name, provider in providers.items()},
+            contexts={
+                (name, model): about.get("limit", {}).get("context", sys.maxsize)
+                for name, provider in providers.items()
+                for model, about in provider.get("models", {}).items()
+            },
             costs={
                 (name, model): (cost.get("input", 0), cost.get("output", 0))
                 for name, provider in providers.items()
@@ -116,6 +125,25 @@ class Core:
         if session is None:
             raise session_not_found(session_id)
         return session
+
+    def messages(self, session_id: str) -> list[Json]:
+        """The messages of a session, oldest first, without those that a staged revert hides."""
+        messages = self.database.messages(session_id)
+        hidden_from = self.session(session_id).get("revert", {}).get("messageID")
+        shown = takewhile(lambda message: message["id"] != hidden_from, messages)
+        return list(shown)
+
+    def commit_revert(self, session: Json) -> None:
+        """Delete what a staged revert hides, if there is one."""
+        if "revert" in session:
+            data = {"sessionID": session["id"], "to": session["revert"]["messageID"]}
+            self.bus.log("session.revert.committed", data)
+
+    def cost_of(self, model: Json, tokens: Json) -> float:
+        """The dollars that a model takes for these tokens."""
+        price_in, price_out = self.config.costs.get((model["providerID"], model["id"]), (0, 0))
+        spent = tokens["input"] * price_in + (tokens["output"] + tokens["reasoning"]) * price_out
+        return float(spent / 1_000_000)
 
     def agent_of(self, session: Json) -> str:
         """The agent that answers in a session."""

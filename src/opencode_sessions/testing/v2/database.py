@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Database"]
+__all__ = ["NO_TOKENS", "Database"]
 
 Json = dict[str, Any]
+
+NO_TOKENS: Json = {"input": 0, "output": 0, "reasoning": 0, "cache": {"read": 0, "write": 0}}
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
@@ -164,6 +166,15 @@ class Database:
             message["type"],
             json.dumps(message),
         )
+
+    def delete_messages_from(self, session_id: str, message_id: str) -> None:
+        """Forget a message, all that came after it, and what still waits in the inbox."""
+        self._run(
+            "DELETE FROM message WHERE session = ?1 AND seq >= (SELECT seq FROM message WHERE id = ?2)",
+            session_id,
+            message_id,
+        )
+        self._run("DELETE FROM inbox WHERE session = ?", session_id)
 
     # The inbox
 

@@ -17,6 +17,7 @@ __all__ = [
     "message_not_found",
     "permission_not_found",
     "saved_not_found",
+    "session_busy",
     "session_not_found",
 ]
 
@@ -69,6 +70,12 @@ def message_not_found(session_id: str, message_id: str) -> ApiError:
         sessionID=session_id,
         messageID=message_id,
     )
+
+
+def session_busy(session_id: str) -> ApiError:
+    """The session is being worked on."""
+    message = f"Session is busy: {session_id}"
+    return _error(HTTPStatus.CONFLICT, "SessionBusyError", message, sessionID=session_id)
 
 
 def permission_not_found(request_id: str) -> ApiError:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import secrets
 import string
 import time
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["new_id", "now"]
+__all__ = ["message_id_of", "new_id", "now"]
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _MASK = (1 << 48) - 1
@@ -25,3 +27,8 @@ def new_id(prefix: str) -> str:
     if prefix == "ses":
         moment = ~moment
     return f"{prefix}_{moment & _MASK:012x}{''.join(secrets.choice(_ALPHABET) for _ in range(14))}"
+
+
+def message_id_of(event: Mapping[str, Any]) -> str:
+    """The id of the message that an event becomes."""
+    return "msg_" + str(event["id"]).removeprefix("evt_")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from opencode_sessions.testing.v2.database import Database
+from opencode_sessions.testing.v2 import history
+from opencode_sessions.testing.v2.database import NO_TOKENS, Database
+from opencode_sessions.testing.v2.ids import message_id_of
 
 __all__ = ["project"]
 
 Json = dict[str, Any]
 
-_NO_TOKENS: Json = {"input": 0, "output": 0, "reasoning": 0, "cache": {"read": 0, "write": 0}}
 _USER_FIELDS = ("text", "files", "agents", "skills", "metadata")
 _SYNTHETIC_FIELDS = ("text", "description", "metadata")
 
@@ -21,11 +22,6 @@ def project(database: Database, event: Json) -> None:
     change = _CHANGES.get(event["type"])
     if change:
         change(database, event, event["data"])
-
-
-def message_id_of(event: Json) -> str:
-    """The id of the message that an event becomes."""
-    return "msg_" + str(event["id"]).removeprefix("evt_")
 
 
 # Sessions
@@ -38,7 +34,7 @@ def _created(database: Database, event: Json, data: Json) -> None:
             "id": data["sessionID"],
             "projectID": data["projectID"],
             "cost": 0,
-            "tokens": _NO_TOKENS,
+            "tokens": NO_TOKENS,
             "time": {"created": event["created"], "updated": event["created"]},
             "location": data["location"],
             **{name: data[name] for name in optional if data.get(name) is not None},
@@ -312,7 +308,9 @@ def _metadata_of(data: Json) -> Json:
 
 
 _CHANGES: dict[str, Callable[[Database, Json, Json], None]] = {
+    **history.CHANGES,
     "session.created": _created,
+    "session.revert.staged": _set("revert"),
     "session.renamed": _set("title"),
     "session.metadata.updated": _set("metadata"),
     "session.permissions": _set("permissions"),

@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import json
 import random
+import sys
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from opencode_sessions.testing.v2 import provider
 from opencode_sessions.testing.v2.core import Core
+from opencode_sessions.testing.v2.database import NO_TOKENS
 from opencode_sessions.testing.v2.ids import new_id, now
 from opencode_sessions.testing.v2.provider import ProviderError
 from opencode_sessions.testing.v2.publisher import StepPublisher
@@ -27,6 +29,8 @@ Scope = Literal["input", "steer"]
 _RETRIES = 4
 _LONGEST_WAIT = 15 * 60.0
 _GO_ON = "The previous response was interrupted. Continue from where you left off without repeating completed content."
+
+_SUM_UP = "Sum up the conversation so far."
 
 
 class Runner:
@@ -64,6 +68,8 @@ class Runner:
             self._instruct(session)
             self._deliver(session, scope if entering and not continuing else "steer")
             continuing = await self._run_step(session_id)
+            if continuing:
+                await self._compact_if_full(session_id)
             force = entering = False
 
     # The inbox
@@ -153,6 +159,26 @@ class Runner:
         )
         messages = chat_messages(system.strip(), self._core.database.messages(session_id))
         return StepRequest(session_id, session["location"]["directory"], agent, model, messages)
+
+    # Compaction
+
+    async def _compact_if_full(self, session_id: str) -> None:
+        """Have the model sum up a conversation that it can hardly take any more. It is sent all of it nevertheless."""
+        last = self._core.database.last_assistant(session_id) or {}
+        model, tokens = last["model"], last.get("tokens", NO_TOKENS)
+        name = model["providerID"], model["id"]
+        if tokens["input"] + tokens["output"] <= self._core.config.contexts.get(name, sys.maxsize):
+            return
+        told: Json = {"sessionID": session_id, "reason": "auto"}
+        self._core.bus.log("session.compaction.started", told)
+        try:
+            text, used = await provider.complete(self._core.config.base_urls[name[0]], name[1], _SUM_UP)
+        except ProviderError as trouble:
+            self._core.bus.log("session.compaction.failed", {**told, "error": trouble.as_json()})
+            return
+        self._core.tell(session_id, "session.compaction.delta", {"sessionID": session_id, "text": text})
+        spent = {"cost": self._core.cost_of(model, used), "tokens": used}
+        self._core.bus.log("session.compaction.ended", {**told, "text": text, "model": model, **spent})
 
     # Instructions
 

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.testing.v2.branches import BranchRoutes, add_branch_routes
 from opencode_sessions.testing.v2.bus import Bus
 from opencode_sessions.testing.v2.core import Config, Core
 from opencode_sessions.testing.v2.database import Database
@@ -82,6 +83,7 @@ class Service:
         self.router = Router()
         add_server_routes(self.router, core)
         add_session_routes(self.router, SessionRoutes(core, sessions, self._executions))
+        add_branch_routes(self.router, BranchRoutes(core, self._executions))
         add_prompt_routes(self.router, PromptRoutes(core, sessions, self._executions, permissions, forms))
         self._server: asyncio.Server | None = None
 

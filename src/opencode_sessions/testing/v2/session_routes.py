@@ -120,7 +120,7 @@ class SessionRoutes:
         """One page of a session's messages, the newest first."""
         session = self._session(request)
         kind = request.query.get("type")
-        messages = self._core.database.messages(session["id"])
+        messages = self._core.messages(session["id"])
         shown = [message for message in messages if kind in (None, message["type"])]
         return page(request, shown, longest=_MOST_MESSAGES)
 
@@ -135,7 +135,7 @@ class SessionRoutes:
 
     def context(self, request: Request) -> Json:
         """What the model sees of a session."""
-        return {"data": self._core.database.messages(self._session(request)["id"])}
+        return {"data": self._core.messages(self._session(request)["id"])}
 
     def log(self, request: Request) -> EventStream:
         """The durable events of a session after a sequence."""

@@ -82,6 +82,7 @@ class Sessions:
             if known["sessionID"] != session_id or known["type"] != kind:
                 raise self._conflict(session_id, item_id)
             return known
+        self._core.commit_revert(self._core.session(session_id))
         item = {"type": kind, "payload": payload, "delivery": delivery}
         self._core.bus.log(
             "session.inbox.enqueued", {"inboxID": item_id, "sessionID": session_id, "item": item}

@@ -179,10 +179,4 @@ class Attempt:
                 "type": "provider.content-filter",
                 "message": "The provider filtered the response",
             }
-        publisher.end(self._cost(finished.tokens) if finished else 0)
-
-    def _cost(self, tokens: Json) -> float:
-        model = self._request.model
-        price_in, price_out = self._core.config.costs.get((model["providerID"], model["id"]), (0, 0))
-        spent = tokens["input"] * price_in + (tokens["output"] + tokens["reasoning"]) * price_out
-        return float(spent / 1_000_000)
+        publisher.end(self._core.cost_of(self._request.model, finished.tokens) if finished else 0)

@@ -10,7 +10,8 @@ which prompt is being answered, and of each tool call that runs what was said of
     session.execution.*         the session works, and rests
 
 A connection that begins in the middle of an answer does not know what is being answered. Then a `Gap` tells whoever
-listens to read the stored messages, which say so.
+listens to read the stored messages, which say so. The session's log after the last event says less: it has no deltas,
+and it does not say what waits for an answer.
 """
 
 from __future__ import annotations
@@ -125,18 +126,19 @@ class Reader:
         yield self._message(message_id, prompt_id, at)
 
     def step_ended(self, p: Json, at: Any) -> Iterator[Event]:
-        """Its message is complete."""
+        """Its message is complete. If it was interrupted, what is stored says whether that is the end."""
         message_id = text(p["assistantMessageID"])
-        error = p.get("error")
+        error = None if p.get("error") is None else responses.flat_error(p["error"])
+        aborted = responses.is_aborted(error)
         self._open.pop(message_id, None)
         self._calls = {key: call for key, call in self._calls.items() if key[0] != message_id}
         yield self._message(
             message_id,
             self._prompts.get(text(at["session_id"])),
             at,
-            completed=True,
+            completed=not aborted,
             finish=optional(p.get("finish")),
-            error=None if error is None else responses.flat_error(error),
+            error=None if aborted else error,
             **responses.bill_of(p),
         )
 

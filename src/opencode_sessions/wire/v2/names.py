@@ -8,7 +8,7 @@ from typing import Any
 from opencode_sessions.errors import InvalidRulesError
 from opencode_sessions.protocol.permissions import Rule, deciding_rule
 
-__all__ = ["input_of", "name_of_error", "ours", "rules_of", "rules_to_json", "theirs"]
+__all__ = ["ABORTED", "input_of", "name_of_error", "ours", "rules_of", "rules_to_json", "theirs"]
 
 _THEIRS = {"bash": "shell", "task": "subagent"}
 _OURS = {theirs: ours for ours, theirs in _THEIRS.items()}
@@ -17,8 +17,10 @@ _FILE = {"path": "filePath"}
 _INPUTS = {"read": _FILE, "write": _FILE, "edit": _FILE, "subagent": {"agent": "subagent_type"}}
 """Of tools: what the fields of their input are called there, and here."""
 
+ABORTED = "MessageAbortedError"
+
 _ERRORS = {
-    "aborted": "MessageAbortedError",
+    "aborted": ABORTED,
     "provider.content-filter": "ContentFilterError",
 }
 

@@ -17,7 +17,7 @@ from opencode_sessions.protocol.plain import plain, said
 from opencode_sessions.protocol.values import Health, Message, SessionInfo
 from opencode_sessions.wire.dialect import Json
 from opencode_sessions.wire.shapes import number, text
-from opencode_sessions.wire.v2.names import input_of, name_of_error, ours, rules_of
+from opencode_sessions.wire.v2.names import ABORTED, input_of, name_of_error, ours, rules_of
 
 _STATUSES = {"streaming": "pending"}
 _REFUSALS = ("The user declined this tool call", "The user dismissed this question")
@@ -147,20 +147,35 @@ class Thread:
 
 def _told(held: Sequence[Message], prompt_id: str) -> Iterable[Message]:
     """The answer to a prompt, newest first; with what ended it, if none of its own messages says so."""
-    answers = [message for message in held if message.info.role == "assistant"]
-    if held and held[0].info.role == "idle" and not (answers and _is_final(answers[0].info)):
-        error = held[0].info.error or {
+    marks = [message for message in held if message.info.role in ("assistant", "idle")]
+    answers = [message for message in marks if message.info.role == "assistant"]
+    ended = marks[:1] != answers[:1]
+    if ended and not (answers and _says_how_it_ended(answers[0].info, marks[0].info)):
+        error = marks[0].info.error or {
             "name": "NoAnswer",
             "message": "the session went idle without an answer",
         }
-        info = replace(held[0].info, role="assistant", parent_id=prompt_id, completed=True, error=error)
+        info = replace(marks[0].info, role="assistant", parent_id=prompt_id, completed=True, error=error)
         yield Message(info)
     for message in answers:
-        yield Message(replace(message.info, parent_id=prompt_id), message.parts)
+        info = replace(message.info, parent_id=prompt_id)
+        if message is marks[0] and is_aborted(info.error):
+            info = replace(info, completed=False, finish=None, error=None)
+        yield Message(info, message.parts)
 
 
-def _is_final(info: StoredMessage) -> bool:
-    return info.error is not None or (info.completed and not info.goes_on)
+def is_aborted(error: Json | None) -> bool:
+    """Was a step interrupted? A server that shuts down does that too, and goes on at its next start.
+
+    So that is the end only if the session went idle after it, which the server stores as a message of its own.
+    """
+    return error is not None and error["name"] == ABORTED
+
+
+def _says_how_it_ended(answer: StoredMessage, idle: StoredMessage) -> bool:
+    if is_aborted(answer.error):
+        return idle.error is None or is_aborted(idle.error)
+    return answer.error is not None or (answer.completed and not answer.goes_on)
 
 
 def _session(body: Json) -> SessionInfo:
@@ -208,7 +223,9 @@ def _outcome(idle: Json) -> dict[str, Any] | None:
         return None
     if idle["outcome"] == "interrupted":
         return flat_error({"type": "aborted", "message": "the session was interrupted"})
-    return flat_error(idle.get("error"))
+    error = flat_error(idle.get("error"))
+    # Nobody stopped it: the server was restarted too often.
+    return {**error, "name": "Interrupted"} if is_aborted(error) else error
 
 
 def _assistant(body: Json, *, finish: str | None = None, **base: Any) -> StoredMessage:
@@ -216,7 +233,7 @@ def _assistant(body: Json, *, finish: str | None = None, **base: Any) -> StoredM
     finish = finish or body.get("finish")
     return StoredMessage(
         role="assistant",
-        # A message that the server broke off as it died has a time, and no end: the next one goes on.
+        # A step that a death broke off has a time, but no end. The next step goes on.
         completed=finish is not None or body.get("error") is not None,
         provider=said(model.get("providerID")) or None,
         model=said(model.get("id")) or None,
