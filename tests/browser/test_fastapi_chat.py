@@ -415,7 +415,9 @@ def test_the_page_goes_on_though_the_web_process_is_told_to_end_and_a_gateway_an
 def test_the_page_connects_again_when_the_network_says_nothing_any_more(come, fastapi_chat, held):
     with FaultProxy(fastapi_chat.url) as network:
         ada = come(network)
-        ada.expects("ERR_")  # a connection that the web server closed during the stall is reset when it is used again
+        ada.expects(
+            "ERR_"
+        )  # a connection that the web server closed during the stall is reset when it is used again
         tab = ada.open()
         tab.page.clock.install()
         tab.page.reload()
