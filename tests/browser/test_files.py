@@ -110,6 +110,7 @@ def allow(tab, times):
     for _ in range(times):
         tab.button("Allow once").click()
         expect(tab.page.locator(".oc-ask")).to_have_count(0)
+    tab.ends()
 
 
 @pytest.mark.full
@@ -131,12 +132,10 @@ def test_what_the_agent_made_is_listed_previewed_compared_and_downloaded(sandbox
     lines = [write("plan.md", "# Rome"), write("page.html", page), "!say made"]
     tab.say("\n".join(lines))
     allow(tab, 2)
-    tab.ends()
     files = tab.turn.get_by_role("group", name="Files of this answer")
     expect(files.get_by_role("listitem")).to_have_count(2)
     tab.say("\n".join([write("plan.md", "# Lisbon"), "!say again"]))
     allow(tab, 1)
-    tab.ends()
     expect(files.get_by_role("link", name="plan.md", exact=True)).to_be_visible()
     files.get_by_text("Changes in plan.md").click()
     expect(files.locator(".oc-diff__line--remove")).to_contain_text("# Rome")

@@ -27,7 +27,7 @@ def check(stage: Stage, port: int) -> int:
     print(f"{stage.server}, {stage.answered_by}; the chat at {address}")
     try:
         with served(port), Browser(address) as browser, Browser(address) as stranger:
-            _converse(browser, stage)
+            _converse(browser)
             _refuse(stranger, browser.get("/"))
     except Exception as error:  # noqa: BLE001 - whatever it was, it is told, and is the end
         print(f"✗ {type(error).__name__}: {error}")
@@ -36,7 +36,7 @@ def check(stage: Stage, port: int) -> int:
     return 0
 
 
-def _converse(browser: Browser, stage: Stage) -> None:
+def _converse(browser: Browser) -> None:
     home = browser.get(link_for("demo"))
     _expect("the link logs in", "What shall we do?" in home.html)
     _expect("it says that a scripted model answers", "A scripted model answers" in home.html)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from opencode_sessions.files.artifacts import Artifacts
 from opencode_sessions.files.errors import ArtifactGoneError, FileError, FileRefusedError, UploadError
 from opencode_sessions.files.limits import FileLimits
+from opencode_sessions.files.originals import FolderOriginals, FsspecOriginals, Originals
 from opencode_sessions.files.ports import (
     Artifact,
     ArtifactStore,
@@ -30,8 +31,11 @@ __all__ = [
     "FileLimits",
     "FileRefusedError",
     "FolderLayout",
+    "FolderOriginals",
     "FolderStorage",
+    "FsspecOriginals",
     "FsspecStorage",
+    "Originals",
     "Sandbox",
     "Transform",
     "Upload",

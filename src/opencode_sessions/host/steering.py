@@ -13,6 +13,7 @@ from opencode_sessions.errors import (
     RecordGoneError,
     WireError,
 )
+from opencode_sessions.files.errors import UploadError
 
 __all__ = ["Refused", "check_answer", "nobody", "refusal_of"]
 
@@ -70,6 +71,8 @@ def refusal_of(error: OpencodeError) -> Refused:
             return Refused(409, "The agent's request has changed since it was shown here. Look at it again.")
         case AskAnsweredError():
             return Refused(409, "It waits for no answer any more: one was given, or the turn has ended.")
+        case UploadError():
+            return Refused(error.status, str(error))
         case RecordGoneError():
             return Refused(404, "There is no such turn, or not for you.")
         case WireError():

@@ -116,6 +116,11 @@ class LiveHub:
         with self._lock:
             return viewer.news(), viewer.over
 
+    def end_of(self, viewer: Viewer) -> bytes:
+        """What a browser is sent last, if `news` has not sent it."""
+        with self._lock:
+            return viewer.end()
+
     def _end_of(self, request: WatchRequest) -> float:
         now, seconds = time.monotonic(), request.seconds
         if now - max(self._logged_out.get(request.who, self._ended), self._ended) < _DOUBT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
@@ -52,6 +52,7 @@ class RenderContext:
         thread: What names that chat.
         run: What names the request that is answered by the stream.
         history: What was said in the chat before the answer, as the encoder sends it.
+        made: The files that the turn has made, as `opencode_sessions.host.files.told` has them; known at its end.
     """
 
     action: str = ""
@@ -61,6 +62,7 @@ class RenderContext:
     thread: str = ""
     run: str = ""
     history: str = field(default="", repr=False)
+    made: Sequence[Json] = field(default=(), repr=False, compare=False)
 
 
 class Renderer(Protocol):
