@@ -132,4 +132,4 @@ def test_without_uploads_in_the_settings_no_file_is_taken(start_chats, start_cli
     client = start_client("vercel", f"{start_chats().url}/chats/vercel", "none")
     client("send", text="hello", files=[vercel_file("days.csv", "text/csv", CSV)])
     shown = client.wait(lambda shown: shown["status"] == "error")
-    assert shown["error"] == "No files are taken here."
+    assert shown["error"] == "A prompt can only have text here, and no file."

@@ -105,21 +105,21 @@ def with_files(chats, web_settings, tmp_path, monkeypatch):
 
 
 @pytest.mark.full
-def test_files_go_in_and_out_through_django(with_files, served, start_client):
-    url, headers = f"{served[0]}/vercel", served[1]
+def test_files_go_in_and_out_through_django(with_files, served, start_client, tmp_path):
+    url, headers, chat = f"{served[0]}/vercel", served[1], tmp_path.name
     table = {
         "type": "file",
         "filename": "days.csv",
         "mediaType": "text/csv",
         "url": "data:text/csv;base64,YQox",
     }
-    client = start_client("vercel", url, "files", **headers)
+    client = start_client("vercel", url, chat, **headers)
     write = json.dumps({"filePath": "plan.md", "content": "# Rome"})
     client("send", text=f"!tool write {write}\n!say Done.", files=[table])
     shown = client.wait(lambda shown: shown["events"] or shown["error"])
     assert (shown["error"], shown["events"]) == (None, ["stop"])
     (made,) = (part for part in shown["messages"][-1]["parts"] if part["type"] == "file")
-    asked, answered = httpx2.get(f"{url}/files", headers=headers, timeout=100).json()
+    asked, answered = httpx2.get(f"{url}/{chat}", headers=headers, timeout=100).json()
     assert made in answered["parts"]
     host = url.partition("/opencode")[0]
     found = [

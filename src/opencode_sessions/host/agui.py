@@ -14,12 +14,11 @@ from opencode_sessions.host.chats import (
     ChatRequest,
     Json,
     Refusal,
-    SentFile,
     json_object,
     labels_of,
-    prompt_of,
     text_of,
 )
+from opencode_sessions.host.sent_files import SentFile
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.view import TurnView
 
@@ -88,9 +87,9 @@ def _prompt(content: Any) -> str:
         for each in parts
         if isinstance(each, str | dict) and not _is_media(each)
     ]
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise Refused(400, "A prompt can only have text and files here, and needs a text.")
-    return prompt_of(map(str, texts))
+    if not all(isinstance(text, str) for text in texts):
+        raise Refused(400, "A prompt can only have text and files here.")
+    return "\n\n".join(map(str, texts))
 
 
 def _files(content: Any) -> Iterator[SentFile]:

@@ -7,21 +7,18 @@ last message counts, and what it says of a turn must be about the newest one.
 from __future__ import annotations
 
 import json
-import mimetypes
-from base64 import b64decode
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from io import BytesIO
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from opencode_sessions.display import Given
 from opencode_sessions.files.message_files import MessageFile
 from opencode_sessions.files.uploads import Uploads
 from opencode_sessions.host.files import told as told_file
+from opencode_sessions.host.sent_files import SentFile
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.encoder import Encoder
 from opencode_sessions.live.view import RenderContext, TurnView, view_of_row
-from opencode_sessions.protocol.visible import visible_line
 from opencode_sessions.runtime.stepping import result_of
 from opencode_sessions.store.turn_table import RowKey, TurnRow
 
@@ -35,13 +32,11 @@ __all__ = [
     "Chats",
     "Json",
     "Refusal",
-    "SentFile",
     "Steering",
     "Turn",
     "json_object",
     "labels_of",
     "name_of",
-    "prompt_of",
     "text_of",
 ]
 
@@ -92,60 +87,6 @@ class Chats(Protocol):
         Returns:
             The message, committed; None as of `turns`.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class SentFile:
-    """A file in a request.
-
-    Attributes:
-        name: What the person calls it; made up if the front end does not say.
-        base64: What it holds.
-    """
-
-    name: str
-    base64: str = field(repr=False)
-
-    @classmethod
-    def of_base64(cls, name: Any, mime: Any, value: Any) -> SentFile:
-        """A file that came as text.
-
-        Args:
-            name: What the front end says.
-            mime: Likewise; it only gives a file without a name its extension.
-            value: What it holds.
-
-        Raises:
-            Refused: It is no text.
-        """
-        extension = mimetypes.guess_extension(mime) if isinstance(mime, str) else None
-        named = name if isinstance(name, str) and name.strip() else f"file{extension or ''}"
-        return cls(named, text_of(value, "value of the file"))
-
-    @classmethod
-    def of_url(cls, name: Any, mime: Any, url: Any) -> SentFile:
-        """A file that came as a data URL.
-
-        Raises:
-            Refused: It is another URL: nothing is fetched from addresses that people name.
-        """
-        head, is_base64, value = (url if isinstance(url, str) else "").partition(";base64,")
-        if not is_base64 or not head.startswith("data:"):
-            raise Refused(
-                400, "Send the file itself, as a data URL in base64: nothing is fetched from a link."
-            )
-        return cls(cls.of_base64(name, mime, "-").name, value)
-
-    def content(self) -> tuple[str, BinaryIO]:
-        """What `Uploads.save` takes.
-
-        Raises:
-            Refused: It is not base64.
-        """
-        try:
-            return self.name, BytesIO(b64decode(self.base64, validate=True))
-        except ValueError as error:
-            raise Refused(400, f"What came of “{visible_line(self.name)}” is not base64.") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +245,8 @@ class ChatService:
             _check_all_answered(request, newest)
         if request.prompt is not None:
             files = self._contents(request.files)
+            if not request.prompt.strip():
+                raise Refused(400, "The message has no text.")
             sent = self._chats.send(user, request.chat, request.prompt, *([files] if files else []))
             message = await result_of(sent)
             if message is None:
@@ -366,7 +309,7 @@ class ChatService:
 
     def _contents(self, files: Sequence[SentFile]) -> list[tuple[str, BinaryIO]]:
         if files and self._uploads is None:
-            raise Refused(400, "No files are taken here.")
+            raise Refused(400, "A prompt can only have text here, and no file.")
         if self._uploads is not None and len(files) > self._uploads.limits.number:
             raise Refused(413, self._uploads.too_many(len(files)))
         return [file.content() for file in files]
@@ -417,18 +360,6 @@ def text_of(value: Any, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise Refused(400, f"The body must have a text `{name}`.")
     return value
-
-
-def prompt_of(texts: Iterable[str]) -> str:
-    """A prompt of several texts.
-
-    Raises:
-        Refused: They say nothing.
-    """
-    prompt = "\n\n".join(texts)
-    if not prompt.strip():
-        raise Refused(400, "The message has no text.")
-    return prompt
 
 
 def labels_of(value: Any, otherwise: str) -> tuple[tuple[str, ...], ...]:

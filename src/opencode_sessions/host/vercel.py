@@ -12,12 +12,11 @@ from opencode_sessions.host.chats import (
     ChatRequest,
     Json,
     Refusal,
-    SentFile,
     json_object,
     labels_of,
-    prompt_of,
     text_of,
 )
+from opencode_sessions.host.sent_files import SentFile
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.view import TurnView
 
@@ -89,7 +88,7 @@ def _prompt(message: Mapping[str, Any]) -> str:
     others = sorted({str(part.get("type")) for part in _parts(message)} - {"text", "file"})
     if others:
         raise Refused(400, f"A prompt can only have text and files here, and no {', '.join(others)[:100]}.")
-    return prompt_of(part["text"] for part in _parts(message) if isinstance(part.get("text"), str))
+    return "\n\n".join(part["text"] for part in _parts(message) if isinstance(part.get("text"), str))
 
 
 def _files(message: Mapping[str, Any]) -> Iterator[SentFile]:

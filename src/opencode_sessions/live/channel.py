@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from opencode_sessions.live.encoder import Encoder
 from opencode_sessions.live.feed import Feed
 from opencode_sessions.live.growth import Growth
 from opencode_sessions.live.live_reply import AT_ONCE, RATE, SHARE, LiveReply
 from opencode_sessions.live.notes import Delta, Heard, Note, RowWritten, Standing
 from opencode_sessions.live.view import RenderContext, Renderers, TurnView, view_of_asks, view_of_row
+from opencode_sessions.live.watch_request import WatchRequest
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import Head, RowKey, TurnRow
 
-__all__ = ["Channel", "Made", "ToDo", "Viewer", "WatchRequest"]
+__all__ = ["Channel", "ToDo", "Viewer"]
 
 _OFTEN, _SELDOM = 0.3, 2.0
 _QUIET = 10.0
@@ -42,38 +41,6 @@ takes until the row is written and looked at again. The page keeps its words."""
 
 _TRIES = 3
 """To view how a turn ended: then browsers are told only that it has."""
-
-
-Made = Callable[[], Awaitable[Sequence[Mapping[str, Any]] | None]]
-"""Gives the files that a turn has made, as `RenderContext.made` has them; None while they are being collected."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchRequest:
-    """What a browser wants to watch.
-
-    Attributes:
-        key: The row.
-        row: As it was just read.
-        context: What the row does not tell.
-        encoder: How the turn is told.
-        has: The revision that the browser shows already, if any.
-        who: The key of the user who watches, if one is logged in.
-        seconds: For how long at most: then the browser connects again, is asked for its rights again, and goes on
-            where it was.
-        answered: The asks that its user has just answered. Nothing is sent until the row knows, which takes a runner.
-        made: Asked for the files that the turn has made, before its end is told; None: they are not told.
-    """
-
-    key: RowKey
-    row: TurnRow
-    context: RenderContext
-    encoder: Encoder
-    has: int | None = None
-    who: Hashable = None
-    seconds: float = 60.0
-    answered: AbstractSet[str] = frozenset()
-    made: Made | None = None
 
 
 class ToDo(NamedTuple):

@@ -15,10 +15,11 @@ from functools import partial
 from random import uniform
 from weakref import WeakValueDictionary
 
-from opencode_sessions.live.channel import Channel, ToDo, Viewer, WatchRequest
+from opencode_sessions.live.channel import Channel, ToDo, Viewer
 from opencode_sessions.live.notes import Heard
 from opencode_sessions.live.relay import Relay
 from opencode_sessions.live.render_pool import RenderPool
+from opencode_sessions.live.watch_request import WatchRequest
 from opencode_sessions.protocol.reply import Change, Reply
 from opencode_sessions.runtime.forks import renew_in_children
 from opencode_sessions.runtime.ports import Bell, Runtime

@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from dataclasses import replace
 from typing import Any
 
-from opencode_sessions.live.channel import Viewer, WatchRequest
+from opencode_sessions.live.channel import Viewer
 from opencode_sessions.live.feed import Feed
 from opencode_sessions.live.hub import LiveHub
 from opencode_sessions.live.view import view_of_row
+from opencode_sessions.live.watch_request import WatchRequest
 from opencode_sessions.runtime.ports import Bell
 from opencode_sessions.runtime.stepping import iterate_sync
 from opencode_sessions.runtime.tasks import TaskBell

@@ -18,10 +18,10 @@ from opencode_sessions.frontends.display_json import JSON, plain
 from opencode_sessions.host import AsyncHost, Refused
 from opencode_sessions.host.chats import name_of
 from opencode_sessions.host.steering import nobody, refusal_of
-from opencode_sessions.live.channel import Made, WatchRequest
 from opencode_sessions.live.encoder import Encoder
 from opencode_sessions.live.streams import astream
 from opencode_sessions.live.view import RenderContext
+from opencode_sessions.live.watch_request import Made, WatchRequest
 from opencode_sessions.runtime.stepping import result_of
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import RowKey, TurnRow

@@ -38,8 +38,8 @@ from opencode_sessions.host.chats import (
 )
 from opencode_sessions.host.steering import refusal_of
 from opencode_sessions.host.vercel import VERCEL_CHAT
-from opencode_sessions.live.channel import Made
 from opencode_sessions.live.view import RenderContext
+from opencode_sessions.live.watch_request import Made
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.store.turn_table import RowKey
 
