@@ -41,6 +41,7 @@ pytest_plugins = [
     "fix_otlp",
     "fix_runners",
     "fix_server",
+    "fix_s3",
     "fix_stores",
     "fix_django_app",
     "fix_django_views",

@@ -229,7 +229,11 @@ def _add_files(router: APIRouter, files: Files, Message: Any) -> None:  # noqa: 
         """Show what has changed in a file since the version before."""
         return await _doing(files.changes(message, request))
 
-    @get("/{table}/{pk}/files/{told}/{attachment}", responses={**_NO_FILE, **_responses(_503=_AWAY)})
+    @get(
+        "/{table}/{pk}/files/{told}/{attachment}",
+        responses={**_NO_FILE, **_responses(_503=_AWAY)},
+        name="opencode:file",  # the chats look it up
+    )
     async def of_tool(request: Request, message: Message, told: str, attachment: str) -> Response:  # noqa: ARG001
         """Download a picture or a file that a tool returned; a picture is shown as such."""
         return await _doing(files.of_tool(message, request))

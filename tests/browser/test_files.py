@@ -103,7 +103,14 @@ def sandboxed(chromium_binary, tmp_path_factory):
 
 
 def write(name, content):
-    return "!tool write " + json.dumps({"filePath": f"FOLDER/{name}", "content": content})
+    return "!tool write " + json.dumps({"filePath": name, "content": content})
+
+
+def allow(tab, times):
+    for _ in range(times):
+        tab.button("Allow once").click()
+        expect(tab.page.locator(".oc-ask")).to_have_count(0)
+    tab.ends()
 
 
 @pytest.mark.full
@@ -116,18 +123,19 @@ def test_what_the_agent_made_is_listed_previewed_compared_and_downloaded(sandbox
     tab.page.get_by_label("Attach files").set_input_files([file("days.csv", b"day\n")])
     tab.begin("hello")
     tab.ends()
+    first_page = tab.page.url
     (folder,) = (sandboxed._folder / "agents" / "folders").iterdir()
     assert next(folder.glob("uploads/*-days.csv")).read_bytes() == b"day\n"
     expect(tab.turn.get_by_role("group", name="Files that were sent")).to_be_visible()
     expect(tab.turn.get_by_role("group", name="Files of this answer")).to_have_count(0)
     page = "<script>document.title = 'evil'</script>"
     lines = [write("plan.md", "# Rome"), write("page.html", page), "!say made"]
-    tab.say("\n".join(lines).replace("FOLDER", str(folder)))
-    tab.ends()
+    tab.say("\n".join(lines))
+    allow(tab, 2)
     files = tab.turn.get_by_role("group", name="Files of this answer")
     expect(files.get_by_role("listitem")).to_have_count(2)
-    tab.say("\n".join([write("plan.md", "# Lisbon"), "!say again"]).replace("FOLDER", str(folder)))
-    tab.ends()
+    tab.say("\n".join([write("plan.md", "# Lisbon"), "!say again"]))
+    allow(tab, 1)
     expect(files.get_by_role("link", name="plan.md", exact=True)).to_be_visible()
     files.get_by_label("Changes in plan.md").click()
     expect(files.locator(".oc-diff__line--remove")).to_contain_text("# Rome")
@@ -147,5 +155,12 @@ def test_what_the_agent_made_is_listed_previewed_compared_and_downloaded(sandbox
         first.get_by_role("link", name="Download all of them").click()
     assert download.value.suggested_filename == "files.zip"
     assert "evil" not in tab.page.title()
+    tab.page.get_by_label("Edit and send again").last.click()
+    tab.page.get_by_label("Your message, in other words").last.fill("What is in the plan now?")
+    tab.page.get_by_role("button", name="Send", exact=True).locator("visible=true").first.click()
+    tab.page.wait_for_url(lambda url: url != first_page)
+    tab.ends()
+    branch = next(each for each in folder.parent.iterdir() if each != folder)
+    assert (branch / "plan.md").read_text() == "# Lisbon"
     assert visitor.troubles == []
     context.close()

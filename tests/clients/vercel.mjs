@@ -40,8 +40,8 @@ const commands = {
     make({ id: chat.id, messages: await response.json() });
     chat.resumeStream();
   },
-  async send({ text, messageId }) {
-    chat.sendMessage({ text, messageId });
+  async send({ text, messageId, files }) {
+    chat.sendMessage({ text, messageId, files });
   },
   async set({ messages }) {
     chat.messages = messages;

@@ -149,19 +149,3 @@ class TestBytesInAFileSystemOfFsspec(ArtifactStoreConformance):
         bench = SQLAlchemyArtifacts(url, None, FsspecStorage(files, f"/agents/{tmp_path.name}"))
         yield bench
         bench.close()
-
-
-@pytest.fixture(scope="module")
-def s3():
-    """A file system of S3's."""
-    import s3fs  # noqa: PLC0415 - which imports much, as the next one does
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - likewise
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = {"endpoint_url": f"http://{host}:{port}", "client_kwargs": {"region_name": "eu-central-1"}}
-    files = s3fs.S3FileSystem(key="key", secret="secret", **options)
-    files.mkdir("agents")
-    yield files
-    server.stop()

@@ -9,6 +9,9 @@ import pytest
 from django.test import override_settings
 from fix_django_views import WEB
 
+from opencode_sessions.files import Artifacts, FolderLayout, FolderStorage, Sandbox, Uploads
+from opencode_sessions.files.memory import MemoryArtifactStore
+
 BASH = '!tool bash {"command": "echo %s", "description": "greets"}'
 
 
@@ -82,3 +85,48 @@ def test_the_vercel_sdk_talks_to_django(served, start_client):
     assert client.wait(lambda shown: shown["status"] == "error")["error"].startswith(
         "There is nothing to be tried"
     )
+
+
+@pytest.fixture
+def with_files(chats, web_settings, tmp_path, monkeypatch):
+    from chat_project.chat.models import Conversation  # noqa: PLC0415 - not before Django is configured
+
+    sandbox = Sandbox(tmp_path / "agents", layout=FolderLayout.OWN)
+    monkeypatch.setattr(Conversation, "opencode_directory", property(sandbox.directory), raising=False)
+    said = {
+        "CHATS": "web_project.chats.Chats",
+        "UPLOADS": Uploads(tmp_path / "uploads", work_folder=sandbox),
+        "ARTIFACTS": Artifacts(
+            sandbox, MemoryArtifactStore(FolderStorage(tmp_path / "kept"), suspends=False)
+        ),
+    }
+    with override_settings(OPENCODE={**web_settings, **said}):
+        yield
+
+
+@pytest.mark.full
+def test_files_go_in_and_out_through_django(with_files, served, start_client, tmp_path):
+    url, headers, chat = f"{served[0]}/vercel", served[1], tmp_path.name
+    table = {
+        "type": "file",
+        "filename": "days.csv",
+        "mediaType": "text/csv",
+        "url": "data:text/csv;base64,YQox",
+    }
+    client = start_client("vercel", url, chat, **headers)
+    write = json.dumps({"filePath": "plan.md", "content": "# Rome"})
+    client("send", text=f"!tool write {write}\n!say Done.", files=[table])
+    shown = client.wait(lambda shown: shown["events"] or shown["error"])
+    assert (shown["error"], shown["events"]) == (None, ["stop"])
+    (made,) = (part for part in shown["messages"][-1]["parts"] if part["type"] == "file")
+    asked, answered = httpx2.get(f"{url}/{chat}", headers=headers, timeout=100).json()
+    assert made in answered["parts"]
+    host = url.partition("/opencode")[0]
+    found = [
+        httpx2.get(f"{host}{each['url']}", headers=headers, timeout=100) for each in (asked["parts"][1], made)
+    ]
+    assert [each.text for each in found] == ["a\n1", "# Rome"]
+    assert httpx2.get(f"{host}{made['url']}", headers={"x-who": "else"}, timeout=100).status_code == 404
+    program = {**table, "url": "data:;base64,f0VMRgAAAAAAAAAAAAAAAA=="}
+    client("send", text="hello", files=[program])
+    assert "of a type that is not taken" in client.wait(lambda shown: shown["status"] == "error")["error"]

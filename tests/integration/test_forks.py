@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from opencode_sessions import Session, Turn, aio, allow, ask, deny, errors
 from opencode_sessions.protocol.ids import new_message_id
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
+from opencode_sessions.wire.v1 import calls
 
 pytestmark = pytest.mark.lines
 
@@ -137,3 +139,34 @@ def test_asyncio_copies_too(server, client, source):
             return await session.fork(fellow, source.opencode_session_id)
 
     assert prompts(client, asyncio.run(main())) == ["one", "two"]
+
+
+def test_a_copy_works_in_the_directory_of_its_own_record(client, tmp_path):
+    source, record = (MemoryRecord(name, directory=str(tmp_path / name)) for name in ("first", "other"))
+    for each in (source, record):
+        (tmp_path / each.title).mkdir()
+        (tmp_path / each.title / "where.txt").write_text(f"in the {each.title} folder")
+    say(client, source, "one")
+    copy = session_of(record).fork(client, source.opencode_session_id)
+    told = say(client, record, '!tool read {"filePath": "where.txt"}\n!say read')
+    assert "in the other folder" in str(told.parts)
+    assert client.get(copy).directory == str(tmp_path / "other")
+    assert client.get(source.opencode_session_id).directory == str(tmp_path / "first")
+    assert prompts(client, copy)[0] == "one"
+
+
+def test_a_copy_that_the_server_cannot_move_is_deleted_and_the_row_names_none(client, tmp_path, monkeypatch):
+    source, record = MemoryRecord("first"), MemoryRecord("other", directory=str(tmp_path))
+    say(client, source, "one")
+    before = {info.id for info in client.list(all_directories=True)}
+    move = calls.move
+
+    def without_the_route(*given):
+        call = move(*given)
+        return replace(call, request=replace(call.request, path="/not/yet"))
+
+    monkeypatch.setattr(calls, "move", without_the_route)  # as on an older release
+    with pytest.raises(errors.WireError):
+        session_of(record).fork(client, source.opencode_session_id)
+    assert record.opencode_session_id is None
+    assert {info.id for info in client.list(all_directories=True)} == before

@@ -10,6 +10,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import fsspec
 import pytest
 from artifact_benches import django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -26,6 +27,7 @@ from opencode_sessions.django import enqueue, save_uploads
 from opencode_sessions.files.artifacts import Artifacts
 from opencode_sessions.files.errors import UploadError
 from opencode_sessions.files.memory import MemoryArtifactStore
+from opencode_sessions.files.originals import FsspecOriginals
 from opencode_sessions.files.placing import place
 from opencode_sessions.files.sandbox import Sandbox
 from opencode_sessions.files.storage import FolderStorage
@@ -176,6 +178,63 @@ def test_a_large_file_is_never_in_memory(uploads):
     with pytest.raises(UploadError, match="too large"):
         uploads.save(Record, [("big.txt", endless)])
     assert 0 < endless.largest <= 1_048_576
+
+
+FULL = {
+    "number": (
+        {"in_record": 3},
+        given(c_csv=TABLE, d_csv=TABLE),
+        "2 files were sent here already, and 3 are the most",
+    ),
+    "bytes": (
+        {"bytes_in_record": 40},
+        given(c_csv=TABLE),
+        "all files that are sent here may have 4e-05 MB together",
+    ),
+}
+
+
+@pytest.mark.parametrize("which", FULL)
+def test_what_is_more_than_a_record_may_have_is_refused_and_nothing_is_kept(tmp_path, which):
+    limits, more, said = FULL[which]
+    uploads = Uploads(tmp_path / "up", work_folder=lambda _: tmp_path, limits=UploadLimits(**limits))
+    for name in ("a.csv", "b.csv"):
+        saved = uploads.save(Record, [(name, io.BytesIO(TABLE))])
+    with pytest.raises(UploadError, match=said) as caught:
+        uploads.save(Record, [(name, io.BytesIO(content.getvalue())) for name, content in more])
+    assert caught.value.status == 413
+    assert len(list((tmp_path / "up" / Record.opencode_uid).iterdir())) == 2
+    uploads.discard(saved)
+    assert len(uploads.save(Record, given(d_csv=TABLE))) == 1
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("where", ["memory", "s3"])
+def test_files_are_kept_in_any_file_system_of_fsspec_and_removed_with_the_record(request, tmp_path, where):
+    files = request.getfixturevalue("s3") if where == "s3" else fsspec.filesystem("memory")
+    folder = f"/agents/{tmp_path.name}"
+    limits = UploadLimits(number=3, in_record=3)
+    uploads = Uploads(FsspecOriginals(files, folder), work_folder=lambda _: tmp_path, limits=limits)
+    table, picture = uploads.save(Record, given(days_csv=TABLE, dot_png=PICTURE))
+    with uploads.open(table) as opened:
+        opened.seek(4)
+        assert opened.read() == TABLE[4:]
+    paths = [tmp_path / each["path"] for each in (table, picture)]
+    found = uploads.attached([table, picture]).locate(Record)()
+    assert [path.read_bytes() for path in paths] == [TABLE, PICTURE]
+    assert found[1].url.startswith("data:image/png;base64,")
+    with pytest.raises(UploadError, match="3 are the most"):
+        uploads.save(Record, given(a_txt=b"a", b_txt=b"b"))
+    with pytest.raises(UploadError, match="type that is not taken"):
+        uploads.save(Record, given(a_txt=b"\x7fELF" + bytes(60)))
+    uploads.discard([picture])
+    with pytest.raises(UploadError, match="not there any more"), uploads.open(picture):
+        pass
+    assert uploads.left_over([], older_than=-60) == [Record.opencode_uid]
+    assert uploads.left_over([Record.opencode_uid], older_than=-60) == []
+    uploads.remove(Record)
+    assert uploads.left_over([], older_than=-60) == []
+    uploads.remove(Record)
 
 
 def test_what_cannot_work_is_a_configuration_error(uploads):

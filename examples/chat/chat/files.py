@@ -1,4 +1,4 @@
-"""Where agents work, and the files that go in and out. The settings name these objects."""
+"""The files that go in and out. The settings name these objects."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from pathlib import Path
 from django.conf import settings
 
 from chat.models import Conversation
+from chat.sandbox import SANDBOX
 from opencode_sessions.django.artifacts.store import DjangoArtifactStore
 from opencode_sessions.files.artifacts import Artifacts
-from opencode_sessions.files.sandbox import Sandbox
 from opencode_sessions.files.uploads import Uploads
 
-__all__ = ["ARTIFACTS", "SANDBOX", "UPLOADS"]
-
-SANDBOX = Sandbox(settings.CHAT_SANDBOX) if settings.CHAT_SANDBOX else None
-"""With one, each conversation has a folder of its own, and the files that its agent makes are kept."""
+__all__ = ["ARTIFACTS", "UPLOADS"]
 
 ARTIFACTS = Artifacts(SANDBOX, DjangoArtifactStore()) if SANDBOX else None
 

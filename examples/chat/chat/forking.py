@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from django.db import transaction
 
 from chat.files import UPLOADS
 from chat.models import Conversation, Message
+from chat.sandbox import SANDBOX
 from opencode_sessions.django import client, enqueue, session_for
 from opencode_sessions.django.views import RETRIED_AS
 from opencode_sessions.errors import SessionNotFoundError
@@ -37,6 +39,7 @@ def branch(message: Message, prompt: str, key: uuid.UUID) -> Message:
         owner_id=source.owner_id, title=Conversation.title_for(prompt), branched_from=source
     )
     try:
+        _share_folder(source, made)
         prompts = _share_session(message, shared, made) if shared else {}
         with transaction.atomic():
             copies: dict[int, Message] = {}
@@ -48,6 +51,14 @@ def branch(message: Message, prompt: str, key: uuid.UUID) -> Message:
         made.delete()
         raise
     return sent
+
+
+def _share_folder(source: Conversation, made: Conversation) -> None:
+    """Give a branch the files as they are by now. Links stay links, and no pipe is copied."""
+    if not SANDBOX:
+        return
+    with suppress(shutil.Error):  # all else was copied
+        shutil.copytree(SANDBOX.create(source), SANDBOX.create(made), symlinks=True, dirs_exist_ok=True)
 
 
 def _share_session(message: Message, shared: list[Message], made: Conversation) -> dict[str, str]:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.text import Truncator
 from django.utils.translation import gettext
 
+from chat.sandbox import SANDBOX
 from opencode_sessions.django import TurnQuerySet
 from opencode_sessions.django.models import MessageModel, RecordModel
 
@@ -67,6 +68,11 @@ class Conversation(RecordModel):
     def get_absolute_url(self) -> str:
         """Its page."""
         return reverse("conversation", args=[self.pk])
+
+    @property
+    def opencode_directory(self) -> str | None:
+        """Where its agent works; None: where the settings say."""
+        return SANDBOX.directory(self) if SANDBOX else None
 
     def bill(self) -> dict[str, Any]:
         """`cost` in US dollars and `tokens`, of all its messages."""

@@ -8,22 +8,19 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from chat.files import SANDBOX
 from chat.models import Conversation, Message
 from opencode_sessions import ASK_FIRST, Deadlines, Rule
 
 __all__ = ["again", "may_see", "options_for", "rules_for"]
 
 
-def rules_for(conversation: Conversation) -> Sequence[Rule]:
+def rules_for(_conversation: Conversation) -> Sequence[Rule]:
     """The agent reads as it likes. It asks before it changes a file or runs a command.
 
     The demo's own server has these rules in its configuration, for every agent, and allows sub-agents. On any other
-    server they are the session's, and there are no sub-agents, as those would not ask (OpenCode 1.18.33). In a sandbox
-    it reads and writes in its conversation's own folder, without asking.
+    server they are the session's, and there are no sub-agents, as those would not ask (OpenCode 1.18.33).
     """
-    rules = () if settings.CHAT_SERVER_HAS_RULES else ASK_FIRST
-    return [*rules, *SANDBOX.rules(conversation)] if SANDBOX else rules
+    return () if settings.CHAT_SERVER_HAS_RULES else ASK_FIRST
 
 
 def may_see(request: HttpRequest, message: Message) -> bool:
@@ -31,10 +28,9 @@ def may_see(request: HttpRequest, message: Message) -> bool:
     return request.user.is_authenticated and message.conversation.owner_id == request.user.pk
 
 
-def options_for(message: Message) -> Mapping[str, Any]:
+def options_for(_message: Message) -> Mapping[str, Any]:
     """Of `Turn`."""
-    system = SANDBOX.instructions(message.conversation) if SANDBOX else None
-    return {"deadlines": Deadlines(total=1800, lease=20), "system": system}
+    return {"deadlines": Deadlines(total=1800, lease=20)}
 
 
 def again(message: Message) -> Message:

@@ -39,7 +39,8 @@ def main() -> int:
         print("  logs you in as “demo”; it holds once. After that:", address)
         print("  another link:", _command(stage, address))
         print(f"  answers come from {stage.answered_by}, through {stage.server}")
-        print(f"  the agent works in {stage.work}")
+        if stage.agents:
+            print(f"  each conversation has a folder for its agent, in {stage.agents}/folders")
         print("  Ctrl-C stops all of it; what is said is kept", flush=True)
         uvicorn.run(
             "project.asgi:application",

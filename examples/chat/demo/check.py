@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections import Counter
 
 from chat.door import link_for
@@ -13,6 +15,10 @@ from demo.stage import Stage, served
 __all__ = ["check"]
 
 STRANGER = "stranger"
+PATIENCE = 30.0
+LOOK = 0.2
+
+_DOWNLOAD = re.compile(r'<a href="([^"]+)" download rel="nofollow">([^<]+)</a>')
 
 
 def check(stage: Stage, port: int) -> int:
@@ -21,7 +27,7 @@ def check(stage: Stage, port: int) -> int:
     print(f"{stage.server}, {stage.answered_by}; the chat at {address}")
     try:
         with served(port), Browser(address) as browser, Browser(address) as stranger:
-            _converse(browser, stage)
+            _converse(browser)
             _refuse(stranger, browser.get("/"))
     except Exception as error:  # noqa: BLE001 - whatever it was, it is told, and is the end
         print(f"✗ {type(error).__name__}: {error}")
@@ -30,7 +36,7 @@ def check(stage: Stage, port: int) -> int:
     return 0
 
 
-def _converse(browser: Browser, stage: Stage) -> None:
+def _converse(browser: Browser) -> None:
     home = browser.get(link_for("demo"))
     _expect("the link logs in", "What shall we do?" in home.html)
     _expect("it says that a scripted model answers", "A scripted model answers" in home.html)
@@ -60,8 +66,17 @@ def _converse(browser: Browser, stage: Stage) -> None:
     page = browser.get(page.url)
     _expect("the page shows it after a reload", "tests pass" in page.html and "oc-diff" in page.html)
     _expect("it has a price", "tokens" in page.html and "$0.0" in page.html)
-    mended = (stage.work / "shop" / "cart.py").read_text(encoding="utf-8")
-    _expect("the file is mended", "line.price * line.count" in mended)
+    files = _files(browser, page.turns[0]["src"].removesuffix("events") + "files")
+    _expect("the file that it changed is listed below the answer", "cart.py" in files)
+    _expect("the file is mended", "line.price * line.count" in browser.get(files["cart.py"]).html)
+
+
+def _files(browser: Browser, listed: str) -> dict[str, str]:
+    """The addresses of an answer's files by their names, once they are collected."""
+    deadline = time.monotonic() + PATIENCE
+    while "data-oc-due" in (page := browser.get(listed)).html and time.monotonic() < deadline:
+        time.sleep(LOOK)
+    return {path.rpartition("/")[2]: address for address, path in _DOWNLOAD.findall(page.html)}
 
 
 def _refuse(stranger: Browser, page: Page) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from demo.stage import free_port, lay_out, served, set_up
+from demo.stage import free_port, served, set_up
 
 CHROMIUM = "/usr/bin/chromium"
 WIDTHS = {"wide": (1440, 900), "tablet": (820, 1100), "phone": (390, 844)}
@@ -45,7 +45,7 @@ def main() -> int:
     asked.to.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="chat-") as folder,
-        set_up(Path(folder), offline=True, pace=0.02) as stage,
+        set_up(Path(folder), offline=True, pace=0.02),
     ):
         from chat.door import link_for  # noqa: PLC0415 - not before Django is set up
 
@@ -53,16 +53,16 @@ def main() -> int:
         link = f"http://127.0.0.1:{port}{link_for('ada')}"
         with served(port), sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            _take(browser, link, asked, lambda: lay_out(stage.state))
+            _take(browser, link, asked)
             browser.close()
     return 0
 
 
-def _take(browser: Browser, link: str, asked: argparse.Namespace, lay_out_again: Any) -> None:
+def _take(browser: Browser, link: str, asked: argparse.Namespace) -> None:
     with _page(browser, "wide", "light") as page:
         page.goto(link)
         cookies = page.context.storage_state()
-        places = _act(page, lay_out_again)
+        places = _act(page)
     wanted = [(state, width, theme) for state in places for width in WIDTHS for theme in THEMES]
     for state, width, theme in wanted if asked.all else SHOWN:
         if asked.only and state not in asked.only:
@@ -82,7 +82,7 @@ def _take(browser: Browser, link: str, asked: argparse.Namespace, lay_out_again:
                 page.wait_for_selector(BUSY, state="detached")
 
 
-def _act(page: Page, lay_out_again: Any) -> dict[str, str]:
+def _act(page: Page) -> dict[str, str]:
     """Play the scenes; where each is to be seen comes back."""
     home = page.url
     places = {"home": home}
@@ -93,7 +93,6 @@ def _act(page: Page, lay_out_again: Any) -> dict[str, str]:
         page.get_by_role("button", name="Allow once").click()
         page.wait_for_selector(".oc-ask", state="detached")
     _settle(page)
-    lay_out_again()
     places["failed"] = _begin(page, "Have a bad day", home)
     _settle(page)
     places["agent"] = _begin(page, "Get a second opinion", home)

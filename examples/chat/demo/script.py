@@ -18,6 +18,7 @@ __all__ = ["rules"]
 Scene = Callable[[ModelRequest], Script]
 
 _FEEDBACK = re.compile(r"following feedback: (.+)", re.DOTALL)
+_SENT = re.compile(r'"([^"\n]+)", which the user calls "([^"\n]+)"')
 _BUG = "sum(line.price for line"
 _MENDED = "sum(line.price * line.count for line"
 _TODOS = ("Read the cart and its tests", "Mend the total", "Run the tests")
@@ -30,6 +31,7 @@ def rules(pace: float = 0.03) -> tuple[Rule, ...]:
         pace: Seconds before each word.
     """
     scenes: dict[str, Scene] = {
+        r"which the user calls": _read_sent,
         r"You are to check every price": _check_prices,
         r"\b(bug|wrong when|tests?)\b": _mend,
         r"\bspecials\b": _plan,
@@ -53,6 +55,13 @@ def _paced(scene: Scene, pace: float) -> Scene:
         return Script(*(replace(step, pause=(step.pause or 1) * pace) for step in steps))
 
     return play
+
+
+def _read_sent(request: ModelRequest) -> Script:
+    paths = _SENT.findall(request.prompt)
+    calls = tuple(Call("read", {"filePath": path}) for path, _ in paths[:3])
+    names = ", ".join(f"*{name}*" for _, name in paths)
+    return Script(Step(say=texts.SENT_SAY, calls=calls), Step(say=texts.SENT_ANSWER.format(names=names)))
 
 
 def _look_around(_: ModelRequest) -> Script:
@@ -88,7 +97,7 @@ def _mend(request: ModelRequest) -> Script:
             Call(
                 "bash",
                 {
-                    "command": "python3 -m unittest -v shop/test_cart.py",
+                    "command": "python3 -B -m unittest -v shop/test_cart.py",
                     "description": "Run the cart's tests",
                 },
             ),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -18,13 +18,14 @@ from typing import Any
 import django
 import uvicorn
 from django.core.management import call_command
+from django.db.models.signals import post_save
 
 from demo.script import rules
 from opencode_sessions import ASK_FIRST, OpencodeServer, allow, ask, permission_config
 from opencode_sessions.jobs.thread_pool import ThreadPool
 from opencode_sessions.testing import ScriptedModel
 
-__all__ = ["LINGER", "PROVIDER_KEYS", "Stage", "free_port", "lay_out", "served", "set_up"]
+__all__ = ["LINGER", "PROVIDER_KEYS", "Stage", "agents_of", "free_port", "served", "set_up"]
 
 BAKERY = Path(__file__).parent / "bakery"
 SCRIPTED = "the scripted model"
@@ -59,13 +60,13 @@ class Stage:
 
     Attributes:
         state: The folder that everything is in.
-        work: The folder that the agent works in.
+        agents: The folder in which each conversation has one for its agent; None: on another machine, perhaps.
         answered_by: Who answers, for people.
         server: The OpenCode server, for people.
     """
 
     state: Path
-    work: Path
+    agents: Path | None
     answered_by: str
     server: str
 
@@ -80,24 +81,28 @@ def set_up(state: Path, *, offline: bool, pace: float = 0.03) -> Iterator[Stage]
         pace: Of the scripted model: seconds before each word.
     """
     state = state.absolute()
-    work = lay_out(state)
+    state.mkdir(parents=True, exist_ok=True)
+    (state / ".gitignore").write_text("*\n", encoding="utf-8")
     os.environ |= {"CHAT_STATE": str(state), "DJANGO_SETTINGS_MODULE": "project.settings"}
     with ExitStack() as stack:
         if os.environ.get("OPENCODE_BASE_URL") and not offline:
             answered_by, server = "its own model", os.environ["OPENCODE_BASE_URL"]
         else:
+            os.environ["CHAT_SANDBOX"] = str(agents_of(state))
             managed, answered_by = stack.enter_context(
-                _managed(state / "opencode", work, offline=offline, pace=pace)
+                _managed(state / "opencode", offline=offline, pace=pace)
             )
             os.environ |= managed.environment()
-            os.environ |= {"CHAT_DIRECTORY": str(work), "CHAT_SERVER_HAS_RULES": "1"}
+            os.environ["CHAT_SERVER_HAS_RULES"] = "1"
             server = f"OpenCode {managed.version} at {managed.url}"
         os.environ["CHAT_SCRIPTED"] = "1" if answered_by == SCRIPTED else "0"
         django.setup()
         call_command("migrate", verbosity=0, interactive=False)
+        _furnish()
         _warm_up()
         stack.callback(_let_go)
-        yield Stage(state, work, answered_by, server)
+        agents = os.environ.get("CHAT_SANDBOX")
+        yield Stage(state, Path(agents) if agents else None, answered_by, server)
 
 
 def _warm_up() -> None:
@@ -116,25 +121,25 @@ def _let_go() -> None:
         found.stop()
 
 
-def lay_out(state: Path) -> Path:
-    """The agent's folder, with the bakery as it was at first in it. What else is there stays."""
-    work = state / "work"
-    shutil.copytree(BAKERY, work, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    (state / ".gitignore").write_text("*\n", encoding="utf-8")
-    if not (work / ".git").exists():
-        _make_repository(work)
-    return work
+def agents_of(state: Path) -> Path:
+    """Where agents work: in no Git worktree, whose root the server would take for the agent's."""
+    if not any((place / ".git").exists() for place in (state, *state.parents)):
+        return state / "agents"
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return home / "opencode-sessions" / f"chat-{hashlib.sha256(str(state).encode()).hexdigest()[:12]}"
 
 
-def _make_repository(work: Path) -> None:
-    """OpenCode lets an agent work in all of the repository around its directory: this one is its own."""
-    git = ["git", "-C", str(work), "-c", "user.name=demo", "-c", "user.email=demo@localhost"]
-    try:
-        for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "The bakery"]):
-            subprocess.run([*git, *arguments], check=True, capture_output=True)  # noqa: S603 - none of it is given
-    except (OSError, subprocess.CalledProcessError):
-        # Without git, a file of that name ends OpenCode's search all the same.
-        (work / ".git").write_text("not a repository: the agent works here alone\n", encoding="utf-8")
+def _furnish() -> None:
+    """From now on, a new conversation's folder has the bakery in it."""
+    from chat.models import Conversation  # noqa: PLC0415 - once Django is set up
+    from chat.sandbox import SANDBOX  # noqa: PLC0415 - likewise
+
+    def lay_out(instance: Conversation, *, created: bool, **_: object) -> None:
+        if created and SANDBOX and instance.branched_from_id is None:
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(BAKERY, SANDBOX.create(instance), dirs_exist_ok=True, ignore=ignore)
+
+    post_save.connect(lay_out, sender=Conversation, weak=False, dispatch_uid="demo")
 
 
 def free_port(wanted: int) -> int:
@@ -179,7 +184,7 @@ def served(port: int) -> Iterator[None]:
 
 
 @contextmanager
-def _managed(data: Path, work: Path, *, offline: bool, pace: float) -> Iterator[tuple[OpencodeServer, str]]:
+def _managed(data: Path, *, offline: bool, pace: float) -> Iterator[tuple[OpencodeServer, str]]:
     """A server of our own, and who answers behind it."""
     key = next((name for name in PROVIDER_KEYS if os.environ.get(name)), None)
     with ExitStack() as stack:
@@ -192,7 +197,7 @@ def _managed(data: Path, work: Path, *, offline: bool, pace: float) -> Iterator[
             options["config"], answered_by = {**_POLICY, "model": name}, name
         else:
             answered_by = f"the provider of {key}"
-        server = OpencodeServer(data=data, directory=work, **options)
+        server = OpencodeServer(data=data, **options)
         stack.enter_context(server)
         stack.enter_context(_watched(server))
         yield server, answered_by

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 __all__: list[str] = []
 
+SENT_SAY = "You sent something along. I read it."
+SENT_ANSWER = """\
+I have read {names}. My copy is in `uploads`, in this conversation's folder; what you sent is kept as it came.
+
+I am a scripted model, so I have no opinion on it.
+"""
+
 LOOK_THOUGHT = (
     "They would like to know what is here. The README should say it; the price list says what is sold, "
     "and the code shows how a sum is made. I can read all three at once."
@@ -211,7 +218,8 @@ Ask me to
 - mend the *bug* in the cart,
 - plan the week's *specials*,
 - get a *second opinion* on the prices,
-- tell you *at length* how bread is made.
+- tell you *at length* how bread is made,
+- read a *file* that you send along.
 
 With a provider's key in the environment (such as `ANTHROPIC_API_KEY`) a real model answers here instead.
 """

@@ -15,7 +15,7 @@ SECRET_KEY = secret_in(STATE / "secret")
 DEBUG = os.environ.get("CHAT_DEBUG") == "1"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
-CHAT_SANDBOX = os.environ.get("CHAT_SANDBOX", "")  # a folder in no Git worktree: see chat/files.py
+CHAT_SANDBOX = os.environ.get("CHAT_SANDBOX", "")  # a folder in no Git worktree: see chat/sandbox.py
 
 INSTALLED_APPS = [
     "chat",
@@ -89,7 +89,7 @@ STORAGES = {
 
 OPENCODE = {
     "SERVER": os.environ.get("OPENCODE_BASE_URL"),
-    "DIRECTORY": f"{CHAT_SANDBOX}/folders" if CHAT_SANDBOX else os.environ.get("CHAT_DIRECTORY"),
+    "DIRECTORY": os.environ.get("CHAT_DIRECTORY"),
     "UPLOADS": "chat.files.UPLOADS",
     "ARTIFACTS": "chat.files.ARTIFACTS",
     "NAMESPACE": "chat",

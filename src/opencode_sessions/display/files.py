@@ -6,13 +6,11 @@ from urllib.parse import quote
 
 from opencode_sessions.display.coerce import Json, number, one_line, web_url
 from opencode_sessions.display.model import File
+from opencode_sessions.protocol.attachments import PICTURES
 from opencode_sessions.protocol.plain import said
 from opencode_sessions.texts import text
 
-__all__ = ["PICTURES", "shown_file"]
-
-PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-"""The types of files that are shown as pictures: none of them can hold a script."""
+__all__ = ["shown_file"]
 
 
 def shown_file(shown_id: str, told: Json, *, files: str, name: str = "") -> File:

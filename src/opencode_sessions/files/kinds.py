@@ -14,11 +14,13 @@ try:
 except ImportError:
     filetype = None
 
-__all__ = ["UNKNOWN", "check_installed", "is_text", "kind_of", "kind_of_head"]
+__all__ = ["HEAD", "UNKNOWN", "check_installed", "is_text", "kind_of_head"]
 
 UNKNOWN = "application/octet-stream"
 
-_HEAD = 8192
+HEAD = 8192
+"""Bytes that are looked at."""
+
 _TEXTS = (
     "application/json",
     "application/xml",
@@ -40,17 +42,6 @@ def check_installed() -> None:
         raise ConfigurationError(
             "files need the package that tells their types: pip install 'opencode-sessions[files]'"
         )
-
-
-def kind_of(path: Path, name: str) -> str:
-    """The media type of a file on a disk.
-
-    Args:
-        path: Its path. Nobody else writes there.
-        name: Its name.
-    """
-    with path.open("rb") as file:
-        return kind_of_head(file.read(_HEAD), name)
 
 
 def kind_of_head(head: bytes, name: str) -> str:

@@ -61,7 +61,7 @@ class MessageFile:
     @property
     def head(self) -> FileHead:
         """What must be known to serve it."""
-        return FileHead(self.name, self.size, self.sha256)
+        return FileHead(self.name, self.size, self.sha256, self.media_type)
 
     @classmethod
     def of_upload(cls, upload: Upload) -> MessageFile:

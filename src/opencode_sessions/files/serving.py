@@ -1,7 +1,7 @@
 """Serving a file over HTTP, whatever framework: which status and headers, and which of its bytes.
 
 A file of an agent's, or of a person's, is a download. It is never shown as a page of the host's: another page could
-be opened by its link, under the host's name and with its cookies.
+be opened by its link, under the host's name and with its cookies. A picture keeps its type, so that a page can show it.
 
 | the request says | the response |
 |---|---|
@@ -17,6 +17,8 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
+
+from opencode_sessions.protocol.attachments import PICTURES
 
 __all__ = ["SEALED", "FileHead", "FileResponse", "disposition", "limited", "respond"]
 
@@ -42,11 +44,13 @@ class FileHead:
         name: Under which it is saved.
         size: In bytes.
         sha256: Of its content, in hex; empty if it is not known.
+        media_type: It is told of pictures only.
     """
 
     name: str
     size: int
     sha256: str
+    media_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def respond(file: FileHead, asked: Mapping[str, str]) -> FileResponse:
     if _names(asked.get("If-None-Match", ""), tag):
         return FileResponse(304, headers)
     headers |= {
-        "Content-Type": "application/octet-stream",
+        "Content-Type": file.media_type if file.media_type in PICTURES else "application/octet-stream",
         "Content-Disposition": disposition(file.name),
     }
     found = _RANGE.fullmatch(asked.get("Range", "").replace(" ", ""))

@@ -19,7 +19,7 @@ from typing import IO, Any, NamedTuple, Protocol
 from opencode_sessions.files.safe_open import PIECE
 from opencode_sessions.validation import require
 
-__all__ = ["FolderStorage", "FsspecStorage", "Storage", "Stored", "pieces_of"]
+__all__ = ["FolderStorage", "FsspecStorage", "Storage", "Stored", "age_of", "pieces_of"]
 
 
 _NEW = "new-"
@@ -163,11 +163,11 @@ class FsspecStorage:
         """See `Storage.files`."""
         self._files.invalidate_cache()
         for path, found in self._files.find(self._folder, detail=True).items():
-            yield Stored(path.rpartition("/")[2], found["size"] or 0, _age(found))
+            yield Stored(path.rpartition("/")[2], found["size"] or 0, age_of(found))
 
 
-def _age(found: dict[str, Any]) -> float:
-    """File systems call the time of the last change by different names."""
+def age_of(found: dict[str, Any]) -> float:
+    """How old a file of fsspec's is, in seconds: file systems call the time of its last change by different names."""
     when = (
         found.get("mtime") or found.get("LastModified") or found.get("last_modified") or found.get("created")
     )

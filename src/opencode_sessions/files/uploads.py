@@ -2,7 +2,7 @@
 
 | what | where |
 |---|---|
-| the file as it came | in the folder of `Uploads`, which no agent works in: a folder for each record |
+| the file as it came | in a folder or a store such as S3, which no agent works in: a folder for each record |
 | what is known of it | in the message's `opencode_uploads`: so a retry and the recovery of a turn have it, too |
 | a copy for the agent | in the agent's folder, below `uploads`, from when the prompt is sent |
 
@@ -14,35 +14,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import re
 import secrets
-import shutil
-import time
 import unicodedata
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypedDict
+from typing import IO, Any, BinaryIO, NamedTuple, TypedDict
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.files.errors import UploadError
-from opencode_sessions.files.kinds import check_installed, kind_of
+from opencode_sessions.files.kinds import HEAD, check_installed, kind_of_head
+from opencode_sessions.files.originals import ID, FolderOriginals, Originals
 from opencode_sessions.files.placing import place
 from opencode_sessions.files.sandbox import Sandbox
+from opencode_sessions.files.upload_limits import UploadLimits, megabytes
 from opencode_sessions.protocol.visible import visible_line
-from opencode_sessions.texts import number, text
+from opencode_sessions.texts import text
 from opencode_sessions.turns.options import File, FilesOf
 
-__all__ = ["OFFICE", "Upload", "UploadLimits", "Uploads"]
-
-OFFICE = ("application/vnd.openxmlformats-officedocument.*", "application/vnd.oasis.opendocument.*")
-_TYPES = ("text/*", "image/*", "application/pdf", "application/json", "application/xml", "application/yaml")
-_ARCHIVES = ("application/zip", "application/gzip", "application/x-tar")
+__all__ = ["Upload", "Uploads"]
 
 _CHUNK = 1024 * 1024
 _LONGEST_NAME = 200
@@ -50,7 +44,6 @@ _LONGEST_STEM = 60
 _NOT_SAFE = re.compile(r"[^a-z0-9]+")
 _EXTENSION = re.compile(r"\.[a-z0-9]{1,8}\Z")
 _HEX = 32
-_ID = re.compile(rf"[0-9a-f]{{{_HEX}}}")
 
 
 class Upload(TypedDict):
@@ -73,23 +66,6 @@ class Upload(TypedDict):
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadLimits:
-    """What is taken with one message.
-
-    Attributes:
-        number: How many files.
-        each: How many bytes one file may have.
-        together: How many bytes they may have together.
-        types: Patterns of media types, such as `image/*`. A type is told by the content.
-    """
-
-    number: int = 10
-    each: int = 25_000_000
-    together: int = 100_000_000
-    types: Sequence[str] = (*_TYPES, *_ARCHIVES, *OFFICE)
-
-
 class _Work(NamedTuple):
     """The folder of a record's agent: what gives it here, and what the server calls it."""
 
@@ -97,12 +73,20 @@ class _Work(NamedTuple):
     told: str
 
 
+class _Room(NamedTuple):
+    """How many bytes more there may be in a message, and in its record; None: any number."""
+
+    in_message: int
+    in_record: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Uploads:
     """Where the files that people upload are kept, and what is taken.
 
     Args:
-        folder: Where they are kept: an absolute path, which no agent works in. It is made when it is needed.
+        folder: Where they are kept: an absolute path, which no agent works in, made when it is needed; or a store such
+            as `FsspecOriginals`.
         limits: What is taken.
         work_folder: Below which a copy is put for the agent: a `Sandbox`, or a function of the record that returns the
             folder its agent works in. By default the record's `opencode_directory`. If the function returns None, or
@@ -114,19 +98,19 @@ class Uploads:
         ConfigurationError: One cannot work.
     """
 
-    folder: Path
+    folder: Path | Originals
     limits: UploadLimits = field(default_factory=UploadLimits)
     work_folder: Sandbox | Callable[[Any], str | Path | None] = field(
         default=lambda record: getattr(record, "opencode_directory", None)
     )
     parts: Sequence[str] = ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
     largest_part: int = 10_000_000
+    _originals: Originals = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_installed()
-        object.__setattr__(self, "folder", Path(self.folder))
-        if not self.folder.is_absolute():
-            raise ConfigurationError(f"the folder of Uploads must be an absolute path, not {self.folder}")
+        found = FolderOriginals(self.folder) if isinstance(self.folder, str | Path) else self.folder
+        object.__setattr__(self, "_originals", found)
 
     def save(self, record: Any, files: Iterable[Any]) -> list[Upload]:
         """Keep files; give what this returns to the message's `opencode_uploads`, and save that.
@@ -137,23 +121,19 @@ class Uploads:
                 that can be read; or pairs of the two.
 
         Raises:
-            UploadError: There are too many, one is too large, or is of a type that is not taken. None is kept then.
+            UploadError: There are too many, one is too large, or is of a type that is not taken; or the record has too
+                many by then. None is kept then.
         """
         given = [_named(each) for each in files]
         if len(given) > self.limits.number:
-            raise UploadError(
-                text(
-                    "These are {count} files; {most} are the most that go with one message.",
-                    count=len(given),
-                    most=self.limits.number,
-                ),
-                status=413,
-            )
+            raise UploadError(self.limits.too_many(len(given)), status=413)
+        left = self._left_in_record(record, len(given)) if given else None
         saved: list[Upload] = []
         try:
             for name, content in given:
-                left = self.limits.together - sum(each["size"] for each in saved)
-                saved.append(self._save(record, name, content, left))
+                together = sum(each["size"] for each in saved)
+                room = _Room(self.limits.together - together, None if left is None else left - together)
+                saved.append(self._save(record, name, content, room))
         except BaseException:
             self.discard(saved)
             raise
@@ -170,7 +150,7 @@ class Uploads:
             UploadError: It is not there any more.
         """
         try:
-            return self._path(upload).open("rb")
+            return self._originals.open(*_place(upload))
         except OSError as error:
             said = text("“{name}” is not there any more.", name=upload["name"])
             raise UploadError(said, status=410) from error
@@ -178,7 +158,7 @@ class Uploads:
     def discard(self, uploads: Iterable[Upload]) -> None:
         """Remove files of a message that is not going to be stored."""
         for upload in uploads:
-            self._path(upload).unlink(missing_ok=True)
+            self._originals.remove(*_place(upload))
 
     def remove(self, record: Any) -> None:
         """Remove all files of a record. Copies in the agent's folder go with that folder."""
@@ -188,7 +168,7 @@ class Uploads:
         """What removes them, for when the row is not there any more to be asked."""
         if getattr(record, "opencode_uid", None) is None:  # a row from before there was that column
             return lambda: None
-        return partial(_remove, self._folder_of(record))
+        return partial(self._originals.remove_all, _uid_of(record))
 
     def left_over(self, uids: Collection[str], *, older_than: float = 3_600.0) -> list[str]:
         """The names of folders whose record is gone: a cascade of the database told nobody, or a process died.
@@ -197,20 +177,17 @@ class Uploads:
             uids: The `opencode_uid` of each record that there is.
             older_than: A folder that changed within so many seconds is none: its record may not be committed yet.
         """
-        before = time.time() - older_than
-        with suppress(FileNotFoundError):
-            found = [
-                each for each in self.folder.iterdir() if _ID.fullmatch(each.name) and each.name not in uids
-            ]
-            return sorted(each.name for each in found if each.stat().st_mtime < before)
-        return []
+        ages = self._originals.ages().items()
+        return sorted(
+            name for name, age in ages if ID.fullmatch(name) and name not in uids and age > older_than
+        )
 
     def remove_left_over(self, names: Iterable[str]) -> None:
         """Remove what `left_over` has found."""
         for name in names:
-            if not _ID.fullmatch(name):
+            if not ID.fullmatch(name):
                 raise ConfigurationError(f"{name!r} names no record's folder")
-            _remove(self.folder / name)
+            self._originals.remove_all(name)
 
     def attached(self, uploads: Sequence[Upload], *, besides: Sequence[File] | FilesOf = ()) -> FilesOf:
         """What goes with the prompt, for `Turn(…, files=…)`. A host with `uploads` in its settings does it itself.
@@ -252,20 +229,33 @@ class Uploads:
     def _is_part(self, mime: str, size: int) -> bool:
         return _is_among(mime, self.parts) and size <= self.largest_part
 
-    def _save(self, record: Any, name: str, content: BinaryIO, left: int) -> Upload:
-        own_id, safe, name = secrets.token_hex(16), _safe(name), _shown(name)
-        folder = self._folder_of(record)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / own_id
-        try:
-            size, digest = self._write(path, name, content, left)
-            mime = kind_of(path, name)
+    def _left_in_record(self, record: Any, number: int) -> int | None:
+        """How many bytes more the record may have; None: any number."""
+        limits = self.limits
+        if limits.in_record is None and limits.bytes_in_record is None:
+            return None
+        sizes = self._originals.sizes(_uid_of(record))
+        if limits.in_record is not None and len(sizes) + number > limits.in_record:
+            raise UploadError(
+                text(
+                    "{count} files were sent here already, and {most} are the most that are kept.",
+                    count=len(sizes),
+                    most=limits.in_record,
+                ),
+                status=413,
+            )
+        return None if limits.bytes_in_record is None else limits.bytes_in_record - sum(sizes)
+
+    def _save(self, record: Any, name: str, content: BinaryIO, room: _Room) -> Upload:
+        uid, own_id, safe, name = _uid_of(record), secrets.token_hex(16), _safe(name), _shown(name)
+        with self._originals.spool(uid) as spooled:
+            size, digest = self._write(spooled, name, content, room)
+            spooled.seek(0)
+            mime = kind_of_head(spooled.read(HEAD), name)
             self._check_type(record, name, mime, size)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+            self._originals.keep(spooled, uid, own_id)
         return Upload(
-            id=folder.name + own_id,
+            id=uid + own_id,
             name=name,
             path=f"uploads/{own_id[:6]}-{safe}",
             size=size,
@@ -273,33 +263,34 @@ class Uploads:
             sha256=digest,
         )
 
-    def _write(self, path: Path, name: str, content: BinaryIO, left: int) -> tuple[int, str]:
+    def _write(self, spooled: IO[bytes], name: str, content: BinaryIO, room: _Room) -> tuple[int, str]:
         size, digest = 0, hashlib.sha256()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        with os.fdopen(os.open(path, flags, 0o600), "wb") as kept:
-            while chunk := content.read(_CHUNK):
-                size += len(chunk)
-                if size > self.limits.each:
-                    raise UploadError(
-                        text(
-                            "“{name}” is too large: a file may have {size}.",
-                            name=name,
-                            size=_megabytes(self.limits.each),
-                        ),
-                        status=413,
-                    )
-                if size > left:
-                    most = _megabytes(self.limits.together)
-                    raise UploadError(
-                        text(
-                            "“{name}” is too much: the files of a message may have {size} together.",
-                            name=name,
-                            size=most,
-                        ),
-                        status=413,
-                    )
-                digest.update(chunk)
-                kept.write(chunk)
+        while chunk := content.read(_CHUNK):
+            size += len(chunk)
+            if size > self.limits.each:
+                most = megabytes(self.limits.each)
+                said = text("“{name}” is too large: a file may have {size}.", name=name, size=most)
+                raise UploadError(said, status=413)
+            if size > room.in_message:
+                raise UploadError(
+                    text(
+                        "“{name}” is too much: the files of a message may have {size} together.",
+                        name=name,
+                        size=megabytes(self.limits.together),
+                    ),
+                    status=413,
+                )
+            if room.in_record is not None and size > room.in_record:
+                raise UploadError(
+                    text(
+                        "“{name}” is too much: all files that are sent here may have {size} together.",
+                        name=name,
+                        size=megabytes(self.limits.bytes_in_record or 0),
+                    ),
+                    status=413,
+                )
+            digest.update(chunk)
+            spooled.write(chunk)
         return size, digest.hexdigest()
 
     def _check_type(self, record: Any, name: str, mime: str, size: int) -> None:
@@ -307,7 +298,7 @@ class Uploads:
             said = text("“{name}” is of a type that is not taken here ({type}).", name=name, type=mime)
             raise UploadError(said, status=415)
         if not self._is_readable(record) and not self._is_part(mime, size):
-            most = _megabytes(self.largest_part)
+            most = megabytes(self.largest_part)
             raise UploadError(
                 text(
                     "“{name}” cannot be read by this agent: it takes pictures and PDFs of up to {size} ({type}).",
@@ -317,22 +308,6 @@ class Uploads:
                 ),
                 status=415,
             )
-
-    def _folder_of(self, record: Any) -> Path:
-        uid = getattr(record, "opencode_uid", None)
-        if not isinstance(uid, str) or not _ID.fullmatch(uid):
-            raise ConfigurationError(
-                f"{type(record).__name__} has no opencode_uid, which names the folder of its uploads: it must be a "
-                "record, with the columns of RecordModel or RecordMixin; a row from before there was that column gets "
-                "one by opencode_uid = new_uid()"
-            )
-        return self.folder / uid
-
-    def _path(self, upload: Upload) -> Path:
-        uid, own_id = upload["id"][:_HEX], upload["id"][_HEX:]
-        if not (_ID.fullmatch(uid) and _ID.fullmatch(own_id)):
-            raise ConfigurationError(f"{upload['id']!r} is no id of an upload")
-        return self.folder / uid / own_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,9 +330,24 @@ class _Attached:
         return files
 
 
-def _remove(folder: Path) -> None:
-    with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+def _uid_of(record: Any) -> str:
+    """What names the folder of its files."""
+    uid = getattr(record, "opencode_uid", None)
+    if not isinstance(uid, str) or not ID.fullmatch(uid):
+        raise ConfigurationError(
+            f"{type(record).__name__} has no opencode_uid, which names the folder of its uploads: it must be a "
+            "record, with the columns of RecordModel or RecordMixin; a row from before there was that column gets "
+            "one by opencode_uid = new_uid()"
+        )
+    return uid
+
+
+def _place(upload: Upload) -> tuple[str, str]:
+    """The record's uid and the file's own name."""
+    uid, own_id = upload["id"][:_HEX], upload["id"][_HEX:]
+    if not (ID.fullmatch(uid) and ID.fullmatch(own_id)):
+        raise ConfigurationError(f"{upload['id']!r} is no id of an upload")
+    return uid, own_id
 
 
 def _named(given: Any) -> tuple[str, BinaryIO]:
@@ -383,9 +373,3 @@ def _safe(name: str) -> str:
 
 def _is_among(mime: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(mime, pattern) for pattern in patterns)
-
-
-def _megabytes(size: int) -> str:
-    megabytes = size / 1_000_000
-    digits = 0 if megabytes >= 100 else len(f"{megabytes:.3g}".partition(".")[2])  # noqa: PLR2004 - of three
-    return text("{size} MB", size=number(megabytes, digits))

@@ -8,12 +8,13 @@ added to, there is another snapshot. A run ends where the turn waits for a perso
 | a text, a thought | `assistant`, `reasoning` | `TEXT_MESSAGE_CHUNK`, `REASONING_MESSAGE_CHUNK` |
 | a tool call, a sub-agent | `assistant` with a call, `tool` | `TOOL_CALL_…`; `CUSTOM` while it runs |
 | todos, changed files, files, data, notices, the error | `activity` | `ACTIVITY_SNAPSHOT` |
+| at the end, the files that the turn has made | `activity` | `ACTIVITY_SNAPSHOT` |
 | status, revision, cost, tokens; what is asked | | `CUSTOM`; at the end of the run, usage and interrupts |
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from opencode_sessions.display import (
@@ -97,11 +98,12 @@ class AguiEncoder:
     def end(self, context: RenderContext, view: TurnView | None, status: str) -> bytes:
         """See `Encoder.end`."""
         bill = None if view is None else view.bill
+        made = [_made_event(file) for file in context.made]
         usage = {} if bill is None else {"usage": [_usage(bill.input_tokens, bill.output_tokens)]}
         error = None if view is None or view.error is None else view.error.shown
         if status in ("failed", "gone"):
             code = error.name if error is not None else "Gone"
-            return _sent([_event("RUN_ERROR", message=why(error), code=code, **usage)])
+            return _sent([*made, _event("RUN_ERROR", message=why(error), code=code, **usage)])
         outcome: Json = {"type": "success"}
         result = {} if view is None else {"result": totals(view)}
         if status == "cancelled":
@@ -110,7 +112,7 @@ class AguiEncoder:
             calls = [part.shown.id for part in view.parts.values() if isinstance(part.shown, Tool)]
             interrupts = [_interrupt(ask.shown, calls) for ask in view.asks.values()]
             outcome, result = {"type": "interrupt", "interrupts": interrupts}, {}
-        return _sent([_event("RUN_FINISHED", **_run(context), outcome=outcome, **result, **usage)])
+        return _sent([*made, _event("RUN_FINISHED", **_run(context), outcome=outcome, **result, **usage)])
 
     def _snapshot(self, view: TurnView, context: RenderContext) -> bytes:
         owned = sse.dumps({"@ag-ui/client": {"authoritativeActivityTypes": None}})  # those left out are gone
@@ -142,9 +144,15 @@ AGUI = AguiEncoder()
 """The one of a process: what is rendered for it is kept by it."""
 
 
-def messages_of(view: TurnView) -> list[str]:
-    """What a turn, rendered for `AGUI`, says, as JSON of the messages that a client keeps."""
-    return [*AGUI._told(view)]  # noqa: SLF001 - of this module
+def messages_of(view: TurnView, made: Iterable[Mapping[str, Any]] = ()) -> list[str]:
+    """What a turn, rendered for `AGUI`, says, as JSON of the messages that a client keeps.
+
+    Args:
+        view: The turn.
+        made: The files that it has made, as `opencode_sessions.host.files.told` has them.
+    """
+    files = (sse.dumps(_as_message(_made_event(file))) for file in made)
+    return [*AGUI._told(view), *files]  # noqa: SLF001 - of this module
 
 
 def _messages(shown: Shown | ShownAsk | ShownError, turn: str) -> Iterator[Json]:
@@ -165,9 +173,7 @@ def _messages(shown: Shown | ShownAsk | ShownError, turn: str) -> Iterator[Json]
                     "content": _result(shown),
                 }
         case _:
-            told = _activity(shown, turn)
-            named = {"id": told["messageId"], "role": "activity"}
-            yield {**named, "activityType": told["activityType"], "content": told["content"]}
+            yield _as_message(_activity(shown, turn))
 
 
 def _text(shown: Text | Thought) -> Json:
@@ -222,6 +228,17 @@ def _activity(shown: Shown | ShownError, turn: str) -> Json:
     kind, name = ("error", f"{turn}-error") if isinstance(shown, ShownError) else (shown.type, shown.id)
     named = {"messageId": name, "activityType": f"opencode.{kind}"}
     return _event("ACTIVITY_SNAPSHOT", **named, content=plain(shown))
+
+
+def _made_event(file: Mapping[str, Any]) -> Json:
+    """A file that the turn has made."""
+    return _event("ACTIVITY_SNAPSHOT", messageId=file["id"], activityType="opencode.made", content=file)
+
+
+def _as_message(told: Json) -> Json:
+    """An activity as a client keeps it."""
+    named = {"id": told["messageId"], "role": "activity"}
+    return {**named, "activityType": told["activityType"], "content": told["content"]}
 
 
 def _usage(given: int, taken: int) -> Json:

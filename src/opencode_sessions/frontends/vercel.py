@@ -9,14 +9,14 @@ A stream tells a turn from its beginning, and adds to it. What was told cannot b
 | a tool call, a sub-agent | `tool-input-…`, then `tool-output-…`: preliminary while it runs |
 | a permission that is asked for | `tool-approval-request` |
 | a question | a tool call without an output, which the browser is to add |
-| a picture or a file with an address | `file` |
+| a picture or a file with an address; at the end, the files that the turn has made | `file` |
 | status, revision, cost, tokens | `message-metadata` |
 | anything else | `data-…` |
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from opencode_sessions.display import (
@@ -38,7 +38,7 @@ from opencode_sessions.live.news import News, PartNews
 from opencode_sessions.live.view import RenderContext, TurnView
 from opencode_sessions.texts import text
 
-__all__ = ["HEADERS", "QUESTION", "VERCEL", "VercelEncoder"]
+__all__ = ["HEADERS", "QUESTION", "VERCEL", "VercelEncoder", "made_chunk"]
 
 HEADERS = {"x-vercel-ai-ui-message-stream": "v1"}
 """Of each response that is such a stream."""
@@ -99,10 +99,10 @@ class VercelEncoder:
         """See `Encoder.again`: the message's metadata says so, as no chunk does."""
         return _sent(_lines([_chunk("message-metadata", messageMetadata={"again": True})])) + _DONE
 
-    def end(self, context: RenderContext, view: TurnView | None, status: str) -> bytes:  # noqa: ARG002 - the port's
+    def end(self, context: RenderContext, view: TurnView | None, status: str) -> bytes:
         """See `Encoder.end`."""
         error = None if view is None or view.error is None else view.error.shown
-        chunks = [_chunk("finish", finishReason=_reason(view, status, error))]
+        chunks = [*map(made_chunk, context.made), _chunk("finish", finishReason=_reason(view, status, error))]
         if status == "cancelled":
             chunks.insert(0, _chunk("abort", reason=error.title if error is not None else text("Stopped")))
         elif status in ("failed", "gone"):
@@ -144,6 +144,14 @@ class VercelEncoder:
 
 VERCEL = VercelEncoder()
 """The one of a process: what is rendered for it is kept by it."""
+
+
+def made_chunk(file: Mapping[str, Any]) -> Chunk:
+    """A file that the turn has made: with an address, or as data that say why it has none."""
+    if not file["url"]:
+        return _chunk("data-made", id=file["id"], data=file)
+    about = {name: file[name] for name in ("id", "name", "path", "kind", "size")}
+    return _chunk("file", url=file["url"], mediaType=file["media_type"], providerMetadata={"opencode": about})
 
 
 def _tool(tool: Tool) -> Iterator[Chunk]:

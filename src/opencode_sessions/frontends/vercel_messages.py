@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from opencode_sessions.frontends.vercel import VERCEL
+from opencode_sessions.frontends.vercel import VERCEL, made_chunk
 from opencode_sessions.live.news import News
 from opencode_sessions.live.view import RenderContext, TurnView
 
 __all__ = ["ui_messages"]
 
+Json = Mapping[str, Any]
 Part = dict[str, Any]
 
 _STATES = {
@@ -26,13 +27,17 @@ _STATES = {
 _TOLD = ("toolCallId", "toolName", "title", "input", "output", "errorText", "providerExecuted", "preliminary")
 
 
-def ui_messages(name: str, prompt: str, view: TurnView) -> list[dict[str, Any]]:
+def ui_messages(
+    name: str, prompt: str, view: TurnView, sent: Iterable[Json] = (), made: Iterable[Json] = ()
+) -> list[dict[str, Any]]:
     """The user's message and the assistant's.
 
     Args:
         name: What the turn is called, which is the id of the assistant's message.
         prompt: What was asked.
         view: The turn, rendered for `VERCEL`.
+        sent: The files that were sent with the prompt, as `opencode_sessions.host.files.told` has them.
+        made: Those that the turn has made.
     """
     parts: list[Part] = []
     metadata: dict[str, Any] = {}
@@ -41,8 +46,19 @@ def ui_messages(name: str, prompt: str, view: TurnView) -> list[dict[str, Any]]:
             metadata |= chunk["messageMetadata"]
         else:
             _take(parts, chunk)
-    asked = {"id": f"{name}-prompt", "role": "user", "parts": [{"type": "text", "text": prompt}]}
+    parts += map(made_chunk, made)
+    asked = {
+        "id": f"{name}-prompt",
+        "role": "user",
+        "parts": [{"type": "text", "text": prompt}, *map(_sent, sent)],
+    }
     return [asked, {"id": name, "role": "assistant", "metadata": metadata, "parts": parts}]
+
+
+def _sent(file: Json) -> Part:
+    if not file["url"]:
+        return {"type": "data-file", "id": file["id"], "data": file}
+    return {"type": "file", "mediaType": file["media_type"], "filename": file["name"], "url": file["url"]}
 
 
 def _chunks(view: TurnView) -> Iterator[dict[str, Any]]:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from opencode_sessions.display import Given
 from opencode_sessions.frontends import sse
 from opencode_sessions.frontends.agui import AGUI, VERSION, messages_of
-from opencode_sessions.host.chats import ChatRequest, Refusal, json_object, labels_of, prompt_of, text_of
+from opencode_sessions.host.chats import (
+    ChatRequest,
+    Json,
+    Refusal,
+    json_object,
+    labels_of,
+    text_of,
+)
+from opencode_sessions.host.sent_files import SentFile
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.view import TurnView
 
 __all__ = ["AGUI_CHAT", "AguiChat"]
 
 _PROMPT = "-prompt"
+_MEDIA = ("image", "audio", "video", "document")
 _NO_LABELS = 'The payload must be like {"answers": [["Apple"], ["Red"]]}: labels for each question.'
 
 
@@ -43,17 +52,22 @@ class AguiChat:
         name = last.get("id")
         if isinstance(name, str) and name.endswith(_PROMPT):  # it is in its row already
             return replace(wanted, turn=name.removesuffix(_PROMPT))
-        return replace(wanted, prompt=_prompt(last.get("content")))
+        content = last.get("content")
+        return replace(wanted, prompt=_prompt(content), files=tuple(_files(content)))
 
     def refusal(self, refused: Refused) -> Refusal:
         """See `ChatProtocol.refusal`: a run that ends at once."""
         said = {"type": "RUN_ERROR", "message": str(refused), "code": str(refused.status)}
         return Refusal(200, sse.CONTENT_TYPE, sse.data(sse.dumps(said)))
 
-    def told(self, name: str, prompt: str, view: TurnView) -> list[dict[str, Any]]:
+    def told(
+        self, name: str, prompt: str, view: TurnView, sent: Sequence[Json], made: Sequence[Json], /
+    ) -> list[dict[str, Any]]:
         """See `ChatProtocol.told`."""
-        answer = json.loads(f"[{', '.join(filter(None, messages_of(view)))}]")
-        return [{"id": f"{name}{_PROMPT}", "role": "user", "content": prompt}, *answer]
+        answer = json.loads(f"[{', '.join(filter(None, messages_of(view, made)))}]")
+        files = [_media(file) for file in sent if file["url"]]
+        content = [{"type": "text", "text": prompt}, *files] if files else prompt
+        return [{"id": f"{name}{_PROMPT}", "role": "user", "content": content}, *answer]
 
 
 AGUI_CHAT = AguiChat()
@@ -69,11 +83,38 @@ def _last(said: Mapping[str, Any]) -> Mapping[str, Any]:
 def _prompt(content: Any) -> str:
     parts = [content] if isinstance(content, str) else content if isinstance(content, list) else []
     texts = [
-        each if isinstance(each, str) else each.get("text") for each in parts if isinstance(each, str | dict)
+        each if isinstance(each, str) else each.get("text")
+        for each in parts
+        if isinstance(each, str | dict) and not _is_media(each)
     ]
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise Refused(400, "A prompt can only have text here.")
-    return prompt_of(map(str, texts))
+    if not all(isinstance(text, str) for text in texts):
+        raise Refused(400, "A prompt can only have text and files here.")
+    return "\n\n".join(map(str, texts))
+
+
+def _files(content: Any) -> Iterator[SentFile]:
+    for part in filter(_is_media, content if isinstance(content, list) else ()):
+        source, about = part.get("source"), part.get("metadata")
+        source = source if isinstance(source, dict) else {}
+        name, mime = about.get("filename") if isinstance(about, dict) else None, source.get("mimeType")
+        if source.get("type") == "data":
+            yield SentFile.of_base64(name, mime, source.get("value"))
+        else:
+            yield SentFile.of_url(name, mime, source.get("value"))
+
+
+def _is_media(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") in _MEDIA
+
+
+def _media(file: Json) -> dict[str, Any]:
+    """A file that was sent, as a client keeps it."""
+    kind, mime = file["media_type"].partition("/")[0], file["media_type"]
+    return {
+        "type": kind if kind in _MEDIA else "document",
+        "source": {"type": "url", "value": file["url"], "mimeType": mime},
+        "metadata": {"filename": file["name"], "opencode": {"id": file["id"], "size": file["size"]}},
+    }
 
 
 def _answers(resume: Any) -> Iterator[Given]:

@@ -7,11 +7,15 @@ last message counts, and what it says of a turn must be about the newest one.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from opencode_sessions.display import Given
+from opencode_sessions.files.message_files import MessageFile
+from opencode_sessions.files.uploads import Uploads
+from opencode_sessions.host.files import told as told_file
+from opencode_sessions.host.sent_files import SentFile
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.encoder import Encoder
 from opencode_sessions.live.view import RenderContext, TurnView, view_of_row
@@ -27,24 +31,25 @@ __all__ = [
     "ChatRequest",
     "ChatService",
     "Chats",
+    "Json",
     "Refusal",
     "Steering",
     "Turn",
     "json_object",
     "labels_of",
     "name_of",
-    "prompt_of",
     "text_of",
 ]
 
+Json = Mapping[str, Any]
+
 MOST_BYTES = 1024 * 1024
-"""Of the body of a request: a front end may send all that was said."""
+"""Of the body of a request without its files: a front end may send all that was said."""
 
 CHAT_SECONDS = 600.0
 """How long a stream lasts at most: front ends of chat protocols do not connect again by themselves."""
 
 NO_CHAT = later("There is no such chat, or not for you.")
-_NOTHING = RenderContext()
 OTHER_TURN = later("This is about another turn than the chat's newest one. Load the chat again.")
 
 
@@ -68,8 +73,17 @@ class Chats(Protocol):
             None if there is no such chat, or not for this user.
         """
 
-    def send(self, user: Any, chat: str, prompt: str, /) -> Any | Awaitable[Any | None] | None:
+    def send(
+        self, user: Any, chat: str, prompt: str, files: Sequence[tuple[str, BinaryIO]] = (), /
+    ) -> Any | Awaitable[Any | None] | None:
         """Store a prompt in a chat, and enqueue its turn.
+
+        Args:
+            user: Who asks.
+            chat: What the front end calls the chat.
+            prompt: What is asked.
+            files: Those that were sent with it, for `Uploads.save`. They are given only if there are some, so a host
+                without `uploads` in its settings can leave the argument out.
 
         Returns:
             The message, committed; None as of `turns`.
@@ -84,6 +98,7 @@ class ChatRequest:
         chat: Which chat.
         run: What it calls this request.
         prompt: It asks this; None: nothing.
+        files: They come with the prompt.
         answers: It answers these asks of a turn.
         turn: That turn; empty: the newest one.
         retry: The newest turn is to be asked again.
@@ -93,6 +108,7 @@ class ChatRequest:
     chat: str
     run: str = ""
     prompt: str | None = None
+    files: tuple[SentFile, ...] = ()
     answers: tuple[Given, ...] = ()
     turn: str = ""
     retry: bool = False
@@ -138,8 +154,18 @@ class ChatProtocol(Protocol):
     def refusal(self, refused: Refused) -> Refusal:
         """The response that refuses a request."""
 
-    def told(self, name: str, prompt: str, view: TurnView) -> list[dict[str, Any]]:
-        """The messages of one turn, as a front end keeps them."""
+    def told(
+        self, name: str, prompt: str, view: TurnView, sent: Sequence[Json], made: Sequence[Json], /
+    ) -> list[dict[str, Any]]:
+        """The messages of one turn, as a front end keeps them.
+
+        Args:
+            name: What the turn is called.
+            prompt: What was asked.
+            view: The turn, rendered for the protocol.
+            sent: The files that came with the prompt, as `opencode_sessions.host.files.told` has them.
+            made: Those that the turn has made.
+        """
 
 
 class Steering(Protocol):
@@ -153,6 +179,15 @@ class Steering(Protocol):
 
     async def retry(self, message: Any, /) -> Any:
         """Ask again what failed or was cancelled."""
+
+    def context_of(self, message: Any, /) -> RenderContext:
+        """What its row does not tell."""
+
+    async def files_of(self, message: Any, /) -> Sequence[MessageFile]:
+        """The files that were sent with it, and those that its turn has made so far."""
+
+    async def are_due(self, message: Any, /) -> bool:
+        """Are files of its turn still to be collected?"""
 
 
 class Turn(NamedTuple):
@@ -174,12 +209,21 @@ class ChatService:
         protocol: Which one.
         chats: The host's.
         steering: How turns are steered.
+        uploads: What is taken of files; None: none.
     """
 
-    def __init__(self, protocol: ChatProtocol, chats: Chats, steering: Steering) -> None:
+    def __init__(
+        self, protocol: ChatProtocol, chats: Chats, steering: Steering, uploads: Uploads | None
+    ) -> None:
         self.protocol = protocol
         self._chats = chats
         self._steering = steering
+        self._uploads = uploads
+
+    @property
+    def most_bytes(self) -> int:
+        """Of the body of a request."""
+        return MOST_BYTES + (self._uploads.limits.inline * 4 // 3 if self._uploads is not None else 0)
 
     async def newest(self, user: Any, chat: str) -> Any | None:
         """The newest message of a chat; None if there is none yet.
@@ -201,7 +245,11 @@ class ChatService:
         if request.strict:
             _check_all_answered(request, newest)
         if request.prompt is not None:
-            message = await result_of(self._chats.send(user, request.chat, request.prompt))
+            files = self._contents(request.files)
+            if not request.prompt.strip():
+                raise Refused(400, "The message has no text.")
+            sent = self._chats.send(user, request.chat, request.prompt, *([files] if files else []))
+            message = await result_of(sent)
             if message is None:
                 raise Refused(404, text(NO_CHAT))
             return Turn(message)
@@ -214,7 +262,7 @@ class ChatService:
         return Turn(newest, frozenset(given.ask for given in request.answers))
 
     async def context(self, request: ChatRequest, user: Any, message: Any) -> RenderContext:
-        """What the row of a turn does not tell, but for what a framework knows.
+        """What the row of a turn does not tell.
 
         Raises:
             Refused: There is no such chat.
@@ -223,37 +271,49 @@ class ChatService:
         if self.protocol.retells:
             before = []
             for each in await self._turns(user, request.chat, None):
-                told = self.told(each, _NOTHING)
+                told = await self.told(each)
                 if self._steering.key_of(each) == self._steering.key_of(message):
                     before.append(told[0])
                     break
                 before += told
             said = ", ".join(json.dumps(told, ensure_ascii=False) for told in before)
-        return RenderContext(turn=self._name(message), thread=request.chat, run=request.run, history=said)
+        known, name = self._steering.context_of(message), self._name(message)
+        return replace(known, turn=name, thread=request.chat, run=request.run, history=said)
 
-    async def messages(
-        self, user: Any, chat: str, context_of: Callable[[Any], RenderContext]
-    ) -> list[dict[str, Any]]:
+    async def messages(self, user: Any, chat: str) -> list[dict[str, Any]]:
         """All that was said in a chat, as its front end keeps it.
-
-        Args:
-            user: Who asks.
-            chat: Which chat.
-            context_of: Of a message, what its row does not tell.
 
         Raises:
             Refused: There is no such chat.
         """
         turns = await self._turns(user, chat, None)
-        return [told for message in turns for told in self.told(message, context_of(message))]
+        return [told for message in turns for told in await self.told(message)]
 
-    def told(self, message: Any, context: RenderContext) -> list[dict[str, Any]]:
+    async def told(self, message: Any) -> list[dict[str, Any]]:
         """The messages of one turn, as its row has them."""
-        name = self._name(message)
+        name, context = self._name(message), self._steering.context_of(message)
         view = view_of_row(
             TurnRow.of(message), None, replace(context, turn=name), frozenset([self.protocol.encoder])
         )
-        return self.protocol.told(name, message.prompt, view)
+        files = await self._steering.files_of(message)
+        sent = [told_file(file, context.files) for file in files if file.is_upload]
+        made = [told_file(file, context.files) for file in files if not file.is_upload]
+        return self.protocol.told(name, message.prompt, view, sent, made)
+
+    async def made(self, message: Any) -> list[dict[str, Any]] | None:
+        """The files that a turn has made which has ended; None while they are being collected."""
+        if await self._steering.are_due(message):  # first: else they could be collected between the two
+            return None
+        base = self._steering.context_of(message).files
+        files = await self._steering.files_of(message)
+        return [told_file(file, base) for file in files if not file.is_upload]
+
+    def _contents(self, files: Sequence[SentFile]) -> list[tuple[str, BinaryIO]]:
+        if files and self._uploads is None:
+            raise Refused(400, "A prompt can only have text here, and no file.")
+        if self._uploads is not None and len(files) > self._uploads.limits.number:
+            raise Refused(413, self._uploads.limits.too_many(len(files)))
+        return [file.content() for file in files]
 
     async def _turns(self, user: Any, chat: str, last: int | None) -> Sequence[Any]:
         turns = await result_of(self._chats.turns(user, chat, last))
@@ -301,18 +361,6 @@ def text_of(value: Any, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise Refused(400, f"The body must have a text `{name}`.")
     return value
-
-
-def prompt_of(texts: Iterable[str]) -> str:
-    """A prompt of several texts.
-
-    Raises:
-        Refused: They say nothing.
-    """
-    prompt = "\n\n".join(texts)
-    if not prompt.strip():
-        raise Refused(400, "The message has no text.")
-    return prompt
 
 
 def labels_of(value: Any, otherwise: str) -> tuple[tuple[str, ...], ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from opencode_sessions.display.files import PICTURES, shown_file
+from opencode_sessions.display.files import shown_file
 from opencode_sessions.display.tools.cards import Diff
 from opencode_sessions.errors import NotFoundError, WireError
 from opencode_sessions.files.archive import archive
@@ -23,7 +23,7 @@ from opencode_sessions.files.previews import (
 from opencode_sessions.files.serving import SEALED, disposition, respond
 from opencode_sessions.frontends.display_json import plain
 from opencode_sessions.host.steering import Refused
-from opencode_sessions.protocol.attachments import Json, attachments_of, content_of, stored_file
+from opencode_sessions.protocol.attachments import PICTURES, Json, attachments_of, content_of, stored_file
 from opencode_sessions.protocol.plain import said
 from opencode_sessions.protocol.values import Message
 from opencode_sessions.protocol.visible import visible_line
@@ -67,7 +67,11 @@ class FileService:
 
     async def are_due(self, message: Any, key: str) -> bool:
         """Has its turn ended, and are files of it still to be collected? Ask this before `list`."""
-        return TurnStatus(message.status).terminal and await self._files.are_due(key)
+        return TurnStatus(message.status).terminal and await self.are_collected_later(key)
+
+    async def are_collected_later(self, key: str) -> bool:
+        """Are files still to be collected of a turn that has ended?"""
+        return await self._files.are_due(key)
 
     async def find(self, message: Any, key: str, file_id: str) -> MessageFile:
         """One of a message.
@@ -148,9 +152,9 @@ def told(file: MessageFile, base: str) -> dict[str, Any]:
 
     Args:
         file: Which.
-        base: The address of the message's files, with a `/` at its end.
+        base: The address of the message's files, with a `/` at its end; empty: they have none.
     """
-    address = f"{base}{file.id}"
+    address, has_address = f"{base}{file.id}", bool(base and file.has_content)
     return {
         "id": file.id,
         "name": visible_line(file.name),
@@ -159,9 +163,9 @@ def told(file: MessageFile, base: str) -> dict[str, Any]:
         "reason": stored_text(file.reason),
         "size": file.size,
         "media_type": file.media_type,
-        "url": address if file.has_content else "",
-        "preview": f"{address}/preview" if file.has_content else "",
-        "changes": f"{address}/changes" if file.kind is FileKind.CHANGED else "",
+        "url": address if has_address else "",
+        "preview": f"{address}/preview" if has_address else "",
+        "changes": f"{address}/changes" if base and file.kind is FileKind.CHANGED else "",
     }
 
 

@@ -13,6 +13,7 @@ from opencode_sessions.errors import (
     RecordGoneError,
     WireError,
 )
+from opencode_sessions.files.errors import UploadError
 from opencode_sessions.texts import later, text
 
 __all__ = [
@@ -107,6 +108,8 @@ def refusal_of(error: OpencodeError) -> Refused:
             return Refused(409, said)
         case AskAnsweredError():
             return Refused(409, text(NO_ASK))
+        case UploadError():
+            return Refused(error.status, str(error))
         case RecordGoneError():
             return Refused(404, text(NO_TURN))
         case WireError():

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from opencode_sessions.display import Given
 from opencode_sessions.frontends.vercel import HEADERS, QUESTION, VERCEL
 from opencode_sessions.frontends.vercel_messages import ui_messages
-from opencode_sessions.host.chats import ChatRequest, Refusal, json_object, labels_of, prompt_of, text_of
+from opencode_sessions.host.chats import (
+    ChatRequest,
+    Json,
+    Refusal,
+    json_object,
+    labels_of,
+    text_of,
+)
+from opencode_sessions.host.sent_files import SentFile
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.view import TurnView
 from opencode_sessions.texts import text
@@ -38,7 +46,7 @@ class VercelChat:
         if last.get("role") == "user":
             if message_id is not None:
                 raise Refused(409, text("A message that was sent cannot be changed. Send a new one."))
-            return ChatRequest(chat=named, prompt=_prompt(last))
+            return ChatRequest(chat=named, prompt=_prompt(last), files=tuple(_files(last)))
         answers = tuple(_answers(last))
         if not answers:
             raise Refused(
@@ -52,9 +60,11 @@ class VercelChat:
         """See `ChatProtocol.refusal`: the SDK makes the text of a response that is not OK its error's message."""
         return Refusal(refused.status, "text/plain; charset=utf-8", str(refused).encode())
 
-    def told(self, name: str, prompt: str, view: TurnView) -> list[dict[str, Any]]:
+    def told(
+        self, name: str, prompt: str, view: TurnView, sent: Sequence[Json], made: Sequence[Json], /
+    ) -> list[dict[str, Any]]:
         """See `ChatProtocol.told`."""
-        return ui_messages(name, prompt, view)
+        return ui_messages(name, prompt, view, sent, made)
 
 
 VERCEL_CHAT = VercelChat()
@@ -76,10 +86,16 @@ def _parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _prompt(message: Mapping[str, Any]) -> str:
-    others = sorted({str(part.get("type")) for part in _parts(message)} - {"text"})
+    others = sorted({str(part.get("type")) for part in _parts(message)} - {"text", "file"})
     if others:
-        raise Refused(400, f"A prompt can only have text here, and no {', '.join(others)[:100]}.")
-    return prompt_of(part["text"] for part in _parts(message) if isinstance(part.get("text"), str))
+        raise Refused(400, f"A prompt can only have text and files here, and no {', '.join(others)[:100]}.")
+    return "\n\n".join(part["text"] for part in _parts(message) if isinstance(part.get("text"), str))
+
+
+def _files(message: Mapping[str, Any]) -> Iterator[SentFile]:
+    for part in _parts(message):
+        if part.get("type") == "file":
+            yield SentFile.of_url(part.get("filename"), part.get("mediaType"), part.get("url"))
 
 
 def _answers(message: Mapping[str, Any]) -> Iterator[Given]:

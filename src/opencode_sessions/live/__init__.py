@@ -14,10 +14,10 @@ What it needs of a host is handed to `LiveHub`: its rows, and whether it waits w
 
 from __future__ import annotations
 
-from opencode_sessions.live.channel import WatchRequest
 from opencode_sessions.live.hub import LiveHub
 from opencode_sessions.live.observer import LiveObserver
 from opencode_sessions.live.streams import astream, ended, stream
 from opencode_sessions.live.view import RenderContext
+from opencode_sessions.live.watch_request import WatchRequest
 
 __all__ = ["LiveHub", "LiveObserver", "RenderContext", "WatchRequest", "astream", "ended", "stream"]

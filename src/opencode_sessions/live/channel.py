@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from opencode_sessions.live.encoder import Encoder
 from opencode_sessions.live.feed import Feed
 from opencode_sessions.live.growth import Growth
 from opencode_sessions.live.live_reply import AT_ONCE, RATE, SHARE, LiveReply
 from opencode_sessions.live.notes import Delta, Heard, Note, RowWritten, Standing
 from opencode_sessions.live.view import RenderContext, Renderers, TurnView, view_of_asks, view_of_row
+from opencode_sessions.live.watch_request import WatchRequest
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import Head, RowKey, TurnRow
 from opencode_sessions.texts import speaking
 
-__all__ = ["Channel", "ToDo", "Viewer", "WatchRequest"]
+__all__ = ["Channel", "ToDo", "Viewer"]
 
 _OFTEN, _SELDOM = 0.3, 2.0
 _QUIET = 10.0
@@ -43,32 +42,6 @@ takes until the row is written and looked at again. The page keeps its words."""
 
 _TRIES = 3
 """To view how a turn ended: then browsers are told only that it has."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchRequest:
-    """What a browser wants to watch.
-
-    Attributes:
-        key: The row.
-        row: As it was just read.
-        context: What the row does not tell.
-        encoder: How the turn is told.
-        has: The revision that the browser shows already, if any.
-        who: The key of the user who watches, if one is logged in.
-        seconds: For how long at most: then the browser connects again, is asked for its rights again, and goes on
-            where it was.
-        answered: The asks that its user has just answered. Nothing is sent until the row knows, which takes a runner.
-    """
-
-    key: RowKey
-    row: TurnRow
-    context: RenderContext
-    encoder: Encoder
-    has: int | None = None
-    who: Hashable = None
-    seconds: float = 60.0
-    answered: AbstractSet[str] = frozenset()
 
 
 class ToDo(NamedTuple):
@@ -104,6 +77,8 @@ class Viewer:
         self.who = request.who
         self.until = until
         self.context = request.context
+        self.withheld = False  # the end is all that is left to be sent
+        self._ends_apart = request.made is not None
         self._answered = request.answered
         has = request.has
         # At revision 0 a row can begin, and be put back, without a trace in the number.
@@ -137,7 +112,7 @@ class Viewer:
         return 0.0 if view is not None and view.live else max(self._waits_until - now, 0.0)
 
     def news(self) -> bytes:
-        """What it has not been sent yet."""
+        """What it has not been sent yet, with the end, unless the end of the turn waits for its files."""
         feed = self.channel.feed
         if self.pause or not (self._serves or self._ended):
             return b""
@@ -149,10 +124,19 @@ class Viewer:
                 self._has, self._seen = None, 0  # it may show more than its revision had: all of it, then
         said = feed.since(self._seen, self.encoder, self.context) if self._serves else b""
         self._seen = max(self._seen, feed.version)
-        if not self.over:
-            return said
-        status = self.channel.ended if view is None or (self.channel.ended and not feed.over) else view.status
-        return said + self.encoder.end(self.context, view, status)
+        self.withheld = self._ended and self._ends_apart
+        return said + self.end() if self.over and not self.withheld else said
+
+    def end(self) -> bytes:
+        """What it is sent last."""
+        return self.encoder.end(self.context, self.channel.feed.view, self.status)
+
+    @property
+    def status(self) -> str:
+        """How the turn has ended, or how it stands."""
+        feed = self.channel.feed
+        gone = feed.view is None or (self.channel.ended and not feed.over)
+        return self.channel.ended if gone or feed.view is None else feed.view.status
 
 
 class Channel:

@@ -15,10 +15,11 @@ from functools import partial
 from random import uniform
 from weakref import WeakValueDictionary
 
-from opencode_sessions.live.channel import Channel, ToDo, Viewer, WatchRequest
+from opencode_sessions.live.channel import Channel, ToDo, Viewer
 from opencode_sessions.live.notes import Heard
 from opencode_sessions.live.relay import Relay
 from opencode_sessions.live.render_pool import RenderPool
+from opencode_sessions.live.watch_request import WatchRequest
 from opencode_sessions.protocol.reply import Change, Reply
 from opencode_sessions.runtime.forks import renew_in_children
 from opencode_sessions.runtime.ports import Bell, Runtime
@@ -122,6 +123,11 @@ class LiveHub:
         """What a browser has not been sent yet, and whether that is the end."""
         with self._lock, speaking(viewer.context.language):
             return viewer.news(), viewer.over
+
+    def end_of(self, viewer: Viewer) -> bytes:
+        """What a browser is sent last, if `news` has not sent it."""
+        with self._lock:
+            return viewer.end()
 
     def _end_of(self, request: WatchRequest) -> float:
         now, seconds = time.monotonic(), request.seconds

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from opencode_sessions.live.channel import Viewer, WatchRequest
+from opencode_sessions.live.channel import Viewer
 from opencode_sessions.live.feed import Feed
 from opencode_sessions.live.hub import LiveHub
 from opencode_sessions.live.view import view_of_row
+from opencode_sessions.live.watch_request import WatchRequest
 from opencode_sessions.runtime.ports import Bell
 from opencode_sessions.runtime.stepping import iterate_sync
 from opencode_sessions.runtime.tasks import TaskBell
 from opencode_sessions.runtime.threads import ThreadBell
+from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.texts import speaking
 
-__all__ = ["HEARTBEAT", "astream", "ended", "stream"]
+__all__ = ["COLLECTED", "HEARTBEAT", "astream", "ended", "stream"]
 
 HEARTBEAT = 15.0
 """Seconds between two beats of a quiet stream: they keep proxies from closing it, and notice browsers that are gone."""
+
+COLLECTED = 15.0
+"""Seconds that a stream waits for the files of a turn that has ended. If it takes longer, a page that is loaded again
+has them."""
+
+_LOOK = 0.5
+_ENDS = tuple(status.value for status in TurnStatus if status.terminal)
 
 Opening = Callable[[], Awaitable[object]]
 
@@ -61,6 +72,10 @@ async def _stream(
     if opening is not None:
         await opening()
     encoder, bell = request.encoder, make_bell()
+    if TurnStatus(request.row.status).terminal:
+        async for said in _ended(request, bell):
+            yield said
+        return
     viewer = hub.watch(request, bell.ring)
     try:
         yield encoder.begin(request.context)
@@ -71,8 +86,48 @@ async def _stream(
                 yield said
             if wait and not await bell.wait(wait) and wait == HEARTBEAT:
                 yield encoder.heartbeat()
+        async for last in _last(hub, viewer, request, bell):
+            yield last
     finally:
         hub.leave(viewer)
+
+
+async def _last(
+    hub: LiveHub, viewer: Viewer, request: WatchRequest, bell: Bell
+) -> AsyncGenerator[bytes, None]:
+    """The end of a turn that was watched, if it waits for the files that the turn has made."""
+    if not viewer.withheld:
+        return
+    if viewer.status in _ENDS:
+        async for beat, made in _made(request, bell):
+            yield beat
+            viewer.context = replace(viewer.context, made=made)
+    yield hub.end_of(viewer)
+
+
+async def _ended(request: WatchRequest, bell: Bell) -> AsyncGenerator[bytes, None]:
+    """A turn whose row says how it ended, with the files that it has made."""
+    begin, said, end = ended(request)
+    yield begin
+    yield said
+    async for beat, made in _made(request, bell):
+        yield beat
+        if made:
+            end = ended(replace(request, context=replace(request.context, made=made)))[-1]
+    yield end
+
+
+async def _made(
+    request: WatchRequest, bell: Bell
+) -> AsyncGenerator[tuple[bytes, Sequence[Mapping[str, Any]]], None]:
+    """The files that a turn has made, with what is to be sent first; none while they are being collected."""
+    if request.made is None:
+        return
+    until = time.monotonic() + COLLECTED
+    while (found := await request.made()) is None and time.monotonic() < until:
+        yield request.encoder.heartbeat(), ()
+        await bell.wait(_LOOK)
+    yield b"", found or ()
 
 
 def _said(hub: LiveHub, viewer: Viewer) -> tuple[bytes, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
@@ -54,6 +54,7 @@ class RenderContext:
         history: What was said in the chat before the answer, as the encoder sends it.
         language: Of the texts; empty: that of the process. A turn is rendered once for each language in which it is
             watched.
+        made: The files that the turn has made, as `opencode_sessions.host.files.told` has them; known at its end.
     """
 
     action: str = ""
@@ -64,6 +65,7 @@ class RenderContext:
     run: str = ""
     history: str = field(default="", repr=False)
     language: str = ""
+    made: Sequence[Json] = field(default=(), repr=False, compare=False)
 
 
 class Renderer(Protocol):

@@ -13,9 +13,12 @@ from typing import Any
 
 from opencode_sessions.protocol.plain import said
 
-__all__ = ["LARGEST_KEPT", "attachments_of", "content_of", "kept", "kept_all", "stored_file"]
+__all__ = ["LARGEST_KEPT", "PICTURES", "attachments_of", "content_of", "kept", "kept_all", "stored_file"]
 
 Json = Mapping[str, Any]
+
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+"""The types of files that are shown as pictures: none of them can hold a script."""
 
 LARGEST_KEPT = 65_536
 """The longest URL that a reply keeps, in characters."""

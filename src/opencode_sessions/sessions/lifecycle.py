@@ -39,6 +39,7 @@ from opencode_sessions.errors import (
     RecordContendedError,
     RecordGoneError,
     SessionNotFoundError,
+    WireError,
 )
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE, mark_of, new_session_id
 from opencode_sessions.protocol.values import SessionInfo
@@ -50,6 +51,7 @@ from opencode_sessions.sessions.spec import (
     SessionSpec,
     check_place,
     is_bare,
+    is_in,
     put_in_force,
     put_label,
 )
@@ -105,10 +107,13 @@ class Lifecycle(Discarding):
         self.store.check()
         if (await self.store.load()).session_id is None:
             await self._read()
-            copy = (await wire.fork(source, before)).id
+            copied = await wire.fork(source, before)
+            copy = copied.id
             try:
+                if self._directory is not None and not is_in(copied, self._directory):
+                    await wire.move(copy, self._directory)
                 reserved = await self.store.reserve(None, copy)
-            except RecordGoneError:
+            except (RecordGoneError, WireError):
                 await self._discard(wire, copy, "delete_unconfirmed", used=False)
                 raise
             self._reserved.add(copy)

@@ -33,6 +33,7 @@ __all__ = [
     "check_place",
     "has_title",
     "is_bare",
+    "is_in",
     "put_in_force",
     "put_label",
 ]
@@ -182,6 +183,11 @@ def is_bare(info: SessionInfo, mark: str) -> bool:
     return untouched and marked(info.id, mark)
 
 
+def is_in(info: SessionInfo, directory: str) -> bool:
+    """Does a session live in this directory?"""
+    return info.directory is not None and info.directory.rstrip("/\\") == directory.rstrip("/\\")
+
+
 def check_place(info: SessionInfo, expected: str | None, record: str) -> None:
     """Check that the session is in the expected directory, if one is expected.
 
@@ -189,7 +195,7 @@ def check_place(info: SessionInfo, expected: str | None, record: str) -> None:
         SessionMovedError: It is in another one.
     """
     found = info.directory
-    if expected is None or found is None or found.rstrip("/\\") == expected.rstrip("/\\"):
+    if expected is None or found is None or is_in(info, expected):
         return
     raise SessionMovedError(
         f"session {info.id} of {record} lives in {found}, and the record says {expected}: the server "

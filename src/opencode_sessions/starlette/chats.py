@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import NoMatchFound
 
 from opencode_sessions.display import Given
+from opencode_sessions.files.message_files import MessageFile
 from opencode_sessions.host import AsyncHost, Refused
 from opencode_sessions.host.agui import AGUI_CHAT
 from opencode_sessions.host.chats import (
-    MOST_BYTES,
     NO_CHAT,
     ChatProtocol,
     ChatRequest,
@@ -81,7 +84,7 @@ def _refusing(host: AsyncHost, protocol: ChatProtocol, endpoint: Endpoint) -> En
 
 
 class ServedChats:
-    """The chats of a host in one protocol; a `Steering`.
+    """The chats of a host in one protocol.
 
     Args:
         host: Whose turns.
@@ -96,35 +99,73 @@ class ServedChats:
     ) -> None:
         self._host = host
         self._turns = turns
-        self._service = ChatService(protocol, chats, self)
+        self._chats = chats
         self._protocol = protocol
         self._who = who
 
     async def send(self, user: Any, request: Request) -> Response:
         """Do what a front end wants, and tell the turn that it is about."""
-        body = await read_body(request.stream(), MOST_BYTES)
-        wanted = self._protocol.read(body, request.headers, request.path_params.get("chat"))
-        return await self._told(user, await refusing(self._service.turn(wanted, user)), wanted)
+        service = self._service(request)
+        body = await read_body(request.stream(), service.most_bytes)
+        chat = request.path_params.get("chat")
+        # In a thread: with files it is large.
+        wanted = await asyncio.to_thread(self._protocol.read, body, request.headers, chat)
+        return await self._told(user, service, await refusing(service.turn(wanted, user)), wanted)
 
     async def stream(self, user: Any, request: Request) -> Response:
         """Tell the chat's newest turn, from its beginning."""
-        wanted = ChatRequest(chat=request.path_params["chat"])
-        newest = await self._service.newest(user, wanted.chat)
+        service, wanted = self._service(request), ChatRequest(chat=request.path_params["chat"])
+        newest = await service.newest(user, wanted.chat)
         if newest is None:
             return Response(status_code=204)
-        return await self._told(user, Turn(newest), wanted)
+        return await self._told(user, service, Turn(newest), wanted)
 
     async def messages(self, user: Any, request: Request) -> Response:
         """All that was said in a chat, as its front end keeps it."""
-        told = await self._service.messages(user, request.path_params["chat"], lambda _: RenderContext())
+        told = await self._service(request).messages(user, request.path_params["chat"])
         return JSONResponse(told, headers=NOT_STORED)
 
     async def stop(self, user: Any, request: Request) -> Response:
         """End the chat's newest turn, wherever it runs."""
-        newest = await self._service.newest(user, request.path_params["chat"])
+        newest = await self._service(request).newest(user, request.path_params["chat"])
         if newest is not None:
             await self._turns.cancel(newest, self._who(user))
         return Response(status_code=204)
+
+    def _service(self, request: Request) -> ChatService:
+        steering = _Steering(self._host, self._turns, request)
+        return ChatService(self._protocol, self._chats, steering, self._host.settings.uploads)
+
+    async def _told(self, user: Any, service: ChatService, turn: Turn, wanted: ChatRequest) -> Response:
+        key = self._host.table.key_of(turn.message)
+        row = await self._host.table.row(key)
+        if row is None:
+            raise Refused(404, text(NO_CHAT))
+        context = await service.context(wanted, user, turn.message)
+        return self._turns.stream(
+            key,
+            row,
+            context,
+            encoder=self._protocol.encoder,
+            headers=self._protocol.headers,
+            answered=turn.answered,
+            made=partial(service.made, turn.message),
+        )
+
+
+class _Steering:
+    """A `Steering`.
+
+    Args:
+        host: Whose turns.
+        turns: What a request does to them.
+        request: Whose app has the routes of files.
+    """
+
+    def __init__(self, host: AsyncHost, turns: Turns, request: Request) -> None:
+        self._host = host
+        self._turns = turns
+        self._request = request
 
     def key_of(self, message: Any) -> RowKey:
         """See `Steering.key_of`."""
@@ -138,18 +179,28 @@ class ServedChats:
         """See `Steering.retry`."""
         return await self._host.retry(message)
 
-    async def _told(self, user: Any, turn: Turn, wanted: ChatRequest) -> Response:
-        key = self.key_of(turn.message)
-        row = await self._host.table.row(key)
-        if row is None:
-            raise Refused(404, text(NO_CHAT))
-        context = await self._service.context(wanted, user, turn.message)
-        context = replace(context, language=language())
-        return self._turns.stream(
-            key,
-            row,
-            context,
-            encoder=self._protocol.encoder,
-            headers=self._protocol.headers,
-            answered=turn.answered,
-        )
+    def context_of(self, message: Any) -> RenderContext:
+        """See `Steering.context_of`."""
+        return RenderContext(files=files_base(self._request, self.key_of(message)), language=language())
+
+    async def files_of(self, message: Any) -> Sequence[MessageFile]:
+        """See `Steering.files_of`."""
+        return await self._host.files.list(message, self._store_key(message))
+
+    async def are_due(self, message: Any) -> bool:
+        """See `Steering.are_due`."""
+        return await self._host.files.are_collected_later(self._store_key(message))
+
+    def _store_key(self, message: Any) -> str:
+        table = self._host.table
+        return table.store(table.job_of(message), message).key
+
+
+def files_base(request: Request, key: RowKey) -> str:
+    """The address of a message's files; empty if this app has no routes of turns."""
+    named = {"table": quote(key.table, safe=""), "pk": quote(key.pk, safe="")}
+    try:
+        address = request.url_for("opencode:file", **named, told="-", attachment="-")
+    except NoMatchFound:
+        return ""
+    return address.path.removesuffix("-/-")

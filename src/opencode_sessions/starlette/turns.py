@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from opencode_sessions.frontends.display_json import JSON, plain
 from opencode_sessions.host import AsyncHost, Refused
 from opencode_sessions.host.chats import name_of
 from opencode_sessions.host.steering import NO_TURN, nobody, refusal_of, too_late
-from opencode_sessions.live.channel import WatchRequest
 from opencode_sessions.live.encoder import Encoder
-from opencode_sessions.live.streams import astream, ended
+from opencode_sessions.live.streams import astream
 from opencode_sessions.live.view import RenderContext
+from opencode_sessions.live.watch_request import Made, WatchRequest
 from opencode_sessions.runtime.stepping import result_of
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.turn_table import RowKey, TurnRow
@@ -193,6 +193,7 @@ class Turns:
         has: int | None = None,
         who: Hashable = None,
         answered: AbstractSet[str] = frozenset(),
+        made: Made | None = None,
     ) -> StreamingResponse:
         """A turn as an encoder tells it; for the arguments see `WatchRequest`."""
         request = WatchRequest(
@@ -204,9 +205,9 @@ class Turns:
             who=who,
             seconds=self._seconds,
             answered=answered,
+            made=made,
         )
-        over = TurnStatus(row.status).terminal
-        content = _each(ended(request)) if over else astream(self._host.live, request)
+        content = astream(self._host.live, request)
         return StreamingResponse(content, media_type=encoder.content_type, headers={**_HEADERS, **headers})
 
     async def asked(self, message: Any, ask_id: str) -> dict[str, Any]:
@@ -270,11 +271,6 @@ async def refusing(doing: Awaitable[Any]) -> Any:
         return await doing
     except OpencodeError as error:
         raise refusal_of(error) from error
-
-
-async def _each(frames: list[bytes]) -> AsyncGenerator[bytes, None]:
-    for frame in frames:
-        yield frame
 
 
 def _revision(given: str) -> int | None:

@@ -215,7 +215,9 @@ class Api(AskCalls, FileCalls):
         return await self._asked(lambda line: line.statuses(directory=directory or self.directory))
 
     async def fork(self, session_id: str, message_id: str | None = None) -> SessionInfo:
-        """Copy a session, up to the message before `message_id`. The copy has no rules: apply them first.
+        """Copy a session, up to the message before `message_id`. The copy works in the same directory.
+
+        It has no rules: apply them first.
 
         Raises:
             NotFoundError: The session has no such message. The server itself would copy all messages (1.18.33).
@@ -224,6 +226,10 @@ class Api(AskCalls, FileCalls):
             with suppress(BadRequestError):  # it exists: a prompt with a schema cannot be read (1.18.33)
                 await self.message(session_id, message_id)
         return await self._asked(lambda line: line.fork(session_id, message_id))
+
+    async def move(self, session_id: str, directory: str) -> None:
+        """Let an idle session work in another directory of the server's machine from now on."""
+        await self._asked(lambda line: line.move(session_id, directory))
 
     async def revert(self, session_id: str, message_id: str, part_id: str | None = None) -> SessionInfo:
         """Revert this message and all later ones, with their changes of files; ConflictError while busy."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
@@ -17,15 +18,19 @@ from django.views.decorators.http import require_http_methods
 from opencode_sessions.display import Given
 from opencode_sessions.django.addresses import files_of
 from opencode_sessions.django.conf import settings
+from opencode_sessions.django.files import key_of, service
 from opencode_sessions.django.live_hub import rows
+from opencode_sessions.django.rows import give_back_connections
+from opencode_sessions.django.tenants import inside
 from opencode_sessions.django.views.access import outside_transactions, root_of
 from opencode_sessions.django.views.events import told
 from opencode_sessions.django.views.steering import give, retried, stop
 from opencode_sessions.errors import AskAnsweredError, ConfigurationError, WireError
+from opencode_sessions.files.errors import UploadError
+from opencode_sessions.files.message_files import MessageFile
 from opencode_sessions.host import Refused
 from opencode_sessions.host.agui import AGUI_CHAT
 from opencode_sessions.host.chats import (
-    MOST_BYTES,
     ChatProtocol,
     ChatRequest,
     ChatService,
@@ -34,6 +39,7 @@ from opencode_sessions.host.chats import (
 from opencode_sessions.host.steering import refusal_of
 from opencode_sessions.host.vercel import VERCEL_CHAT
 from opencode_sessions.live.view import RenderContext
+from opencode_sessions.live.watch_request import Made
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.store.turn_table import RowKey
 from opencode_sessions.texts import language
@@ -69,11 +75,12 @@ class _ServedChats:
             raise Http404(
                 'OPENCODE["CHATS"] does not say what the chats of this project are: see docs/vercel.md'
             )
-        return ChatService(self.protocol, chats, self)
+        return ChatService(self.protocol, chats, self, settings().uploads)
 
     def send(self, request: HttpRequest, chat: str | None = None) -> HttpResponseBase:
         """Do what a front end wants, and tell the turn that it is about."""
-        service, wanted = self._service, self._read(request, chat)
+        service = self._service
+        wanted = self._read(request, chat, service.most_bytes)
         return self._told(request, run_sync(service.turn(wanted, request)), wanted)
 
     def stream(self, request: HttpRequest, chat: str) -> HttpResponseBase:
@@ -85,7 +92,7 @@ class _ServedChats:
 
     def messages(self, request: HttpRequest, chat: str) -> HttpResponseBase:
         """All that was said in a chat, as its front end keeps it."""
-        said = run_sync(self._service.messages(request, chat, _context_of))
+        said = run_sync(self._service.messages(request, chat))
         return JsonResponse(said, safe=False, headers={"Cache-Control": "no-store"})
 
     def stop(self, request: HttpRequest, chat: str) -> HttpResponseBase:
@@ -112,16 +119,28 @@ class _ServedChats:
         """See `Steering.retry`."""
         return retried(message)
 
-    def _read(self, request: HttpRequest, chat: str | None) -> ChatRequest:
-        body = request.read(MOST_BYTES + 1)
-        if len(body) > MOST_BYTES:
-            raise Refused(413, f"The body may have {MOST_BYTES // 1024} KiB at most.")
+    def context_of(self, message: Any) -> RenderContext:
+        """See `Steering.context_of`."""
+        return RenderContext(root=root_of(message), files=files_of(message), language=language())
+
+    async def files_of(self, message: Any) -> Sequence[MessageFile]:
+        """See `Steering.files_of`."""
+        return await service().list(message, key_of(message))
+
+    async def are_due(self, message: Any) -> bool:
+        """See `Steering.are_due`."""
+        return await service().are_collected_later(key_of(message))
+
+    def _read(self, request: HttpRequest, chat: str | None, most: int) -> ChatRequest:
+        body = request.read(most + 1)
+        if len(body) > most:
+            raise Refused(413, f"The body may have {most // 1024} KiB at most.")
         return self.protocol.read(body, request.headers, chat)
 
     def _told(self, request: HttpRequest, turn: Turn, wanted: ChatRequest) -> HttpResponseBase:
         message: models.Model = turn.message
-        known = run_sync(self._service.context(wanted, request, message))
-        context = replace(known, root=root_of(message), files=files_of(message), language=language())
+        service = self._service
+        context = run_sync(service.context(wanted, request, message))
         return told(
             request,
             message,
@@ -129,12 +148,26 @@ class _ServedChats:
             encoder=self.protocol.encoder,
             headers=self.protocol.headers,
             answered=turn.answered,
+            made=_made(request, service, message),
             seconds=settings().chat_seconds,
         )
 
 
-def _context_of(message: models.Model) -> RenderContext:
-    return RenderContext(root=root_of(message), files=files_of(message))
+def _made(request: HttpRequest, service: ChatService, message: models.Model) -> Made:
+    tenant = rows.key_of(message).tenant
+
+    def look() -> list[dict[str, Any]] | None:
+        try:
+            with inside(tenant):
+                return run_sync(service.made(message))
+        finally:
+            give_back_connections()
+
+    async def made() -> list[dict[str, Any]] | None:
+        return await in_thread() if isinstance(request, ASGIRequest) else look()
+
+    in_thread = sync_to_async(look, thread_sensitive=False)
+    return made
 
 
 def _view(
@@ -149,7 +182,7 @@ def _view(
             return act(request, **named)
         except Refused as refused:
             return served.refusal(refused)
-        except (AskAnsweredError, WireError) as error:
+        except (AskAnsweredError, UploadError, WireError) as error:
             return served.refusal(refusal_of(error))
         except ConfigurationError as error:
             return served.refusal(Refused(400, str(error)))

@@ -21,8 +21,7 @@ from opencode_sessions.django.conf import settings
 from opencode_sessions.django.live_hub import HTML, aopening, hub, opening, rows
 from opencode_sessions.django.views.access import outside_transactions, root_of, seen
 from opencode_sessions.host.chats import name_of
-from opencode_sessions.live import RenderContext, WatchRequest, astream, ended, stream
-from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.live import RenderContext, WatchRequest, astream, stream
 from opencode_sessions.store.turn_table import TurnRow
 from opencode_sessions.texts import language
 
@@ -83,17 +82,9 @@ def told(
 
 def _frames(request: HttpRequest, watched: WatchRequest) -> Iterator[bytes] | AsyncIterator[bytes]:
     asynchronous = isinstance(request, ASGIRequest)
-    if TurnStatus(watched.row.status).terminal:
-        frames = ended(watched)
-        return _each(frames) if asynchronous else iter(frames)
     if asynchronous:
         return astream(hub, watched, opening=aopening)
     return stream(hub, watched, opening=opening)
-
-
-async def _each(frames: list[bytes]) -> AsyncIterator[bytes]:
-    for each in frames:
-        yield each
 
 
 def _revision(given: str) -> int | None:

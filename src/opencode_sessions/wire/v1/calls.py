@@ -265,6 +265,13 @@ def fork(session_id: str, message_id: str | None) -> Call[SessionInfo]:
     return Call(request, responses.parse_session)
 
 
+def move(session_id: str, directory: str) -> Call[Any]:
+    """The session works in another directory from now on (1.18.33)."""
+    body = {"sessionID": session_id, "destination": {"directory": directory}}
+    path = "/experimental/control-plane/move-session"
+    return Call(Request("POST", path, json=body, session_id=session_id, repeatable=True))
+
+
 def revert(session_id: str, message_id: str, part_id: str | None) -> list[Call[SessionInfo]]:
     """409 while busy."""
     request = _on(session_id, "POST", "/revert", json=without_none(messageID=message_id, partID=part_id))

@@ -298,6 +298,11 @@ def fork(session_id: str, message_id: str | None) -> Call[SessionInfo]:
     return Call(request, responses.parse_session)
 
 
+def move(session_id: str, directory: str) -> Call[Any]:
+    """The session works in another directory from now on."""
+    return Call(_on(session_id, "POST", "/move", json={"directory": directory}, repeatable=True))
+
+
 def revert(session_id: str, message_id: str, part_id: str | None) -> list[Call[Any]]:
     """409 while busy.
 
