@@ -102,24 +102,22 @@ def examine(
     yield _extras()
     yield _drivers()
     found = None if host is None else load_host(host)
-    if found is None:
-        yield from _looks(lambda: Client(server), server, database, project_config=project_config)
-    else:
-        options = found.settings.client_options()
-        for name, each in options.items():
-            make = partial(Client, **each)
-            for finding in _looks(make, each["base_url"], database, project_config=project_config):
-                yield finding if len(options) == 1 else replace(finding, what=f"{finding.what} of {name}")
+    options = {"": {"base_url": server}} if found is None else found.settings.client_options()
+    makers = {name: partial(Client, **each) for name, each in options.items()}
+    servers = {name: _server(make, options[name]["base_url"]) for name, make in makers.items()}
+    yield look_at_binary(needed=found is None and servers[""].state is not State.OK)
+    for name, reachable in servers.items():
+        for finding in _looks(reachable, makers[name], database, project_config=project_config):
+            yield finding if len(servers) == 1 else replace(finding, what=f"{finding.what} of {name}")
+    if found is not None:
         yield _load(found)
     yield _database(database)
 
 
 def _looks(
-    make: Callable[[], Client], url: str | None, database: str, *, project_config: bool
+    reachable: Finding, make: Callable[[], Client], database: str, *, project_config: bool
 ) -> Iterator[Finding]:
-    """At one server."""
-    reachable = _server(make, url)
-    yield look_at_binary(needed=reachable.state is not State.OK)
+    """The checks of one server."""
     yield reachable
     if reachable.state is State.OK:
         yield from look_closer(
