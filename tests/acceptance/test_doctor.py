@@ -4,6 +4,7 @@ import contextlib
 import re
 import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 from fix_cli import CommandLine, eventually, read_until
@@ -222,3 +223,39 @@ def test_a_server_that_sends_the_credentials_back_does_not_have_them_printed(tmp
     assert "418: \ufffd[2JBasic *** ***" in said[1]
     assert "b3BlbmNvZGU6aHVudGVyMg" not in done.stdout + done.stderr
     assert "hunter2" not in done.stdout + done.stderr
+
+
+SHOP = """
+from host_models import Prompt
+from sqlalchemy import create_engine
+
+from opencode_sessions.host import Host, HostSettings, Server
+from opencode_sessions.sqlalchemy import SQLAlchemyTurnTable
+
+servers = {"a": Server(url="URL", turns=3), "gone": Server(url="http://127.0.0.1:1", draining=True)}
+opencode = Host(HostSettings(servers=servers), [SQLAlchemyTurnTable(Prompt, create_engine("sqlite:///host.sqlite3"))])
+"""
+
+
+@pytest.mark.full
+def test_all_servers_of_a_host_are_looked_at(cli):
+    (cli.folder / "shop.py").write_text(SHOP.replace("URL", cli.environ["OPENCODE_BASE_URL"]))
+    cli.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "fixtures")
+    engine = create_engine(database := f"sqlite:///{cli.folder}/host.sqlite3")
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    done = cli.run("doctor", "--host", "shop:opencode", "--database", database)
+    assert done.returncode == 1, done.stderr
+    said = " ".join(done.stdout.split())
+    assert re.search(r"ok server of a \d+\.\d+\.\d+ at http", said)
+    assert "missing server of gone nothing listens at http://127.0.0.1:1" in said
+    assert "ok load a: 0 of 3 turns, gone: 0 turns (draining)" in said
+
+
+@pytest.mark.parametrize(
+    "command", [["doctor"], ["prune", "--table", "trips"]], ids=lambda command: command[0]
+)
+def test_a_host_and_a_server_are_not_named_both(bare, command):
+    done = bare.run(*command, "--host", "shop:opencode", "--server", "http://127.0.0.1:1")
+    assert done.returncode != 0
+    assert "and not both" in done.stderr

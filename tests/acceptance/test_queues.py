@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 
 import pytest
 from fix_django_app import wait_until
@@ -25,7 +26,11 @@ app.conf.update(
 
 # Each queue shows that its adapter works. What the row decides, two of them show; or all, with QUEUES=all.
 TWO = QUEUES if os.environ.get("QUEUES") == "all" else ["celery", "procrastinate"]
+AND_RABBITMQ = list(dict.fromkeys([*TWO, "celery-rabbitmq"]))
+BROKERS = [name for name in AND_RABBITMQ if QUEUES[name].broker]
 every_queue = pytest.mark.parametrize("queued", QUEUES, indirect=True)
+two_queues_and_rabbitmq = pytest.mark.parametrize("queued", AND_RABBITMQ, indirect=True)
+two_brokers = pytest.mark.parametrize("queued", BROKERS, indirect=True)
 two_queues = pytest.mark.parametrize("queued", TWO, indirect=True)
 in_celery = pytest.mark.parametrize("queued", ["celery"], indirect=True)
 
@@ -111,7 +116,7 @@ def test_jobs_that_come_again_run_nothing_twice_and_hold_no_slot(queued, held, c
 
 
 @pytest.mark.full
-@two_queues
+@two_queues_and_rabbitmq
 def test_a_turn_that_waits_leaves_the_only_slot_to_others(queued, client):
     asking, behind = queued.send(ASKING, "behind")
     queued.work()
@@ -128,9 +133,31 @@ def test_a_turn_that_waits_leaves_the_only_slot_to_others(queued, client):
 
 @pytest.mark.full
 @two_queues
+def test_turns_that_wait_for_a_limit_leave_the_only_slot_to_others_and_run_when_it_is_free(
+    queued, held, client
+):
+    queued.environ["ONE_AT_A_TIME"] = HELD
+    (first,) = queued.send(HELD)
+    queued.work()
+    queued.wait(first, lambda row: "four" in row.content)
+    waiting = [key for _ in range(2) for key in queued.send(HELD)]
+    queued.work()
+    for key in waiting:
+        queued.wait(key, lambda row: row.opencode_turn_parked)
+    (other,) = queued.send("beside")
+    assert queued.ended(other).status == "completed"
+    assert [queued.rows()[key].status for key in waiting] == ["pending", "pending"]
+    held.set()
+    rows = [queued.ended(key) for key in (first, *waiting)]
+    assert [(row.status, prompted(client, row)) for row in rows] == [("completed", 1)] * 3
+    runs = sorted((row.started_at, row.finished_at) for row in rows)
+    assert all(before[1] <= after[0] for before, after in pairwise(runs))
+    assert queued.told() == []
+
+
+@pytest.mark.full
+@two_brokers
 def test_a_turn_that_is_enqueued_while_the_broker_is_away_is_told_and_run_by_recovery(queued):
-    if queued.queue.broker is None:
-        pytest.skip("its broker is the database")
     scheme = queued.environ["BROKER_URL"].partition("://")[0]
     (key,) = queued.send("hello", BROKER_URL=f"{scheme}://127.0.0.1:1//")
     (told,) = queued.told()

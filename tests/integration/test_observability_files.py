@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from opencode_sessions import Answer, Client, Session, Turn, allow, ask
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
-from opencode_sessions.store.turn_table import TurnCounts
+from opencode_sessions.store.turn_table import ServerCount, TurnCounts
 from opencode_sessions.telemetry import Telemetry
 
 FOLDER = Path(__file__).parents[2] / "examples" / "observability"
@@ -74,6 +74,7 @@ def exported(server):
             options = {"on_ask": lambda _: Answer.once(), "observer": listener}
             Turn(MemoryMessage(prompt), session, client, **options).run()
     telemetry.count(TurnCounts())
+    telemetry.count_servers([ServerCount("a", 1, 2, 1.0, healthy=True)])
     telemetry.instruments.queue_delay.record(1)
     telemetry.instruments.resends.add(1)
     telemetry.instruments.gaps.add(1)

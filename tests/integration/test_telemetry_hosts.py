@@ -13,7 +13,7 @@ from host_rows import AsyncRows, Rows, urls_of
 
 from opencode_sessions import ConfigurationError
 from opencode_sessions.django import cancel, enqueue
-from opencode_sessions.host import HostSettings
+from opencode_sessions.host import HostSettings, Server
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.telemetry import Telemetry
 
@@ -102,6 +102,31 @@ def test_a_django_project_tells_of_its_turns_and_of_those_that_it_cancels(chat, 
         wait_until(lambda: told.tree().get("request") == {**TREE["request"], "invoke_agent": {}})
         assert told.span("invoke_agent").attributes["opencode.turn.status"] == "cancelled"
         wait_until(lambda: told.metrics().keys() >= MEASURED)
+
+
+@pytest.mark.usefixtures("held")
+def test_a_host_with_several_servers_tells_how_each_does(server, urls, told):
+    servers = {
+        "a": Server(url=server.url, password=server.password, turns=3, weight=2.0),
+        "gone": Server(url="http://127.0.0.1:1"),
+    }
+    options = {"server": None, "servers": servers, "server_for": lambda _: "a", "telemetry": told.telemetry}
+    with Rows(server, urls[0]) as rows, rows.host(**options) as host:
+        message = rows.send(host, "!say one two three four five six")
+        rows.until(message, lambda row: "four" in row.content)
+        run_sync(host.count())
+        found = told.metrics()
+        host.cancel(rows.row(message), by="ada")
+    assert {
+        name: {point.attributes["opencode.server"]: point.value for point in points}
+        for name, points in found.items()
+        if name.startswith("opencode.server.")
+    } == {
+        "opencode.server.up": {"a": 1, "gone": 0},
+        "opencode.server.turns": {"a": 1, "gone": 0},
+        "opencode.server.places": {"a": 2},
+        "opencode.server.load": {"a": 0.5, "gone": 0.0},
+    }
 
 
 def test_settings_that_say_the_same_are_equal():

@@ -36,8 +36,8 @@ def test_a_job_names_no_field_that_it_does_not_need():
     ("fields", "said"),
     [
         ({**FULL.to_fields(), "colour": "red"}, "fields that this release does not know: colour"),
-        ({"table": "prompts"}, "is no job of a turn: .*missing"),
-        ({}, "is no job of a turn"),
+        ({"table": "prompts"}, "is not the job of a turn: .*missing"),
+        ({}, "is not the job of a turn"),
     ],
 )
 def test_a_job_that_a_worker_does_not_understand_is_refused_in_words(fields, said):

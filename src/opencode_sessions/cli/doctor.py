@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -26,9 +29,14 @@ from opencode_sessions.cli.database import (
     turn_tables,
 )
 from opencode_sessions.cli.exits import DONE, FAILED
+from opencode_sessions.cli.hosts import check_one_given, host_option, load_host
 from opencode_sessions.cli.naming import command
 from opencode_sessions.cli.servers import say
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.host import AsyncHost, Host
+from opencode_sessions.host.server_counts import load_of
+from opencode_sessions.protocol.plain import one_line
+from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.server.diagnostics import (
     Finding,
     State,
@@ -57,6 +65,7 @@ def doctor(
             "--server", "-s", metavar="URL", help="Default: OPENCODE_BASE_URL, else http://127.0.0.1:4096."
         ),
     ] = None,
+    host: Annotated[str | None, host_option] = None,
     database: Annotated[
         str, typer.Option("--database", "-d", metavar="URL", help="Yours, or the chat's.")
     ] = DEFAULT_DATABASE,
@@ -73,7 +82,7 @@ def doctor(
 
     Exits 0 if all checks pass, 1 otherwise. It changes nothing.
     """
-    findings = list(examine(server, database, project_config=project_config))
+    findings = list(examine(server, database, host=host, project_config=project_config))
     table = Table.grid(padding=(0, 2))
     for finding in findings:
         mend = f"\n[dim]→ {escape(finding.mend)}[/]" if finding.mend else ""
@@ -83,23 +92,54 @@ def doctor(
     raise typer.Exit(FAILED if any(finding.broken for finding in findings) else DONE)
 
 
-def examine(server: str | None, database: str, *, project_config: bool) -> Iterator[Finding]:
-    """All checks, one after the other."""
+def examine(
+    server: str | None, database: str, *, host: str | None = None, project_config: bool
+) -> Iterator[Finding]:
+    """All checks, one after the other; with a host, of all servers that it names."""
+    check_one_given(server, host)
     yield look_at_python()
     yield Finding("opencode-sessions", State.OK, version("opencode-sessions"))
     yield _extras()
     yield _drivers()
-    reachable = _server(server)
-    yield look_at_binary(needed=reachable.state is not State.OK)
+    found = None if host is None else load_host(host)
+    options = {"": {"base_url": server}} if found is None else found.settings.client_options()
+    makers = {name: partial(Client, **each) for name, each in options.items()}
+    servers = {name: _server(make, options[name]["base_url"]) for name, make in makers.items()}
+    yield look_at_binary(needed=found is None and servers[""].state is not State.OK)
+    for name, reachable in servers.items():
+        for finding in _looks(reachable, makers[name], database, project_config=project_config):
+            yield finding if len(servers) == 1 else replace(finding, what=f"{finding.what} of {name}")
+    if found is not None:
+        yield _load(found)
+    yield _database(database)
+
+
+def _looks(
+    reachable: Finding, make: Callable[[], Client], database: str, *, project_config: bool
+) -> Iterator[Finding]:
+    """The checks of one server."""
     yield reachable
     if reachable.state is State.OK:
         yield from look_closer(
-            lambda: Client(server),
-            running=lambda: sessions_of_turns(database),
-            stray=_STRAY,
-            project_config=project_config,
+            make, running=lambda: sessions_of_turns(database), stray=_STRAY, project_config=project_config
         )
-    yield _database(database)
+
+
+def _load(host: Host | AsyncHost) -> Finding:
+    """How many turns run on each server."""
+    what = "load"
+
+    async def count() -> Mapping[str | None, int]:
+        return await host.table.running()
+
+    try:
+        running = asyncio.run(count()) if isinstance(host, AsyncHost) else run_sync(count())
+    except Exception as error:
+        if not host.table.is_transient(error):
+            raise
+        mend = "the database of the host, or its own log"
+        return Finding(what, State.BROKEN, f"cannot be read: {one_line(str(error))}", mend)
+    return Finding(what, State.OK, load_of(host.settings, running))
 
 
 def _extras() -> Finding:
@@ -121,10 +161,10 @@ def _drivers() -> Finding:
     return Finding("drivers", State.OK, ", ".join([f"sqlite3 {sqlite3.sqlite_version}", *installed]))
 
 
-def _server(url: str | None) -> Finding:
+def _server(make: Callable[[], Client], url: str | None) -> Finding:
     asked_for = url is not None or "OPENCODE_BASE_URL" in os.environ
     start = f"{command()} serve --offline, in another terminal; or chat --offline"
-    return look_at_server(lambda: Client(url), asked_for=asked_for, start=start, say=say)
+    return look_at_server(make, asked_for=asked_for, start=start, say=say)
 
 
 def _database(url: str) -> Finding:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from opencode_sessions.cli.recovering import load_host
+from opencode_sessions.cli.hosts import load_host
 from opencode_sessions.cli.rendering import clean
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.files.tidying import (

@@ -19,8 +19,10 @@ from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
 from opencode_sessions.cli.database import DEFAULT_DATABASE, connect, parse_database_url
 from opencode_sessions.cli.exits import DONE, FAILED
+from opencode_sessions.cli.hosts import check_one_given, host_option, load_host, servers_of
 from opencode_sessions.cli.servers import reach
 from opencode_sessions.errors import ConfigurationError, OpencodeError
+from opencode_sessions.host import AsyncHost, Host
 from opencode_sessions.protocol.plain import one_line
 from opencode_sessions.reporting import ErrorContext
 from opencode_sessions.sessions.prune_report import (
@@ -31,7 +33,9 @@ from opencode_sessions.sessions.prune_report import (
     summary_of,
 )
 from opencode_sessions.sessions.pruning import Leftover, Pruner
+from opencode_sessions.sessions.servers import Servers
 from opencode_sessions.sqlalchemy import SQLAlchemyIndex
+from opencode_sessions.wire.clients import Client
 
 __all__ = ["prune"]
 
@@ -68,6 +72,7 @@ def prune(
             "--server", "-s", metavar="URL", help="Default: OPENCODE_BASE_URL, else http://127.0.0.1:4096."
         ),
     ] = None,
+    host: Annotated[str | None, host_option] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON on stdout.")] = False,
 ) -> None:
     """List the sessions that no row of these tables names any more; with --delete, delete them.
@@ -76,6 +81,10 @@ def prune(
     Two databases that share a server need two namespaces; otherwise each takes the other's sessions for leftovers.
     """
     grace = _parse_duration(older_than)
+    check_one_given(server, host)
+    found = None if host is None else load_host(host)
+    if namespace is None and found is not None:
+        namespace = found.settings.namespace
     report = _Report(as_json=as_json, deleting=delete, named=namespace is not None)
     try:
         with _opened(database) as engine:
@@ -84,8 +93,8 @@ def prune(
             if delete:
                 pruner.check_may_delete()
             walk = pruner.delete if delete else pruner.find
-            with reach(server) as reached, report.watching(pruner):
-                for leftover in walk(reached.client):
+            with _reached(server, found) as reached, report.watching(pruner):
+                for leftover in walk(reached):
                     report.found.append(leftover)
     except (OpencodeError, SQLAlchemyError) as error:
         report.tell(error)
@@ -95,6 +104,17 @@ def prune(
         raise
     report.tell()
     raise typer.Exit(FAILED if report.failures else DONE)
+
+
+@contextmanager
+def _reached(server: str | None, host: Host | AsyncHost | None) -> Iterator[Client | Servers[Client]]:
+    """One server that answers, or all of a host's: one that does not answer keeps nobody from the others."""
+    if host is not None:
+        with servers_of(host) as servers:
+            yield servers
+    else:
+        with reach(server) as reached:
+            yield reached.client
 
 
 def _parse_duration(text: str) -> timedelta:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import os
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
 
+from opencode_sessions.cli.hosts import load_host
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.host import AsyncHost, Host
 from opencode_sessions.jobs.dispatch import dispatch_abandoned
 from opencode_sessions.runtime.stepping import blocking_sleep, run_sync
 from opencode_sessions.store.messages import PENDING_LEASE
 
-__all__ = ["load_host", "recover"]
+__all__ = ["recover"]
 
 _LOOK = 0.2
 
@@ -47,23 +45,6 @@ def recover(
     else:
         with found:
             run_sync(_recover(found, watch, blocking_sleep))
-
-
-def load_host(name: str) -> Host | AsyncHost:
-    """Import the host `module:name`.
-
-    Raises:
-        ConfigurationError: There is no such host.
-    """
-    module, _, attribute = name.partition(":")
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `python -m` does
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"{name!r} names no host, such as worker:opencode does: {error}") from error
-    if not isinstance(found, Host | AsyncHost):
-        raise ConfigurationError(f"{name!r} is no Host and no AsyncHost, but a {type(found).__name__}")
-    return found
 
 
 async def _entered(host: AsyncHost, watch: float | None) -> None:

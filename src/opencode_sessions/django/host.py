@@ -26,6 +26,7 @@ from opencode_sessions.django.tasks_dispatcher import TasksDispatcher
 from opencode_sessions.django.turn_rows import rows
 from opencode_sessions.django.turn_table import table
 from opencode_sessions.files.ports import ArtifactStore
+from opencode_sessions.host.server_counts import count_servers
 from opencode_sessions.jobs import dispatch
 from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn, QueueDispatcher
 from opencode_sessions.jobs.thread_pool import SHUTDOWN_TIMEOUT, ThreadPool
@@ -232,6 +233,7 @@ class _Host:
         """See `JobHost.count`."""
         if (telemetry := settings().active_telemetry) is not None:
             telemetry.count(await table.counts())
+            telemetry.count_servers(count_servers(settings(), await table.running()))
 
     def announce(self, message: models.Model, turn: TurnFound, result: TurnResult) -> None:
         """See `JobHost.announce`."""

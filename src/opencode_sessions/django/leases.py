@@ -2,8 +2,9 @@
 
 A lease says until when a turn counts as held, by the database's clock. A streaming turn is held by its runner, a
 pending one by the queue that is going to run it (see `enqueue`). A pending turn without a lease is not held: it was
-never enqueued, or it is parked and waits for another turn. A streaming turn that is parked waits for a person, at most
-until its lease expires. After the answer, its lease says how long its next run may take to begin.
+never enqueued, or it is parked and waits for another turn. A turn that is parked and has a lease waits, at most until
+that expires: a streaming one for a person, a pending one until as many turns as may run do not run any more. After an
+answer, the lease says how long the next run may take to begin.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from django.db.models import Q
 from opencode_sessions.django.clock import Moment
 from opencode_sessions.store.messages import TurnStatus
 
-__all__ = ["TurnQuerySet", "abandoned", "behind_another", "being_run", "parked", "waiting_for_answer"]
+__all__ = [
+    "TurnQuerySet",
+    "abandoned",
+    "behind_another",
+    "being_run",
+    "parked",
+    "waiting_for_answer",
+    "waiting_for_place",
+]
 
 _PENDING = Q(status=TurnStatus.PENDING.value)
 _STREAMING = Q(status=TurnStatus.STREAMING.value)
@@ -37,14 +46,19 @@ def being_run() -> Q:
 
 
 def parked() -> Q:
-    """Of messages, those whose turn waits for a person, or for another turn of its record, and nothing runs it."""
-    for_a_person = _STREAMING & Q(opencode_turn_lease__gt=Moment(), opencode_turn_parked=True)
-    return for_a_person | behind_another()
+    """Of messages, those whose turn waits for a person, another turn of its record, or a place under a limit."""
+    waits = Q(opencode_turn_lease__gt=Moment(), opencode_turn_parked=True)
+    return (_STREAMING | _PENDING) & waits | behind_another()
 
 
 def behind_another() -> Q:
     """Of the parked ones, those that have not begun: they wait for another turn of their record."""
     return _PENDING & Q(opencode_turn_lease=None, opencode_turn_order__gt=0)
+
+
+def waiting_for_place() -> Q:
+    """Of the parked ones, those that have not begun because as many turns run as may."""
+    return _PENDING & Q(opencode_turn_parked=True)
 
 
 def waiting_for_answer() -> Q:

@@ -80,7 +80,7 @@ class MessageModel(models.Model):
         opencode_turn_epoch: Raised by each runner that starts the turn, and by a cancel.
         opencode_turn_lease: Until when the turn counts as held by a runner or a queue.
         opencode_turn_order: The place among the turns of its record, from 1 on, given by `enqueue`; 0 before that.
-        opencode_turn_parked: The turn has begun and waits for a person, and nothing runs.
+        opencode_turn_parked: Nothing runs: a turn that has begun waits for a person, another one for a limit.
         content: The answer's text.
         parts: The answer's parts, in order.
         asks: Permissions and questions that wait for a person.

@@ -14,6 +14,7 @@ from opencode_sessions.django.tenants import current_tenant, inside
 from opencode_sessions.django.turn_table import table
 from opencode_sessions.jobs.queue import RecordQueue
 from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.store.turn_table import Place
 
 __all__ = ["DjangoQueue"]
 
@@ -40,6 +41,10 @@ class DjangoQueue:
     async def put_next(self) -> None:
         """See `TurnQueue.put_next`."""
         await self._run(self._queue.put_next)
+
+    async def put_waiting(self, place: Place) -> None:
+        """See `TurnQueue.put_waiting`."""
+        await self._run(lambda: self._queue.put_waiting(place))
 
     async def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if self._asynchronous:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -20,18 +20,25 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from opencode_sessions.django.clock import Epoch, Moment
-from opencode_sessions.django.databases import databases_of, has_table
-from opencode_sessions.django.leases import abandoned, behind_another, being_run, waiting_for_answer
+from opencode_sessions.django.databases import databases_of
+from opencode_sessions.django.leases import (
+    abandoned,
+    behind_another,
+    being_run,
+    waiting_for_answer,
+    waiting_for_place,
+)
 from opencode_sessions.django.messages import DjangoMessageStore
-from opencode_sessions.django.registry import message_models, record_field, record_of
+from opencode_sessions.django.registry import message_models, record_of
 from opencode_sessions.django.rows import all_rows, borrowed, database_of
 from opencode_sessions.django.tenants import all_tenants, current_tenant, inside
 from opencode_sessions.django.together import DjangoTogether
+from opencode_sessions.django.turn_places import lacks_table, record_column, running, waiting
 from opencode_sessions.errors import WrongRowError
 from opencode_sessions.store import claims
 from opencode_sessions.store.messages import TurnStatus
-from opencode_sessions.store.record_columns import SERVER, UID
-from opencode_sessions.store.turn_table import Ahead, TurnCounts, TurnJob, Usage
+from opencode_sessions.store.record_columns import UID
+from opencode_sessions.store.turn_table import Ahead, Place, TurnCounts, TurnJob, Usage
 
 __all__ = ["DjangoTurnTable", "table"]
 
@@ -100,8 +107,8 @@ class DjangoTurnTable:
         row = _row(self.job_of(message))
         pending = row.filter(_PENDING)
         enqueued = Coalesce("enqueued_at", Value(timezone.now()), output_field=models.DateTimeField())
-        values = {"opencode_turn_lease": Moment(seconds), "enqueued_at": enqueued}
-        field = _record_field(type(message))
+        values = {**_reserved(seconds), "enqueued_at": enqueued}
+        field = record_column(type(message))
         if field is not None:
             turns = all_rows(type(message), row.db).filter(**{field.attname: row.values(field.attname)[:1]})
             last = turns.aggregate(last=Max("opencode_turn_order"))["last"] or 0
@@ -150,7 +157,7 @@ class DjangoTurnTable:
             try:
                 yield from self._abandoned_in(model, using, seconds)
             except DatabaseError as error:  # of this one: the others are not to wait for it
-                if _lacks_table(model, using):
+                if lacks_table(model, using):
                     _log.debug("the database %s has no table of %s", using, model.__name__)
                 else:
                     _log.warning(
@@ -197,11 +204,11 @@ class DjangoTurnTable:
 
     async def put_behind(self, job: TurnJob, message: models.Model, seconds: float) -> bool:
         """See `TurnTable.put_behind`."""
-        if _record_field(type(message)) is None:
+        if record_column(type(message)) is None:
             return False
         with borrowed(job.database):
             waiting = _row(job).filter(_PENDING, opencode_turn_order__gt=0)
-            if not waiting.update(opencode_turn_lease=None):
+            if not waiting.update(opencode_turn_lease=None, opencode_turn_parked=False):
                 return False
             ahead = _ahead_of(job, message)
             if (ahead is not None and ahead.runs) or _is_claimed(message):
@@ -209,16 +216,32 @@ class DjangoTurnTable:
             # Else somebody has found it in this instant, and has it run.
             return not waiting.filter(opencode_turn_lease=None).update(opencode_turn_lease=Moment(seconds))
 
+    async def wait_for_place(self, job: TurnJob, seconds: float) -> bool:
+        """See `TurnTable.wait_for_place`."""
+        with borrowed(job.database):
+            may_wait = _row(job).filter(_PENDING, opencode_turn_parked=False)
+            return not may_wait.update(opencode_turn_lease=Moment(seconds), opencode_turn_parked=True)
+
+    async def resume_waiting(self, message: models.Model, place: Place, seconds: float) -> TurnJob | None:
+        """See `TurnTable.resume_waiting`. A server has turns of all models, in the tenant that is in force."""
+        for using, found in waiting(message, place):
+            job = self.job_of(found, using=using)
+            with borrowed(using):
+                if _reserve(job, waiting_for_place(), seconds):
+                    return job
+        return None
+
     async def resume(self, message: models.Model, seconds: float) -> TurnJob | None:
         """See `TurnTable.resume`."""
         job = self.job_of(message)
         with borrowed(job.database):
-            return job if _reserve(job, _STREAMING & Q(opencode_turn_parked=True), seconds) else None
+            waiting = _row(job).filter(_STREAMING, opencode_turn_parked=True)
+            return job if waiting.update(opencode_turn_lease=Moment(seconds)) else None
 
     async def resume_next(self, message: models.Model, seconds: float) -> TurnJob | None:
         """See `TurnTable.resume_next`."""
         model, using = type(message), database_of(message)
-        field = _record_field(model)
+        field = record_column(model)
         if field is None:
             return None
         with borrowed(using):
@@ -245,23 +268,7 @@ class DjangoTurnTable:
 
     async def running(self) -> Mapping[str | None, int]:
         """See `TurnTable.running`. One query for each model and database, of the tenant that is in force."""
-        found: Counter[str | None] = Counter()
-        for model in message_models():
-            field = _record_field(model)
-            if field is None:
-                continue
-            server = f"{field.name}__{SERVER}"
-            for using in databases_of(model):
-                rows = all_rows(model, using).filter(
-                    being_run(), **{f"{field.name}__opencode_session_id__isnull": False}
-                )
-                with borrowed(using):
-                    try:
-                        found.update(dict(rows.order_by().values_list(server).annotate(models.Count("pk"))))
-                    except DatabaseError:
-                        if not _lacks_table(model, using):
-                            raise
-        return found
+        return running()
 
     def is_transient(self, error: Exception) -> bool:
         """See `TurnTable.is_transient`."""
@@ -293,15 +300,13 @@ def _counts(model: type[models.Model], using: str) -> tuple[int, ...]:
     return tuple(found.values())
 
 
-def _lacks_table(model: type[models.Model], using: str) -> bool:
-    try:
-        return not has_table(model, using)
-    except DatabaseError:
-        return False
+def _reserved(seconds: float) -> dict[str, Any]:
+    """Of a turn that has not begun."""
+    return {"opencode_turn_lease": Moment(seconds), "opencode_turn_parked": False}
 
 
 def _reserve(job: TurnJob, where: Q, seconds: float) -> bool:
-    return bool(_row(job).filter(where).update(opencode_turn_lease=Moment(seconds)))
+    return bool(_row(job).filter(where).update(**_reserved(seconds)))
 
 
 def _renew(label: str, using: str, keys: list[str], seconds: float) -> None:
@@ -313,25 +318,25 @@ def _renew(label: str, using: str, keys: list[str], seconds: float) -> None:
 
 
 def _next_parked(model: type[models.Model], using: str) -> models.QuerySet[Any]:
-    """The turns that are parked behind another one of their record, of which none runs any more; in their order."""
+    """The turns that are parked behind another one of their record, of which none runs or waits; in their order."""
     rows = all_rows(model, using)
-    field = _record_field(model)
+    field = record_column(model)
     if field is None:
         return rows.none()
-    others = rows.filter(_STREAMING, **{field.attname: OuterRef(field.attname)})
+    others = rows.filter(_STREAMING | waiting_for_place(), **{field.attname: OuterRef(field.attname)})
     return rows.filter(behind_another()).filter(~Exists(others)).order_by("opencode_turn_order", "pk")
 
 
 def _ahead_of(job: TurnJob, message: models.Model) -> Ahead | None:
     model = type(message)
-    field = _record_field(model)
+    field = record_column(model)
     if field is None:
         return None
     place = message.opencode_turn_order  # type: ignore[attr-defined]  # MessageModel
     earlier = Q(opencode_turn_order__lt=place) | Q(opencode_turn_order=place, pk__lt=message.pk)
     enqueued = _PENDING & (Q(opencode_turn_lease__isnull=False) | behind_another())
-    # One that is parked counts as run: the answer has it run, and to run it before would only park it again.
-    has_lease = _STREAMING & Q(opencode_turn_lease__gt=Moment())
+    # One that is parked counts as run: to run it before it is resumed would only park it again.
+    has_lease = (_STREAMING | waiting_for_place()) & Q(opencode_turn_lease__gt=Moment())
     found: Any = (
         all_rows(model, job.database)
         .filter(_STREAMING | enqueued & earlier, **{field.attname: getattr(message, field.attname)})
@@ -360,17 +365,8 @@ def _uid_of(message: models.Model) -> str:
 
 def _record_key(message: models.Model) -> str:
     """What names its record; without a query, where a foreign key says it."""
-    field = _record_field(type(message))
+    field = record_column(type(message))
     if field is not None:
         return f"{field.related_model._meta.label}:{getattr(message, field.attname)}"
     record = record_of(message)
     return f"{record._meta.label}:{record.pk}"
-
-
-def _record_field(model: type[models.Model]) -> models.ForeignKey[Any, Any] | None:
-    """The foreign key that says whose turns they are; None where a property of the host's does."""
-    from opencode_sessions.django.models import MessageModel  # noqa: PLC0415 - not before the apps are there
-
-    if getattr(model, "opencode_record", None) is MessageModel.opencode_record:
-        return record_field(model)
-    return None

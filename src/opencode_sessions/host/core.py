@@ -33,7 +33,7 @@ from opencode_sessions.runtime.shutdown import on_signal
 from opencode_sessions.runtime.stepping import result_of
 from opencode_sessions.sessions.servers import Servers
 from opencode_sessions.store.messages import MessageStore
-from opencode_sessions.store.turn_table import TurnJob
+from opencode_sessions.store.turn_table import ServerCount, TurnJob
 from opencode_sessions.turns.asks import Answer
 from opencode_sessions.turns.claim import WhenBusy
 from opencode_sessions.turns.deadlines import Deadlines
@@ -216,6 +216,11 @@ class HostCore(ABC, Generic[C]):
         """See `JobHost.count`."""
         if (telemetry := self.settings.active_telemetry) is not None:
             telemetry.count(await self.table.counts())
+            telemetry.count_servers(await self._count_servers(await self.table.running()))
+
+    @abstractmethod
+    async def _count_servers(self, running: Mapping[str | None, int]) -> list[ServerCount]:
+        """How each server does."""
 
     def announce(self, message: Any, turn: TurnFound, result: TurnResult) -> None:
         """See `JobHost.announce`."""

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from opencode_sessions.display import ShownAsk
 from opencode_sessions.host.core import HostCore
+from opencode_sessions.host.server_counts import acount_servers, count_servers
 from opencode_sessions.host.settings import HostSettings
 from opencode_sessions.host.tables import HostTable, HostTables
 from opencode_sessions.jobs.ports import Dispatcher, QueueDispatcher
@@ -25,7 +26,7 @@ from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.runtime.tasks import Tasks
 from opencode_sessions.runtime.threads import Threads
 from opencode_sessions.sessions.session import AsyncSession, Session
-from opencode_sessions.store.turn_table import TurnJob
+from opencode_sessions.store.turn_table import ServerCount, TurnJob
 from opencode_sessions.turns.asks import Answer
 from opencode_sessions.turns.turn import AsyncTurn, Turn
 from opencode_sessions.wire.clients import AsyncClient, Client
@@ -186,6 +187,9 @@ class AsyncHost(HostCore[AsyncClient]):
     def _release(self, job: TurnJob) -> None:
         self._do(self._leave(job))
 
+    async def _count_servers(self, running: Mapping[str | None, int]) -> list[ServerCount]:
+        return await acount_servers(self.settings, running)
+
     def _do(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
@@ -298,3 +302,6 @@ class Host(HostCore[Client]):
 
     def _release(self, job: TurnJob) -> None:
         run_sync(self._leave(job))
+
+    async def _count_servers(self, running: Mapping[str | None, int]) -> list[ServerCount]:
+        return count_servers(self.settings, running)

@@ -6,7 +6,7 @@ nothing to put right.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from opencode_sessions.errors import BudgetExceededError, TurnLimitError
 from opencode_sessions.sessions.servers import Placement
 from opencode_sessions.store.messages import MessageState, MessageStore
-from opencode_sessions.store.turn_table import Usage
+from opencode_sessions.store.turn_table import Place, Usage
 from opencode_sessions.turns.gate import Gate
 from opencode_sessions.validation import require
 
@@ -84,6 +84,10 @@ class MessageLimit:
                 waits=limit.waits,
             )
 
+    async def places(self, record: Placement) -> Sequence[Place]:  # noqa: ARG002 - the port's
+        """See `Gate.places`."""
+        return [] if self._limit.turns is None else [Place(of=self._limit.of)]
+
     def store(self, store: MessageStore) -> MessageStore:
         """A store through which a turn writes that ends when the budget is spent."""
         limited = self._limit.cost is not None or self._limit.tokens is not None
@@ -150,3 +154,7 @@ class Gates:
         """See `Gate.admit`."""
         for gate in self._gates:
             await gate.admit(record, key, begun=begun)
+
+    async def places(self, record: Placement) -> Sequence[Place]:
+        """See `Gate.places`."""
+        return [place for gate in self._gates for place in await gate.places(record)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from opencode_sessions.errors import ConfigurationError, TurnLimitError
+from opencode_sessions.errors import ConfigurationError, RecordGoneError, TurnLimitError
 from opencode_sessions.sessions.servers import DEFAULT_SERVER, Placement
 from opencode_sessions.store.records import RecordStore
+from opencode_sessions.store.turn_table import Place
 from opencode_sessions.validation import require
 from opencode_sessions.wire.address import server_url
 
@@ -122,7 +123,7 @@ class ServerLimits:
     async def admit(self, record: Placement, key: str, *, begun: bool) -> None:
         """See `Gate.admit`."""
         name = await record.place()
-        most = self._servers[name].turns if name is not None and name in self._servers else None
+        most = self._most(name)
         if name is None or most is None:
             return
         count = running_on(await self._running(), name) + (0 if begun else 1)
@@ -133,6 +134,18 @@ class ServerLimits:
                 message_key=key,
                 limit=f"server {name}",
             )
+
+    async def places(self, record: Placement) -> Sequence[Place]:
+        """See `Gate.places`."""
+        try:
+            name = await record.place()
+        except RecordGoneError:
+            return []
+        return [] if self._most(name) is None else [Place(server=name, unnamed=name == DEFAULT_SERVER)]
+
+    def _most(self, name: str | None) -> int | None:
+        """How many turns may run there at once."""
+        return self._servers[name].turns if name is not None and name in self._servers else None
 
 
 def running_on(running: Mapping[str | None, int], name: str) -> int:

@@ -15,6 +15,7 @@ from opencode_sessions.store.records import RecordStore
 from opencode_sessions.store.turn_table import (
     Ahead,
     Head,
+    Place,
     RowKey,
     TurnCounts,
     TurnJob,
@@ -205,6 +206,17 @@ class HostTables:
     async def put_behind(self, job: TurnJob, message: Any, seconds: float) -> bool:
         """See `TurnTable.put_behind`."""
         return await self.named(job.table).put_behind(job, message, seconds)
+
+    async def wait_for_place(self, job: TurnJob, seconds: float) -> bool:
+        """See `TurnTable.wait_for_place`."""
+        return await self.named(job.table).wait_for_place(job, seconds)
+
+    async def resume_waiting(self, message: Any, place: Place, seconds: float) -> TurnJob | None:
+        """See `TurnTable.resume_waiting`. A server has turns of all tables."""
+        for table in self._tables.values() if place.server is not None else [self.of(message)]:
+            if (job := await table.resume_waiting(message, place, seconds)) is not None:
+                return job
+        return None
 
     async def resume(self, message: Any, seconds: float) -> TurnJob | None:
         """See `TurnTable.resume`."""

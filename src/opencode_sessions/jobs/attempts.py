@@ -6,7 +6,7 @@
 | it waits for a person | park it; the answer enqueues it |
 | another turn of its record comes first | run that one here, before it |
 | another process runs this same turn | leave it to that process |
-| a limit on turns at a time is reached | retry; or fail it, if the host says so |
+| a limit on turns at a time is reached | park it; another turn's end enqueues it; or fail it, if the host says so |
 | the server or the database is away | retry; a turn that has not begun, until `Deadlines.unreachable` has passed |
 | any other error, or that time has passed | fail a turn that has not begun, with the reason in its row; retry others |
 
@@ -201,7 +201,7 @@ class TurnAttempts:
             if row.status.terminal:
                 return None
             if isinstance(error, TurnLimitError) and error.waits:
-                over = False
+                over = await self._wait_for_place()
             elif not isinstance(error, TurnInProgressError):
                 return await self._failed(error, message, row)
             elif row.status is TurnStatus.STREAMING and not row.abandoned:  # another process runs it
@@ -226,6 +226,11 @@ class TurnAttempts:
     async def _park(self, message: Any) -> bool:
         """Park the turn behind another one, if that is possible."""
         self.parked = not self.ends and await self._table.put_behind(self.job, message, PENDING_LEASE)
+        return self.parked
+
+    async def _wait_for_place(self) -> bool:
+        """Let it wait without anything here. Once it is parked, another try sees whether a place is free by now."""
+        self.parked = not self.ends and await self._table.wait_for_place(self.job, PENDING_LEASE)
         return self.parked
 
     async def _failed(self, error: Exception, message: Any, row: MessageState) -> float | None:

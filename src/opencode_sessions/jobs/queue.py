@@ -1,7 +1,12 @@
-"""`RecordQueue`: dispatches the parked turns of one record.
+"""`RecordQueue`: dispatches parked turns.
 
-The row of such a turn is pending, with a place (`TurnTable.reserve`) and no lease; or it is streaming and parked. No
-turn is forgotten: the process that parks a turn checks afterwards whether the other turn still runs, and the process
+| it waits for | its row |
+|---|---|
+| a person | is streaming and parked |
+| another turn of its record | is pending, has a place among the record's turns (`TurnTable.reserve`), and no lease |
+| a place under a limit | is pending and parked |
+
+No turn is forgotten: the process that parks a turn checks afterwards whether the turn still has to wait. The process
 that ends a turn looks afterwards for the next one. If a process dies in between, recovery finds the turn.
 """
 
@@ -10,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from opencode_sessions.jobs.ports import Dispatcher
-from opencode_sessions.store.turn_table import TurnTable
+from opencode_sessions.store.turn_table import Place, TurnJob, TurnTable
 
 __all__ = ["RecordQueue"]
 
@@ -31,12 +36,17 @@ class RecordQueue:
 
     async def put(self) -> None:
         """See `TurnQueue.put`."""
-        job = await self._table.resume(self._message, self._dispatcher.pending_lease)
-        if job is not None:
-            self._dispatcher.dispatch(job)
+        self._dispatch(await self._table.resume(self._message, self._dispatcher.pending_lease))
 
     async def put_next(self) -> None:
         """See `TurnQueue.put_next`."""
-        job = await self._table.resume_next(self._message, self._dispatcher.pending_lease)
+        self._dispatch(await self._table.resume_next(self._message, self._dispatcher.pending_lease))
+
+    async def put_waiting(self, place: Place) -> None:
+        """See `TurnQueue.put_waiting`."""
+        lease = self._dispatcher.pending_lease
+        self._dispatch(await self._table.resume_waiting(self._message, place, lease))
+
+    def _dispatch(self, job: TurnJob | None) -> None:
         if job is not None:
             self._dispatcher.dispatch(job)

@@ -99,6 +99,7 @@ def leftover_facts(each: Leftover) -> dict[str, Any]:
         "created": each.created.isoformat(),
         "updated": each.updated.isoformat(),
         "deleted": each.deleted,
+        **({} if each.server is None else {"server": each.server}),
     }
 
 

@@ -7,12 +7,15 @@ waits for the end of the outermost transaction. It is dropped if its savepoint o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import event
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.ext.asyncio import async_object_session
+from sqlalchemy.orm import Session, SessionTransaction, object_session
 
-__all__ = ["after_commit"]
+from opencode_sessions.errors import ConfigurationError
+
+__all__ = ["after_commit", "in_session"]
 
 _INFO = "opencode_sessions.after_commit"
 
@@ -65,3 +68,33 @@ class _Actions:
 def _innermost(session: Session) -> SessionTransaction | None:
     """The transaction that a rollback would undo: the innermost savepoint, else the outermost transaction."""
     return session.get_nested_transaction() or session.get_transaction()
+
+
+async def in_session(message: Any, work: Callable[[Session], None], *, suspends: bool) -> None:
+    """Call `work` with the ORM session that a message is attached to.
+
+    Args:
+        message: The message.
+        work: Called with the session.
+        suspends: Whether it must be an `AsyncSession`.
+
+    Raises:
+        ConfigurationError: There is none, or it is of the other API.
+    """
+    name, made_with = type(message).__name__, "an async engine" if suspends else "a sync engine"
+    session, suspending = object_session(message), async_object_session(message)
+    if session is None:
+        raise ConfigurationError(
+            f"this {name} is attached to no ORM session, so it is unknown in which transaction its turn is to be "
+            "enqueued: add it to the session first (session.add(message)), and enqueue it before you commit"
+        )
+    if suspends != (suspending is not None):
+        has = "a sync Session" if suspending is None else "an AsyncSession"
+        raise ConfigurationError(
+            f"this {name} is attached to {has}, and its turn table was made with {made_with}: make the table with "
+            "the engine or sessionmaker of that session"
+        )
+    if suspending is not None:
+        await suspending.run_sync(work)
+    else:
+        work(session)

@@ -3,7 +3,8 @@
 A lease holds until a time of the database's clock. While a turn is streaming, its runner renews the lease. While a turn
 is pending, the process that will run it renews the lease (see `SQLAlchemyTurnTable.reserve` and `set_pending_lease`). A
 pending turn without a lease is a draft; if it has a place among its record's turns, it is parked behind another one. A
-parked streaming turn waits for a person, at most until its lease expires.
+parked turn with a lease waits, at most until the lease expires: a streaming turn for a person, a pending turn for a
+place under a limit.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def being_run(model: type[Any]) -> ColumnElement[bool]:
 
 
 def parked(model: type[Any]) -> ColumnElement[bool]:
-    """The condition that a message's turn is parked: it waits, without a runner, for a person or another turn.
+    """The condition that a message's turn is parked: it waits for a person, another turn or a limit.
 
     Raises:
         ConfigurationError: The model has no turn columns.
@@ -126,8 +127,8 @@ def is_run(columns: _Columns) -> ColumnElement[bool]:
 def is_parked(columns: _Columns) -> ColumnElement[bool]:
     """See `parked`; for these columns."""
     lease: Any = columns["opencode_turn_lease"]
-    for_a_person = and_(_streaming(columns), lease > moment(lease), columns["opencode_turn_parked"].is_(True))
-    return or_(for_a_person, is_behind(columns))
+    waits = and_(lease > moment(lease), columns["opencode_turn_parked"].is_(True))
+    return or_(and_(_streaming(columns) | _pending(columns), waits), is_behind(columns))
 
 
 def is_behind(columns: _Columns) -> ColumnElement[bool]:

@@ -83,7 +83,7 @@ class MessageMixin:
         opencode_turn_lease: When the lease of its runner or queue expires.
         opencode_turn_order: Its place among the turns of its record, from 1 on; 0 until it is reserved
             (`SQLAlchemyTurnTable.reserve`).
-        opencode_turn_parked: Whether the turn has begun and waits, without a runner, for a person.
+        opencode_turn_parked: Whether the turn waits, without a runner: for a person, or before its begin for a limit.
         content: The answer's text.
         parts: The answer's parts, in order.
         asks: Permissions and questions that wait for a person.

@@ -14,6 +14,7 @@ from sqlalchemy import (
     and_,
     case,
     exists,
+    false,
     func,
     literal,
     null,
@@ -30,12 +31,15 @@ from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
 from opencode_sessions.store.index import batches
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import SERVER, UID
-from opencode_sessions.store.turn_table import TurnCounts, TurnRow, Usage
+from opencode_sessions.store.turn_table import Place, TurnCounts, TurnRow, Usage
 
 __all__ = ["Found", "TurnStatements"]
 
 _AT_ONCE = 500
 """How many abandoned turns one query finds at most."""
+
+_RIVALS = 10
+"""How many processes may leave places in one instant: each finds a turn that no other one has taken."""
 
 _LONG_AGO = 600.0
 """Seconds; longer than a renewal may wait until it can write."""
@@ -75,6 +79,7 @@ class TurnStatements:
         self._streaming = columns["status"] == TurnStatus.STREAMING.value
         self._is_behind = is_behind(columns)
         self._waits_for_a_person = and_(self._streaming, self._parked.is_(True))
+        self._waits_for_a_place = and_(self._pending, self._parked.is_(True))
 
     def found(self, connection: Connection, identity: Identity) -> Found | None:
         """The row."""
@@ -97,6 +102,7 @@ class TurnStatements:
         values = {
             self._order: case((and_(self._pending, self._order == 0), place), else_=self._order),
             self._lease: case((self._pending, moment(self._lease, seconds)), else_=self._lease),
+            self._parked: case((self._pending, false()), else_=self._parked),
             self._enqueued_at: func.coalesce(
                 self._enqueued_at, literal(datetime.now(UTC), self._enqueued_at.type)
             ),
@@ -114,7 +120,7 @@ class TurnStatements:
         self._lend(connection, identities, reserved, -_LONG_AGO)
 
     def left(self, connection: Connection) -> list[Found]:
-        """The abandoned turns, oldest first, with those that are parked although no other turn has begun."""
+        """The abandoned turns, oldest first, with those that are parked although no other turn has begun or waits."""
         key = self._table.primary_key
         abandoned = self._found().where(is_abandoned(self._columns)).order_by(*key)
         parked = self._parked_ones().order_by(self._order, *key)
@@ -124,7 +130,7 @@ class TurnStatements:
     def claim_left(self, connection: Connection, identity: Identity, seconds: float) -> bool:
         """Reserve a turn that `left` found and that has not begun, if nothing has changed since."""
         still = and_(self._pending, or_(is_abandoned(self._columns), self._is_behind))
-        return self._lend(connection, [identity], still, seconds)
+        return self._lend(connection, [identity], still, seconds, parked=False)
 
     def counts(self, connection: Connection) -> TurnCounts:
         """How many turns have not ended, by their state."""
@@ -142,8 +148,8 @@ class TurnStatements:
         """The turn that comes before that one, and whether it runs now or is parked."""
         reserved = and_(self._pending, or_(self._lease.is_not(None), self._order > 0))
         earlier = or_(self._order < place, and_(self._order == place, self._is_lesser(identity)))
-        # A parked turn counts as running: the answer enqueues it, and to run it before would only park it again.
-        has_lease = and_(self._streaming, self._lease > moment(self._lease))
+        # A parked turn counts as running: to run it before it is resumed would only park it again.
+        has_lease = and_(self._streaming | self._waits_for_a_place, self._lease > moment(self._lease))
         row = connection.execute(
             self._found()
             .add_columns(has_lease)
@@ -156,12 +162,34 @@ class TurnStatements:
     def put_behind(self, connection: Connection, identity: Identity) -> bool:
         """Remove the lease of a turn that has not begun and has a place."""
         rows = self._table.is_row(identity), self._pending, self._order > 0
-        taken = update(self._table.table).where(*rows).values({self._lease: null()})
+        taken = update(self._table.table).where(*rows).values({self._lease: null(), self._parked: False})
         return connection.execute(taken).rowcount == 1
 
     def unpark(self, connection: Connection, identity: Identity, seconds: float) -> bool:
         """Reserve a turn that is parked behind another one."""
         return self._lend(connection, [identity], self._is_behind, seconds)
+
+    def wait_for_place(self, connection: Connection, identity: Identity, seconds: float) -> bool:
+        """Park a turn that has not begun, unless it is parked so already."""
+        runs = and_(self._pending, self._parked.is_(False))
+        return self._lend(connection, [identity], runs, seconds, parked=True)
+
+    def waiting(self, connection: Connection, place: Place) -> list[Found]:
+        """The first turns that wait for such a place."""
+        wanted = self._found().where(self._waits_for_a_place)
+        if place.server is None:
+            wanted = wanted.where(place.of)
+        else:
+            keys = zip(self._link.columns, self._link.record.primary_key, strict=True)
+            server = self._link.record.columns[SERVER]
+            there = or_(server == place.server, server.is_(None) if place.unnamed else false())
+            wanted = wanted.where(exists().where(*(ours == theirs for ours, theirs in keys), there))
+        first = wanted.order_by(self._enqueued_at, *self._table.primary_key).limit(_RIVALS)
+        return [self._of(row) for row in connection.execute(first)]
+
+    def resume_waiting(self, connection: Connection, identity: Identity, seconds: float) -> bool:
+        """Reserve a turn that waits for a place, if it still does."""
+        return self._lend(connection, [identity], self._waits_for_a_place, seconds, parked=False)
 
     def resume(self, connection: Connection, identity: Identity, seconds: float) -> bool:
         """Reserve a turn that is parked and waits for a person."""
@@ -232,12 +260,17 @@ class TurnStatements:
         identities: Collection[Identity],
         condition: ColumnElement[bool],
         seconds: float,
+        *,
+        parked: bool | None = None,
     ) -> bool:
-        """Write the lease of the turns that meet the condition. True if there was one."""
+        """Write the lease of the turns that meet the condition, and whether they are parked. True if there was one."""
         written = 0
+        values: dict[Any, Any] = {self._lease: moment(self._lease, seconds)}
+        if parked is not None:
+            values[self._parked] = parked
         for some in batches(identities):
             rows = update(self._table.table).where(self._is_among(some), condition)
-            written += connection.execute(rows.values({self._lease: moment(self._lease, seconds)})).rowcount
+            written += connection.execute(rows.values(values)).rowcount
         return written > 0
 
     def _found(self) -> Select[Any]:
@@ -257,8 +290,10 @@ class TurnStatements:
         columns: Any = zip(
             self._link.columns, map(others.corresponding_column, self._link.columns), strict=True
         )
+        parked: Any = others.corresponding_column(self._parked)
+        waits = and_(status == TurnStatus.PENDING.value, parked.is_(True))
         begun = exists().where(
-            status == TurnStatus.STREAMING.value, *(other == column for column, other in columns)
+            or_(status == TurnStatus.STREAMING.value, waits), *(other == column for column, other in columns)
         )
         return self._found().where(self._is_behind, ~begun)
 

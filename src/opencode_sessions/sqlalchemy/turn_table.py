@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, inspect, update
-from sqlalchemy.ext.asyncio import async_object_session
 from sqlalchemy.orm import Session, object_session
 
 from opencode_sessions.errors import ConfigurationError, RecordNotSavedError, WrongRowError
-from opencode_sessions.sqlalchemy.committing import after_commit
+from opencode_sessions.sqlalchemy.committing import after_commit, in_session
 from opencode_sessions.sqlalchemy.messages import SQLAlchemyMessageStore
 from opencode_sessions.sqlalchemy.record_of import RecordLink, record_store_of
 from opencode_sessions.sqlalchemy.records import SQLAlchemyRecordStore
@@ -28,7 +28,7 @@ from opencode_sessions.sqlalchemy.uids import carried
 from opencode_sessions.store import claims
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import NOW, UID
-from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnCounts, TurnJob, TurnRow, Usage
+from opencode_sessions.store.turn_table import Ahead, Head, Place, RowKey, TurnCounts, TurnJob, TurnRow, Usage
 
 __all__ = ["SQLAlchemyTurnTable"]
 
@@ -250,6 +250,19 @@ class SQLAlchemyTurnTable:
             lambda connection: self._statements.unpark(connection, identity, seconds)
         )
 
+    async def wait_for_place(self, job: TurnJob, seconds: float) -> bool:
+        """See `TurnTable.wait_for_place`."""
+        identity = self._identity_in(job)
+        return not await self._write(lambda c: self._statements.wait_for_place(c, identity, seconds))
+
+    async def resume_waiting(self, _: Any, place: Place, seconds: float) -> TurnJob | None:
+        """See `TurnTable.resume_waiting`."""
+        for found in await self._transactions.run(lambda c: self._statements.waiting(c, place)):
+            resume = partial(self._statements.resume_waiting, identity=found.identity, seconds=seconds)
+            if await self._write(resume):
+                return self._job(found)
+        return None
+
     async def resume(self, message: Any, seconds: float) -> TurnJob | None:
         """See `TurnTable.resume`."""
         identity = self._identity(message)
@@ -381,20 +394,4 @@ class SQLAlchemyTurnTable:
             ConfigurationError: There is none, or it does not fit this table.
         """
         self._require_model(message)
-        name, made_with = self._model.__name__, "an async engine" if self.suspends else "a sync engine"
-        session, suspending = object_session(message), async_object_session(message)
-        if session is None:
-            raise ConfigurationError(
-                f"this {name} is attached to no ORM session, so it is unknown in which transaction its turn is to be "
-                "enqueued: add it to the session first (session.add(message)), and enqueue it before you commit"
-            )
-        if self._engine.dialect.is_async != (suspending is not None):
-            has = "a sync Session" if suspending is None else "an AsyncSession"
-            raise ConfigurationError(
-                f"this {name} is attached to {has}, and its turn table was made with {made_with}: make the table with "
-                "the engine or sessionmaker of that session"
-            )
-        if suspending is not None:
-            await suspending.run_sync(work)
-        else:
-            work(session)
+        await in_session(message, work, suspends=self.suspends)

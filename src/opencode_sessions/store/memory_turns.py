@@ -25,7 +25,7 @@ from opencode_sessions.store.memory import (
 )
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import UID
-from opencode_sessions.store.turn_table import Ahead, Head, RowKey, TurnCounts, TurnJob, TurnRow, Usage
+from opencode_sessions.store.turn_table import Ahead, Head, Place, RowKey, TurnCounts, TurnJob, TurnRow, Usage
 
 __all__ = ["MemoryTurnTable"]
 
@@ -33,6 +33,8 @@ _NAME = "memory"
 
 _LONG_AGO = 600.0
 """Seconds; longer than a renewal may wait until it can write."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 _Row = Mapping[str, Any]
 
@@ -91,8 +93,8 @@ class MemoryTurnTable:
             enqueued = message.row["enqueued_at"] or datetime.now(UTC)
             values = {
                 "opencode_turn_order": place,
-                "opencode_turn_lease": moment(seconds),
                 "enqueued_at": enqueued,
+                **_reserved_for(seconds),
             }
             _update(message, _is_pending, values)
 
@@ -118,8 +120,8 @@ class MemoryTurnTable:
             left = [message for message, row in rows if _is_abandoned(row)]
             parked = [message for message in self._parked() if self._is_free(message.record)]
             for message in [*left, *parked]:
-                lease = {"opencode_turn_lease": moment(reserve_for)}
-                if message.row["status"] == TurnStatus.STREAMING or _update(message, _is_left, lease):
+                reserved = _reserved_for(reserve_for)
+                if message.row["status"] == TurnStatus.STREAMING or _update(message, _is_left, reserved):
                     jobs.append(self.job_of(message))
         return jobs
 
@@ -144,17 +146,35 @@ class MemoryTurnTable:
         if first is None or first[3] is message:
             return None
         row = first[3].row
-        # A parked turn counts as running: the answer enqueues it, and to run it before would only park it again.
-        return Ahead(self.job_of(first[3]), _has_begun(row) and _is_live(row))
+        # A parked turn counts as running: to run it before it is resumed would only park it again.
+        return Ahead(self.job_of(first[3]), (_has_begun(row) or _waits_for_a_place(row)) and _is_live(row))
 
     async def put_behind(self, job: TurnJob, message: Any, seconds: float) -> bool:
         """See `TurnTable.put_behind`."""
-        if not _update(message, _has_place, {"opencode_turn_lease": None}):
+        if not _update(message, _has_place, {"opencode_turn_lease": None, "opencode_turn_parked": False}):
             return False
         ahead = await self.ahead_of(job, message)
         if (ahead is not None and ahead.runs) or is_claimed(message.record, MemoryMessageStore(message).key):
             return True
         return not _update(message, _is_behind, {"opencode_turn_lease": moment(seconds)})
+
+    async def wait_for_place(self, job: TurnJob, seconds: float) -> bool:
+        """See `TurnTable.wait_for_place`."""
+        parked = {**_reserved_for(seconds), "opencode_turn_parked": True}
+        return not any(_update(message, _may_wait, parked) for message in self._of([job]))
+
+    async def resume_waiting(self, message: Any, place: Place, seconds: float) -> TurnJob | None:  # noqa: ARG002 - the port's
+        """See `TurnTable.resume_waiting`."""
+        with self._lock:
+            rows = [
+                (row["enqueued_at"] or _NEVER, each.number, each)
+                for each, row in self._rows()
+                if _fits(each, place)
+            ]
+        for *_, waiting in sorted(rows, key=lambda each: each[:2]):
+            if _update(waiting, _waits_for_a_place, _reserved_for(seconds)):
+                return self.job_of(waiting)
+        return None
 
     async def resume(self, message: Any, seconds: float) -> TurnJob | None:
         """See `TurnTable.resume`."""
@@ -239,8 +259,8 @@ class MemoryTurnTable:
         return sorted((message for message, row in self._rows() if _is_behind(row)), key=_place)
 
     def _is_free(self, record: MemoryRecord | None) -> bool:
-        """Is no turn of the record between its begin and its end?"""
-        return not any(_has_begun(row) for _, row in self._rows(record))
+        """Is no turn of the record between its begin and its end, and does none wait for a place?"""
+        return not any(_has_begun(row) or _waits_for_a_place(row) for _, row in self._rows(record))
 
 
 def _update(message: MemoryMessage, holds: Callable[[_Row], bool], values: Mapping[str, object]) -> bool:
@@ -289,6 +309,26 @@ def _is_enqueued(row: _Row) -> bool:
 def _is_abandoned(row: _Row) -> bool:
     was_reserved = _is_pending(row) and row["opencode_turn_lease"] is not None
     return (_has_begun(row) or was_reserved) and not _is_live(row)
+
+
+def _waits_for_a_place(row: _Row) -> bool:
+    return _is_pending(row) and row["opencode_turn_parked"]
+
+
+def _may_wait(row: _Row) -> bool:
+    return _is_pending(row) and not row["opencode_turn_parked"]
+
+
+def _fits(message: MemoryMessage, place: Place) -> bool:
+    """Does it wait for such a place?"""
+    if not _waits_for_a_place(message.row) or place.server is None:
+        return _waits_for_a_place(message.row) and bool(place.of(message))
+    named = message.record.state.server if message.record is not None else None
+    return named == place.server or (named is None and place.unnamed)
+
+
+def _reserved_for(seconds: float) -> dict[str, object]:
+    return {"opencode_turn_lease": moment(seconds), "opencode_turn_parked": False}
 
 
 def _is_left(row: _Row) -> bool:

@@ -17,7 +17,19 @@ from typing import Any, NamedTuple, Protocol
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.store.messages import MessageStore
 
-__all__ = ["Ahead", "Head", "RowKey", "TurnCounts", "TurnJob", "TurnRow", "TurnRows", "TurnTable", "Usage"]
+__all__ = [
+    "Ahead",
+    "Head",
+    "Place",
+    "RowKey",
+    "ServerCount",
+    "TurnCounts",
+    "TurnJob",
+    "TurnRow",
+    "TurnRows",
+    "TurnTable",
+    "Usage",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,7 @@ class Ahead(NamedTuple):
 
     Attributes:
         job: The other turn of its record.
-        runs: Whether that turn runs now, or is parked until a person answers.
+        runs: Whether that turn runs now, or is parked: for a person, or for a place under a limit.
     """
 
     job: TurnJob
@@ -104,6 +116,25 @@ class TurnCounts(NamedTuple):
         return TurnCounts(*(own + (more or 0) for own, more in zip(self, other, strict=True)))
 
 
+@dataclass(frozen=True, slots=True)
+class ServerCount:
+    """How a server does.
+
+    Attributes:
+        name: Its name; `default` without one.
+        running: How many turns run on it, by the rows.
+        places: How many more may run at once; None without a limit.
+        load: The turns that run, for its weight: a new record goes where this is least.
+        healthy: Whether it says that it is well.
+    """
+
+    name: str
+    running: int
+    places: int | None
+    load: float
+    healthy: bool
+
+
 class Usage(NamedTuple):
     """The use of some turns.
 
@@ -116,6 +147,21 @@ class Usage(NamedTuple):
     running: int
     cost: float
     tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A place under a limit on turns at a time: which turns may take it.
+
+    Attributes:
+        of: A condition on messages, as `TurnTable.usage` takes it; None: `server` says it.
+        server: Those of records on the server of this name.
+        unnamed: Whether rows that name no server are on that one, too.
+    """
+
+    of: Any = None
+    server: str | None = None
+    unnamed: bool = False
 
 
 class TurnTable(Protocol):
@@ -200,6 +246,27 @@ class TurnTable(Protocol):
         Returns:
             False if the caller must try again: no other turn blocks it, it was never reserved, or its record is not a
             column, so that the end of another turn could not find it.
+        """
+
+    async def wait_for_place(self, job: TurnJob, seconds: float) -> bool:
+        """Let a turn that may not begin yet, by a limit, wait for a place without a runner: pending, and parked.
+
+        Args:
+            job: The turn.
+            seconds: After which recovery takes it up, if no place was free before.
+
+        Returns:
+            False if it waits from now on. Then look once more: a place may have been left in between. True if it waited
+            already, or has begun or ended.
+        """
+
+    async def resume_waiting(self, message: Any, place: Place, seconds: float) -> TurnJob | None:
+        """Reserve, of the turns that wait for such a place, the one that was enqueued first; None if there is none.
+
+        Args:
+            message: One of the table's, whose turn had the place.
+            place: Which.
+            seconds: For how long the turn is reserved.
         """
 
     async def resume(self, message: Any, seconds: float) -> TurnJob | None:

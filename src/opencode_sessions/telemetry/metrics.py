@@ -59,6 +59,20 @@ class Instruments:
             unit="{gap}",
             description="Gaps in the server's events, for turns that run",
         )
+        self.server_turns = meter.create_gauge(
+            "opencode.server.turns", unit="{turn}", description="Turns that run on a server, by the rows"
+        )
+        self.server_places = meter.create_gauge(
+            "opencode.server.places",
+            unit="{turn}",
+            description="How many more turns may run on a server, if it has a limit",
+        )
+        self.server_load = meter.create_gauge(
+            "opencode.server.load", unit="{turn}", description="Turns that run on a server, for its weight"
+        )
+        self.server_up = meter.create_gauge(
+            "opencode.server.up", unit="1", description="1 if the server says that it is well, else 0"
+        )
         self.turns = meter.create_gauge(
             "opencode.turns",
             unit="{turn}",

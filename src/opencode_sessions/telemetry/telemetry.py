@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from opentelemetry import metrics, trace
@@ -10,12 +11,11 @@ from opentelemetry.trace import SpanKind, Tracer, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from opencode_sessions.store.origin import begin_traces_with
-from opencode_sessions.store.turn_table import TurnCounts
+from opencode_sessions.store.turn_table import ServerCount, TurnCounts
 from opencode_sessions.telemetry.listener import TurnTelemetry
 from opencode_sessions.telemetry.metrics import Instruments
 
 __all__ = ["Telemetry"]
-
 _NAME = "opencode_sessions"
 
 
@@ -50,6 +50,16 @@ class Telemetry:
         """Tell how many turns have not ended."""
         for state, number in counts._asdict().items():
             self.instruments.turns.set(number, {"opencode.turn.state": state})
+
+    def count_servers(self, counts: Iterable[ServerCount]) -> None:
+        """Tell how each server does."""
+        for each in counts:
+            server = {"opencode.server": each.name}
+            self.instruments.server_turns.set(each.running, server)
+            self.instruments.server_load.set(each.load, server)
+            self.instruments.server_up.set(int(each.healthy), server)
+            if each.places is not None:
+                self.instruments.server_places.set(each.places, server)
 
     def _begin(self) -> str | None:
         """The trace of a message that is made outside of any span begins with a short span of its own."""

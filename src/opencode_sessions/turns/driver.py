@@ -90,8 +90,12 @@ class TurnDriver:
         try:
             with spec.listeners.run(found, row.epoch):
                 return await run.run()
-        except (GeneratorExit, TurnParkedError):
-            run.owns = False  # a closed generator may await nothing; a parked turn keeps the record
+        except GeneratorExit:
+            run.owns = False  # a closed generator may await nothing
+            raise
+        except TurnParkedError:
+            run.owns = False  # a parked turn keeps the record, and leaves its places
+            await spec.leave()
             raise
         finally:
             stay_open()
@@ -241,6 +245,7 @@ class TurnDriver:
     async def _let_next_in(self, claim: RecordLock) -> None:
         await claim.release()
         await self._spec.hand_on(self._spec.queue.put_next)
+        await self._spec.leave()
 
     async def _is_gone(self, other: str) -> bool:
         """Was the message with this key deleted? False if it is of another table, whose rows cannot be read here."""

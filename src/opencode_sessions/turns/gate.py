@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from opencode_sessions.sessions.servers import Placement
+from opencode_sessions.store.turn_table import Place
 
 __all__ = ["Gate"]
 
@@ -26,3 +28,6 @@ class Gate(Protocol):
         Raises:
             TurnLimitError: The turn may not begin now. Its row is pending afterwards.
         """
+
+    async def places(self, record: Placement) -> Sequence[Place]:
+        """The places that a turn of this record leaves when it ends or is parked: others may wait for them."""

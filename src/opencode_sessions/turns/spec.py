@@ -45,6 +45,17 @@ class TurnSpec:
         if self.gate is not None:
             await self.gate.admit(cast("Placement", self.lifecycle.store), self.store.key, begun=begun)
 
+    async def leave(self) -> None:
+        """The turn runs no more: let those begin that wait for its places."""
+        if (gate := self.gate) is None:
+            return
+
+        async def put() -> None:
+            for place in await gate.places(cast("Placement", self.lifecycle.store)):
+                await self.queue.put_waiting(place)
+
+        await self.hand_on(put)
+
     async def hand_on(self, put: Callable[[], Awaitable[None]]) -> None:
         """Call the `queue`, so that a turn runs. An error is reported: recovery finds the turn later."""
         try:

@@ -19,11 +19,18 @@ from opencode_sessions.django.checks import TAG
 from opencode_sessions.django.clients import new_client, running
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.databases import databases_of, has_table
-from opencode_sessions.django.leases import abandoned, behind_another, being_run, parked, waiting_for_answer
+from opencode_sessions.django.leases import (
+    abandoned,
+    behind_another,
+    being_run,
+    parked,
+    waiting_for_answer,
+    waiting_for_place,
+)
 from opencode_sessions.django.registry import message_models, record_models
 from opencode_sessions.django.rows import all_rows
 from opencode_sessions.django.tenants import all_tenants, inside
-from opencode_sessions.host.servers import running_on
+from opencode_sessions.host.server_counts import load_of
 from opencode_sessions.protocol.plain import one_line
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.server.diagnostics import (
@@ -114,19 +121,13 @@ def _server(
 def _load() -> Finding:
     """How many turns run on each server, and what the settings say of it."""
     what = "load of servers"
-    servers = settings().servers or {}
     try:
         found = run_sync(running())
     except DatabaseError as error:
         return Finding(
             what, State.BROKEN, f"cannot be read: {one_line(str(error))}", "the database's own log"
         )
-    said = ", ".join(
-        f"{name}: {running_on(found, name)}{f' of {each.turns}' if each.turns else ''} turns"
-        + (" (draining)" if each.draining else "")
-        for name, each in servers.items()
-    )
-    return Finding(what, State.OK, said)
+    return Finding(what, State.OK, load_of(settings(), found))
 
 
 def _checked() -> Iterator[Finding]:
@@ -207,6 +208,7 @@ def _turns_of(rows: models.QuerySet[models.Model]) -> str:
         "run": rows.filter(being_run()).count(),
         "wait for an answer": rows.filter(waiting_for_answer()).count(),
         "wait for another turn": rows.filter(behind_another()).count(),
+        "wait for a place": rows.filter(waiting_for_place()).count(),
         _LEFT: rows.filter(abandoned()).count(),
     }
     return ", ".join(

@@ -54,7 +54,7 @@ class Command(BaseCommand):
 
     def _tell(self, attempts: TurnAttempts) -> None:
         if attempts.parked:
-            self.stdout.write(f"{attempts.job}: parked, it waits for a person or for another turn")
+            self.stdout.write(f"{attempts.job}: parked, it waits for a person, another turn or a place")
         elif attempts.result is None:
             self.stdout.write(f"{attempts.job}: left to others")
         else:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+from uuid import uuid4
+
+from opencode_sessions.protocol.ids import new_session_id
+from opencode_sessions.store.turn_table import Place
 from opencode_sessions.testing.conformance.turn_tables.stage import LIVE, OUT, Stage, Staged
 
 __all__ = ["Parking"]
 
 
 class Parking(Staged):
-    """`park`, `resume` and `resume_next`."""
+    """`park`, `resume`, `resume_next`, `wait_for_place` and `resume_waiting`."""
 
     def test_a_turn_is_parked_behind_one_that_runs_and_is_nobodys_meanwhile(self, stage: Stage) -> None:
         record = stage.bench.record()
@@ -128,3 +133,85 @@ class Parking(Staged):
         stage.parked(other)
         stage.end(blocker)
         assert stage.resume_next(ended) is None
+
+    def test_a_turn_that_waits_for_a_place_is_nobodys_until_it_is_resumed(self, stage: Stage) -> None:
+        message = stage.reserved()
+        place = _place_of(stage, message)
+        assert stage.resume_waiting(place) is None, "it does not wait yet"
+        assert not stage.wait_for_place(message), "it waits from now on: whoever parked it looks once more"
+        assert stage.wait_for_place(message)
+        assert stage.abandoned(OUT) == []
+        assert stage.resume_waiting(place, OUT) == message
+        assert stage.abandoned() == [message], "that was the time for which it was reserved"
+        assert stage.resume_waiting(place) is None
+
+    def test_a_turn_that_waits_for_a_place_is_abandoned_after_its_time(self, stage: Stage) -> None:
+        message = stage.reserved()
+        assert not stage.wait_for_place(message, OUT)
+        assert stage.abandoned() == [message]
+        assert stage.resume_waiting(_place_of(stage, message)) is None, "it is reserved, and waits no more"
+        assert not stage.wait_for_place(message, OUT)
+        stage.reserve(message)
+        assert not stage.wait_for_place(message), "it was enqueued again"
+
+    def test_only_a_turn_that_has_not_begun_waits_for_a_place(self, stage: Stage) -> None:
+        record = stage.bench.record()
+        message = stage.take(stage.reserved(record))
+        assert stage.wait_for_place(message, OUT)
+        assert stage.abandoned(OUT) == []
+        stage.end(message)
+        assert stage.wait_for_place(message)
+        assert stage.resume_waiting(_place_of(stage, message)) is None
+
+    def test_the_first_turn_that_waits_for_the_place_is_resumed_first(self, stage: Stage) -> None:
+        record, other = stage.bench.record(), stage.bench.record()
+        strange, first, second = stage.reserved(other), stage.reserved(record), stage.reserved(record)
+        for message in (second, strange, first):
+            stage.wait_for_place(message)
+        place = _place_of(stage, first)
+        assert [stage.resume_waiting(place) for _ in range(3)] == [first, second, None]
+
+    def test_a_place_on_a_server_goes_to_a_turn_whose_record_is_there(self, stage: Stage) -> None:
+        name = uuid4().hex
+        elsewhere, there, nowhere = (
+            stage.reserved(_placed(stage, server)) for server in (uuid4().hex, name, None)
+        )
+        for message in (elsewhere, there, nowhere):
+            stage.wait_for_place(message)
+        assert stage.resume_waiting(Place(server=name)) == there
+        assert stage.resume_waiting(Place(server=name)) is None
+        assert stage.resume_waiting(Place(server=name, unnamed=True)) == nowhere
+
+    def test_a_turn_behind_one_that_waits_for_a_place_is_parked_until_that_has_ended(
+        self, stage: Stage
+    ) -> None:
+        record = stage.bench.record()
+        first, second = stage.queue(2, record)
+        stage.wait_for_place(first)
+        assert stage.ahead_of(second) == (first, True)
+        assert stage.put_behind(second)
+        assert stage.resume_next(first) is None
+        assert stage.abandoned(OUT) == []
+        assert stage.resume_waiting(_place_of(stage, first)) == first
+        stage.end(stage.take(first))
+        assert stage.resume_next(first) == second
+
+    def test_a_turn_that_is_parked_behind_another_waits_for_no_place(self, stage: Stage) -> None:
+        record = stage.bench.record()
+        first, second = stage.queue(2, record)
+        stage.wait_for_place(second)
+        stage.take(first)
+        assert stage.put_behind(second)
+        assert stage.resume_waiting(_place_of(stage, second)) is None
+
+
+def _place_of(stage: Stage, message: Any) -> Place:
+    """One of the turns of a message's record."""
+    return Place(of=stage.bench.same_record(stage.bench.copy(message)))
+
+
+def _placed(stage: Stage, server: str | None) -> Any:
+    """A new record whose session is on that server."""
+    record = stage.bench.record()
+    stage.bench.run(stage.bench.store(record).reserve(None, new_session_id(), server=server))
+    return record

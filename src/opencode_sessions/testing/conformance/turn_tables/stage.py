@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from opencode_sessions.store.messages import MessageStore, TurnStatus
-from opencode_sessions.store.turn_table import Ahead, TurnJob
+from opencode_sessions.store.turn_table import Ahead, Place, TurnJob
 from opencode_sessions.testing.conformance.bench import RecordBench
 
 __all__ = ["LIVE", "OUT", "Stage", "Staged"]
@@ -127,6 +127,16 @@ class Stage:
         """Park it, if that can be."""
         parked: bool = self.bench.run(self.table.put_behind(self.job(message), self.found(message), seconds))
         return parked
+
+    def wait_for_place(self, message: Any, seconds: float = LIVE) -> bool:
+        """Let it wait for a place under a limit; whether it waited already."""
+        waited: bool = self.bench.run(self.table.wait_for_place(self.job(message), seconds))
+        return waited
+
+    def resume_waiting(self, place: Place, seconds: float = LIVE) -> Any:
+        """Resume the first turn that waits for such a place; its message, or None."""
+        message = self.bench.copy(next(iter(self._messages.values())))
+        return self.named(self.bench.run(self.table.resume_waiting(message, place, seconds)))
 
     def renew(self, *messages: Any, seconds: float = LIVE) -> None:
         """Renew the reservations of these."""

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from typing import Any, Final
 
+from opencode_sessions.store.turn_table import Place
 from opencode_sessions.testing.conformance.turn_tables.stage import LIVE, OUT, Stage, Staged
 
 __all__ = ["Walk", "Walks"]
@@ -56,8 +57,13 @@ class _Turn:
         return self.status == "pending" and self.lease is None and self.place > 0
 
     @property
+    def waits_for_place(self) -> bool:
+        return self.status == "pending" and self.parked
+
+    @property
     def is_run(self) -> bool:
-        return self.status == "streaming" and self.lease == LIVE
+        """Also of one that waits for a place: it is not to be run before it is resumed."""
+        return (self.status == "streaming" or self.waits_for_place) and self.lease == LIVE
 
     @property
     def is_abandoned(self) -> bool:
@@ -111,7 +117,7 @@ class Walk:
         self._stage.reserve(turn.message, lease)
         if turn.status == "pending":
             turn.place = turn.place or 1 + max(each.place for each in self._turns)
-            turn.lease = lease
+            turn.lease, turn.parked = lease, False
 
     def _step_renew(self, turn: _Turn, lease: float) -> None:
         some = self._some(turn)
@@ -132,7 +138,7 @@ class Walk:
         own = {each.message for each in self._turns}
         found = [message for message in self._stage.abandoned(lease) if message in own]
         left = [each for each in self._turns if each.is_abandoned]
-        free = not any(each.status == "streaming" for each in self._turns)
+        free = not any(each.status == "streaming" or each.waits_for_place for each in self._turns)
         parked = sorted((each for each in self._turns if free and each.is_behind), key=lambda each: each.rank)
         self._expect(found[: len(left)], [each.message for each in left], "abandoned")
         rest = found[len(left) :]
@@ -140,7 +146,7 @@ class Walk:
         self._expect(rest, [each.message for each in parked][: max(len(rest), min(1, len(parked)))], "parked")
         for each in self._turns:
             if each.message in found and each.status == "pending":
-                each.lease = lease
+                each.lease, each.parked = lease, False
 
     def _step_put_behind(self, turn: _Turn, lease: float) -> None:
         if turn.status == "streaming":
@@ -150,7 +156,22 @@ class Walk:
         parked = waits and ahead is not None and ahead.is_run
         self._expect(self._stage.put_behind(turn.message, lease), parked, "put_behind")
         if waits:
-            turn.lease = None if parked else lease
+            turn.lease, turn.parked = None if parked else lease, False
+
+    def _step_wait_for_place(self, turn: _Turn, lease: float) -> None:
+        parks = turn.status == "pending" and not turn.parked
+        self._expect(self._stage.wait_for_place(turn.message, lease), not parks, "wait_for_place")
+        if parks:
+            turn.lease, turn.parked = lease, True
+
+    def _step_resume_waiting(self, turn: _Turn, lease: float) -> None:
+        waiting = [each for each in self._turns if each.waits_for_place]
+        place = Place(of=self._stage.bench.same_record(self._stage.bench.copy(turn.message)))
+        found = self._stage.resume_waiting(place, lease)
+        self._expect(found in [each.message for each in waiting], bool(waiting), "resume_waiting")
+        for each in waiting:
+            if each.message == found:
+                each.lease, each.parked = lease, False
 
     def _step_resume(self, turn: _Turn, lease: float) -> None:
         waits = turn.status == "streaming" and turn.parked
@@ -160,7 +181,7 @@ class Walk:
 
     def _step_resume_next(self, turn: _Turn, lease: float) -> None:
         parked = sorted((each for each in self._turns if each.is_behind), key=lambda each: each.rank)
-        free = not any(each.status == "streaming" for each in self._turns)
+        free = not any(each.status == "streaming" or each.waits_for_place for each in self._turns)
         expected = parked[0] if parked and free else None
         found = self._stage.resume_next(turn.message, lease)
         self._expect(found, None if expected is None else expected.message, "resume_next")
