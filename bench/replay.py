@@ -86,9 +86,12 @@ class _Replay:
     def create(self, body: Any) -> bytes:
         return self.session(body, "POST", body["id"])
 
-    def session(self, _body: Any, method: str, session_id: str) -> bytes:
+    def session(self, body: Any, method: str, session_id: str) -> bytes:
         name = {"POST": "create", "PATCH": "update", "GET": "get"}[method]
-        return _response(self._recorded[name].of(session_id.encode()))
+        told = self._recorded[name].of(session_id.encode())
+        if method == "PATCH":  # what was sent is looked for in the answer, and sent again if it is not there
+            told = json.dumps(json.loads(told) | body).encode()
+        return _response(told)
 
     def prompt(self, body: Any, session_id: str) -> bytes:
         self._player.prompt(session_id, body["messageID"], body["parts"][0]["text"])

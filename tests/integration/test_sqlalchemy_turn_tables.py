@@ -37,6 +37,7 @@ from opencode_sessions.errors import ConfigurationError, RecordGoneError, Record
 from opencode_sessions.sqlalchemy import MessageMixin, RecordMixin, SQLAlchemyTurnTable, record_store_of
 from opencode_sessions.sqlalchemy.record_of import RecordLink
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.store.turn_table import RowKey
 
 
 class Base(DeclarativeBase):
@@ -498,3 +499,27 @@ def test_no_statement_begins_before_the_lock_that_sqlite_would_refuse(urls):
     committed = [index for index, word in enumerate(seen) if word == "COMMIT"]
     assert committed == [index + 1 for index in written if seen[index + 1] == "COMMIT"]
     engine.dispose()
+
+
+def test_what_every_turn_asks_of_its_row_is_made_once(engine, database):
+    """SQLAlchemy takes longer to make a statement than to execute it."""
+    table = SQLAlchemyTurnTable(Line, engine)
+    database.add(chat := Chat())
+    database.flush()
+    lines = [Line(prompt="?", chat_id=chat.id, number=str(number)) for number in range(2)]
+    jobs = enqueue(table, database, *lines)
+    made = []
+    event.listen(engine, "before_execute", lambda _connection, statement, *_: made.append(statement))
+
+    def ask(message, job):
+        made.clear()
+        with engine.begin() as connection:
+            table._statements.reserve(connection, (message.chat_id, message.number), (message.chat_id,), 60)
+        run(table.row(RowKey(table=job.table, pk=job.pk, database=job.database)))
+        run(table.store(job, message).load())
+        run(table.resume_next(message, 60))
+        return [*made]
+
+    first, second = (ask(*each) for each in zip(lines, jobs, strict=True))
+    assert len(first) >= 5
+    assert [*map(id, first)] == [*map(id, second)]

@@ -133,6 +133,13 @@ def test_snapshots_are_stored_on_the_way_but_not_for_every_delta(client, session
     assert len(snapshots) <= 2 + (diary.moments[-1] - diary.moments[0]) / 0.25
 
 
+def test_a_turn_that_heard_where_its_session_works_does_not_ask(client, session, carried):
+    result = Turn(MemoryMessage("once"), session, client).run()
+    assert carried
+    asked = f"/session/{result.session_id}"
+    assert not [each for each in carried if each.startswith("GET") and each.endswith(asked)]
+
+
 def test_a_turn_that_has_ended_is_answered_from_its_row(client, session, carried):
     message = MemoryMessage("once")
     first = Turn(message, session, client).run()

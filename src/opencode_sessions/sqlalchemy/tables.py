@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     String,
     Table,
     Update,
@@ -30,7 +31,7 @@ from opencode_sessions.sqlalchemy.clock import Epoch, is_past, moment
 from opencode_sessions.store.keys import key_of, text_of, values_in, values_of
 from opencode_sessions.store.record_columns import NOT_NULL, NOW, Later
 
-__all__ = ["Identity", "MappedTable", "refers"]
+__all__ = ["Identity", "MappedTable", "bound", "is_bound", "refers"]
 
 Identity = tuple[Any, ...]
 
@@ -119,10 +120,8 @@ class MappedTable:
 
         None if there is no such row.
         """
-        columns: list[ColumnElement[Any]] = [column.label(name) for name, column in self.columns.items()]
-        expression = Epoch() if computed == NOW else is_past(self.columns["opencode_turn_lease"])
-        columns.append(expression.label(computed))
-        return connection.execute(select(*columns).where(self.is_row(identity))).one_or_none()
+        statement = _select(self.primary_key, tuple(self.columns.items()), computed)
+        return connection.execute(statement, bound(identity)).one_or_none()
 
     def update(
         self,
@@ -184,6 +183,16 @@ def _name(place: int) -> str:
     return f"opencode_{place}"  # a name that no column of a host's has
 
 
+def is_bound(columns: Sequence[Column[Any]], *, start: int = 0) -> ColumnElement[bool]:
+    """The condition that the columns hold what is `bound`, for a statement that is made once."""
+    return and_(*(_holds(column, _Kind.GIVEN, place) for place, column in enumerate(columns, start)))
+
+
+def bound(values: Sequence[object]) -> dict[str, object]:
+    """The parameters of such a statement: what the columns are to hold, none of which is None."""
+    return {_name(place): value for place, value in enumerate(values)}
+
+
 def _kinds(values: _Values) -> _Kinds:
     return tuple((column, _Kind.of(value)) for column, value in values)
 
@@ -204,6 +213,16 @@ def _update(table: Table, where: _Kinds, values: _Kinds) -> Update:
         column: _written(column, kind, place) for place, (column, kind) in enumerate(values, start=len(where))
     }
     return update(table).where(*conditions).values(assignments)
+
+
+@lru_cache(maxsize=256)
+def _select(
+    key: tuple[Column[Any], ...], columns: tuple[tuple[str, Column[Any]], ...], computed: str
+) -> Select[Any]:
+    """Made once, likewise."""
+    labelled: list[ColumnElement[Any]] = [column.label(name) for name, column in columns]
+    expression = Epoch() if computed == NOW else is_past(dict(columns)["opencode_turn_lease"])
+    return select(*labelled, expression.label(computed)).where(is_bound(key))
 
 
 def _holds(column: Column[Any], kind: _Kind, place: int) -> ColumnElement[bool]:

@@ -11,7 +11,9 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    Update,
     and_,
+    bindparam,
     case,
     exists,
     false,
@@ -27,7 +29,7 @@ from sqlalchemy import (
 from opencode_sessions.sqlalchemy.clock import moment
 from opencode_sessions.sqlalchemy.leases import is_abandoned, is_asking, is_behind, is_run
 from opencode_sessions.sqlalchemy.record_of import RecordLink
-from opencode_sessions.sqlalchemy.tables import Identity, MappedTable
+from opencode_sessions.sqlalchemy.tables import Identity, MappedTable, bound, is_bound
 from opencode_sessions.store.index import batches
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import SERVER, UID
@@ -46,6 +48,9 @@ _LONG_AGO = 600.0
 
 _READS_LOCK = ("mysql", "mariadb")
 """Databases in which the subquery of an UPDATE locks its rows, so that transactions of one record would wait."""
+
+_SECONDS, _NOW, _LAST = "opencode_seconds", "opencode_now", "opencode_last"
+"""Names of parameters, which no column of a host's has."""
 
 
 class Found(NamedTuple):
@@ -80,34 +85,28 @@ class TurnStatements:
         self._is_behind = is_behind(columns)
         self._waits_for_a_person = and_(self._streaming, self._parked.is_(True))
         self._waits_for_a_place = and_(self._pending, self._parked.is_(True))
+        # The statements of each turn are built once: SQLAlchemy needs longer to build one than to execute it.
+        shown = (columns[name].label(name) for name in TurnRow.columns())
+        self._one_found = self._found().where(is_bound(table.primary_key))
+        self._one_shown = select(*shown).where(is_bound(table.primary_key))
+        self._last = self._last_place()
+        self._reserve = self._reservation(self._last.scalar_subquery())
+        self._reserve_after = self._reservation(bindparam(_LAST, type_=self._order.type))
+        parked = self._parked_ones().where(is_bound(link.columns))
+        self._first_parked = parked.order_by(self._order, *table.primary_key).limit(1)
 
     def found(self, connection: Connection, identity: Identity) -> Found | None:
         """The row."""
-        row = connection.execute(self._found().where(self._table.is_row(identity))).one_or_none()
+        row = connection.execute(self._one_found, bound(identity)).one_or_none()
         return None if row is None else self._of(row)
 
     def reserve(self, connection: Connection, identity: Identity, record: Identity, seconds: float) -> None:
         """Give a turn that has not begun a lease, and a place if it has none."""
-        others = self._table.table.alias()
-        order: Any = others.corresponding_column(self._order)
-        columns = map(others.corresponding_column, self._link.columns)
-        same = (column == value for column, value in zip(columns, record, strict=True))
-        last = select(func.coalesce(func.max(order), 0)).where(and_(*same))
-        place: ColumnElement[Any]
+        given = bound([*identity, *record]) | {_SECONDS: round(seconds * 1_000_000), _NOW: datetime.now(UTC)}
         if connection.dialect.name in _READS_LOCK:
-            place = literal(connection.scalar(last)) + 1
+            connection.execute(self._reserve_after, given | {_LAST: connection.scalar(self._last, given)})
         else:
-            place = last.scalar_subquery() + 1
-        # Not in the WHERE: MariaDB would use the index of the status, and lock the gap for new messages.
-        values = {
-            self._order: case((and_(self._pending, self._order == 0), place), else_=self._order),
-            self._lease: case((self._pending, moment(self._lease, seconds)), else_=self._lease),
-            self._parked: case((self._pending, false()), else_=self._parked),
-            self._enqueued_at: func.coalesce(
-                self._enqueued_at, literal(datetime.now(UTC), self._enqueued_at.type)
-            ),
-        }
-        connection.execute(update(self._table.table).where(self._table.is_row(identity)).values(values))
+            connection.execute(self._reserve, given)
 
     def renew(self, connection: Connection, identities: Collection[Identity], seconds: float) -> None:
         """Extend the leases of turns that have not begun and whose lease has not expired."""
@@ -197,10 +196,7 @@ class TurnStatements:
 
     def next_parked(self, connection: Connection, record: Identity) -> Found | None:
         """The first turn of a record that is parked behind another, if none of them has begun."""
-        parked = self._parked_ones().where(self._is_of(record))
-        row = connection.execute(
-            parked.order_by(self._order, *self._table.primary_key).limit(1)
-        ).one_or_none()
+        row = connection.execute(self._first_parked, bound(record)).one_or_none()
         return None if row is None else self._of(row)
 
     def usage(self, connection: Connection, of: ColumnElement[bool], since: datetime | None) -> Usage:
@@ -250,8 +246,7 @@ class TurnStatements:
 
     def row(self, connection: Connection, identity: Identity) -> Mapping[str, Any] | None:
         """The columns that watchers see."""
-        wanted = select(*(self._columns[name].label(name) for name in TurnRow.columns()))
-        row = connection.execute(wanted.where(self._table.is_row(identity))).one_or_none()
+        row = connection.execute(self._one_shown, bound(identity)).one_or_none()
         return None if row is None else row._asdict()
 
     def _lend(
@@ -272,6 +267,25 @@ class TurnStatements:
             rows = update(self._table.table).where(self._is_among(some), condition)
             written += connection.execute(rows.values(values)).rowcount
         return written > 0
+
+    def _last_place(self) -> Select[Any]:
+        """The last place among the turns of a record."""
+        others = self._table.table.alias()
+        order: Any = others.corresponding_column(self._order)
+        columns: Any = [others.corresponding_column(column) for column in self._link.columns]
+        same = is_bound(columns, start=len(self._table.primary_key))
+        return select(func.coalesce(func.max(order), 0)).where(same)
+
+    def _reservation(self, last: ColumnElement[Any]) -> Update:
+        # Not in the WHERE: MariaDB would use the index of the status, and lock the gap for new messages.
+        now = bindparam(_NOW, type_=self._enqueued_at.type)
+        values = {
+            self._order: case((and_(self._pending, self._order == 0), last + 1), else_=self._order),
+            self._lease: case((self._pending, moment(self._lease, _SECONDS)), else_=self._lease),
+            self._parked: case((self._pending, false()), else_=self._parked),
+            self._enqueued_at: func.coalesce(self._enqueued_at, now),
+        }
+        return update(self._table.table).where(is_bound(self._table.primary_key)).values(values)
 
     def _found(self) -> Select[Any]:
         return select(

@@ -238,6 +238,7 @@ class EventFollower:
         self._watch.begun |= bool(self.reply.messages)
         if event.session_id != self.reply.session_id:
             return None
+        self._directory = self._directory or event.directory
         if isinstance(event, SessionStatus):
             self._listeners.tell(StatusChanged(event))
         return await self.look() if isinstance(event, SessionIdle | SessionFailed) else None
