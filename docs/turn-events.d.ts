@@ -13,7 +13,7 @@ export interface TurnEvents {
   end: End;
 }
 
-/** A question, what could be chosen, and what was; `answers` may hold a text of the person's own. */
+/** A question, its options and its answers; `answers` may contain a text of the person's own. */
 export interface Answered {
   header: string;
   text: string;
@@ -23,7 +23,7 @@ export interface Answered {
 
 export type Ask = PermissionAsk | QuestionAsk;
 
-/** All that the agent waits for a person to answer, in the place of what it waited for before. */
+/** All asks that wait for a person, in place of the earlier ones. */
 export interface AsksChanged {
   asks: Ask[];
 }
@@ -33,19 +33,19 @@ export interface Begin {
   version: 1;
 }
 
-/** What a turn has cost so far, as its row says. */
+/** The cost and tokens of a turn so far, according to its row. */
 export interface Bill {
   cost: number;
   input_tokens: number;
   output_tokens: number;
 }
 
-/** What the turn has cost so far. */
+/** The cost of the turn so far. */
 export interface BillChanged {
   bill: Bill;
 }
 
-/** A program that the agent wrote and ran, the tools that it called, and what it gave. */
+/** A program that the agent wrote and ran, the tools that it called, and its result. */
 export interface Code {
   type: "code";
   text: string;
@@ -56,7 +56,7 @@ export interface Code {
   note: string;
 }
 
-/** A command of the shell, and what it printed. */
+/** A command of the shell, and its output. */
 export interface Command {
   type: "command";
   command: string;
@@ -69,7 +69,7 @@ export interface Command {
   note: string;
 }
 
-/** What a tool that is not known here was given, and what it gave: JSON laid out, or a text. */
+/** The input and the result of an unknown tool: JSON with indentation, or a text. */
 export interface Data {
   type: "data";
   note: string;
@@ -80,7 +80,7 @@ export interface Data {
 
 export type Detail = Diff | FileContent | Command | Matches | Listing | TodoList | SubAgent | Questions | Page | Code | Output | Data;
 
-/** What was, or is to be, changed, file by file. */
+/** Changes that were made, or will be made, file by file. */
 export interface Diff {
   type: "diff";
   files: FileDiff[];
@@ -88,7 +88,7 @@ export interface Diff {
   note: string;
 }
 
-/** One line. `old` and `new` are its numbers before and after; None where it was not there, or that is unknown. */
+/** One line. `old` and `new` are its numbers before and after; None if it did not exist, or that is unknown. */
 export interface DiffLine {
   kind: "add" | "remove" | "context";
   text: string;
@@ -96,12 +96,12 @@ export interface DiffLine {
   new: number | null;
 }
 
-/** The last event of a turn: its status, or "gone" if its row was deleted. Do not connect again. */
+/** The last event of a turn: its status, or "gone" if its row was deleted. Do not reconnect. */
 export interface End {
   status: "pending" | "streaming" | "completed" | "cancelled" | "failed" | "gone";
 }
 
-/** Something that a tool is given, by its name. */
+/** A value in a tool's input, with its name. */
 export interface Fact {
   name: string;
   text: string;
@@ -130,7 +130,7 @@ export interface FileContent {
   note: string;
 }
 
-/** What changes in one file. */
+/** The changes of one file. */
 export interface FileDiff {
   path: string;
   change: "add" | "edit" | "delete" | "move";
@@ -140,7 +140,7 @@ export interface FileDiff {
   removed: number;
 }
 
-/** Lines that stand together. `header` is what the diff says of the place, such as a function's name. */
+/** A group of lines. `header` is the diff's text for the place, such as a function's name. */
 export interface Hunk {
   header: string;
   lines: DiffLine[];
@@ -173,11 +173,11 @@ export interface Matches {
   left_out: number;
 }
 
-/** The event says all. */
+/** An event without data. */
 export interface Nothing {
 }
 
-/** Something that happened on the way. */
+/** A remark about the turn. */
 export interface Notice {
   type: "notice";
   id: string;
@@ -188,14 +188,14 @@ export interface Notice {
   reason: string;
 }
 
-/** Something that can be chosen. `label` is as the model wrote it, as it is what the answer says. */
+/** An option. `label` is the model's own text, because an answer repeats it. */
 export interface Option {
   label: string;
   description: string;
   text: string;
 }
 
-/** A text that a tool gave, of no form that is known here. */
+/** The result of a tool, as a text without a known form. */
 export interface Output {
   type: "output";
   note: string;
@@ -203,7 +203,7 @@ export interface Output {
   left_out: number;
 }
 
-/** What was read on the web. */
+/** A page from the web. */
 export interface Page {
   type: "page";
   note: string;
@@ -215,13 +215,13 @@ export interface Page {
 
 export type Part = Text | Thought | Tool | Todos | File | Patch | Structured | Notice;
 
-/** A part in the place of the one with its id; a new one comes after the part with the id `after` (null: first). */
+/** A part, in place of the one with its id; a new one comes after the part with the id `after` (null: first). */
 export interface PartChanged {
   part: Part;
   after: string | null;
 }
 
-/** The files that a step of the turn has changed, by whatever tool. */
+/** The files that a step of the turn has changed, with any tool. */
 export interface Patch {
   type: "patch";
   id: string;
@@ -229,7 +229,7 @@ export interface Patch {
   left_out: number;
 }
 
-/** The agent needs leave. */
+/** A permission that the agent needs. */
 export interface PermissionAsk {
   type: "permission";
   id: string;
@@ -262,7 +262,7 @@ export interface Question {
   own_answer: boolean;
 }
 
-/** The agent has one question, or several that are answered together. */
+/** One question of the agent, or several that are answered together. */
 export interface QuestionAsk {
   type: "question";
   icon: string;
@@ -277,14 +277,14 @@ export interface QuestionAsk {
   more: string;
 }
 
-/** What the agent asked a person. */
+/** The questions that the agent asked a person. */
 export interface Questions {
   type: "questions";
   questions: Answered[];
   note: string;
 }
 
-/** Why a turn did not end well. */
+/** The reason why a turn failed or was stopped. */
 export interface ShownError {
   name: string;
   title: string;
@@ -294,7 +294,7 @@ export interface ShownError {
   stopped: boolean;
 }
 
-/** All that there is to show, in the place of what was shown before. */
+/** The whole view, in place of everything that was shown before. */
 export interface State {
   status: "pending" | "streaming" | "completed" | "cancelled" | "failed";
   revision: number;
@@ -305,7 +305,7 @@ export interface State {
   bill: Bill;
 }
 
-/** A tool call of a sub-agent, or of code: a card in small. */
+/** A tool call of a sub-agent, or of a program: a small card. */
 export interface Step {
   tool: string;
   icon: string;
@@ -314,7 +314,7 @@ export interface Step {
   state: "waiting" | "running" | "done" | "failed" | "refused";
 }
 
-/** The answer as data: JSON, laid out. */
+/** A structured answer: JSON with indentation. */
 export interface Structured {
   type: "structured";
   id: string;
@@ -322,7 +322,7 @@ export interface Structured {
   left_out: number;
 }
 
-/** A sub-agent at work, or its work done. */
+/** A sub-agent and its work. */
 export interface SubAgent {
   type: "agent";
   agent: string;
@@ -338,7 +338,7 @@ export interface SubAgent {
   note: string;
 }
 
-/** What the agent says. */
+/** A text of the agent. */
 export interface Text {
   type: "text";
   id: string;
@@ -347,12 +347,12 @@ export interface Text {
   left_out: number;
 }
 
-/** A part in the place of the one with its id, but for `markdown`: that is to be appended to what was there. */
+/** A part, in place of the one with its id, except that `markdown` is appended to the text that was there. */
 export interface TextGrown {
   part: Text | Thought;
 }
 
-/** What the agent thinks aloud. */
+/** A reasoning text of the agent. */
 export interface Thought {
   type: "thought";
   id: string;
@@ -362,7 +362,7 @@ export interface Thought {
   left_out: number;
 }
 
-/** One thing to do. `status` is `pending`, `in_progress`, `completed` or `cancelled`; `priority` may be empty. */
+/** An item. `status` is `pending`, `in_progress`, `completed` or `cancelled`; `priority` may be empty. */
 export interface Todo {
   text: string;
   status: string;
@@ -377,7 +377,7 @@ export interface TodoList {
   note: string;
 }
 
-/** The agent's todo list, as it last was in this turn. */
+/** The agent's last todo list in this turn. */
 export interface Todos {
   type: "todos";
   id: string;

@@ -1,4 +1,4 @@
-"""What is to be shown of a reply, an ask and an error, apart from HTML: frozen dataclasses that hold plain text.
+"""View models of replies, asks and errors, independent of HTML: frozen dataclasses of plain text.
 
     for part in display(message.parts, status=message.status, asks=message.asks):
         match part:
@@ -7,10 +7,10 @@
             case Tool(title=title, state="done", detail=Diff(files=files)):
                 ...
 
-`display_message` gives all of a message's row at once. What a model or a tool wrote is never trusted: it is plain text
-to be escaped where it is shown, but for what is said to be Markdown; what cannot be seen in it is marked, see
-`opencode_sessions.protocol.visible`; URLs are http or https ones; long things are cut, and say how much of them is left
-out. Nothing here raises, whatever the row holds.
+`display_message` returns the view of a whole message. Text from a model or a tool is never trusted. It is plain text
+that the page must escape, unless the attribute is documented as Markdown. Invisible characters are marked: see
+`opencode_sessions.protocol.visible`. URLs are http or https. Long texts are cut, and `left_out` counts the missing
+lines. Nothing here raises, whatever the row contains.
 """
 
 from __future__ import annotations

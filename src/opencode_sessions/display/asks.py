@@ -1,13 +1,13 @@
-"""`display_ask`: what the agent waits for a person to answer, in words.
+"""`display_ask`: the view model of an ask.
 
-A person gives leave to what the card shows, so a card deletes nothing and hides nothing:
+A person approves what the card shows, so a card removes nothing and hides nothing:
 
-| of what the ask and its tool call say | on the card |
+| values of the ask and its tool call | on the card |
 |---|---|
-| what the title, the diff or the command is made of | there |
-| anything else | a fact, with its name |
-| what cannot be seen, such as a control character | a mark, see `protocol.visible` |
-| what is too long | its size; leave can only be given where all of it is shown, `display_ask(…, whole=True)` |
+| those in the title, the diff or the command | there |
+| all others | a fact, with its name |
+| invisible characters, such as controls | a mark, see `protocol.visible` |
+| too long texts | their size; the ask can only be allowed on the full card, `display_ask(…, whole=True)` |
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DEEPEST = 200
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that a tool is given, by its name."""
+    """A value in a tool's input, with its name."""
 
     name: str
     text: str
@@ -53,35 +53,36 @@ class _Ask:
 
     @property
     def anchor(self) -> str:
-        """The id, as it can stand in an HTML id."""
+        """The id in a form for HTML ids."""
         return safe_id(self.id)
 
     @property
     def more(self) -> str:
-        """How much is not shown: "3,200 more lines, 81 kB"; empty where this is all."""
+        """The size of the missing part: "3,200 more lines, 81 kB"; empty if nothing is missing."""
         return amount_of(self.left_out, self.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermissionAsk(_Ask):
-    """The agent needs leave.
+    """A permission that the agent needs.
 
     Attributes:
-        id: What it is answered by.
-        permission: As the server names it.
+        id: The server's id of the ask; an answer names it.
+        permission: The server's name of the permission.
         icon: The name of a symbol.
-        verb: What it wants to do: "Run", "Edit", "Use GitHub:".
-        target: To what.
-        detail: The diff, the command, or what a tool is given that is not known here; of a command that `target` says
-            whole, what it is for.
-        facts: All else that the tool is given.
-        patterns: What it is about to touch, as rules would name it, where `target` does not say so.
-        always: What "always" would allow, where that is told; empty where it is not.
-        asked_at: When it was first seen, in ISO 8601.
-        untold: Nobody here knows what the tool is given.
-        left_out: Lines that are not shown; `size`: their characters.
-        shown: The digest of all that the ask says, also of what is left out. An answer names it.
-        part: The id of the tool call that waits: the one that asks, or the one that runs the sub-agent. May be empty.
+        verb: The action: "Run", "Edit", "Use GitHub:".
+        target: The object of the action.
+        detail: The diff, the command, or the input of an unknown tool. If `target` is the whole command, the command's
+            description.
+        facts: All other values of the tool's input.
+        patterns: The patterns of the ask, in the form of rules, unless `target` shows them.
+        always: The patterns that "always" would allow; empty if they are not known.
+        asked_at: When the ask was first seen, in ISO 8601.
+        untold: Whether the tool's input is unknown here.
+        left_out: How many lines are not shown; `size` is their number of characters.
+        shown: The digest of the whole ask, including the parts that are not shown. An answer names it.
+        part: The id of the tool call that waits: the one that asks, or the one that runs the sub-agent. It may be
+            empty.
     """
 
     type: ClassVar[str] = "permission"
@@ -103,25 +104,25 @@ class PermissionAsk(_Ask):
 
     @property
     def title(self) -> str:
-        """In one line: "Run rm -rf build"."""
+        """The ask on one line: "Run rm -rf build"."""
         return f"{self.verb} {self.target}".rstrip()
 
     @property
     def always_all(self) -> bool:
-        """Would "always" allow all of this kind?"""
+        """Whether "always" would allow all actions of this kind."""
         return "*" in self.always
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """Something that can be chosen. `label` is as the model wrote it, as it is what the answer says."""
+    """An option. `label` is the model's own text, because an answer repeats it."""
 
     label: str
     description: str = ""
 
     @property
     def text(self) -> str:
-        """The label, visibly."""
+        """The label, made visible."""
         return visible_line(self.label)
 
 
@@ -130,12 +131,12 @@ class Question:
     """One question of an ask.
 
     Attributes:
-        place: Which one, from 0 on.
-        header: In a word or two.
+        place: The number of the question, from 0.
+        header: One or two words.
         text: The question.
-        options: What can be chosen.
-        multiple: More than one may be chosen.
-        own_answer: A text of one's own may be given.
+        options: The options.
+        multiple: Whether several options may be chosen.
+        own_answer: Whether the person may give a text of their own.
     """
 
     place: int
@@ -148,7 +149,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionAsk(_Ask):
-    """The agent has one question, or several that are answered together.
+    """One question of the agent, or several that are answered together.
 
     `left_out`, `size`, `shown` and `part` are as in `PermissionAsk`.
     """
@@ -165,7 +166,7 @@ class QuestionAsk(_Ask):
 
     @property
     def title(self) -> str:
-        """In one line."""
+        """The ask on one line."""
         texts = [question.text.replace("\n", " ") for question in self.questions]
         return texts[0] if len(texts) == 1 else counted("{count} question", "{count} questions", len(texts))
 
@@ -176,13 +177,13 @@ ShownAsk: TypeAlias = PermissionAsk | QuestionAsk
 def display_ask(
     ask: Any, parts: Iterable[Any] = (), *, root: str | None = None, whole: bool = False
 ) -> ShownAsk:
-    """What is to be shown of an ask. Whatever is given, nothing is raised.
+    """The view model of an ask. It never raises.
 
     Args:
-        ask: As a message's row has it, or `Ask.to_json`.
-        parts: The row's, which tell what the tool that asks was given.
-        root: As in `display`.
-        whole: Nothing is left out, however long that is; a diff is a text then, as the server wrote it.
+        ask: An ask from a message's row, or from `Ask.to_json`.
+        parts: The parts in the row, which contain the input of the tool that asks.
+        root: See `display`.
+        whole: Whether to show everything, however long. A diff is then a text, as the server wrote it.
     """
     found = ask if isinstance(ask, Mapping) else {}
     told = objects(parts)
@@ -259,7 +260,7 @@ _EDITS = frozenset(TOOLS[name].kind for name in ("edit", "write"))
 
 
 def _call(ask: Json, told: list[Json], permission: str, root: str) -> Call | None:
-    """The call that asks, if it is of the very tool that is asked for: an ask about a folder shows no file of it."""
+    """The call that asks, if it is a call of the tool that needs the permission. An ask for a folder shows no file."""
     part = call_of(ask, told)
     if part is None:
         return None
@@ -269,7 +270,7 @@ def _call(ask: Json, told: list[Json], permission: str, root: str) -> Call | Non
 
 
 def _detail(wanted: Wanted, target: str, room: Room, *, whole: bool) -> tuple[Detail | None, set[str]]:
-    """The detail, and the texts that need be told no more, as they stand in it."""
+    """The detail, and the texts in it, which need not be repeated."""
     permission, metadata, given = wanted.permission, wanted.metadata, wanted.given
     diff = None if whole else asked(metadata, wanted.root)
     if diff is not None:
@@ -294,11 +295,11 @@ def _detail(wanted: Wanted, target: str, room: Room, *, whole: bool) -> tuple[De
 
 
 _OF_A_DIFF = ("files", "content", "oldString", "newString", "replaceAll", "edits", "patchText")
-"""What the server makes an edit's diff of."""
+"""The inputs from which the server makes the diff of an edit."""
 
 
 def _facts(wanted: Wanted, detail: Detail | None, told: set[str], room: Room) -> Iterator[Fact]:
-    """What else the ask and the call say. Where both give a name another value, both are told."""
+    """The other values of the ask and the call. If both have different values for a name, both are shown."""
     metadata, given = wanted.metadata, wanted.given
     if not is_known(wanted.permission):
         yield Fact("tool", room.line(wanted.permission))
@@ -316,7 +317,7 @@ def _facts(wanted: Wanted, detail: Detail | None, told: set[str], room: Room) ->
 
 
 def _is_said(value: Any, told: set[str], patterns: tuple[str, ...]) -> bool:
-    """Does it stand on the card already? A folder does in the pattern of what is in it."""
+    """Is the text on the card already? A folder is there if the pattern of its content is."""
     if isinstance(value, str):
         return value in ("", *told) or (value != "*" and value in patterns) or f"{value}/*" in patterns
     return isinstance(value, list) and all(
@@ -325,7 +326,7 @@ def _is_said(value: Any, told: set[str], patterns: tuple[str, ...]) -> bool:
 
 
 def _is_told(pattern: str, wanted: Wanted, target: str) -> bool:
-    """Is it told already? A command's patterns are pieces of it, and an edit's are its files."""
+    """Is the pattern shown already? The patterns of a command are pieces of it, and those of an edit are its files."""
     if wanted.permission == "bash" and pattern in said(wanted.metadata.get("command")):
         return True
     shown = visible_line(pattern)

@@ -1,7 +1,7 @@
-"""Reading JSON that may be anything, and keeping what is shown of it small.
+"""Reading JSON of any shape, and limiting the shown part of it.
 
-What a model or a tool wrote is shown, not obeyed. Names, paths, commands and all else that a tool is given are shown by
-the rule of `protocol.visible`, which deletes nothing; of what a tool printed, the codes for a terminal are taken out.
+Names, paths, commands and all other inputs of a tool are shown by the rules of `protocol.visible`, which remove
+nothing. In the output of a tool, the codes for a terminal are removed.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ __all__ = [
 Json = Mapping[str, Any]
 
 MOST_LINES = 400
-"""Lines of a file, a diff or an output that are shown."""
+"""The most lines of a file, a diff or an output."""
 
 MOST_ITEMS = 100
-"""Items of a list that are shown."""
+"""The most items of a list."""
 
 LONGEST = 200
-"""Characters of what is shown on one line."""
+"""The most characters of a text on one line."""
 
 MOST_CHARACTERS = 60_000
-"""Characters of a file, a diff or an output that are shown."""
+"""The most characters of a file, a diff or an output."""
 
 _LONGEST_LINE = 1_000
 _LONGEST_ID = 100
 
 _UNSAFE = re.compile(r"[^\w-]+", re.ASCII)
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-# Halves of characters, and the marks that turn the direction of what follows them: "Trojan source".
+# Halves of characters, and the marks that change the direction of the text after them: "Trojan source".
 _HIDDEN = dict.fromkeys(
     (*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000)), "\N{REPLACEMENT CHARACTER}"
 )
@@ -68,7 +68,7 @@ _HIDDEN = dict.fromkeys(
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The part of a text that is shown, and how many lines and characters of it are not."""
+    """The shown part of a text, and how many lines and characters are missing."""
 
     text: str
     left_out: int = 0
@@ -76,31 +76,31 @@ class Cut:
 
 
 def objects(value: Any) -> list[Json]:
-    """The objects of a list; none where something else stands."""
+    """The objects of a list; empty for any other value."""
     return [item for item in entries(value) if isinstance(item, Mapping)]
 
 
 def entries(value: Any) -> list[Any]:
-    """The items of a list, or of what can be run through like one; none where something else stands."""
+    """The items of a list or another iterable; empty for any other value."""
     return list(value) if isinstance(value, Iterable) and not isinstance(value, str | Mapping) else []
 
 
 def section(value: Json, name: str) -> Json:
-    """An object in an object; an empty one where something else stands."""
+    """An object in an object; empty for any other value."""
     found = value.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
 def number(value: Any) -> int | None:
-    """A whole number that people would count with; None where something else stands."""
+    """A whole number of ordinary size; None for any other value."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     return value if whole and abs(value) < 2**53 else None
 
 
 def clean(text: str) -> str:
-    """The text without a terminal's escape sequences, and with all that is hidden in it made visible.
+    """The text without a terminal's escape sequences, and with its invisible characters marked.
 
-    Of a line that was written over again and again, as progress bars are, the last state stands.
+    If a line was overwritten, as by a progress bar, its last state is kept.
     """
     if "\x1b" in text:
         text = _ESCAPES.sub("", text)
@@ -110,22 +110,22 @@ def clean(text: str) -> str:
 
 
 def one_line(value: Any, limit: int = LONGEST) -> str:
-    """A text on one line of at most `limit` characters, visibly; an empty one where something else stands."""
+    """A text on one line, made visible, of at most `limit` characters; empty for any other value."""
     text = said(value)
     line = visible_line(text[: 8 * limit])
-    if len(text) > 8 * limit and len(line) <= limit:  # marks stand for much
+    if len(text) > 8 * limit and len(line) <= limit:  # a mark can replace many characters
         line = visible_line(text)
     return plain.cut_line(line, limit)
 
 
 def laid_out(text: str, lines: int = MOST_LINES, characters: int = MOST_CHARACTERS) -> Cut:
-    """What is shown of a text that a tool is given: so many lines and characters from its start, visibly.
+    """The shown part of a tool's input: its first lines and characters, made visible.
 
-    Lines are not cut, except for one that is longer than all that may be shown.
+    A line is cut only if it is longer than the whole limit.
     """
     head, rest = text[: 2 * characters], text[2 * characters :]
     whole = visible(head)
-    if rest and len(whole) < characters and whole.count("\n") < lines:  # marks stand for much
+    if rest and len(whole) < characters and whole.count("\n") < lines:  # a mark can replace many characters
         whole, rest = visible(text), ""
     *kept, last = whole[:characters].removesuffix("\n").split("\n", lines)
     if len(kept) < lines:
@@ -138,7 +138,7 @@ def laid_out(text: str, lines: int = MOST_LINES, characters: int = MOST_CHARACTE
 
 
 def cut(text: str, *, keep_end: bool = False) -> Cut:
-    """What is shown of a text that a tool printed: so many lines and characters from its start, or up to its end."""
+    """The shown part of a tool's output: its first or last lines and characters."""
     lines = clean(text).removesuffix("\n").split("\n")
     kept: list[str] = []
     room = MOST_CHARACTERS
@@ -154,13 +154,13 @@ def cut(text: str, *, keep_end: bool = False) -> Cut:
 
 
 def prose(text: str, most: int = 200_000) -> Cut:
-    """What is shown of a text whose lines are paragraphs: its first `most` characters."""
+    """The shown part of a text whose lines are paragraphs: its first `most` characters."""
     text = clean(text)
     return Cut(text[:most], text[most:].count("\n") + 1 if len(text) > most else 0)
 
 
 def pretty(value: Any) -> str:
-    """JSON for people to read; a text that is JSON is laid out, too, and another text stands as it is."""
+    """JSON with indentation. A text that contains JSON is indented, too; any other text stays as it is."""
     if isinstance(value, str):
         with suppress(ValueError, RecursionError):
             value = json.loads(value) if value[:1] in ("{", "[") else value
@@ -172,12 +172,12 @@ def pretty(value: Any) -> str:
 
 
 def safe_id(value: str) -> str:
-    """What can stand in an HTML id and a selector: the same text, if it is one of the server's ids."""
+    """A form of the text for HTML ids and selectors. An id of the server stays the same."""
     return _UNSAFE.sub("-", value)[:_LONGEST_ID]
 
 
 def web_url(value: Any) -> str:
-    """The URL, if it is an http or https one of a host; else an empty text. Never one that runs a script."""
+    """The URL, if it is http or https with a host; else empty. It never runs a script."""
     url = said(value)
     if not url.isprintable() or " " in url:
         return ""

@@ -1,4 +1,4 @@
-"""`display_error`: why a turn failed or was stopped, what can be done, and whether it makes sense to try again."""
+"""`display_error`: the reason why a turn failed or was stopped, with advice, and whether a retry makes sense."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _WHO = {"visitor": later("visitor"), "you": later("you")}  # of someone without 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownError:
-    """Why a turn did not end well.
+    """The reason why a turn failed or was stopped.
 
     Attributes:
-        name: As the row has it: see "Ends" in docs/turns.md.
+        name: The error's name in the row: see "Ends" in docs/turns.md.
         title: What happened, in a sentence.
-        advice: What can be done; may be empty.
-        text: What was said of it: by the provider, the server or this library.
-        retry: The same prompt may well work if it is sent again.
-        stopped: Somebody wanted it so: nothing went wrong.
+        advice: What the person can do; it may be empty.
+        text: The message of the provider, the server or this library.
+        retry: Whether the same prompt may succeed if it is sent again.
+        stopped: Whether a person or program stopped the turn, so that nothing failed.
     """
 
     name: str
@@ -41,7 +41,7 @@ class ShownError:
 
 
 def display_error(error: Any) -> ShownError | None:
-    """What is to be shown of a row's `error`; None if there is none. Whatever is given, nothing is raised."""
+    """The view model of a row's `error`; None without one. It never raises."""
     if not isinstance(error, Mapping) or not error:
         return None
     name, message = said(error.get("name")), prose(said(error.get("message")), 4_000).text
@@ -51,7 +51,7 @@ def display_error(error: Any) -> ShownError | None:
         title = text("Stopped by {who}", who=who) if who else text("Stopped")
         return ShownError(name=name, title=title, stopped=True)
     title, advice, retry = _known(name) or _provider(error) or (_sentence(name), "", True)
-    stopped = name == "Stopped"  # and what was said of it is the title in other words
+    stopped = name == "Stopped"  # its message only repeats the title
     return ShownError(
         name=one_line(name),
         title=text(title),
@@ -63,7 +63,7 @@ def display_error(error: Any) -> ShownError | None:
 
 
 def _known(name: str) -> tuple[str, str, bool] | None:
-    """What is known of an error of this name: of the server's, of this library's, or of the host's own code."""
+    """The texts for an error with this name: of the server, of this library, or of the host's own code."""
     if name in _KNOWN:
         return _KNOWN[name]
     kind = getattr(errors, name, None) or getattr(builtins, name, None)
@@ -74,7 +74,7 @@ def _known(name: str) -> tuple[str, str, bool] | None:
 
 
 def _provider(error: Mapping[str, Any]) -> tuple[str, str, bool] | None:
-    """A provider's error has a status, or says whether it is worth to try again."""
+    """Is it a provider's error? Such an error has a status, or tells whether a retry makes sense."""
     status, retryable = number(error.get("status")), error.get("retryable")
     if status is None and not isinstance(retryable, bool) and error.get("name") != "APIError":
         return None

@@ -1,4 +1,4 @@
-"""Pictures and files as they are shown: by name, type and size, and where a browser finds them."""
+"""View models of pictures and files: name, type, size and URL."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ __all__ = ["shown_file"]
 
 
 def shown_file(shown_id: str, told: Json, *, files: str, name: str = "") -> File:
-    """A file as `opencode_sessions.protocol.attachments` keeps it.
+    """The view model of a file in the form of `opencode_sessions.protocol.attachments`.
 
     Args:
-        shown_id: The id that it is shown under.
-        told: What is known of it.
+        shown_id: The id of the view model.
+        told: The file in a part.
         files: See `display`.
-        name: Its name if it has none of its own.
+        name: The name if the file has none of its own.
     """
     mime, url, size = one_line(told.get("mime")), said(told.get("url")), number(told.get("size"))
     elsewhere = web_url(url)
-    picture = mime in PICTURES and not elsewhere  # to show one from elsewhere would tell that host who looks
+    picture = (
+        mime in PICTURES and not elsewhere
+    )  # a picture on another host would tell that host who looks at it
     if not elsewhere and size is not None and files:
         elsewhere = files + "/".join(quote(said(told.get(name)), safe="") for name in ("messageID", "id"))
     elif picture and url.startswith(f"data:{mime};base64,"):

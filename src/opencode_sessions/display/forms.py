@@ -1,11 +1,11 @@
-"""The fields of the form that an ask is answered with, and what a filled-in form says.
+"""The fields of the form that answers an ask, and the reading of a filled-in form.
 
 ask             the ask's id
 answer          once | always | reject
-shown           the digest of what the form's card shows, `ask.shown`; a `reject` needs none
-message         with `reject`: a word to the agent, which then goes on and minds it
-answer-0, …     of each question, what was chosen: labels, as often as there are some
-own-0, …        of each question, a text of the person's own
+shown           the digest of the form's card, `ask.shown`; a `reject` needs none
+message         with `reject`: a message to the agent, which then goes on
+answer-0, …     for each question, the chosen labels; the field may be repeated
+own-0, …        for each question, a text of the person's own
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _LONGEST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a filled-in form says, to the ask `given.ask`.
+    """The values of a filled-in form, for the ask `given.ask`.
 
-    It is `Answer(given.reply, given.labels, given.message, shown=given.shown)`.
+    The answer is `Answer(given.reply, given.labels, given.message, shown=given.shown)`.
     """
 
     ask: str
@@ -41,26 +41,26 @@ class Given:
 
 
 def answer_field(question: Question) -> str:
-    """The field of what is chosen."""
+    """The name of the field for chosen labels."""
     return f"{ANSWER}-{question.place}"
 
 
 def own_field(question: Question) -> str:
-    """The field of a text of one's own."""
+    """The name of the field for the person's own text."""
     return f"own-{question.place}"
 
 
 def read_answer(fields: Mapping[str, Sequence[str]], ask: ShownAsk) -> Given:
-    """What a form says.
+    """Read a filled-in form.
 
     Args:
-        fields: Each with all its values, such as `dict(request.POST.lists())`.
-        ask: What is answered, as `display_ask(…, whole=True)` gives it.
+        fields: The fields, each with all its values, such as `dict(request.POST.lists())`.
+        ask: The ask, from `display_ask(…, whole=True)`.
 
     Raises:
         AskChangedError: The ask has changed since the form was made. Show it again.
-        ConfigurationError: It is no such form: `ask` names another ask, `answer` is none of the three, or it does not
-            say what was shown. The form of a card that leaves something out does not; the one below the whole does.
+        ConfigurationError: The form is invalid: `ask` names another ask, `answer` is none of the three, or `shown` is
+            missing. The form of a shortened card has no `shown`; the form of the full card has it.
     """
     reply = _first(fields, ANSWER)
     if _first(fields, ASK) != ask.id or reply not in get_args(Reply):
@@ -87,7 +87,7 @@ def read_answer(fields: Mapping[str, Sequence[str]], ask: ShownAsk) -> Given:
 
 
 def _chosen(fields: Mapping[str, Sequence[str]], question: Question) -> tuple[str, ...]:
-    """The labels; a text of one's own stands beside them where there may be several, else in their place."""
+    """The labels with the person's own text: added if there may be several, else in place of the label."""
     own = _first(fields, own_field(question)) if question.own_answer else ""
     offered = [option.label for option in question.options]
     chosen = tuple(label for label in offered if label in fields.get(answer_field(question), ()))

@@ -1,8 +1,8 @@
-"""A model's Markdown as HTML that can be trusted: rendered by markdown-it-py, then sanitised by nh3.
+"""A model's Markdown as safe HTML: rendered by markdown-it-py, then sanitised by nh3.
 
-Raw HTML in it is shown, not obeyed. Links go to http, https and mailto addresses only, also where those stand bare in
-the text, and open apart from the page. Pictures from elsewhere are links, unless they are allowed, as a picture tells
-its server who looks at it. A text that costs more than its budget is shown as it was written.
+Raw HTML is shown as text. Links, also bare ones, go only to http, https and mailto addresses, and open in a new tab.
+Pictures on other hosts become links unless they are allowed, because a picture tells its server who looks at it. A text
+that exceeds its budget is shown as plain text.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _NO_GUESSES = {"fuzzy_link": False, "fuzzy_email": False}  # README.md is a file
 
 
 class _Kept:
-    """What was rendered last, up to so many characters of text and HTML."""
+    """A cache of the last renderings, up to a number of characters of text and HTML."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -81,15 +81,15 @@ _kept = _Kept(8_000_000)
 
 
 def render_markdown(text: str, *, images: bool = False, growing: bool = False) -> str:
-    """HTML of a text in Markdown (CommonMark, with tables, strikethrough, bare links), safe to be put into a page.
+    """Safe HTML for a text in Markdown (CommonMark, with tables, strikethrough and bare links).
 
-    The HTML of what was rendered last is kept in memory, up to 8 million characters. A text that costs too much to
-    render is shown as it was written: see `markdown_budget`.
+    The HTML of the last texts is cached in memory, up to 8 million characters. A text that costs too much to render is
+    shown as plain text: see `markdown_budget`.
 
     Args:
-        text: By whomever.
-        images: Show pictures from http and https addresses; else each is a link to it.
-        growing: More of it is to come, so its HTML is not worth keeping.
+        text: The text, from any source.
+        images: Whether to show pictures from http and https addresses; otherwise each is a link.
+        growing: Whether the text still grows, so that its HTML is not cached.
 
     Raises:
         ConfigurationError: The packages of the extra `markdown` are not installed.
@@ -114,9 +114,9 @@ def _render(text: str, images: bool) -> str:  # noqa: FBT001 - a key
 
 @cache
 def _tools(images: bool) -> tuple[Callable[..., str], Callable[[str], str]]:  # noqa: FBT001 - a key of the cache
-    """Both are made once: they keep no state, and may be used by several threads."""
+    """The renderer and the sanitiser, made once. They have no state, so several threads may use them."""
     try:
-        import nh3  # noqa: PLC0415 - a host that renders no Markdown need not have it
+        import nh3  # noqa: PLC0415 - optional: a host may render no Markdown
         from linkify_it import LinkifyIt  # type: ignore[import-untyped]  # noqa: PLC0415 - likewise
         from markdown_it import MarkdownIt  # noqa: PLC0415 - likewise
     except ImportError as error:
@@ -126,7 +126,7 @@ def _tools(images: bool) -> tuple[Callable[..., str], Callable[[str], str]]:  # 
         ) from error
 
     class Links(LinkifyIt):  # type: ignore[misc]
-        """Looks no further than the longest address may reach."""
+        """Looks only as far as the longest allowed address."""
 
         def match_at_start(self, text: str) -> Any:
             return super().match_at_start(text[: LONGEST_LINK + len("https:")])
@@ -154,10 +154,10 @@ def _tools(images: bool) -> tuple[Callable[..., str], Callable[[str], str]]:  # 
             set_tag_attribute_values={
                 "a": {"target": "_blank"},
                 "img": {"loading": "lazy", "referrerpolicy": "no-referrer"},
-                # Both scroll sideways where they are wide: the keyboard must get there.
+                # Both scroll sideways if they are wide, so the keyboard must reach them.
                 "pre": {"tabindex": "0"},
                 "table": {"tabindex": "0", "dir": "auto"},
-                # Their text begins where its writing does; see parts.css for what has no side of its own.
+                # Their text follows the direction of its script; see parts.css for the others.
                 "blockquote": {"dir": "auto"},
                 "ol": {"dir": "auto"},
                 "ul": {"dir": "auto"},
@@ -168,7 +168,7 @@ def _tools(images: bool) -> tuple[Callable[..., str], Callable[[str], str]]:  # 
 
 
 def _keep_attribute(_tag: str, name: str, value: str) -> str | None:
-    """A relative link would lead into the host's own site."""
+    """Is the link allowed? A relative link would lead into the host's own site."""
     if name == "class":
         return value if _CLASS.fullmatch(value) else None
     if name == "href":
@@ -179,7 +179,7 @@ def _keep_attribute(_tag: str, name: str, value: str) -> str | None:
 
 
 def _prepare(state: Any) -> None:
-    """Headings below the page's own, and classes where Markdown has inline styles, which a strict policy forbids."""
+    """Lower the level of headings below the page's own, and replace inline styles, which a strict CSP forbids."""
     headings = [token for token in state.tokens if token.type in ("heading_open", "heading_close")]
     top = min((int(token.tag[1:]) for token in headings), default=1)
     for token in headings:

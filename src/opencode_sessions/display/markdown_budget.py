@@ -1,8 +1,8 @@
-"""What rendering a text as Markdown may cost, and how a renderer is held to it.
+"""The budget for rendering a text as Markdown.
 
-The text is a model's or a tool's, so it may be made to be slow. Beyond the budget it is shown as it was written. A step
-is one look for a block, or for something other than plain words in a line, and takes up to 10 µs. Documents that people
-write take 0.05 to 0.15 steps a character; tables of numbers 0.5.
+The text comes from a model or a tool, and may be designed to be slow. Beyond the budget it is shown as plain text. A
+step is one search for a block, or for markup in a line, and takes up to 10 µs. Ordinary documents take 0.05 to 0.15
+steps a character; tables of numbers 0.5.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ MOST_CHARACTERS = 200_000
 MOST_STEPS = 60_000
 
 MOST_SECONDS = 5.0
-"""Of processor time: for what steps do not count, such as a slow pattern of another release of the parser."""
+"""Processor time, for costs that steps do not count, such as a slow pattern in another release of the parser."""
 
 LONGEST_LINK = 2_000
-"""Characters of an address that stands bare. Each can be looked through once for every place where one may begin."""
+"""The longest bare address, in characters. The parser may search it once for each possible beginning."""
 
 _DEEPEST = 30
-"""Levels of quotes and lists in each other; a list takes two."""
+"""The most levels of nested quotes and lists; a list takes two."""
 
 NESTING = _DEEPEST + 10
-"""What the parser is told: it drops what lies deeper, so the budget must end before."""
+"""The parser's own limit. It drops deeper levels, so the budget must be used up before."""
 
 _LOOK_AT_CLOCK = 1_000
 _STEPS_OF_LINK = 20
 _CHARACTERS_A_STEP = 50
 _ATTRIBUTES = 10
-"""Characters of links' addresses and titles, for each character of the text; and a thousand times as many."""
+"""Characters of links' addresses and titles for each character of the text, plus a thousand times as many."""
 
 
 class OverBudget(Exception):  # noqa: N818 - nothing is wrong: the text is shown otherwise
-    """Rendering the text costs more than it may."""
+    """Rendering the text exceeds its budget."""
 
 
 class Budget:
-    """What is left for one text."""
+    """The remaining budget of one text."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -51,10 +51,10 @@ class Budget:
         self._until = time.thread_time() + MOST_SECONDS
 
     def spend(self, steps: int = 1, made: int = 0) -> None:
-        """Count steps, besides the tokens that were `made` so far.
+        """Count steps, and the tokens that were `made` so far.
 
         Raises:
-            OverBudget: There is nothing left.
+            OverBudget: The budget is used up.
         """
         self.steps += steps
         if self.steps + made > MOST_STEPS:
@@ -66,7 +66,7 @@ class Budget:
 
 
 def hold_to_budget(markdown: MarkdownIt) -> None:
-    """Have the parser spend the budget that its `env` holds under `budget`."""
+    """Make the parser use the budget in its `env` under `budget`."""
     markdown.options["maxNesting"] = NESTING
     interrupting = ["paragraph", "reference", "blockquote", "list"]
     markdown.block.ruler.before("table", "budget", _at_block, {"alt": interrupting})
@@ -78,7 +78,7 @@ def hold_to_budget(markdown: MarkdownIt) -> None:
 def _at_block(state: Any, _first: int, _last: int, _silent: bool) -> bool:  # noqa: FBT001 - a rule's signature
     if state.level > _DEEPEST:
         raise OverBudget
-    # One line of a table can make as many tokens as the table has columns.
+    # One line of a table can produce as many tokens as the table has columns.
     state.env["budget"].spend(made=len(state.tokens))
     return False
 
@@ -89,7 +89,7 @@ def _at_piece(state: Any, _silent: bool) -> bool:  # noqa: FBT001 - a rule's sig
     if state.src.startswith("://", state.pos):
         budget.spend(
             _STEPS_OF_LINK + len(state.pending) // _CHARACTERS_A_STEP
-        )  # which is searched for a scheme
+        )  # the parser searches it for a scheme
     return False
 
 
@@ -98,7 +98,7 @@ def _after_blocks(state: Any) -> None:
 
 
 def _after_all(state: Any) -> None:
-    """What a link leads to is written once, and can be used by any number of links."""
+    """Count the characters of links, because any number of links can use one definition."""
     links = (child for token in state.tokens for child in token.children or ())
     length = sum(len(str(value)) for link in links for value in link.attrs.values())
     if length > _ATTRIBUTES * (len(state.src) + 1_000):

@@ -1,4 +1,4 @@
-"""`display_message`: all that a message's row has to show."""
+"""`display_message`: the view model of a whole message."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["ShownMessage", "display_message"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownMessage:
-    """What is to be shown of a message.
+    """The view model of a message.
 
     Attributes:
-        parts: The answer, in order.
-        asks: What the agent waits for a person to answer.
-        error: Why it failed or was stopped.
-        status: The row's.
+        parts: The answer's parts, in order.
+        asks: The asks that wait for a person.
+        error: The reason why the turn failed or was stopped.
+        status: The row's status.
     """
 
     parts: tuple[Shown, ...]
@@ -38,9 +38,9 @@ def display_message(message: Any, *, root: str | None = None, files: str = "") -
     """Show a message: a row of a model with the turn columns, a `MessageState`, or a `TurnResult`.
 
     Args:
-        message: What has `parts`, and may have `asks`, `error`, `status` and `content`.
-        root: As in `display`.
-        files: Likewise.
+        message: An object with `parts`, and perhaps with `asks`, `error`, `status` and `content`.
+        root: See `display`.
+        files: See `display`.
     """
     told, status = objects(getattr(message, "parts", None)), said(getattr(message, "status", None))
     root = worktree_of(told) if root is None else root
@@ -50,7 +50,7 @@ def display_message(message: Any, *, root: str | None = None, files: str = "") -
     prompt_id = said(getattr(message, "opencode_prompt_id", None) or getattr(message, "prompt_id", None))
     content = prose(said(getattr(message, "content", None)))
     if content.text.strip() and not any(isinstance(part, Text) for part in shown):
-        # Where a turn failed without a word, its content is the host's own: the `fallback`.
+        # If a turn failed without any text, its content is the host's `fallback`.
         shown.append(
             Text(id=f"{prompt_id or 'message'}-content", markdown=content.text, left_out=content.left_out)
         )
@@ -63,9 +63,9 @@ def display_message(message: Any, *, root: str | None = None, files: str = "") -
 
 
 def _parts_for_asks(parts: list[Json]) -> Callable[[Json], list[Json]]:
-    """Finds the parts that tell of an ask: the first one of its session, and the first one of its call.
+    """Finds the parts that belong to an ask: the first one of its session, and the first one of its call.
 
-    Each ask is to cost the same, however many parts there are.
+    It uses an index, so that the cost of an ask does not depend on the number of parts.
     """
     by_call: dict[str, Json] = {}
     by_session: dict[str, Json] = {}

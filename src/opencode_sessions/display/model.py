@@ -1,6 +1,6 @@
-"""A reply's parts as they are shown: one frozen dataclass for each kind.
+"""The view models of a reply's parts: one frozen dataclass for each kind.
 
-Each has an `id`, which is safe in HTML and the part's own where that is possible, and a `type`.
+Each has a `type`, and an `id` that is safe in HTML and, if possible, equal to the part's own.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ __all__ = ["File", "Notice", "Patch", "Shown", "Structured", "Text", "Thought", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """What the agent says.
+    """A text of the agent.
 
     Attributes:
-        markdown: As the model wrote it.
-        growing: More of it is to come.
-        left_out: Lines that are not shown.
+        markdown: The text, as the model wrote it.
+        growing: Whether more of it will come.
+        left_out: How many lines are not shown.
     """
 
     type: ClassVar[str] = "text"
@@ -32,13 +32,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thought:
-    """What the agent thinks aloud.
+    """A reasoning text of the agent.
 
     Attributes:
-        markdown: As the model wrote it.
-        growing: More of it is to come.
-        duration: Seconds, if they are known.
-        left_out: Lines that are not shown.
+        markdown: The text, as the model wrote it.
+        growing: Whether more of it will come.
+        duration: The duration in seconds, if it is known.
+        left_out: How many lines are not shown.
     """
 
     type: ClassVar[str] = "thought"
@@ -54,9 +54,9 @@ class File:
     """A file of the answer, or one that a tool returned.
 
     Attributes:
-        url: An http or https one, one below the `files` that `display` was given, a `data:` one of a picture, or empty.
-        picture: It can be shown as a picture, from `url`.
-        size: In bytes, if it is known.
+        url: An http or https URL, a URL below the argument `files` of `display`, a `data:` URL of a picture, or empty.
+        picture: Whether `url` can be shown as a picture.
+        size: The size in bytes, if it is known.
     """
 
     type: ClassVar[str] = "file"
@@ -73,17 +73,16 @@ class Tool:
     """The card of a tool call.
 
     Attributes:
-        tool: As the server names it.
-        kind: What sort of thing it does: `command`, `read`, `edit`, …; `mcp` or `custom` for a tool that is not
-            known here.
+        tool: The server's name of the tool.
+        kind: The kind of action: `command`, `read`, `edit`, …; `mcp` or `custom` for an unknown tool.
         state: `waiting` (it has not begun, or waits for a person), `running`, `done`, `failed` or `refused`.
-        verb: As it stands: "Reading", "Read", "Could not read".
+        verb: The verb for this state: "Reading", "Read", "Could not read".
         icon: The name of a symbol.
-        target: What it is about: a path, a command, a pattern, a URL.
-        detail: What it shows, if there is something.
-        error: Why it failed or was refused.
-        duration: Seconds, if they are known.
-        asks: It waits for a person.
+        target: The object of the action: a path, a command, a pattern, a URL.
+        detail: The content of the card, if there is any.
+        error: The reason why it failed or was refused.
+        duration: The duration in seconds, if it is known.
+        asks: Whether it waits for a person.
         files: The pictures and files that it returned.
     """
 
@@ -103,18 +102,18 @@ class Tool:
 
     @property
     def title(self) -> str:
-        """In one line: "Reading shop/cart.py"."""
+        """The card on one line: "Reading shop/cart.py"."""
         return f"{self.verb} {self.target}".rstrip()
 
     @property
     def note(self) -> str:
-        """The fact that fits beside it: `+3 -1`, `exit 1`, `12 files`."""
+        """A short fact for the card's line: `+3 -1`, `exit 1`, `12 files`."""
         return self.detail.note if self.detail is not None and self.state in ("done", "running") else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Todos:
-    """The agent's todo list, as it last was in this turn."""
+    """The agent's last todo list in this turn."""
 
     type: ClassVar[str] = "todos"
     id: str
@@ -123,7 +122,7 @@ class Todos:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patch:
-    """The files that a step of the turn has changed, by whatever tool."""
+    """The files that a step of the turn has changed, with any tool."""
 
     type: ClassVar[str] = "patch"
     id: str
@@ -133,7 +132,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structured:
-    """The answer as data: JSON, laid out."""
+    """A structured answer: JSON with indentation."""
 
     type: ClassVar[str] = "structured"
     id: str
@@ -143,11 +142,11 @@ class Structured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something that happened on the way.
+    """A remark about the turn.
 
     Attributes:
         kind: `compaction`, `retry`, `finish`, or the server's name of a part.
-        reason: Of `finish`, the model's reason, such as `length`.
+        reason: With `finish`, the model's reason, such as `length`.
     """
 
     type: ClassVar[str] = "notice"

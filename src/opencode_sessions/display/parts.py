@@ -1,4 +1,4 @@
-"""`display`: a reply's parts, as a message's row has them, as they are shown."""
+"""`display`: the view models of the parts in a message's row."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def display(
 
 
 def growing_place(parts: Sequence[Json]) -> int:
-    """The place of the part that still grows: the last one, not counting the todo list, which stays at the end."""
+    """The place of the part that still grows: the last one, without the todo list, which stays at the end."""
     return max((place for place, part in enumerate(parts) if part.get("type") != "todos"), default=-1)
 
 
 class _Showing:
-    """Shows the parts of one reply."""
+    """Makes the view models of one reply."""
 
     def __init__(self, root: str, status: str | None, waiting: set[str], turn: str, files: str) -> None:
         self._root = root
@@ -90,7 +90,7 @@ class _Showing:
         self._live = status == "streaming"
         self._waiting = waiting
         self._prefix = f"{turn}-" if turn else ""
-        self._ids: dict[str, int] = {}  # of each, the last number that was put behind it
+        self._ids: dict[str, int] = {}  # for each, the last number that was appended to it
 
     def show(self, part: Json, place: int, *, is_last: bool) -> Shown | None:
         kind = said(part.get("type"))
@@ -104,7 +104,7 @@ class _Showing:
         return _OTHERS.get(kind, _unknown)(part_id, part, self._root)
 
     def _id(self, wanted: str) -> str:
-        """Safe in HTML, and not used yet."""
+        """An id that is safe in HTML and was not used yet."""
         stem = made = safe_id(wanted)
         count = self._ids.get(stem, 1)
         while made in self._ids:
@@ -117,7 +117,7 @@ class _Showing:
     def _text(self, part_id: str, part: Json, *, growing: bool) -> Shown | None:
         shown = prose(said(part.get("text")))
         if not shown.text.strip():
-            return None  # also what a broken stream took back
+            return None  # a broken stream may also have emptied it
         if part.get("type") == "text":
             return Text(id=part_id, markdown=shown.text, growing=growing, left_out=shown.left_out)
         return Thought(
@@ -153,14 +153,14 @@ class _Showing:
         )
 
     def _returned(self, part_id: str, part: Json, call: Call) -> Iterator[File]:
-        """What a call returned besides text; what `read` returned is called like what it read."""
+        """The files that a call returned. A file from `read` gets the name of the file that was read."""
         name = PurePath(call.path()).name if call.tool == "read" else ""
         for place, told in enumerate(attachments_of(part)):
             yield shown_file(f"{part_id}-file-{place}", told, files=self._files, name=one_line(name))
 
 
 def _duration(part: Json) -> float | None:
-    """Seconds; the server's times are in milliseconds."""
+    """The duration in seconds; the server's times are in milliseconds."""
     time = section(part, "time") or section(section(part, "data"), "time")
     start, end = number(time.get("start")), number(time.get("end"))
     return None if start is None or end is None or end < start else (end - start) / 1000

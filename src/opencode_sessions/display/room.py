@@ -1,4 +1,4 @@
-"""How much of an ask is shown at once: a bounded number of lines and characters, and the size of what is left out."""
+"""The space for an ask on its card: a limited number of lines and characters, and the size of the missing part."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _KILO = 1_000
 
 
 class Room:
-    """The room for one ask.
+    """The space for one ask.
 
     Args:
-        endless: All of it is shown.
+        endless: Whether to show everything.
 
     Attributes:
-        left_out: Lines that have found no room.
-        size: Their characters.
+        left_out: How many lines are not shown.
+        size: How many characters they have.
     """
 
     def __init__(self, *, endless: bool) -> None:
@@ -32,14 +32,14 @@ class Room:
         self.left_out = self.size = 0
 
     def text(self, text: str) -> str:
-        """What is shown of a text of several lines."""
+        """The shown part of a text of several lines."""
         cut = laid_out(text, self._lines, self._characters)
         self._take(cut.text.count("\n") + 1, len(cut.text))
         self.miss(cut.left_out, cut.size)
         return cut.text
 
     def line(self, text: str) -> str:
-        """What is shown of a text on one line."""
+        """The shown part of a text on one line."""
         line = visible_line(text)
         room = self._characters if self._lines else 0
         self._take(1, len(line))
@@ -48,7 +48,7 @@ class Room:
         return line[:room]
 
     def lines(self, texts: Iterable[str]) -> tuple[str, ...]:
-        """What is shown of some texts; those without room are missing."""
+        """The shown part of several texts; those without space are missing."""
         shown = (self.line(text) for text in texts)
         return tuple(line for line in shown if line)
 
@@ -56,13 +56,13 @@ class Room:
         self._lines, self._characters = max(self._lines - lines, 0), max(self._characters - characters, 0)
 
     def miss(self, lines: int, size: int) -> None:
-        """So much is left out."""
+        """Count a part that is not shown."""
         self.left_out += lines
         self.size += size
 
 
 def amount_of(lines: int, size: int) -> str:
-    """`3,200 more lines, 81 kB`; empty where nothing is left out."""
+    """`3,200 more lines, 81 kB`; empty if nothing is missing."""
     if not lines:
         return ""
     if size >= _KILO:

@@ -1,4 +1,4 @@
-"""What an agent needs leave for, in words: a symbol, a verb, and what it is about."""
+"""The texts for a permission that an agent needs: a symbol, a verb and a target."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _LONGEST_TARGET = 2_000
 
 
 class Words(NamedTuple):
-    """A symbol, a verb ("Run", "Edit", "Use GitHub:"), and to what: one line, which ends with … if it is cut.
+    """A symbol, a verb ("Run", "Edit", "Use GitHub:") and a target on one line, which ends with … if it is cut.
 
-    `told` are the texts that need be told no more where that line is whole.
+    `told` has the texts that need not be repeated if that line is complete.
     """
 
     icon: str
@@ -33,7 +33,7 @@ class Words(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A permission that is asked for. `given` is the input of the tool; `root` the worktree."""
+    """A permission ask. `given` is the input of the tool; `root` is the worktree."""
 
     permission: str
     metadata: Json
@@ -42,18 +42,18 @@ class Wanted:
     root: str
 
     def first(self, *names: str) -> str:
-        """The first text of the metadata, else the first pattern that says something."""
+        """The first text of the metadata, else the first pattern that is not only a wildcard."""
         texts = (said(self.metadata.get(name)) for name in names)
         return next((text for text in texts if text), next((p for p in self.patterns if p != "*"), ""))
 
 
 def is_known(permission: str) -> bool:
-    """Is it one of the server's own? Of another its name is all that is known, and `words_of` does not say it whole."""
+    """Is it a permission of the server itself? For others only the name is known, and `words_of` may shorten it."""
     return permission in _WORDS or permission in TOOLS
 
 
 def words_of(wanted: Wanted) -> Words:
-    """What it is, in words."""
+    """The texts for a permission ask."""
     return _WORDS.get(wanted.permission, _of_tool)(wanted)
 
 
@@ -81,10 +81,10 @@ def _edit(wanted: Wanted) -> Words:
 
 
 def _files(wanted: Wanted) -> list[str]:
-    """Each from the root of the worktree on, or with its whole path.
+    """The paths relative to the worktree, or absolute.
 
-    A pattern is no path: of a file outside of the worktree, or where that is `/`, it has no slash at its beginning
-    (1.18.33).
+    A pattern is not a path: for a file outside of the worktree, or if the worktree is `/`, it has no slash at its
+    beginning (1.18.33).
     """
     files = [
         (said(file.get("filePath")), said(file.get("movePath")))

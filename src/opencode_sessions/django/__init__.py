@@ -1,4 +1,4 @@
-"""The Django app: stores for rows, abstract models, and turns that run beside the request.
+"""The Django app: stores for rows, abstract models, and turns that run in the background.
 
     from opencode_sessions.django.models import MessageModel, RecordModel
 
@@ -12,11 +12,11 @@ and in a view::
 
     enqueue(conversation.message_set.create(prompt=…))
 
-The models are in `opencode_sessions.django.models`, and are imported from there only: this package stands in
-`INSTALLED_APPS`, which Django imports before any model may be.
+Import the models only from `opencode_sessions.django.models`: this package is in `INSTALLED_APPS`, which Django imports
+before any model.
 
-No transaction and no lock is open while the network is awaited. The connection that Django keeps for each thread
-stays open then, as always between two queries, and is idle.
+No transaction and no lock is open during a network call. The connection that Django keeps for each thread stays open
+and idle, as always between two queries.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The addresses of our views of a message."""
+"""The URLs of our views of a message."""
 
 # ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
 
@@ -15,12 +15,12 @@ __all__ = ["address", "address_of", "files_of", "named"]
 
 
 def address(name: str, message: models.Model) -> str:
-    """Of one of our views of a message."""
+    """The URL of one of our views of a message."""
     return reverse(f"opencode:{name}", args=named(message))
 
 
 def address_of(name: str, message: models.Model, *more: str) -> str:
-    """Of one of our views of something of a message; empty without our views."""
+    """The URL of one of our views of a part of a message; empty if our views are not installed."""
     try:
         return reverse(f"opencode:{name}", args=[*named(message), *more])
     except NoReverseMatch:
@@ -28,7 +28,7 @@ def address_of(name: str, message: models.Model, *more: str) -> str:
 
 
 def files_of(message: Any) -> str:
-    """The `files` that `display` takes; empty without our views, or without a row."""
+    """The argument `files` of `display`; empty if our views are not installed, or without a row."""
     if not isinstance(message, models.Model):
         return ""
     try:
@@ -38,7 +38,7 @@ def files_of(message: Any) -> str:
 
 
 def named(message: models.Model) -> tuple[str, Any]:
-    """The label and the key that name a message in an address: those of the model that has its table."""
+    """The label and the key of a message in a URL: those of the model that has its table."""
     model = table_model(type(message))
     key = getattr(message, model._meta.pk.attname)
     return model._meta.label_lower, model._meta.pk.value_to_string(message) if isinstance(key, tuple) else key

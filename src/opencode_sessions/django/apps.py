@@ -10,7 +10,7 @@ __all__ = ["OpencodeConfig"]
 
 
 class OpencodeConfig(AppConfig):
-    """It has no tables: the models are the host's, and so are their migrations."""
+    """The app. It has no tables: the models and their migrations belong to the host."""
 
     name = "opencode_sessions.django"
     label = "opencode_sessions"

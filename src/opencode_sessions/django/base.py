@@ -1,4 +1,4 @@
-"""What the two stores for Django have in common."""
+"""The common part of the two stores for Django."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ModelStore(Columns):
     """A store of one model instance's row.
 
     Args:
-        instance: Of any model with fields of the store's names.
-        using: The database's alias; by default where the routers send writes of this instance.
+        instance: An instance of any model with the store's fields.
+        using: The database's alias; by default the routers' choice for writes of this instance.
         asynchronous: True for `opencode_sessions.aio`.
 
     Raises:
@@ -54,4 +54,4 @@ class ModelStore(Columns):
         return vars(self._row.instance)
 
     def _now(self) -> datetime:
-        return timezone.now()  # which is naive where the host's USE_TZ is off
+        return timezone.now()  # naive if the host's USE_TZ is off

@@ -1,25 +1,25 @@
-"""System checks: what `manage.py check` says of the settings, the models and their databases. None asks a database.
+"""The system checks of `manage.py check`: settings, models and their databases. None queries a database.
 
-| id | what it found |
+| id | finding |
 |---|---|
 | `opencode.E001` | `OPENCODE` cannot work |
 | `opencode.E002` | a message's model does not lead to its record |
-| `opencode.E003` | a column is not unique that has to be |
+| `opencode.E003` | a column that must be unique is not |
 | `opencode.E004` | a database without autocommit |
-| `opencode.E005` | the runner `tasks`, and no task backend that runs anything |
-| `opencode.E006` | a field of the host's own that cannot hold what is stored in it |
+| `opencode.E005` | the runner `tasks`, without a task backend that runs tasks |
+| `opencode.E006` | a field of the host's own that cannot hold its values |
 | `opencode.E007` | a database with a schema for each tenant, and no setting that names the tenants |
-| `opencode.W001` | no server is named |
-| `opencode.W002` | SQLite, set up so that writers get in each other's way |
-| `opencode.W003` | a database that this library is not tested with |
+| `opencode.W001` | no server is configured |
+| `opencode.W002` | SQLite, configured so that writers block each other |
+| `opencode.W003` | a database with which this library is not tested |
 | `opencode.W004` | a message's model without the constraint on its status |
-| `opencode.W005` | no namespace: other projects on the server may have the same one |
-| `opencode.W006` | permission rules that leave something open although they look closed |
+| `opencode.W005` | no namespace, so other projects on the server may use the same one |
+| `opencode.W006` | permission rules that look closed but leave something open |
 | `opencode.W007` | a record's model without a title |
-| `opencode.W008` | the views are there, and nobody may see a turn |
+| `opencode.W008` | the views are installed, and no user may see a turn |
 | `opencode.W020` | with `--deploy`: a server without a password |
-| `opencode.W021` | with `--deploy`: a password in clear over a network |
-| `opencode.W022` | with `--deploy`: turns that are run within the request |
+| `opencode.W021` | with `--deploy`: an unencrypted password over a network |
+| `opencode.W022` | with `--deploy`: turns that run within the request |
 """
 
 # ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
@@ -125,7 +125,7 @@ def check_models(**_: Any) -> list[checks.CheckMessage]:
 
 
 def check_rules_of_records(**_: Any) -> list[checks.CheckMessage]:
-    """W006: of a list of rules, or of what the host's function returns for a record that has nothing in it yet."""
+    """W006: for a list of rules, or for the rules that the host's function returns for an empty record."""
     try:
         given = settings().permissions_for
     except ImproperlyConfigured:
@@ -162,7 +162,7 @@ def _address(now: OpencodeSettings) -> Address:
 
 
 def _rules_of(model: type[models.Model], permissions_for: Callable[[Any], Iterable[Rule]]) -> Sequence[Rule]:
-    """Empty if the function needs more of a record: then its rules are reviewed, and logged, when they are sent."""
+    """Empty if the function needs values of a record; its rules are then reviewed and logged when they are sent."""
     with ExitStack() as stack:
         for alias in connections:
             stack.enter_context(connections[alias].execute_wrapper(_refuse_query))
@@ -193,7 +193,7 @@ def _check_record_of(model: type[models.Model]) -> list[checks.CheckMessage]:
 
 
 def _check_kinds(model: type[models.Model]) -> Iterator[checks.CheckMessage]:
-    """A model that has a field of its own under one of our names has no longer ours."""
+    """Check a model's own fields with our names, which replace ours."""
     from opencode_sessions.django.models import MessageModel, RecordModel  # noqa: PLC0415 - as above
 
     for ours in (*MessageModel._meta.local_fields, *RecordModel._meta.local_fields):
@@ -281,7 +281,7 @@ def _trouble_with_sqlite(said: dict[str, Any]) -> str:
 
 
 def _has_write_ahead_log(name: str) -> bool:
-    """Its file says so, in the version that it asks of its readers."""
+    """Whether the database uses WAL, according to the format version in its file."""
     try:
         with Path(name).open("rb") as file:
             return file.read(20)[18:] == b"\x02\x02"

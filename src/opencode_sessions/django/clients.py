@@ -1,4 +1,4 @@
-"""The clients that this process shares, as the settings say."""
+"""The clients of this process, made from the settings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ C = TypeVar("C", Client, AsyncClient)
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """An event loop's clients, what they were made from, and what closes them when the loop ends."""
+    """An event loop's clients, their settings, and the generator that closes them when the loop ends."""
 
     made_from: Any
     servers: Servers[AsyncClient]
@@ -49,7 +49,7 @@ class _Held:
 
 @dataclass(slots=True)
 class _Shared:
-    """What there is in this process."""
+    """The state of this process."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     made_from: Any = None
@@ -61,14 +61,14 @@ _shared = _Shared()
 
 
 def servers() -> Servers[Client]:
-    """The clients of the settings' servers, by name, one of each in a process, for all threads.
+    """The clients of the settings' servers, by name; one for each server in a process, for all threads.
 
-    They are made when they are first asked for, made anew when the settings change, and closed at exit. `Session` and
-    `Turn` take this in place of a client, also where there is one server.
+    They are made at the first call, made again when the settings change, and closed at exit. `Session` and `Turn`
+    accept this in place of a client, also with one server.
 
     Raises:
         ImproperlyConfigured: The settings cannot work.
-        ConfigurationError: A URL is not a server's.
+        ConfigurationError: A URL cannot be a server's.
     """
     now = settings()
     made_from = (now.client_options(), now.servers, now.server_for)
@@ -83,7 +83,7 @@ def servers() -> Servers[Client]:
 
 
 def client(name: str | None = None) -> Client:
-    """The client of the settings' server; of several, of the one of this name. See `servers`.
+    """The client of the settings' server, or of the server with this name. See `servers`.
 
     Raises:
         ImproperlyConfigured, ConfigurationError: See `servers`; or there is no such server.
@@ -92,10 +92,10 @@ def client(name: str | None = None) -> Client:
 
 
 def async_servers() -> Servers[AsyncClient]:
-    """The same for asyncio: clients of one event loop, closed with it. Call it where that loop runs.
+    """See `servers`; for asyncio. The clients belong to the running event loop, and are closed with it.
 
     Raises:
-        RuntimeError: No event loop runs here.
+        RuntimeError: No event loop is running.
         ImproperlyConfigured, ConfigurationError: See `servers`.
     """
     loop = asyncio.get_running_loop()
@@ -104,13 +104,13 @@ def async_servers() -> Servers[AsyncClient]:
     held = _shared.of_loops.get(loop)
     if held is None or held.made_from != made_from:
         if held is not None:
-            loop.create_task(held.keeper.aclose())  # noqa: RUF006 - a loop finishes its tasks before it ends
+            loop.create_task(held.keeper.aclose())  # noqa: RUF006 - the loop finishes its tasks at its end
         _forget_closed_loops()
         clients = {name: AsyncClient(**options) for name, options in now.client_options().items()}
         made = Servers(clients, chooser=now.chooser(arunning))
         held = _shared.of_loops[loop] = _Held(made_from, made, _kept(loop, made))
         with suppress(StopIteration):
-            held.keeper.__anext__().send(None)  # up to its yield, without a wait
+            held.keeper.__anext__().send(None)  # run it to its yield, without a wait
     return held.servers
 
 
@@ -133,12 +133,12 @@ def _one_of(found: Servers[C], name: str | None) -> C:
 
 
 async def running() -> Mapping[str | None, int]:
-    """How many turns run in sessions of each server, see `TurnTable.running`."""
+    """See `TurnTable.running`."""
     return await table.running()
 
 
 async def usage(message: Any, of: Any, since: datetime | None) -> Usage:
-    """The use of turns so far: see `TurnTable.usage`."""
+    """See `TurnTable.usage`."""
     return await table.usage(message, of, since)
 
 
@@ -153,7 +153,7 @@ async def arunning() -> Mapping[str | None, int]:
 
 
 async def _kept(loop: asyncio.AbstractEventLoop, made: Servers[AsyncClient]) -> AsyncGenerator[None]:
-    """Closes clients when their event loop ends: a loop then closes the async generators that began in it."""
+    """Close clients when their event loop ends: a loop then closes the async generators that began in it."""
     try:
         yield
     finally:
@@ -165,19 +165,19 @@ async def _kept(loop: asyncio.AbstractEventLoop, made: Servers[AsyncClient]) -> 
 
 
 def _forget_closed_loops() -> None:
-    """Of those that were closed without their async generators, whose keepers never ran to their ends."""
+    """Forget the clients of loops that were closed without closing their async generators."""
     for loop in list(_shared.of_loops):
         if loop.is_closed():
             _shared.of_loops.pop(loop, None)
 
 
 def new_client(name: str) -> Client:
-    """A client of one of the settings' servers that the caller closes."""
+    """A new client of one of the settings' servers. The caller closes it."""
     return Client(**settings().client_options()[name])
 
 
 def leave_open() -> None:
-    """Do not close the clients at exit: a turn that runs in a daemon thread would take that for its own failure."""
+    """Do not close the clients at exit, because a turn in a daemon thread would then fail."""
     atexit.unregister(_close)
 
 
@@ -188,7 +188,7 @@ def _close() -> None:
 
 
 def _after_fork() -> None:
-    """A lock that another thread held at the fork would stay locked; the client itself minds the fork."""
+    """Renew the lock in a forked child, as another thread may have held it. The client handles the fork itself."""
     _shared.lock = threading.Lock()
     _shared.of_loops = {}
 

@@ -1,7 +1,7 @@
-"""The clock of the database, as expressions of the statement that reads or writes with it.
+"""The clock of the database, as SQL expressions.
 
-The hosts of an application do not agree on the time, so no lease is written or compared with theirs. It is the time at
-which the statement began. A column without a time zone holds UTC, whatever `USE_TZ` and `TIME_ZONE` say.
+The clocks of an application's hosts differ, so leases are written and compared by the database's clock. It gives the
+time at which the statement began. A column without a time zone holds UTC, independent of `USE_TZ` and `TIME_ZONE`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EPOCH = {
 _MOMENT = {
     "postgresql": "(STATEMENT_TIMESTAMP() + CAST(%s AS double precision) * INTERVAL '1 microsecond')",
     "mysql": "(UTC_TIMESTAMP(6) + INTERVAL %s MICROSECOND)",
-    # Six digits, as Django stores them: such texts are compared.
+    # Six digits, as Django stores them, because these texts are compared.
     "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f000', 'now', PRINTF('%%+.3f seconds', %s / 1e6))",
 }
 
@@ -42,7 +42,7 @@ class Epoch(models.Expression):
 
 
 class Moment(models.Expression):
-    """The time so many seconds from now, as a value of a `DateTimeField`."""
+    """The time some seconds from now, as a value for a `DateTimeField`."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         super().__init__(output_field=models.DateTimeField())

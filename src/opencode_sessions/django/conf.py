@@ -38,7 +38,7 @@ __all__ = ["MaySee", "OpencodeSettings", "settings"]
 MaySee = Callable[[Any, Any], bool]
 
 _MINUTE = 60.0
-"""A stream that lasts longer would show too much to a user who has lost the right to see it."""
+"""The longest stream, in seconds. Rights are checked when a stream begins, so a longer one could show too much."""
 _MAY_HOLD_A_PASSWORD = ("SERVER", "SERVERS", "USERNAME", "PASSWORD", "NOTIFIER")
 
 _ATTRIBUTES = {"THREADS": "turns", "RECOVER_AT_START": "recover"}
@@ -52,23 +52,24 @@ _OF_TENANTS = ("CURRENT_TENANT", "TENANT_CONTEXT", "ALL_TENANTS")
 class OpencodeSettings(HostSettings):
     """The settings of `OPENCODE`: those of every host, and these. Each attribute is the key in capitals.
 
-    Only `turns` is `THREADS` there, and `recover` is `RECOVER_AT_START`. Functions can be named by their dotted paths;
+    The exceptions: `turns` is `THREADS`, and `recover` is `RECOVER_AT_START`. Functions can be given as dotted paths.
     `timeouts` is a dict with fields of `Timeouts`; `on_ask` is `row` or `refuse`. In the default namespace nothing is
     pruned.
 
     Attributes:
-        may_see: Of a request and a message, whether this user may see and steer its turn; by default nobody may.
-        runner: Who runs turns that are enqueued: `threads`, `tasks`, `inline`, or the dotted path of a dispatcher or of
-            what makes one.
-        notifier: Lets processes notify each other of turns: a `redis://` or `postgresql://` URL, or an object such as
-            `ValkeyNotifier(url)`, or the dotted path of one. By default each polls the rows that are watched in it.
-        stream_seconds: How long a stream of events lasts before the browser connects again, and is asked for its
-            rights again.
-        chats: The chats of front ends that speak a chat protocol: a `Chats`, an instance or a class of one.
+        may_see: A function of a request and a message: may this user see and control its turn? By default the answer is
+            no.
+        runner: Runs enqueued turns: `threads`, `tasks`, `inline`, or the dotted path of a dispatcher or of a function
+            that makes one.
+        notifier: Lets processes notify each other of turns: a `redis://` or `postgresql://` URL, an object such as
+            `ValkeyNotifier(url)`, or its dotted path. By default each process polls the rows of its watched turns.
+        stream_seconds: How long a stream of events lasts before the browser reconnects, and its rights are checked
+            again.
+        chats: The chats for front ends with a chat protocol: an instance or a class of `Chats`.
         chat_seconds: How long a stream of such a protocol lasts.
-        current_tenant: Gives the tenant whose rows are in force, as text; see `tenants`.
-        tenant_context: Of a tenant, the context manager that puts its rows in force.
-        all_tenants: Gives all tenants.
+        current_tenant: Returns the present tenant, as text; see `tenants`.
+        tenant_context: A function from a tenant to the context manager that selects its rows.
+        all_tenants: Returns all tenants.
     """
 
     turns: int = 8
@@ -87,7 +88,7 @@ class OpencodeSettings(HostSettings):
         """The host's settings, checked.
 
         Raises:
-            ImproperlyConfigured: It cannot work; the message names the key.
+            ImproperlyConfigured: A setting cannot work; the message names its key.
         """
         if not isinstance(given, Mapping):
             raise ImproperlyConfigured(
@@ -106,7 +107,7 @@ class OpencodeSettings(HostSettings):
 
 
 def settings() -> OpencodeSettings:
-    """`OPENCODE` of the host's settings; the same object until that changes.
+    """The setting `OPENCODE` of the host; the same object until the setting changes.
 
     Raises:
         ImproperlyConfigured: See `OpencodeSettings.of`.
@@ -140,7 +141,7 @@ def _wrong(key: str, expected: str, value: object) -> ImproperlyConfigured:
 
 
 def _text(key: str, value: Any) -> str | None:
-    """A non-empty string; None and "", as an unset variable of the environment gives, are nothing."""
+    """A non-empty string. None and "" count as not set, as from a missing environment variable."""
     if value in (None, ""):
         return None
     if not isinstance(value, str):

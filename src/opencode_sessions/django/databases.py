@@ -1,4 +1,4 @@
-"""In which databases a model's table is."""
+"""The databases that contain a model's table."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["databases_of", "databases_with_table", "has_table"]
 
 
 def databases_of(model: type[models.Model]) -> list[str]:
-    """The aliases of the databases in which the tenant in force has the model's table, as far as the routers know."""
+    """The aliases of the databases with the model's table for the present tenant, according to the routers."""
     return [alias for alias in connections if router.allow_migrate_model(alias, model)]
 
 
 def databases_with_table(model: type[models.Model]) -> list[str]:
-    """The aliases of the databases in which any tenant has the model's table. It queries."""
+    """The aliases of the databases with the model's table for any tenant. It queries."""
     found: dict[str, None] = {}
     for tenant in all_tenants():
         with inside(tenant):
@@ -24,6 +24,6 @@ def databases_with_table(model: type[models.Model]) -> list[str]:
 
 
 def has_table(model: type[models.Model], using: str) -> bool:
-    """Was it migrated there, in the tenant that is in force? It queries."""
+    """Does the table exist there, for the present tenant? It queries."""
     with connections[using].cursor() as cursor:
         return model._meta.db_table in connections[using].introspection.table_names(cursor)  # noqa: SLF001 - documented

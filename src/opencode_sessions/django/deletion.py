@@ -26,19 +26,19 @@ def delete_session_with_row(
 ) -> Callable[[], None]:
     """From now on, when Django deletes a row of this model, stop and delete the row's OpenCode session too.
 
-    That is done when the transaction has been committed, in the same thread, one row after the other; a rollback
-    leaves the sessions alone. It is best effort: what goes wrong goes to `on_error`, and `prune` finds what was
-    left. A `TestCase` of Django's commits nothing: see its `captureOnCommitCallbacks`.
+    It happens after the commit, in the same thread, one row after the other. After a rollback nothing happens. It is
+    best effort: errors go to `on_error`, and `prune` finds the sessions that were left. A `TestCase` of Django commits
+    nothing: see its `captureOnCommitCallbacks`.
 
-    It goes with all that sends Django's signals: `instance.delete()`, `queryset.delete()`, cascades. Raw SQL sends
-    none, nor does a cascade of the database; there, too, `prune` finds what was left.
+    It works with every deletion that sends Django's signals: `instance.delete()`, `queryset.delete()`, cascades. Raw
+    SQL and a cascade of the database send none; `prune` finds their sessions, too.
 
     Call it once for a model, in the `ready()` of your `AppConfig`.
 
     Args:
-        model: Any model with a field `opencode_session_id`; its proxies are meant, too.
-        client: The server's client, or several `Servers`; or a function that gives either when it is needed.
-        on_error: Called as `on_error(error, context)` with what went wrong; else that is logged.
+        model: Any model with a field `opencode_session_id`, including its proxies.
+        client: The server's client, or several `Servers`; or a function that returns either when it is needed.
+        on_error: Called as `on_error(error, context)`. Without it, errors are logged.
 
     Returns:
         A function that ends it.
@@ -53,8 +53,8 @@ def delete_session_with_row(
     senders = list(with_proxies(model._meta.concrete_model or model))
 
     def before_delete(*, instance: models.Model, using: str, **_: Any) -> None:
-        # With a signal's receiver Django deletes inside a transaction. In it the row is read with a lock, where
-        # the database has any: nobody writes another id until it has ended.
+        # Because of the signal's receiver, Django deletes inside a transaction. It reads the row with a lock, if the
+        # database has row locks, so that no other id is written until its end.
         primary_key = getattr(instance, key)
         row = all_rows(owner, using).select_for_update().filter(pk=primary_key)
         for names in row.values_list(*columns):
@@ -72,7 +72,7 @@ def delete_session_with_row(
 
 
 def with_proxies(model: type[models.Model]) -> Iterator[type[models.Model]]:
-    """The model and its proxies: what is deleted through one of these sends its signals in that one's name."""
+    """The model and its proxies, because a deletion through a proxy sends the signals of the proxy."""
     yield model
     for child in model.__subclasses__():
         if child._meta.proxy:

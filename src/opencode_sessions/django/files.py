@@ -1,4 +1,4 @@
-"""The files of a message, as the settings say where they are."""
+"""The files of a message, according to the settings."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ __all__ = ["are_due", "file_of", "files_of_message", "key_of", "service"]
 
 
 def service() -> FileService:
-    """What gives the files of messages."""
+    """The files of messages, from the settings."""
     now = settings()
     store = now.artifacts.store if now.artifacts is not None else None
     return FileService(MessageFiles(now.uploads, store, suspends=False))
 
 
 def files_of_message(message: models.Model) -> list[MessageFile]:
-    """First those that were sent with it, then those that its agent made."""
+    """The files of a message: first those that were sent with it, then those that its agent made."""
     return run_sync(service().list(message, key_of(message)))
 
 
 def are_due(message: models.Model) -> bool:
-    """Has its turn ended, and are files of it still to be collected?"""
+    """Whether its turn has ended, and its files must still be collected."""
     return run_sync(service().are_due(message, key_of(message)))
 
 
 def file_of(message: models.Model, file_id: str) -> MessageFile:
-    """One of them.
+    """One file of a message.
 
     Raises:
-        Refused: It has none of this id.
+        Refused: The message has no file with this id.
     """
     return run_sync(service().find(message, key_of(message), file_id))
 
 
 def key_of(message: Any) -> str:
-    """The message's key, as its store has it."""
+    """The message's key."""
     return message_store(message, None, asynchronous=False).key

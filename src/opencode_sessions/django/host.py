@@ -1,4 +1,4 @@
-"""Turns that run in the background: `enqueue(message)`, once its transaction is committed."""
+"""Turns that run in the background: `enqueue(message)` runs the turn after the commit."""
 
 from __future__ import annotations
 
@@ -59,17 +59,17 @@ _log = logging.getLogger("opencode_sessions.django")
 
 
 def enqueue(message: models.Model) -> None:
-    """Have a message's turn run, by the runner of the settings, when the open transaction (if any) has committed.
+    """Run a message's turn in the background, with the runner of the settings, after the open transaction's commit.
 
-    The row says at once, in the same transaction, that somebody undertook to run it: so if this process dies before
-    it does, another one finds it. It may be called again for the same message: one turn is run.
+    The same transaction stores in the row that the turn must run. So if this process dies, another one finds the turn.
+    Repeated calls for one message run one turn. Without an open transaction the turn starts at once.
 
     Args:
-        message: Saved, perhaps only in the open transaction.
+        message: A saved message; the open transaction may have saved it.
 
     Raises:
-        RecordNotSavedError: It has no row yet.
-        ConfigurationError: It belongs to no record.
+        RecordNotSavedError: The message has no row yet.
+        ConfigurationError: It has no record.
         ImproperlyConfigured: The settings cannot work.
     """
     job = table.job_of(message)
@@ -83,7 +83,7 @@ async def aenqueue(message: models.Model) -> None:
 
 
 def cancel(message: models.Model, *, by: str) -> bool:
-    """End a message's turn, wherever it runs, and send `turn_finished`; see `Turn.cancel`.
+    """Cancel a message's turn, in whatever process it runs, and send `turn_finished`; see `Turn.cancel`.
 
     Raises:
         OpenTransactionError: A transaction is open around the call.
@@ -97,7 +97,7 @@ def cancel(message: models.Model, *, by: str) -> bool:
 
 
 async def acancel(message: models.Model, *, by: str) -> bool:
-    """The same for asyncio. The signal is sent where Django's sync code runs, so that its receivers may query."""
+    """See `cancel`; for asyncio. The signal is sent in the thread of Django's sync code, so receivers may query."""
     turn, announcing = await aprepared_turn(message)
     cancelled = await turn.cancel(by=by)
     if cancelled:
@@ -107,11 +107,11 @@ async def acancel(message: models.Model, *, by: str) -> bool:
 
 
 def start() -> None:
-    """Recover, in this process, the turns that others left behind. In a process that serves, the first request does it.
+    """Start the recovery of abandoned turns in this process. In a process that serves, the first request does it.
 
-    Call it where a process is to do so before that: in a server's hook that is called after a fork, say. It does
-    nothing twice, and nothing where the runner is not `threads`. In the main thread it also sees to it that streams
-    end when the process is told to end.
+    Call it if a process should recover turns before that, for example in a server's hook after a fork. A second call
+    does nothing, and so does a call with another runner than `threads`. In the main thread it also installs the signal
+    handlers that end streams.
     """
     install_handlers()
     found = dispatcher()
@@ -120,10 +120,10 @@ def start() -> None:
 
 
 def shutdown() -> None:
-    """Release the turns of this process to others, as it is told to end. It takes 5 s at most, and never raises.
+    """Release the turns of this process, because it is about to end. It takes at most 5 s, and never raises.
 
-    It is called by a signal handler: what that interrupts may hold a lock, or a transaction, that is in the way. So it
-    is done in a thread of its own, which goes on when that goes on.
+    A signal handler calls it, and may have interrupted code that holds a lock or a transaction. So the work is done in
+    a thread of its own.
     """
     found = _held.dispatcher
     if isinstance(found, ThreadPool):
@@ -131,15 +131,15 @@ def shutdown() -> None:
         try:
             stopping.start()
         except RuntimeError:
-            return  # no thread can be started: the leases run out by themselves
+            return  # no thread can be started; the leases expire by themselves
         stopping.join(SHUTDOWN_TIMEOUT)
 
 
 def dispatcher() -> Dispatcher:
-    """The dispatcher that `OPENCODE["RUNNER"]` names, one in a process.
+    """The dispatcher of `OPENCODE["RUNNER"]`; one in a process.
 
     Raises:
-        ImproperlyConfigured: There is no such one.
+        ImproperlyConfigured: There is no such dispatcher.
     """
     now = settings()
     with _held.lock:
@@ -152,14 +152,14 @@ def dispatcher() -> Dispatcher:
 
 
 def use(found: Dispatcher) -> None:
-    """Let this process hand its turns to a dispatcher of its own, whatever the settings say."""
+    """Use another dispatcher in this process than the settings name."""
     with _held.lock:
         _held.dispatcher, _held.made_from = found, settings()
 
 
 def start_with_requests(**_: Any) -> None:
-    """Receives `request_started`: this process serves. Cheap, and never raises."""
-    if _held.serving or hasattr(mail, "outbox"):  # which Django's tests have: they are not to find threads
+    """Receive `request_started`: this process serves. It is cheap, and never raises."""
+    if _held.serving or hasattr(mail, "outbox"):  # Django's tests have an outbox, and must not get threads
         return
     _held.serving = True
     try:
@@ -167,14 +167,14 @@ def start_with_requests(**_: Any) -> None:
             start()
     except ImproperlyConfigured as error:
         _log.error("abandoned turns are not recovered: %s", error)
-    except RuntimeError as error:  # no thread can be started: the next request tries again
+    except RuntimeError as error:  # no thread can be started; the next request tries again
         _held.serving = False
         _log.warning("abandoned turns are not recovered yet: %s", error)
 
 
 @dataclass(slots=True)
 class _Held:
-    """What there is in this process."""
+    """The state of this process."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     dispatcher: Dispatcher | None = None
@@ -186,13 +186,13 @@ _held = _Held()
 
 
 class _Host:
-    """What this process runs its turns with, as the settings say: a `JobHost` and a `Dispatcher`."""
+    """The host of this process, made from the settings: a `JobHost` and a `Dispatcher`."""
 
     table: TurnTable = table
 
     @property
     def pending_lease(self) -> float:
-        """See `Dispatcher.pending_lease`. Asked for at the end of every turn, so it makes no pool that nobody needs."""
+        """See `Dispatcher.pending_lease`. It is read at the end of every turn, so it must not create a pool."""
         now = settings()
         if now.runner in ("threads", "inline") and _held.made_from is not now:
             return PENDING_LEASE
@@ -205,17 +205,17 @@ class _Host:
         return None if found is None else found.store
 
     async def ready(self) -> None:
-        """See `JobHost.ready`. It needs nothing but the settings."""
+        """See `JobHost.ready`. It needs only the settings."""
 
     def dispatch(self, job: TurnJob) -> None:
-        """Hand a turn that is committed to the dispatcher. An error is reported, and the turn released to others."""
+        """Dispatch a committed turn. After an error, which is reported, the turn is released to others."""
         try:
             dispatcher().dispatch(job)
-        except Exception as error:  # noqa: BLE001 - it is committed: the row is there for whoever looks
+        except Exception as error:  # noqa: BLE001 - the row is committed, and recovery finds it
             self.report(error, "enqueue", str(job))
             try:
                 run_sync(table.release([job]))
-            except DatabaseError as second:  # its reservation then runs out by itself
+            except DatabaseError as second:  # its reservation then expires by itself
                 self.report(second, "release", str(job))
 
     async def prepare(
@@ -250,12 +250,12 @@ host = _Host()
 
 
 def run_job(job: TurnJob, *, patience: float | None = None) -> TurnResult | None:
-    """Run a turn to its end, here and now, as the settings say; see `opencode_sessions.jobs.dispatch.run_job`."""
+    """Run a turn to its end in this thread; see `opencode_sessions.jobs.dispatch.run_job`."""
     return dispatch.run_job(host, job, patience=patience)
 
 
 def thread_pool(threads: int, **options: Any) -> ThreadPool:
-    """Threads that run turns of this process, as the settings say. Its options are those of `ThreadPool`."""
+    """A pool of threads for this process, made from the settings. The options are those of `ThreadPool`."""
     return ThreadPool(host, threads, stopping=leave_open, **options)
 
 
@@ -287,7 +287,7 @@ def _make(now: OpencodeSettings) -> Dispatcher:
 
 
 def _after_fork() -> None:
-    """A child has none of the threads, and none of the turns."""
+    """Reset the state in a forked child, which has none of the threads and turns."""
     global _held  # noqa: PLW0603 - all of it at once
     _held = _Held()
 

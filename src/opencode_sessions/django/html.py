@@ -1,7 +1,7 @@
-"""What a message has to show, as HTML: for views by these functions, for templates by `{% load opencode %}`.
+"""A message as HTML: these functions for views, and `{% load opencode %}` for templates.
 
-The templates are `opencode/parts/….html`; a host's own of the same name stand in their place. There is no inline style
-and no script in them, so they fit a strict Content Security Policy. All need a configured Django.
+The templates are `opencode/parts/….html`; templates of the host with the same names replace them. They have no inline
+styles and no scripts, so they work with a strict Content Security Policy. All functions need a configured Django.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ __all__ = [
 
 
 def render_parts(message: Any, *, root: str | None = None) -> SafeString:
-    """All parts of a message, and why it failed.
+    """All parts of a message, and its error.
 
     Args:
-        message: The row, or what `display_message` made of it.
-        root: The worktree, for paths that are shown from there on.
+        message: The row, or the result of `display_message`.
+        root: The worktree; paths are shown relative to it.
     """
     return _render("parts", message=_shown(message, root))
 
 
 def render_part(part: Shown) -> SafeString:
-    """One part, as `display` gives it: an element with the id `part-…`, which a page can replace by a newer one."""
+    """One part from `display`: an element with the id `part-…`, which a page can replace by a newer one."""
     return _render(part.type, part=part)
 
 
 def render_detail(detail: Detail) -> SafeString:
-    """What a tool's card shows below its line."""
+    """The content of a tool's card."""
     return _render(f"detail_{detail.type}", detail=detail)
 
 
@@ -72,8 +72,8 @@ def render_uploads(message: Any) -> SafeString:
 
 
 def render_files(message: Any) -> SafeString:
-    """The files that the agent of a message's turn has made, likewise; and what is left out, with the reason."""
-    due = are_due(message)  # first: else they could be collected between the two
+    """The files that the agent of a message's turn has made, with links; and the files left out, with the reasons."""
+    due = are_due(message)  # first, or they could be collected between the two calls
     files = _listed(message, uploads=False)
     several = sum(bool(file["url"]) for file in files) > 1
     archive = address_of("archive", message) if several else ""
@@ -81,7 +81,7 @@ def render_files(message: Any) -> SafeString:
 
 
 def render_preview(preview: Preview, file: MessageFile, message: Any) -> SafeString:
-    """What is shown of a file."""
+    """The preview of a file."""
     return _render("preview", preview=preview, picture=address_of("picture", message, file.id))
 
 
@@ -91,7 +91,7 @@ def _listed(message: Any, *, uploads: bool) -> list[dict[str, Any]]:
 
 
 def render_error(error: ShownError | Mapping[str, Any] | None) -> SafeString:
-    """A row's `error`; nothing if there is none."""
+    """A row's `error`; empty without one."""
     shown = error if isinstance(error, ShownError) else display_error(error)
     return mark_safe("") if shown is None else _render("error", error=shown)
 
@@ -99,13 +99,13 @@ def render_error(error: ShownError | Mapping[str, Any] | None) -> SafeString:
 def render_asks(
     message: Any, *, action: str = "", csrf_token: str = "", root: str | None = None
 ) -> SafeString:
-    """All that the agent waits for a person to answer, each with its form.
+    """All asks that wait for a person, each with its form.
 
     Args:
-        message: The row, or what `display_message` made of it.
-        action: Where the forms are sent; by default the page itself.
-        csrf_token: Of the request: `django.middleware.csrf.get_token(request)`.
-        root: The worktree, for paths that are shown from there on.
+        message: The row, or the result of `display_message`.
+        action: The URL of the forms; by default the page itself.
+        csrf_token: The token of the request: `django.middleware.csrf.get_token(request)`.
+        root: The worktree; paths are shown relative to it.
     """
     asks = (render_ask(ask, action=action, csrf_token=csrf_token) for ask in _shown(message, root).asks)
     return mark_safe("".join(asks))  # noqa: S308 - each is safe
@@ -119,18 +119,17 @@ def render_ask(
     csrf_token: str = "",
     back: str = "",
 ) -> SafeString:
-    """One ask, as the row has it or as `display_ask` gives it, with the form that answers it.
+    """One ask, from the row or from `display_ask`, with the form that answers it.
 
-    Its fields are those of `opencode_sessions.display.forms`. `always` is offered unless `ALLOW_ALWAYS` is off. Where
-    something is left out, leave cannot be given: a link leads to `action` with `?ask=…`, which shows the whole and has
-    the form for it.
+    The form has the fields of `opencode_sessions.display.forms`. It offers `always` unless `ALLOW_ALWAYS` is off. A
+    shortened card cannot be allowed: a link leads to `action` with `?ask=…`, a page with the full ask and its form.
 
     Args:
-        ask: What the agent asks.
-        parts: Those of the row, where `ask` is the row's: they tell what the tool that asks was given.
-        action: Where the form is sent; by default the page itself.
-        csrf_token: As in `render_asks`.
-        back: Where a page without scripts goes on: the form's field `next`.
+        ask: The ask.
+        parts: The parts of the row, if `ask` is from the row; they have the input of the tool that asks.
+        action: The URL of the form; by default the page itself.
+        csrf_token: See `render_asks`.
+        back: The next URL for a page without scripts: the form's field `next`.
     """
     shown = display_ask(ask, parts) if isinstance(ask, Mapping) else ask
     questions = shown.questions if isinstance(shown, QuestionAsk) else ()

@@ -26,7 +26,7 @@ class DjangoIndex:
 
     Args:
         model: Any model with a field `opencode_session_id`.
-        using: The alias of the database in which the rows are written; by default where the routers send writes.
+        using: The alias of the rows' primary database; by default the routers' choice for writes.
         asynchronous: True for `opencode_sessions.aio`.
 
     Raises:
@@ -77,7 +77,7 @@ class DjangoIndex:
 
 
 def owner_of_column(model: type[models.Model]) -> type[models.Model]:
-    """The model whose own table has our field: in multi-table inheritance a parent.
+    """The model whose own table has our field; with multi-table inheritance that is a parent.
 
     Raises:
         ConfigurationError: There is no such field, or no table.

@@ -30,7 +30,7 @@ _STREAMING = Q(status=TurnStatus.STREAMING.value)
 
 
 def abandoned() -> Q:
-    """Of messages, those whose turn nobody runs, or is going to run, any more: the lease has run out.
+    """The condition that a message's turn is abandoned: its lease has expired.
 
     ::
 
@@ -41,7 +41,7 @@ def abandoned() -> Q:
 
 
 def being_run() -> Q:
-    """Of messages, those whose turn somebody runs now."""
+    """The condition that a message's turn runs now."""
     return _STREAMING & Q(opencode_turn_lease__gt=Moment(), opencode_turn_parked=False)
 
 
@@ -52,7 +52,7 @@ def parked() -> Q:
 
 
 def behind_another() -> Q:
-    """Of the parked ones, those that have not begun: they wait for another turn of their record."""
+    """The condition that a turn is parked behind another turn of its record: it has not begun."""
     return _PENDING & Q(opencode_turn_lease=None, opencode_turn_order__gt=0)
 
 
@@ -62,7 +62,7 @@ def waiting_for_place() -> Q:
 
 
 def waiting_for_answer() -> Q:
-    """Of messages, those whose agent waits for a person."""
+    """The condition that the agent of a message's turn waits for a person."""
     return _STREAMING & ~Q(asks=[])
 
 

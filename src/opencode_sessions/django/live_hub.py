@@ -1,7 +1,7 @@
-"""`hub`: the hub of this process, and `HTML`: how its browsers are told of a turn.
+"""`hub`: the hub of this process. `HTML`: the encoder for its browsers.
 
-The signals of turns feed the hub. It does not listen to each turn: when a turn is only cancelled or given up, a signal
-is sent, and no listener is told.
+The signals of turns feed the hub. Listeners would not be enough: a turn that is only cancelled or failed sends a
+signal, but calls no listener.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ _UID = "opencode_sessions.django.live"
 
 
 def _render_ask(ask: ShownAsk, action: str) -> str:
-    return render_ask(ask, action=action)  # no CSRF token, as all browsers get the same: `turn.js` sends one
+    return render_ask(
+        ask, action=action
+    )  # without a CSRF token, as all browsers get this HTML; `turn.js` sends one
 
 
 hub = LiveHub(rows, Threads(), relay)
@@ -46,13 +48,13 @@ HTML = HtmlEncoder(render_part=render_part, render_ask=_render_ask, render_error
 
 
 async def opening() -> None:
-    """A stream begins, in this thread. That is after the middleware is through with its connections, too."""
+    """Called when a stream begins, in this thread. The middleware no longer needs its connections then."""
     install_handlers()
     give_back_connections()
 
 
 async def aopening() -> None:
-    """A stream begins, in an event loop."""
+    """Called when a stream begins, in an event loop."""
     install_handlers()
     await sync_to_async(give_back_connections)()  # in the thread that the middleware ran in
 

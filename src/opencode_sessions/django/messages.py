@@ -19,5 +19,5 @@ class DjangoMessageStore(ModelStore, ColumnMessages):
         if found is None:
             return None
         store = type(self)(found, using=self._row.using, asynchronous=self._row.asynchronous)
-        store._row.tenant = self._row.tenant  # noqa: SLF001 - its own class; this thread's may be another
+        store._row.tenant = self._row.tenant  # noqa: SLF001 - of the same class; this thread may have another tenant
         return store

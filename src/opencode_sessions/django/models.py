@@ -1,4 +1,4 @@
-"""The abstract models that give a model its columns, and its instances the way to their store."""
+"""The abstract models that give a model its columns and a store."""
 
 # ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
 
@@ -26,15 +26,15 @@ __all__ = ["MessageModel", "RecordModel"]
 class RecordModel(models.Model):
     """The six columns of a record: a row that owns one OpenCode session.
 
-    The session has the record's `title`. If the model has none, define `opencode_title` on it, a property.
+    The session gets the record's `title`. If the model has none, define a property `opencode_title`.
 
     Attributes:
         opencode_uid: Tells the row from rows with the same key in other schemas and databases.
-        opencode_session_id: The session, once there is one.
-        opencode_session_ready_at: When the session's rules came into force; None until then.
+        opencode_session_id: The session's id; None before there is one.
+        opencode_session_ready_at: When the session's rules came into force; None before that.
         opencode_session_digest: A digest of the title, rules and directory in force; `deleting` while the session is
             being deleted.
-        opencode_turn: The turn that runs in the session, and until when its lock is valid.
+        opencode_turn: The record's lock: the turn that runs in the session, and when its lock expires.
         opencode_server: The name of the session's server; None if there was never more than one.
     """
 
@@ -68,17 +68,17 @@ class RecordModel(models.Model):
 
 
 class MessageModel(models.Model):
-    """The columns of a message: a row that one answer is stored in.
+    """The columns of a message: a row that stores one prompt and its answer.
 
     Attributes:
-        opencode_uid: As of a record.
+        opencode_uid: As in a record.
         prompt: The prompt: set it before the turn.
         opencode_uploads: The files sent with it, as `Uploads.save` returns them: set it before the turn.
         status: A `TurnStatus`, from `pending` on.
         opencode_prompt_id: The id of the prompt in the session, from the start of the turn on.
         opencode_prompt_session_id: That session.
         opencode_turn_epoch: Raised by each runner that starts the turn, and by a cancel.
-        opencode_turn_lease: Until when the turn counts as held by a runner or a queue.
+        opencode_turn_lease: When the lease of its runner or queue expires.
         opencode_turn_order: The place among the turns of its record, from 1 on, given by `enqueue`; 0 before that.
         opencode_turn_parked: Nothing runs: a turn that has begun waits for a person, another one for a limit.
         content: The answer's text.
@@ -89,7 +89,7 @@ class MessageModel(models.Model):
         input_tokens: Tokens that the model read.
         output_tokens: Tokens that the model wrote.
         revision: Raised by every write of the answer.
-        opencode_trace: The span in which the message was made, as a W3C `traceparent`, if there was one.
+        opencode_trace: The span in which the message was made, as a W3C `traceparent`; None without one.
         enqueued_at: When the turn was enqueued.
         started_at: When the turn was first started.
         finished_at: When its end was stored.
@@ -170,7 +170,7 @@ class MessageModel(models.Model):
 
     @property
     def opencode_record(self) -> models.Model:
-        """The record that the turn belongs to: where its one foreign key to a record leads. Override it otherwise.
+        """The record of the turn, from the message's one foreign key to a record. Override it if there is another way.
 
         Raises:
             ConfigurationError: There is no such key, or there are several.
@@ -181,7 +181,7 @@ class MessageModel(models.Model):
 
 @receiver(class_prepared)
 def _drop_from_child(sender: type[models.Model], **_: Any) -> None:
-    """A child in a table of its own inherits this Meta, and with it a constraint on a column that its table lacks."""
+    """Remove the constraint from a child with a table of its own: it inherits this Meta, but not the column."""
     if not issubclass(sender, MessageModel) or sender._meta.abstract:
         return
     if all(field.name != "status" for field in sender._meta.local_fields):

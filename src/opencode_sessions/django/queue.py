@@ -1,4 +1,4 @@
-"""The queue of a message: who runs its turn, and the next one of its record, beside the requests."""
+"""The queue of a message, which runs its turn, and the next one of its record, in the background."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DjangoQueue:
     """`RecordQueue` in the message's tenant.
 
     Args:
-        message: The one whose turn it is.
+        message: The message of the turn.
         asynchronous: Whether its calls suspend.
     """
 
@@ -31,7 +31,7 @@ class DjangoQueue:
         self._message = message
         self._queue = RecordQueue(table, message, host)
         self._asynchronous = asynchronous
-        # As for a store: an event loop's thread is of no tenant, the thread that works knows.
+        # As for a store: the thread of an event loop has no tenant; the thread that works has one.
         self._tenant = None if asynchronous else current_tenant(database_of(message))
 
     async def put(self) -> None:

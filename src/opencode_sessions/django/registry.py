@@ -1,4 +1,4 @@
-"""Which models of this project have our columns, and which record a message belongs to."""
+"""The models of this project with our columns, and the record of a message."""
 
 # ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
 
@@ -38,7 +38,7 @@ def message_models() -> list[type[models.Model]]:
 
 
 def record_field(model: type[models.Model]) -> models.ForeignKey[Any, Any]:
-    """The one foreign key of a message's model that leads to a record.
+    """The one foreign key of a message's model to a record.
 
     Raises:
         ConfigurationError: There is none, or several.
@@ -60,11 +60,11 @@ def record_field(model: type[models.Model]) -> models.ForeignKey[Any, Any]:
 
 
 def record_of(message: models.Model) -> models.Model:
-    """The record that a message's turn belongs to: its `opencode_record`. It may query.
+    """The record of a message's turn: its `opencode_record`. It may query.
 
     Raises:
-        ConfigurationError: It has none.
-        RecordGoneError: It has none any more.
+        ConfigurationError: The message's model has no record.
+        RecordGoneError: The message no longer has a record.
     """
     record = not_awaitable("opencode_record", getattr(message, "opencode_record", message))
     if record is None and message.pk is not None:
@@ -79,10 +79,10 @@ def record_of(message: models.Model) -> models.Model:
 
 
 def served_model(label: str) -> type[models.Model] | None:
-    """The message model of this label, such as `chat.message`, if the views serve its rows.
+    """The message model with this label, such as `chat.message`, if the views serve its rows.
 
-    The views serve a table through one model. A proxy or a child of it can have a manager of its own, which would show
-    rows that the table's model hides; so can an unmanaged model of a table that another model manages.
+    The views serve a table through one model only. A proxy, a child, or an unmanaged model of the same table could have
+    a manager of its own, which would show rows that the table's model hides.
     """
     found = message_models()
     managed = {_place(model) for model in found if model._meta.managed}
@@ -93,12 +93,12 @@ def served_model(label: str) -> type[models.Model] | None:
 
 
 def table_model(model: type[models.Model]) -> type[models.Model]:
-    """The model whose own table has a message's columns: of a proxy or a child, the one that it comes from."""
+    """The model whose own table has a message's columns; for a proxy or a child, its parent."""
     return model._meta.get_field(DjangoMessageStore.columns[0]).model
 
 
 def has_columns(model: type[models.Model], columns: Sequence[str]) -> bool:
-    """Has the model fields of all these names, in whatever table?"""
+    """Does the model have all these fields, in any table?"""
     try:
         for name in columns:
             model._meta.get_field(name)

@@ -1,4 +1,4 @@
-"""`relay`: how this process and the others notify each other, as `OPENCODE["NOTIFIER"]` says."""
+"""`relay`: the notes between this process and the others, by `OPENCODE["NOTIFIER"]`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _held = [_Made(None, Relay(None, Threads()))]
 
 
 def relay() -> Relay:
-    """The one of this process. If a test overrides the setting, it is another one."""
+    """The relay of this process. If a test overrides the setting, it is another one."""
     notifier = settings().notifier
     if notifier is not _held[0].notifier:
         with _lock:

@@ -1,4 +1,4 @@
-"""One row of a Django model: how it is read, and written by compare-and-set."""
+"""One row of a Django model: reading it, and writing it by compare-and-set."""
 
 # ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
 
@@ -40,16 +40,16 @@ _COMPUTED: Mapping[str, models.Expression] = {
 
 
 class ModelRow:
-    """The row of an instance, in the database that its writes are routed to.
+    """The row of an instance, in the database for its writes.
 
     Args:
-        instance: Of any model with fields of our names.
-        fields: Those names.
-        using: The database's alias; by default where the routers send writes of this instance.
+        instance: An instance of any model with our fields.
+        fields: The names of these fields.
+        using: The database's alias; by default the routers' choice for writes of this instance.
         asynchronous: Whether to suspend while the database works.
 
     Attributes:
-        tenant: In whose context the row is used; None until the first use, if that suspends.
+        tenant: The tenant of the row; None until the first use, if that suspends.
 
     Raises:
         ConfigurationError: The model lacks a field.
@@ -63,7 +63,7 @@ class ModelRow:
         self._using = using
         self.asynchronous = asynchronous
         self._model = _model_with(type(instance), fields)
-        # An event loop's thread has connections of its own, of no tenant: the thread that works knows.
+        # The thread of an event loop has connections without a tenant; the thread that works has the tenant.
         self.tenant = None if asynchronous else current_tenant(self.using)
 
     @property
@@ -73,16 +73,16 @@ class ModelRow:
 
     @property
     def key(self) -> str:
-        """What names the row: its table and primary key."""
+        """The row's key: its table and primary key."""
         if self.instance.pk is None or self.instance._state.adding:
             name = type(self.instance).__name__
             raise RecordNotSavedError(f"this {name} has no row yet: save it (and commit) first", record=name)
         return key_of(self._model._meta.db_table, self._primary_key)
 
     def named(self, key: str) -> models.Model | None:
-        """The instance whose row a key names, with its primary key alone, as nothing is read; None if it names none.
+        """An instance with only the primary key in a key, without a query; None if the key is not of this table.
 
-        It is of the model that has the table: the row may be another child's.
+        It is an instance of the model that has the table, because the row may belong to another child.
         """
         values = values_in(key, self._model._meta.db_table, self._primary_key)
         if values is None:
@@ -106,26 +106,26 @@ class ModelRow:
 
     @property
     def opens_connection(self) -> bool:
-        """Would this thread open a connection for it, to commit each statement by itself?"""
+        """Would this thread open a new connection for it, which commits each statement by itself?"""
         connection = connections[self.using]
         return connection.connection is None and bool(connection.settings_dict["AUTOCOMMIT"])
 
     def check(self) -> None:
-        """Refuse what cannot work, without a query; see `RecordStore.check`."""
+        """See `RecordStore.check`."""
         _ = self.key
         self._refuse_open_transaction()
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Call `work`, here or (suspending) in the thread that Django's sync code runs in.
+        """Call `work`, in this thread or (suspending) in the thread of Django's sync code.
 
-        A transaction that lost to another is tried again, so `work` may be called several times.
+        A transaction that lost to another one is repeated, so `work` may be called several times.
         """
         if self.asynchronous:
             return await sync_to_async(self._run, thread_sensitive=True)(work)
         return self._run(work)
 
     def select(self, computed: str) -> dict[str, Any]:
-        """The row's fields, as committed now, and what is computed of the database's clock: `NOW` or `EXPIRED`.
+        """The row's fields as committed now, with the value that the database computes: `NOW` or `EXPIRED`.
 
         Raises:
             RecordGoneError: There is no such row.
@@ -139,10 +139,10 @@ class ModelRow:
         """Compare and set, in one statement that is a transaction of its own.
 
         Returns:
-            True if the row held what was `expected`, and now holds `values`.
+            True if the row had the `expected` values, and now has the new `values`.
 
         Raises:
-            OpenTransactionError: It would be part of a transaction of the caller's.
+            OpenTransactionError: The statement would be part of the caller's transaction.
         """
         self._refuse_open_transaction()
         conditions = dict(_condition(name, value) for name, value in expected.items())
@@ -157,7 +157,7 @@ class ModelRow:
 
         Raises:
             RecordGoneError: There is no such row.
-            OpenTransactionError: It would be part of a transaction of the caller's.
+            OpenTransactionError: It would be part of the caller's transaction.
         """
         self._refuse_open_transaction()
         model = type(self.instance)
@@ -170,7 +170,7 @@ class ModelRow:
             return result
 
     def show(self, values: Mapping[str, object]) -> None:
-        """Let the instance show what is committed. Never queries."""
+        """Set committed values on the instance. Never queries."""
         vars(self.instance).update(values)
 
     def _query(self) -> models.QuerySet[Any]:
@@ -193,7 +193,7 @@ class ModelRow:
             try:
                 return work()
             except Error:
-                # Outside of requests nobody else would: a worker would keep one that broke, and fail for ever.
+                # Outside of requests, only this closes a broken connection; a worker would otherwise fail each time.
                 transaction.get_connection(self.using).close_if_unusable_or_obsolete()
                 raise
 
@@ -218,21 +218,21 @@ def _condition(name: str, value: object) -> tuple[str, object]:
 
 
 def all_rows(model: type[models.Model], using: str) -> models.QuerySet[Any]:
-    """All rows of a model, also those that its managers hide, the one that `Meta.base_manager_name` names included."""
+    """All rows of a model, also those that its managers hide, including the `Meta.base_manager_name`."""
     return models.QuerySet(model, using=using)
 
 
 def database_of(instance: models.Model) -> str:
-    """The alias of the database that writes of this instance are routed to."""
+    """The alias of the database for writes of this instance."""
     return router.db_for_write(type(instance), instance=instance)
 
 
 @contextmanager
 def borrowed(using: str) -> Iterator[None]:
-    """Inside, a database is used; then its connection is given back: a turn would keep it for as long as it lasts.
+    """Use a database, then give its connection back, so that a turn does not keep it.
 
-    One that was opened inside is treated as at the end of a request: `CONN_MAX_AGE` says how long it may live. One
-    that the caller had is left, except that one of a pool goes back to it.
+    A connection that was opened inside is treated as at the end of a request, by `CONN_MAX_AGE`. A connection that the
+    caller had stays open, except that one from a pool goes back to the pool.
     """
     connection = transaction.get_connection(using)
     ours = connection.connection is None
@@ -246,9 +246,9 @@ def borrowed(using: str) -> Iterator[None]:
 
 
 def give_back_connections() -> None:
-    """Those of this thread: what is to come takes long, and needs none. A pool gets its own back.
+    """Give back the connections of this thread, because the following work takes long and needs none.
 
-    One with a transaction open is left: a test's, say.
+    A connection with an open transaction, such as a test's, is left alone.
     """
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
@@ -256,9 +256,9 @@ def give_back_connections() -> None:
 
 
 def in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Has the caller a transaction open there?"""
+    """Does the caller have a transaction open there?"""
     if connection.in_atomic_block:
-        # The one that a TestCase wraps each test in does not count, as for Django's own durable blocks.
+        # The transaction around each test of a TestCase does not count, as for Django's own durable blocks.
         return not getattr(connection.atomic_blocks[-1], "_from_testcase", False)
     if connection.connection is None:
         return not connection.settings_dict["AUTOCOMMIT"]
@@ -268,8 +268,8 @@ def in_transaction(connection: BaseDatabaseWrapper) -> bool:
 def _model_with(model: type[models.Model], fields: Sequence[str]) -> type[models.Model]:
     """The model whose own table has the fields.
 
-    In multi-table inheritance that is a parent. An update by way of the child would select first and then
-    write by key: no compare-and-set.
+    With multi-table inheritance that is a parent. An update through the child would select first and then write by key,
+    which is not a compare-and-set.
     """
     try:
         owners = {model._meta.get_field(name).model for name in fields}

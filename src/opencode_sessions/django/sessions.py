@@ -1,4 +1,4 @@
-"""The session of a record and the turn of a message, with all that the settings say."""
+"""The session of a record and the turn of a message, with all options from the settings."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def session_for(record: models.Model) -> Session:
 
 
 async def asession_for(record: models.Model) -> AsyncSession:
-    """The same for asyncio; use it with `async_servers()`."""
+    """See `session_for`; for asyncio, with `async_servers()`."""
     return AsyncSession(record, **settings().session_options())
 
 
 def turn_for(message: models.Model, *, observer: Observers = None, **options: Any) -> Turn:
-    """The turn of a message, with all that the settings say. It sends the signals of `signals` where it is run.
+    """The turn of a message, with all options from the settings. It sends the signals of `signals` in its runner.
 
     Args:
-        message: Saved; its `opencode_record` says whose session it goes to.
-        observer: Told of every change, beside the signals.
-        options: Of `Turn`; they come before those of `TURN_OPTIONS`.
+        message: A saved message; its `opencode_record` is the record of the session.
+        observer: Gets every event, in addition to the signals.
+        options: Options of `Turn`; they override those of `TURN_OPTIONS`.
 
     Raises:
         ConfigurationError: The message has no record, or the options cannot work.
-        ImproperlyConfigured: Nor can the settings.
+        ImproperlyConfigured: The settings cannot work.
     """
     return prepared_turn(message, observer=observer, options=options)[0]
 
@@ -66,13 +66,13 @@ def prepared_turn(
     options: Mapping[str, Any] | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> tuple[Turn, Announcing, Mapping[str, Any]]:
-    """The same, with what sends its signals and the options that hold.
+    """The turn of a message, with the object that sends its signals, and its options.
 
     Args:
         message: See `turn_for`.
-        observer: Likewise.
-        options: They come before those of `TURN_OPTIONS`.
-        defaults: They come after.
+        observer: See `turn_for`.
+        options: They override those of `TURN_OPTIONS`.
+        defaults: Those of `TURN_OPTIONS` override them.
     """
     session = session_for(record_of(message))
     announcing, found = _turn_options(message, observer, options or {}, defaults or {}, asynchronous=False)
@@ -80,7 +80,7 @@ def prepared_turn(
 
 
 async def aturn_for(message: models.Model, *, observer: Observers = None, **options: Any) -> AsyncTurn:
-    """The same for asyncio; `TURN_OPTIONS` and `opencode_record` may query."""
+    """See `turn_for`; for asyncio. `TURN_OPTIONS` and `opencode_record` may query."""
     return (await aprepared_turn(message, observer=observer, options=options))[0]
 
 
@@ -135,7 +135,7 @@ def _turn_options(
 
 
 def _artifacts(message: models.Model, *, asynchronous: bool) -> Mapping[str, Any]:
-    """What keeps the files that the agent makes, if the settings say so."""
+    """The collector of the files that the agent makes, from the settings."""
     found, on_error = settings().artifacts, settings().on_error
     if found is None:
         return {}

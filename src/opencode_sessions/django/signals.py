@@ -5,18 +5,18 @@ Each comes with `message_key` (such as ``"chat_message:7"``), `pk`, `using` (the
 
 | signal | with | when |
 |---|---|---|
-| `turn_started` | `session_id`, `prompt_id`, `recovered` | the prompt is about to be sent; or, recovered, found there |
+| `turn_started` | `session_id`, `prompt_id`, `recovered` | the prompt is about to be sent, or was found on the server |
 | `turn_changed` | `reply`, `change` | the answer has grown |
 | `turn_asked` | `ask` | the agent waits for a person |
-| `turn_answered` | `ask` | it does no more |
-| `turn_finished` | `result` | the row says how the turn ended |
+| `turn_answered` | `ask` | the ask no longer waits |
+| `turn_finished` | `result` | the turn has ended, and its row says so |
 | `turn_left` | `reason` | a run ended before its turn, which waits for the next one: see `TurnLeft` |
 
-They come in the thread that runs the turn (with asyncio: in its event loop), and while one lasts no event is read:
-be quick, and ordinary functions. A receiver that raises is logged, and stops nothing. They come where the turn is
-run, so in another process than the one that shows it, perhaps; `turn_answered` of a parked turn comes from whoever
-answered it. `turn_finished` comes from whoever ran a turn and
-from whoever cancelled it, so perhaps twice.
+They are sent in the thread that runs the turn (with asyncio: in its event loop), and no event is read during a call. So
+receivers must be quick, and ordinary functions. If a receiver raises, the error is logged, and the turn goes on. The
+process that runs the turn sends them, which may be another one than the process that shows it. The process that answers
+a parked turn sends `turn_answered`. Both the runner and the process that cancels a turn send `turn_finished`, so it may
+come twice.
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ class Announcing(Observer):
         self._send(turn_left, reason=reason)
 
     def end(self, result: TurnResult) -> None:
-        """Send `turn_finished`, if that is not done.
+        """Send `turn_finished`, unless it was sent before.
 
-        No listener is told of a turn that was only cancelled here, or had ended before it could be run here.
+        A turn that was only cancelled here, or had ended before it could run here, calls no listener.
         """
         if not self._ended:
             self._ended = True
@@ -108,5 +108,5 @@ class Announcing(Observer):
 
 
 def _key(message: models.Model) -> object:
-    """As a query gives it, even where the instance was made with a text."""
+    """The primary key as a query returns it, even if the instance was made with a text."""
     return message._meta.pk.to_python(message.pk)  # noqa: SLF001 - what Django documents begins with an underscore

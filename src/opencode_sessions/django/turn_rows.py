@@ -1,4 +1,4 @@
-"""`DjangoTurnRows`: what one cheap query tells of all turns that are watched, and the whole of one that has changed."""
+"""`DjangoTurnRows`: one cheap query for all watched turns, and another one for a row that has changed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Field: TypeAlias = "models.Field[Any, Any]"
 
 
 class DjangoTurnRows:
-    """The messages of a project, as those who watch turns need them; a `TurnRows` that blocks.
+    """The messages of a project, for watchers of turns: a `TurnRows` that blocks.
 
-    A key's table is the label of the model whose own table it is, so that proxies and children share it.
+    The table in a key is the label of the model whose own table it is, so that proxies and children share it.
     """
 
     def key_of(self, message: models.Model) -> RowKey:
@@ -38,10 +38,10 @@ class DjangoTurnRows:
         """The key of a row.
 
         Args:
-            model: Of the message.
-            pk: Its primary key, as a query gives it.
-            using: The alias of its database.
-            tenant: Whose it is; empty if there are none.
+            model: The message's model.
+            pk: The primary key, as a query returns it.
+            using: The alias of the database.
+            tenant: The tenant; empty without tenants.
         """
         table = table_model(model)
         return RowKey(table._meta.label, _text(table._meta.pk, pk), using, tenant)  # noqa: SLF001 - documented
@@ -92,11 +92,11 @@ def _primary_key(table: str) -> Field:
 
 def _text(field: Field, pk: Any) -> str:
     """A primary key as text."""
-    # It asks an instance for the value: this is as good as one.
+    # `value_to_string` reads the value from an instance; this object is enough.
     return field.value_to_string(cast("models.Model", SimpleNamespace(**{field.attname: pk})))
 
 
 def _value(field: Field, text: str) -> Any:
-    """A primary key, as a query gives it."""
+    """A primary key, as a query returns it."""
     value = field.to_python(text)
     return tuple(value) if isinstance(value, list) else value  # of several columns

@@ -1,4 +1,4 @@
-"""The turns of all models, databases and tenants of a project, as those who run them need them: a `TurnTable`."""
+"""The turns of all models, databases and tenants of a project, for their runners: a `TurnTable`."""
 
 # ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
 
@@ -62,7 +62,7 @@ class DjangoTurnTable:
 
         Args:
             message: See there.
-            using: The alias of the row's database; by default where writes are routed to.
+            using: The alias of the row's database; by default the routers' choice for writes.
 
         Raises:
             ImproperlyConfigured: Its tenant is unknown; see `current_tenant`.
@@ -98,7 +98,7 @@ class DjangoTurnTable:
     def store(self, job: TurnJob, message: models.Model) -> DjangoMessageStore:
         """See `TurnTable.store`."""
         together = self._together.get(job.database)
-        if together is None:  # of two that were made at once one stays
+        if together is None:  # if two threads make one at once, the first one stays
             together = self._together.setdefault(job.database, DjangoTogether(job.database))
         return DjangoMessageStore(message, using=job.database).through(together)
 
@@ -112,7 +112,7 @@ class DjangoTurnTable:
         if field is not None:
             turns = all_rows(type(message), row.db).filter(**{field.attname: row.values(field.attname)[:1]})
             last = turns.aggregate(last=Max("opencode_turn_order"))["last"] or 0
-            # In one statement: without a place, it would come before all others in the eyes of who looks in between.
+            # In one statement: without a place, it would come before all others for a reader in between.
             if pending.filter(opencode_turn_order=0).update(opencode_turn_order=last + 1, **values):
                 return
         pending.update(**values)
@@ -130,7 +130,7 @@ class DjangoTurnTable:
             try:
                 with inside(tenant):
                     _renew(label, using, keys, seconds)
-            except DatabaseError as error:  # of this one: the others are not to wait for it
+            except DatabaseError as error:  # only of this database: the others must not wait for it
                 _log.warning("turns in the database %s cannot be reserved now: %s", using, error)
 
     async def release(self, jobs: Collection[TurnJob]) -> None:
@@ -138,7 +138,7 @@ class DjangoTurnTable:
         reserved = Q(opencode_turn_lease__isnull=False) & (
             _PENDING | _STREAMING & Q(opencode_turn_parked=True)
         )
-        before_any_renewal = Moment(-_LONG_AGO)  # also one that waits for its turn to write
+        before_any_renewal = Moment(-_LONG_AGO)  # also before one that still waits until it can write
         for job in jobs:
             with inside(job.tenant):
                 _row(job).filter(reserved).update(opencode_turn_lease=before_any_renewal)
@@ -152,7 +152,7 @@ class DjangoTurnTable:
         return found
 
     def _abandoned(self, model: type[models.Model], seconds: float) -> Iterator[TurnJob]:
-        """Those of the tenant that is in force."""
+        """The abandoned turns of the present tenant."""
         for using in databases_of(model):
             try:
                 yield from self._abandoned_in(model, using, seconds)
@@ -170,10 +170,10 @@ class DjangoTurnTable:
         found = all_rows(model, using).filter(abandoned()).order_by("pk")
         for message in [*found[:_AT_ONCE], *_next_parked(model, using)[:_AT_ONCE]]:
             if database_of(message) != using:
-                continue  # a replica: it comes from where it is written, too
+                continue  # a replica: the primary database returns the same turn
             try:
                 job = self.job_of(message, using=using)
-            except Exception:  # noqa: BLE001 - the host's property: the others are not to wait for that one
+            except Exception:  # noqa: BLE001 - from a property of the host's; the other turns must not wait for it
                 _log.exception(
                     "the turn of %s %s was left behind, and cannot be run", model.__name__, message.pk
                 )
@@ -193,7 +193,7 @@ class DjangoTurnTable:
                     for using in databases_of(model):
                         try:
                             found = found.plus(_counts(model, using))
-                        except DatabaseError as error:  # the others are to be counted all the same
+                        except DatabaseError as error:  # the other databases are counted nevertheless
                             _log.debug("turns in the database %s cannot be counted now: %s", using, error)
         return found
 
@@ -213,7 +213,7 @@ class DjangoTurnTable:
             ahead = _ahead_of(job, message)
             if (ahead is not None and ahead.runs) or _is_claimed(message):
                 return True
-            # Else somebody has found it in this instant, and has it run.
+            # Otherwise another process has just found the turn, and runs it.
             return not waiting.filter(opencode_turn_lease=None).update(opencode_turn_lease=Moment(seconds))
 
     async def wait_for_place(self, job: TurnJob, seconds: float) -> bool:
@@ -345,14 +345,14 @@ def _ahead_of(job: TurnJob, message: models.Model) -> Ahead | None:
         .order_by("-status", "opencode_turn_order", "pk")  # "streaming" comes after "pending"
         .first()
     )
-    if found is None or found.pk == message.pk:  # it has begun elsewhere, since it was read
+    if found is None or found.pk == message.pk:  # another process has begun it since
         return None
     other = replace(job, pk=model._meta.pk.value_to_string(found), uid=_uid_of(found))
     return Ahead(other, bool(found.opencode_runs))
 
 
 def _is_claimed(message: models.Model) -> bool:
-    """Has another turn its record?"""
+    """Does another turn hold its record?"""
     record = record_of(message)
     rows = all_rows(type(record), database_of(record)).filter(pk=record.pk)
     claimed, now = rows.values_list("opencode_turn", Epoch()).first() or (None, 0.0)
@@ -364,7 +364,7 @@ def _uid_of(message: models.Model) -> str:
 
 
 def _record_key(message: models.Model) -> str:
-    """What names its record; without a query, where a foreign key says it."""
+    """The key of its record; without a query, if a foreign key has it."""
     field = record_column(type(message))
     if field is not None:
         return f"{field.related_model._meta.label}:{getattr(message, field.attname)}"

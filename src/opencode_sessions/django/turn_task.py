@@ -1,6 +1,7 @@
 """A turn as a task of Django's (6.0). Imported by `TasksDispatcher`, and by the workers that run it.
 
-It is not called `tasks`: Celery and others import every app's module of that name, and this one needs Django 6.0.
+Its name is not `tasks`, because Celery and others import every app's module with that name, and this one needs Django
+6.0.
 """
 
 from __future__ import annotations

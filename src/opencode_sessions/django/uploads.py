@@ -1,4 +1,4 @@
-"""Keeping the files that people upload, where `OPENCODE["UPLOADS"]` says."""
+"""Storing the files that people upload, by `OPENCODE["UPLOADS"]`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["delete_with_rows", "save_uploads", "uploads"]
 
 
 def save_uploads(record: models.Model, files: Iterable[Any]) -> list[Upload]:
-    """Keep files of a form; give what this returns to the message's `opencode_uploads`.
+    """Store the files of a form, and return the value for the message's `opencode_uploads`.
 
     ::
 
@@ -26,21 +26,21 @@ def save_uploads(record: models.Model, files: Iterable[Any]) -> list[Upload]:
         message = conversation.message_set.create(prompt=…, opencode_uploads=uploads)
 
     Args:
-        record: The record whose agent gets them.
-        files: They have a name and a `file`; or are pairs of the two.
+        record: The record whose agent gets the files.
+        files: Objects with a name and a `file`, or pairs of the two.
 
     Raises:
-        UploadError: One is not taken; the message is for who sent it. None is kept then.
-        ImproperlyConfigured: The settings do not say where they are kept.
+        UploadError: A file is not accepted; the message is for the person who sent it. No file is stored then.
+        ImproperlyConfigured: The settings have no `UPLOADS`.
     """
     return uploads().save(record, files)
 
 
 def uploads() -> Uploads:
-    """What `OPENCODE["UPLOADS"]` says.
+    """The `OPENCODE["UPLOADS"]`.
 
     Raises:
-        ImproperlyConfigured: It says nothing.
+        ImproperlyConfigured: It is not set.
     """
     found = settings().uploads
     if found is None:
@@ -52,7 +52,7 @@ def uploads() -> Uploads:
 
 
 def delete_with_rows() -> None:
-    """From now on, the files of records go with their rows. Django deletes other models as fast as before."""
+    """From now on, delete the files of records with their rows. Deletions of other models stay as fast as before."""
     for model in record_models():
         for sender in with_proxies(model):
             post_delete.connect(_row_deleted, sender=sender, dispatch_uid="opencode_sessions.uploads")

@@ -1,4 +1,4 @@
-"""The views' addresses.
+"""The URLs of the views.
 
     path("opencode/", include("opencode_sessions.django.urls"))
 

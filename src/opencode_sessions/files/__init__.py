@@ -1,4 +1,4 @@
-"""The files of a turn: what is sent with it, where its agent works, what that leaves there, and where it is kept."""
+"""The files of a turn: uploads, the agent's folder, and the artifacts that the agent makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several files as one zip, made while it is sent: none of them is in memory, and nothing is on a disk."""
+"""Several files as one zip, made while it is sent, without whole files in memory or copies on disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def archive(files: MessageFiles, chosen: Iterable[MessageFile]) -> AsyncIt
     """A zip of these files, in pieces. It is not compressed.
 
     Raises:
-        FileError: One of them is gone. The zip is then cut off.
+        FileError: The bytes of a file are missing. The zip then ends early.
     """
     sink = _Sink()
     kept = [each for each in chosen if each.has_content]
@@ -36,7 +36,7 @@ async def archive(files: MessageFiles, chosen: Iterable[MessageFile]) -> AsyncIt
 
 
 def archived_paths(files: Sequence[MessageFile]) -> list[str]:
-    """Their names in a zip: each once, and none that leads out of the folder that it is unpacked in."""
+    """The files' names in a zip: unique, and never outside of the folder into which it is unpacked."""
     known: set[str] = set()
     paths = []
     for file in files:
@@ -53,7 +53,7 @@ def archived_paths(files: Sequence[MessageFile]) -> list[str]:
 
 
 class _Sink(RawIOBase):
-    """A file that is only written, from its beginning to its end; what was written is taken out again."""
+    """A write-only file whose bytes are taken out again."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

@@ -1,4 +1,4 @@
-"""The files of a host's turns: kept while they are due, collected when a turn has ended, and found again."""
+"""The files of a host's turns: marked as due before a turn, and collected after its end."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ from opencode_sessions.validation import require
 __all__ = ["LOOK_AFTER", "Artifacts"]
 
 LOOK_AFTER = 60.0
-"""Seconds after which whoever recovers turns looks at files that are due: until then their runner collects them."""
+"""Seconds after which recovery collects files that are due. Before that, their runner collects them."""
 
 _SHORTEST_KEY = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """What a host says once of the files that its agents make.
+    """A host's settings for the files that its agents make.
 
     ::
 
         ARTIFACTS = Artifacts(Sandbox("/srv/agents"), store)
 
     Args:
-        sandbox: Where agents work.
-        store: Keeps their files.
-        limits: How much of a turn is kept.
-        transforms: The host's rules that make output it vouches for.
-        key: By which that is signed: secret, of 32 bytes or more, and the same in all processes.
+        sandbox: The folders of agents.
+        store: Stores their files.
+        limits: The limits for the files of one turn.
+        transforms: The host's rules that make signed output.
+        key: The secret key of the signatures, 32 bytes or more, the same in all processes.
 
     Raises:
-        ConfigurationError: There are transforms and no such key; or what tells media types is not installed.
+        ConfigurationError: There are transforms without such a key, or the package for media types is not installed.
     """
 
     sandbox: Sandbox
@@ -68,21 +68,21 @@ class Artifacts:
             )
 
     def is_vouched_for(self, artifact: Artifact) -> bool:
-        """Has a transform of the host's made this very content? Ask this, and never the name or the author."""
+        """Did a transform of the host make exactly this content? Check this, never the name or the author."""
         return bool(self.key) and is_vouched_for(artifact, self.key)
 
     def of_turn(self, job: TurnJob, report: Callable[[Exception], None]) -> TurnArtifacts:
-        """What one turn needs of them.
+        """The `TurnFiles` of one turn.
 
         Args:
-            job: The turn, for whoever collects its files after a crash.
-            report: Told of what must not stop a turn.
+            job: The turn's job, for a collection after a crash.
+            report: Called with errors that must not stop a turn.
         """
         return TurnArtifacts(self, job, report)
 
 
 class TurnArtifacts:
-    """`TurnFiles` of a host's."""
+    """The `TurnFiles` of a host."""
 
     def __init__(self, artifacts: Artifacts, job: TurnJob, report: Callable[[Exception], None]) -> None:
         self._artifacts = artifacts
@@ -114,7 +114,7 @@ class TurnArtifacts:
                 other_began = await self._remembered(wire, after) is not None
                 anew = other_began and not await self._is_sent(wire, message)
                 await wire.clock.call(partial(self._remember, due, left, anew))
-            except (FileRefusedError, OSError) as error:  # then only what tools name is collected
+            except (FileRefusedError, OSError) as error:  # then only files that tools name are collected
                 self._report(error)
 
     async def _is_sent(self, wire: TurnWire, message: MessageStore) -> bool:
@@ -206,5 +206,5 @@ class TurnArtifacts:
         try:
             return DiskFolder(await wire.clock.call(partial(self._sandbox.open, due.folder)), wire.clock)
         except FileRefusedError as error:
-            self._report(error)  # it was removed, or is a link now
+            self._report(error)  # the folder was removed, or is a link now
             return None

@@ -1,4 +1,4 @@
-"""Collecting the files of one turn that has ended: which they are, what became of each, and what is left out."""
+"""Collecting the files of one turn that has ended: finding them, storing them, and listing the ones left out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from opencode_sessions.turns.ports import TurnWire
 __all__ = ["RETURNED", "Collection"]
 
 RETURNED = "tool-output"
-"""The folder in which the pictures and files are listed that tools returned."""
+"""The folder under which pictures and files from tools are listed."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST = 1_000
@@ -81,7 +81,7 @@ class Collection:
 
         Raises:
             WireError: The server is away, and is needed.
-            FileRefusedError, OSError: The folder or the store is.
+            FileRefusedError, OSError: The folder or the store cannot be used.
         """
         try:
             await self._take_calls(wire)
@@ -104,7 +104,7 @@ class Collection:
             pass  # their session was deleted
         except WireError:
             if self.before is None:
-                raise  # nothing else says what they wrote
+                raise  # only these calls name the files
         for path, part_id in self.named.outside.items():
             self._skip(path, "it lies outside the record's folder", part_id=part_id)
 
@@ -137,7 +137,7 @@ class Collection:
         ) is not None:
             self._skip(path, reason, size=stamp.size if stamp else 0)
             return
-        assert self.folder is not None  # noqa: S101 - the caller has looked
+        assert self.folder is not None  # noqa: S101 - the caller has checked it
         limit = min(self.limits.each, self.limits.together - self._bytes)
         try:
             content = await self._save(self.folder.read(path, limit=limit))
@@ -151,7 +151,7 @@ class Collection:
         latest = self._latest.get(path)
         known = latest is not None and latest.has_content
         if known and latest is not None and latest.sha256 == content.sha256:
-            await self.store.discard(content.name)  # touched, or written as it was
+            await self.store.discard(content.name)  # touched, or written with the same content
             return
         was_there = known if before is None else path in before.files
         kind = FileKind.CHANGED if was_there else FileKind.CREATED
@@ -179,7 +179,7 @@ class Collection:
             self._found[path] = (self._artifact(path, FileKind.DELETED), None)
 
     def _refusal(self, path: str, size: int, reason: str) -> str | None:
-        """Why a file is not kept, as far as that can be told without reading it."""
+        """The reason why a file is not kept, as far as it is known without reading the file."""
         return next(self._refusals(path, size), None) or reason or None
 
     def _refusals(self, path: str, size: int) -> Iterator[str]:
@@ -240,7 +240,7 @@ class Collection:
         for transform in self.transforms:
             try:
                 await self._transform(wire, transform, artifact, content)
-            except Exception as error:  # noqa: BLE001 - the host's: it costs this output only
+            except Exception as error:  # noqa: BLE001 - an error of the host's code costs only this output
                 self.report(error)
                 self._skip(
                     f"{artifact.path} by {transform.name}", f"the transform raised {type(error).__name__}"
@@ -300,7 +300,7 @@ class Collection:
             self._found[""] = (replace(self._artifact("", FileKind.SKIPPED), reason=reason), None)
 
     async def _discard(self) -> None:
-        """Remove the bytes again. Those that stay are left over, and are found by who tidies up."""
+        """Remove the bytes again. After a failure, the command for leftover files finds them."""
         for name in self._saved():
             try:
                 await self.store.discard(name)
@@ -318,7 +318,7 @@ async def _one(data: bytes) -> AsyncIterator[bytes]:
 
 
 def _is_plain(path: str) -> bool:
-    """Can there be an artifact of this path?"""
+    """Is this path allowed for an artifact?"""
     try:
         return bool(parts_of(path))
     except FileRefusedError:
@@ -326,5 +326,5 @@ def _is_plain(path: str) -> bool:
 
 
 def _storable(path: str) -> str:
-    """A path that no database refuses: what cannot be stored of it is shown as question marks."""
+    """A path that every database accepts: characters that cannot be stored become question marks."""
     return path[:_LONGEST].replace("\0", "?").encode("utf-8", "replace").decode()

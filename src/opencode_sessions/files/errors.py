@@ -1,12 +1,12 @@
-"""What goes wrong with files, beside the errors of `opencode_sessions.errors`.
+"""The errors of files, in addition to those of `opencode_sessions.errors`.
 
 ::
 
     OpencodeError
     └── FileError
-        ├── ArtifactGoneError    there is no such artifact, or its bytes are gone
-        ├── FileRefusedError     a file in the agent's folder is not read; carries the path and the reason
-        └── UploadError          a person's file is not taken, or cannot be given to the agent
+        ├── ArtifactGoneError    there is no such artifact, or its bytes are missing
+        ├── FileRefusedError     a file in the agent's folder is not read; has the path and the reason
+        └── UploadError          a person's file is not accepted, or cannot be given to the agent
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["ArtifactGoneError", "FileError", "FileRefusedError", "UploadError"]
 
 
 class FileError(OpencodeError):
-    """Something is wrong with a file that an agent made, or that a person gave."""
+    """A file of an agent or of a person cannot be used."""
 
 
 class ArtifactGoneError(FileError):
-    """There is no such artifact, it has no content, or its bytes are gone from the store.
+    """There is no such artifact, it has no content, or its bytes are missing in the store.
 
     Attributes:
         artifact_id: Its id.
@@ -33,11 +33,11 @@ class ArtifactGoneError(FileError):
 
 
 class FileRefusedError(FileError):
-    """A file in the agent's folder is not read: it is no regular file, not in the folder, too large, or gone.
+    """A file in the agent's folder is not read: it is not a regular file, not in the folder, too large, or missing.
 
     Attributes:
-        path: As it was given, relative to the folder.
-        reason: Why, in plain English: what the artifact says that reports it.
+        path: The given path, relative to the folder.
+        reason: The reason in plain English, which the artifact repeats.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -47,10 +47,10 @@ class FileRefusedError(FileError):
 
 
 class UploadError(FileError):
-    """A person's file is not taken, or cannot be given to the agent. The message is for that person.
+    """A person's file is not accepted, or cannot be given to the agent. The message is for that person.
 
     Attributes:
-        status: Of the HTTP response: 413 too much, 415 a type that is not taken, 410 gone, 503 nowhere to put it.
+        status: The HTTP status: 413 too large, 415 a type that is not accepted, 410 missing, 503 no storage.
     """
 
     def __init__(self, message: str, *, status: int) -> None:

@@ -1,4 +1,4 @@
-"""A record's folder, as whoever collects its files needs it: on this machine's disk, or the server's."""
+"""A record's folder for the collection of its files: on this machine's disk, or on the server's."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ class RecordFolder(Protocol):
     """A record's folder."""
 
     async def manifest(self, *, most: int, depth: int) -> Manifest | None:
-        """What is in it now; None if that cannot be told."""
+        """The present manifest of the folder; None if it cannot be taken."""
 
     def read(self, path: str, *, limit: int) -> AsyncIterator[bytes]:
         """The bytes of a file in it.
 
         Raises:
-            FileRefusedError: It is no regular file, or is larger than `limit` bytes.
+            FileRefusedError: It is not a regular file, or is larger than `limit` bytes.
         """
 
     async def stamp(self, path: str) -> Stamp | None:
         """The state of a file in it, as its manifest would have it now; None if that cannot be told."""
 
     async def close(self) -> None:
-        """Nothing more is read."""
+        """End the reading."""
 
 
 class DiskFolder:
-    """One on this machine's disk; nobody but its caller waits for the disk.
+    """A folder on this machine's disk. Only its caller waits for the disk.
 
     Args:
-        folder: Open; it is closed by `close`.
-        clock: By which the disk is waited for.
+        folder: The open folder; `close` closes it.
+        clock: The clock that runs blocking calls.
     """
 
     def __init__(self, folder: Folder, clock: Clock) -> None:
@@ -72,15 +72,15 @@ class DiskFolder:
 
 
 class ServerFolder:
-    """One on the server's disk, read through its API.
+    """A folder on the server's disk, read through the server's API.
 
-    The server follows links as far as they lead into the session's directory, to another record's folder, say. So
-    each part of a path must be listed, and links are not. Between that and the reading an agent that is still at work
-    could put a link there: with a shared disk, `DiskFolder` cannot be deceived so.
+    The server follows links that stay in the session's directory, for example to another record's folder. So each part
+    of a path must appear in a listing, which has no links. An agent that still works could put a link there between the
+    listing and the reading. With a shared disk, `DiskFolder` has no such gap.
 
     Args:
         wire: The server.
-        directory: Where the session works.
+        directory: The session's directory.
         name: The folder in it.
     """
 
@@ -91,7 +91,7 @@ class ServerFolder:
         self._listed: dict[str, Mapping[str, str]] = {}
 
     async def manifest(self, *, most: int, depth: int) -> Manifest | None:  # noqa: ARG002 - the port's
-        """See `RecordFolder.manifest`. The server tells names only."""
+        """See `RecordFolder.manifest`. The server returns only names."""
         return None
 
     async def read(self, path: str, *, limit: int) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""The media type of a file, by its content. A name only tells one kind of text from another."""
+"""The media type of a file, by its content. The name only distinguishes kinds of text."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _TEXTS = (
     "image/svg+xml",
 )
 _OFTEN = {".md": "text/markdown", ".csv": "text/csv", ".yaml": "application/yaml", ".yml": "application/yaml"}
-"""Which the tables of some systems lack."""
+"""Types that are missing in the tables of some systems."""
 
 
 def check_installed() -> None:
-    """Refuse to go on without the package that knows the types.
+    """Check that the package for media types is installed.
 
     Raises:
-        ConfigurationError: It is not there.
+        ConfigurationError: It is not installed.
     """
     if filetype is None:
         raise ConfigurationError(
@@ -45,7 +45,7 @@ def check_installed() -> None:
 
 
 def kind_of_head(head: bytes, name: str) -> str:
-    """The media type of a file that begins so, and is called so."""
+    """The media type of a file with this beginning and this name."""
     if head.startswith(b"%PDF-"):
         return "application/pdf"
     if is_text(head):
@@ -55,7 +55,7 @@ def kind_of_head(head: bytes, name: str) -> str:
 
 
 def is_text(head: bytes) -> bool:
-    """Does a file that begins so hold UTF-8 text? An empty one does."""
+    """Is a file with this beginning UTF-8 text? An empty one is."""
     if b"\0" in head:
         return False
     with suppress(UnicodeDecodeError):

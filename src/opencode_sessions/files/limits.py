@@ -1,4 +1,4 @@
-"""How much of what an agent leaves behind is kept."""
+"""The limits for the files that are kept of a turn."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["FileLimits"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileLimits:
-    """How many files of a turn are kept, and how large. Whatever is left out is listed as skipped.
+    """The number and size of the files that are kept of a turn. All others are listed as skipped.
 
     Attributes:
         number: How many files are kept; those that the agent's tools name come first.
         each: How many bytes a file may have.
         together: How many bytes the files of a turn may have together.
-        depth: How many folders deep a file may lie.
-        looked_at: How many files are looked at for changes.
-        told: How many of those that are left out are listed by name; the others are counted.
+        depth: How many folders deep a file may be.
+        looked_at: How many files are checked for changes.
+        told: How many skipped files are listed by name; the others are counted.
 
     Raises:
-        ConfigurationError: One is no whole number above 0.
+        ConfigurationError: One of them is not a whole number above 0.
     """
 
     number: int = 200

@@ -34,14 +34,14 @@ _KINDS = {
 
 
 class Stamp(NamedTuple):
-    """What tells one state of a file from another.
+    """The state of a file.
 
     Attributes:
-        size: In bytes.
-        modified: In nanoseconds since 1970.
-        changed: Likewise, by the kernel.
-        inode: Its number.
-        reason: Why it is never read, of what is no regular file; else empty.
+        size: The size in bytes.
+        modified: The modification time, in nanoseconds since 1970.
+        changed: The kernel's change time, likewise.
+        inode: The inode number.
+        reason: The reason why it is never read, if it is not a regular file; else empty.
     """
 
     size: int
@@ -53,28 +53,28 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What was in a folder.
+    """The content of a folder.
 
     Attributes:
-        files: By path; links and the like among them.
-        left_out: How many files or folders were not looked at, as they are too many or lie too deep.
+        files: The states by path, including links and other special files.
+        left_out: How many files or folders were not checked, because there are too many or they are too deep.
     """
 
     files: Mapping[str, Stamp]
     left_out: int = 0
 
     def differing(self, before: Manifest) -> Iterator[str]:
-        """The paths that were not there before, or are another state of a file; sorted, and those that are gone."""
+        """The sorted paths that are new or have changed, and those that are missing now."""
         for path in sorted(self.files.keys() | before.files.keys()):
             if self.files.get(path) != before.files.get(path):
                 yield path
 
 
 def take_manifest(folder: Folder, *, most: int, depth: int) -> Manifest:
-    """Look at everything in a folder.
+    """Take the manifest of a folder.
 
     Args:
-        folder: Which.
+        folder: The folder.
         most: How many files at most.
         depth: How many folders deep at most.
     """
@@ -93,9 +93,9 @@ def take_manifest(folder: Folder, *, most: int, depth: int) -> Manifest:
                 else:
                     files["/".join(here)] = _stamp(found)
         except FileNotFoundError:
-            continue  # removed meanwhile
+            continue  # it was just removed
         except OSError:
-            left_out += 1  # it may not be read, or something else stands there now
+            left_out += 1  # it cannot be read, or was just replaced
     return Manifest(files, left_out)
 
 

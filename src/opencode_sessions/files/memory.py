@@ -1,4 +1,4 @@
-"""Artifacts whose rows are in memory: for tests and for trying things out. Safe between threads, not processes."""
+"""Artifacts whose rows are in memory, for tests and experiments. Safe between threads, not between processes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class MemoryArtifactStore(StoredArtifacts):
     """An `ArtifactStore` whose rows are in memory.
 
     Args:
-        storage: Where the bytes are.
-        suspends: Do calls suspend?
+        storage: The storage of the bytes.
+        suspends: Whether calls suspend.
     """
 
     conflict = KeyError

@@ -1,4 +1,4 @@
-"""The files of a message, for people: those that were sent with it, and those that its turn's agent made."""
+"""The files of a message: those that were sent with it, and those that its turn's agent made."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class MessageFile:
     """A file of a message.
 
     Attributes:
-        id: Names it among the files of its message.
-        name: What people are shown.
-        path: Where it is, or was, in the agent's folder.
-        kind: What became of it: `uploaded`, `created`, `changed`, `deleted` or `skipped`.
-        reason: Why it was skipped.
-        size: In bytes.
-        sha256: Of its content, in hex.
-        media_type: By its content and name.
-        author: The name of the host's rule that made it; empty if the host does not vouch for it.
+        id: Its id, unique among the files of its message.
+        name: The name for people.
+        path: Its path in the agent's folder.
+        kind: `uploaded`, `created`, `changed`, `deleted` or `skipped`.
+        reason: The reason why it was skipped.
+        size: The size in bytes.
+        sha256: The SHA-256 of its content, in hex.
+        media_type: The media type, by content and name.
+        author: The name of the host's transform that made it; empty for a file of the agent.
     """
 
     id: str
@@ -50,22 +50,22 @@ class MessageFile:
 
     @property
     def is_upload(self) -> bool:
-        """Has a person sent it?"""
+        """Whether a person has sent it."""
         return self.kind is FileKind.UPLOADED
 
     @property
     def has_content(self) -> bool:
-        """Are there bytes to be had?"""
+        """Whether it has content."""
         return self.kind not in (FileKind.DELETED, FileKind.SKIPPED)
 
     @property
     def head(self) -> FileHead:
-        """What must be known to serve it."""
+        """The values for serving it."""
         return FileHead(self.name, self.size, self.sha256, self.media_type)
 
     @classmethod
     def of_upload(cls, upload: Upload) -> MessageFile:
-        """What a person has sent."""
+        """The file for an upload."""
         return cls(
             id=upload["id"],
             name=upload["name"],
@@ -79,7 +79,7 @@ class MessageFile:
 
     @classmethod
     def of_artifact(cls, artifact: Artifact) -> MessageFile:
-        """What an agent has made."""
+        """The file for an artifact."""
         return cls(
             id=artifact.id,
             name=artifact.name or PurePosixPath(artifact.path).name,
@@ -98,9 +98,9 @@ class MessageFiles:
     """The files of a host's messages.
 
     Args:
-        uploads: Where those are that people send; None: nowhere.
-        artifacts: Where those are that agents make; None: nowhere.
-        suspends: Do calls suspend? Else they block.
+        uploads: The uploads of people; None: none.
+        artifacts: The store of agents' files; None: none.
+        suspends: Whether calls suspend; otherwise they block.
     """
 
     def __init__(self, uploads: Uploads | None, artifacts: ArtifactStore | None, *, suspends: bool) -> None:
@@ -112,8 +112,8 @@ class MessageFiles:
         """The files of a message: first those that were sent with it, then those that its turn made, by path.
 
         Args:
-            message: With all its columns.
-            key: Of the message, as `MessageStore.key` has it.
+            message: The message, with all its columns.
+            key: The message's key.
         """
         sent = [MessageFile.of_upload(each) for each in getattr(message, "opencode_uploads", None) or ()]
         if self._artifacts is None:
@@ -123,11 +123,11 @@ class MessageFiles:
         return [*sent, *(MessageFile.of_artifact(each) for each in made if each.path not in known)]
 
     async def are_due(self, key: str) -> bool:
-        """Has the turn made files that are not collected yet?"""
+        """Whether the turn has files that are not collected yet."""
         return self._artifacts is not None and await self._artifacts.find_due(key) is not None
 
     async def find(self, message: Any, key: str, file_id: str) -> MessageFile | None:
-        """One of them; None if the message has none of this id."""
+        """One file; None if the message has no file with this id."""
         for upload in getattr(message, "opencode_uploads", None) or ():
             if upload["id"] == file_id:
                 return MessageFile.of_upload(upload)
@@ -135,7 +135,7 @@ class MessageFiles:
         return MessageFile.of_artifact(artifact) if artifact is not None and artifact.message == key else None
 
     async def previous(self, file: MessageFile) -> MessageFile | None:
-        """The version of the same path before this one."""
+        """The version of the same path before this one; None without one."""
         if isinstance(file.source, dict) or self._artifacts is None:
             return None
         found = await self._artifacts.previous(file.source)
@@ -144,25 +144,25 @@ class MessageFiles:
     async def open(
         self, file: MessageFile, *, start: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:
-        """Its bytes in pieces.
+        """The bytes of a file in pieces.
 
         Args:
-            file: One with content.
+            file: A file with content.
             start: The first byte.
-            length: How many at most.
+            length: How many bytes at most.
 
         Raises:
-            FileError: They are gone. It is raised here, and not later.
+            FileError: The bytes are missing. It is raised before the first piece.
         """
         pieces = self._pieces(file, start)
         first = await anext(pieces, b"")
         return limited(_with(first, pieces), file.size if length is None else length)
 
     async def read(self, file: MessageFile, most: int) -> bytes:
-        """The first bytes of it.
+        """The first bytes of a file.
 
         Raises:
-            FileError: They are gone.
+            FileError: The bytes are missing.
         """
         return b"".join([piece async for piece in await self.open(file, length=most)])
 
@@ -185,7 +185,7 @@ class MessageFiles:
             content.close()
 
     async def work(self, call: Callable[[], T]) -> T:
-        """What a function returns that takes its time: in a thread, if calls suspend."""
+        """The result of a slow function, which runs in a thread if calls suspend."""
         return await asyncio.to_thread(call) if self._suspends else call()
 
 

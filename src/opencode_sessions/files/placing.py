@@ -1,4 +1,4 @@
-"""Putting a file of ours into a folder that an agent writes in: no link is followed, and nothing is overwritten."""
+"""Writing a file of ours into a folder of an agent, without following links and without overwriting files."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 def place(content: BinaryIO, root: Path, path: str) -> None:
-    """Write a file below a folder, whole or not at all. One that is there under this name stays as it is.
+    """Write a whole file below a folder. An existing file with this name stays as it is.
 
     Args:
-        content: What it is to hold.
-        root: The folder. It may be a link: it is the host's.
-        path: From there, with names of ours.
+        content: The content.
+        root: The folder. It may be a link, because it belongs to the host.
+        path: The path relative to it, with names of ours.
 
     Raises:
-        UploadError: It cannot be written there.
+        UploadError: The file cannot be written there.
     """
     *folders, name = PurePosixPath(path).parts
-    part = f".{name}.{secrets.token_hex(4)}"  # seen whole under its name, or not at all
+    part = f".{name}.{secrets.token_hex(4)}"  # renamed when it is complete
     try:
         with _opened(root, folders) as folder:
             if _is_there(folder, name):
@@ -53,7 +53,7 @@ def place(content: BinaryIO, root: Path, path: str) -> None:
 
 @contextmanager
 def _opened(root: Path, folders: list[str]) -> Iterator[int]:
-    """The last of these folders, each below the one before it; made where it is not there."""
+    """Open the last of these nested folders; missing ones are created."""
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     opened = [os.open(root, os.O_RDONLY | os.O_DIRECTORY)]
     try:

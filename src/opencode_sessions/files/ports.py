@@ -1,14 +1,14 @@
-"""What files are to the library, and where they are kept.
+"""The ports of files: artifacts, their store, and transforms.
 
     the agent writes in the record's folder ─► the turn ends ─► `save` each file's bytes ─► `attach` all rows at once
-           ▲ `expect`: that files are due is stored before the prompt is sent     and that files are due is cleared ▲
+           ▲ `expect`: the mark that files are due is stored before the prompt             and clear the mark ▲
 
-An artifact is a row: what became of one path in one turn. Its bytes are stored first, under a name of their own, so
-a row never names bytes that are not there. A crash in between leaves bytes without a row: `clear_left_over` removes
-them. Rows are unique by message and path, and `attach` writes rows only while files are due. So two collectors, or
-one that is tried again, attach each file once.
+An artifact is a row for one path in one turn. Its bytes are stored first, under a name of their own, so a row never
+names missing bytes. A crash in between leaves bytes without a row, which `clear_left_over` removes. Rows are unique by
+message and path, and `attach` writes rows only while files are due. So two collectors, or a repeated one, attach each
+file once.
 
-The same rules as for other stores: one short transaction a call, which blocks or suspends; no bytes are read or
+The rules of other stores apply: each call is one short transaction, which blocks or suspends. No bytes are read or
 written while a transaction is open.
 """
 
@@ -50,14 +50,14 @@ class FolderLayout(StrEnum):
 
 
 class FileKind(StrEnum):
-    """What became of a path in a turn.
+    """The kind of change of a path in a turn.
 
     Attributes:
-        UPLOADED: A person gave it, with the prompt.
-        CREATED: It was not there before the turn.
-        CHANGED: It was, with other content.
-        DELETED: It was, and is no more. There are no bytes.
-        SKIPPED: There is a file, and it is not kept: the reason says why. There are no bytes.
+        UPLOADED: A person sent it with the prompt.
+        CREATED: It did not exist before the turn.
+        CHANGED: It existed before, with other content.
+        DELETED: It existed before, and was deleted. There are no bytes.
+        SKIPPED: The file exists, but is not kept; `reason` says why. There are no bytes.
     """
 
     UPLOADED = "uploaded"
@@ -69,24 +69,24 @@ class FileKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """What became of one path in one turn.
+    """The row for one path in one turn.
 
     Attributes:
-        message: The message's key, as `MessageStore.key` has it: ``"chat_message:7"``.
-        record: The key of the record that it belongs to: ``"chat_conversation:3"``.
-        path: Relative to the record's folder, with ``/`` between its parts; never absolute, without ``.`` and ``..``.
-            Of one that was skipped because it lies outside the folder, what the agent's tool was told. It is the
-            agent's text in any case: quote it wherever it is shown.
-        kind: What became of it.
-        reason: Why it was skipped, in plain English; else empty.
-        size: Of its content, in bytes; of one that is skipped, as far as it is known.
-        sha256: Of its content, in hex; empty if there is none.
-        media_type: By its content and name, such as ``"image/png"``; ``"application/octet-stream"`` if unknown.
-        name: What people are shown instead of the path: the name that a person's file had; else empty.
-        part_id: The part of the reply that it came from, if one says so; a shell's changes come from none.
-        author: The name of the transform that made it, if the host vouches for it; else empty.
-        signature: By which `vouched` tells that the host's transform made this very content; else empty.
-        id: Names it in the store, once it is there. It is random, so nobody can guess it.
+        message: The message's key: ``"chat_message:7"``.
+        record: The record's key: ``"chat_conversation:3"``.
+        path: The path relative to the record's folder, with ``/`` between its parts; never absolute, and without ``.``
+            and ``..``. For a skipped path outside of the folder, the text in the tool call. It is always the agent's
+            text: quote it when you show it.
+        kind: The kind of change.
+        reason: The reason why it was skipped, in plain English; else empty.
+        size: The size of its content in bytes; for a skipped file, as far as it is known.
+        sha256: The SHA-256 of its content, in hex; empty without content.
+        media_type: By content and name, such as ``"image/png"``; ``"application/octet-stream"`` if unknown.
+        name: The name for people instead of the path: the original name of a person's file; else empty.
+        part_id: The part of the reply that names it, if there is one. Changes of a shell have none.
+        author: The name of the host's transform that made it; else empty.
+        signature: The host's signature of this content, which `vouched` checks; else empty.
+        id: Its random id in the store, which cannot be guessed.
     """
 
     message: str
@@ -105,7 +105,7 @@ class Artifact:
 
     @property
     def has_content(self) -> bool:
-        """Are there bytes to be opened?"""
+        """Whether it has content."""
         return self.kind not in (FileKind.DELETED, FileKind.SKIPPED)
 
 
@@ -114,10 +114,10 @@ class Content:
     """Bytes that `ArtifactStore.save` has stored, and that no row names yet.
 
     Attributes:
-        name: What the store calls them.
+        name: The store's name for them.
         size: How many they are.
-        sha256: Theirs, in hex, computed while they were stored.
-        head: The first of them, at most 8 KB: enough to tell the media type.
+        sha256: Their SHA-256, in hex, computed while they were stored.
+        head: The first bytes, at most 8 KB, which determine the media type.
     """
 
     name: str
@@ -128,7 +128,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """That a turn's files are to be collected.
+    """The mark that a turn's files must be collected.
 
     Attributes:
         job: The turn.
@@ -148,7 +148,7 @@ class LeftOver:
     """Bytes in the store that no row names.
 
     Attributes:
-        name: What the store calls them.
+        name: The store's name for them.
         size: How many they are.
     """
 
@@ -157,80 +157,80 @@ class LeftOver:
 
 
 class ArtifactStore(Protocol):
-    """Where artifacts are kept: rows in a database, and their bytes in a folder or an object store."""
+    """The store of artifacts: rows in a database, and bytes in a folder or an object store."""
 
-    # For whoever shows files, and takes those of people.
+    # For code that shows files, and accepts those of people.
 
     async def put(self, artifact: Artifact, content: AsyncIterator[bytes]) -> bool:
         """Store one file: its bytes first, then its row.
 
         Args:
-            artifact: Its `size` and `sha256` are computed here, and its `id` is given here.
-            content: Its bytes, in pieces. They are streamed: the file is never in memory as a whole.
+            artifact: The artifact. Its `size`, `sha256` and `id` are set here.
+            content: The bytes in pieces. The whole file is never in memory.
 
         Returns:
-            False if the message has an artifact of this path already: that one stays as it is.
+            False if the message has an artifact with this path already, which stays as it is.
         """
 
     async def list(self, message: str) -> Sequence[Artifact]:
-        """The artifacts of a message, by path; those that were skipped, too."""
+        """The artifacts of a message, by path, including skipped ones."""
 
     async def find(self, artifact_id: str) -> Artifact | None:
-        """The artifact with this id; None if there is none. Ask your access function about its `message`."""
+        """The artifact with this id; None without one. Check the access to its `message`."""
 
     def open(self, artifact_id: str, *, start: int = 0) -> AsyncIterator[bytes]:
         """The bytes of an artifact in pieces of at most 256 KB, from the byte `start` on.
 
         Raises:
-            ArtifactGoneError: There is no such artifact, it has no content, or its bytes are gone. It is raised when
-                the first piece is asked for.
+            ArtifactGoneError: There is no such artifact, it has no content, or its bytes are missing. It is raised with
+                the first piece.
         """
 
     async def previous(self, artifact: Artifact) -> Artifact | None:
-        """The latest artifact of the same record and path before this one, with content: to show a difference.
+        """The latest artifact with content of the same record and path before this one, for a diff.
 
-        None if there is none, or if the path was deleted in between.
+        None without one, or if the path was deleted in between.
         """
 
     async def delete(self, record: str) -> int:
-        """Delete all artifacts of a record, with their bytes: how many there were."""
+        """Delete all artifacts of a record, with their bytes. Returns how many there were."""
 
     async def delete_of_message(self, message: str) -> int:
-        """Delete all artifacts of a message, with their bytes: how many there were."""
+        """Delete all artifacts of a message, with their bytes. Returns how many there were."""
 
-    # For whoever collects what an agent has made.
+    # For the collection of an agent's files.
 
     async def latest(self, record: str, paths: Collection[str]) -> Mapping[str, Artifact]:
-        """By path, the latest artifact of a record: also a deleted one, but none that was skipped."""
+        """The latest artifact of a record for each path, including deleted ones, but not skipped ones."""
 
     async def expect(self, due: Due, *, look_after: float) -> None:
-        """Store that files of a turn are due, before its prompt is sent. It may be called again.
+        """Store the mark that a turn's files are due, before its prompt is sent. The call can be repeated.
 
         Args:
-            due: Of which turn.
-            look_after: After how many seconds `due` gives it: its runner collects the files before that.
+            due: The mark.
+            look_after: Seconds after which `due` returns it. Before that, the runner collects the files.
         """
 
     async def find_due(self, message: str) -> Due | None:
-        """What is due of this message's turn; None if nothing is."""
+        """The mark of this message's turn; None without one."""
 
     async def due(self, *, look_after: float, limit: int = 100) -> Sequence[Due]:
-        """What was to be looked at by now, the oldest first.
+        """The marks whose time has come, oldest first.
 
-        Each is given to one of several processes that ask at once, and again after `look_after` seconds.
+        Only one of several processes gets a mark. It is returned again after `look_after` seconds.
         """
 
     async def due_of(self, record: str) -> Sequence[Due]:
-        """All that is due of a record's turns, the oldest first; at once."""
+        """All marks of a record's turns, oldest first, independent of their time."""
 
     async def save(self, content: AsyncIterator[bytes]) -> Content:
-        """Store bytes that no row names yet. If `content` raises, nothing stays stored."""
+        """Store bytes that no row names yet. If `content` raises, nothing is stored."""
 
     def read(self, content: Content) -> AsyncIterator[bytes]:
-        """The bytes that were saved, in pieces."""
+        """The saved bytes, in pieces."""
 
     async def discard(self, name: str) -> None:
-        """Remove bytes that were saved and that no row names. It may be called again."""
+        """Remove saved bytes that no row names. The call can be repeated."""
 
     async def attach(self, message: str, artifacts: Sequence[tuple[Artifact, Content | None]]) -> bool:
         """Write all rows of a turn, and that its files are due no more, in one transaction.
@@ -247,25 +247,25 @@ class ArtifactStore(Protocol):
         Whatever it returns or raises, bytes that no row names are discarded, and those that a row names are kept.
         """
 
-    # For whoever tidies up.
+    # For the removal of leftover files.
 
     async def records(self) -> Sequence[str]:
         """The keys of the records that have artifacts."""
 
     async def left_over(self, *, older_than: float = 3_600.0) -> Sequence[LeftOver]:
-        """Bytes that no row names, stored more than so many seconds ago: a process died over them."""
+        """Bytes that no row names, stored more than `older_than` seconds ago by a process that died."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileInfo:
-    """A file of a turn, as a `Transform` is shown it.
+    """A file of a turn, for a `Transform`.
 
     Attributes:
         message: The message's key.
-        record: The record's.
-        path: As of an `Artifact`.
-        size: In bytes.
-        media_type: By its content and name.
+        record: The record's key.
+        path: See `Artifact`.
+        size: The size in bytes.
+        media_type: The media type, by content and name.
     """
 
     message: str
@@ -277,12 +277,12 @@ class FileInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vouched:
-    """What a transform makes of an agent's file, and the host vouches for.
+    """The output of a transform, which the host signs.
 
     Attributes:
-        path: Under which it is kept, relative to the record's folder. It must be one that the transform `owns`.
-        content: Its bytes.
-        media_type: Such as ``"text/html"``.
+        path: Its path, relative to the record's folder. The transform must `own` it.
+        content: The bytes.
+        media_type: The media type, such as ``"text/html"``.
     """
 
     path: str
@@ -291,17 +291,17 @@ class Vouched:
 
 
 class Transform(Protocol):
-    """A host's rule that makes output it vouches for of an agent's file."""
+    """A host's rule that makes signed output from an agent's file."""
 
     @property
     def name(self) -> str:
-        """Who made the output: the `author` of its artifacts."""
+        """The name of the transform: the `author` of its artifacts."""
 
     def owns(self, path: str) -> bool:
-        """Is this the path of an output of this transform? No file of the agent is accepted under it."""
+        """Whether this is a path for output of this transform. A file of the agent with this path is not accepted."""
 
     def claims(self, file: FileInfo) -> bool:
-        """Is an output to be made of this file?"""
+        """Whether to make an output from this file."""
 
     def apply(self, file: FileInfo, content: bytes) -> Vouched:
-        """Make it. What it raises costs this output only, and goes to `on_error`."""
+        """Make the output. An error goes to `on_error`, and costs only this output."""

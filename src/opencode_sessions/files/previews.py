@@ -1,11 +1,11 @@
-"""What people see of a file without saving it. Nothing of it is sent as it is: it is shown as text, or drawn anew.
+"""Previews of files. The file itself is never sent: a preview is text, or a picture that we encode again.
 
-| the file | what is shown |
+| the file | the preview |
 |---|---|
-| PNG, JPEG, GIF, WebP, BMP | drawn anew as WebP, by Pillow (`opencode-sessions[previews]`) |
-| PDF | its first page, drawn by PDFium, likewise |
+| PNG, JPEG, GIF, WebP, BMP | encoded again as WebP, by Pillow (`opencode-sessions[previews]`) |
+| PDF | its first page as WebP, drawn by PDFium |
 | CSV | a table of its first rows |
-| Markdown | its text, to be rendered and sanitised as an answer's |
+| Markdown | its text, rendered and sanitised like an answer |
 | other UTF-8 text, HTML and SVG too | its first lines, as text |
 | anything else | nothing |
 """
@@ -58,7 +58,7 @@ _MOST_ROWS, _MOST_COLUMNS, _LONGEST_CELL = 100, 30, 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PicturePreview:
-    """It can be drawn: `picture_of` does."""
+    """A picture, which `picture_of` makes."""
 
     type: ClassVar[str] = "picture"
     name: str
@@ -81,8 +81,8 @@ class MarkdownPreview:
     """Markdown, to be rendered and sanitised.
 
     Attributes:
-        markdown: Its beginning.
-        left_out: Lines that are not shown.
+        markdown: The beginning of the text.
+        left_out: How many lines are not shown.
     """
 
     type: ClassVar[str] = "markdown"
@@ -95,7 +95,7 @@ class Table:
     """Rows of a table.
 
     Attributes:
-        rows: The first of them is its head.
+        rows: The rows; the first one is the header.
         more: Whether there are more, or longer ones.
     """
 
@@ -106,10 +106,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoPreview:
-    """Nothing can be shown.
+    """There is no preview.
 
     Attributes:
-        reason: Why, for people.
+        reason: The reason, for people.
     """
 
     type: ClassVar[str] = "none"
@@ -120,10 +120,10 @@ Preview: TypeAlias = PicturePreview | TextPreview | MarkdownPreview | Table | No
 
 
 async def preview_of(files: MessageFiles, file: MessageFile) -> Preview:
-    """What is shown of a file.
+    """The preview of a file.
 
     Raises:
-        FileError: Its bytes are gone.
+        FileError: Its bytes are missing.
     """
     if not file.has_content:
         return NoPreview(reason=stored_text(file.reason) or translated("It was deleted."))
@@ -132,7 +132,7 @@ async def preview_of(files: MessageFiles, file: MessageFile) -> Preview:
             return NoPreview(reason=translated("It is too large to be drawn here. Download it."))
         return PicturePreview(name=visible_line(file.name))
     data = await files.read(file, _LONGEST_TEXT)
-    if file.media_type == _PDF or not is_text(data):  # a PDF can be text, for the most part
+    if file.media_type == _PDF or not is_text(data):  # a PDF can consist mostly of text
         return NoPreview(reason=translated("It can be downloaded, and not be shown here."))
     text = data.decode(errors="ignore")
     is_table = file.media_type == "text/csv"
@@ -153,10 +153,10 @@ def _text(file: MessageFile, text: str) -> TextPreview | MarkdownPreview:
 
 
 async def picture_of(files: MessageFiles, file: MessageFile) -> bytes | None:
-    """A file that `preview_of` calls a picture, drawn anew as WebP; None if it cannot be drawn.
+    """A file that `preview_of` calls a picture, encoded again as WebP; None if it cannot be decoded.
 
     Raises:
-        FileError: Its bytes are gone.
+        FileError: Its bytes are missing.
     """
     if not _is_drawn(file.media_type) or file.size > _LONGEST_PICTURE:
         return None
@@ -165,10 +165,10 @@ async def picture_of(files: MessageFiles, file: MessageFile) -> bytes | None:
 
 
 async def changes_of(files: MessageFiles, file: MessageFile) -> Diff | None:
-    """What has changed since the version before; None if there is none, or one of the two is no text.
+    """The changes since the version before; None without one, or if one of the two is not a text.
 
     Raises:
-        FileError: The bytes of one are gone.
+        FileError: The bytes of one are missing.
     """
     before = await files.previous(file)
     if before is None or not (before.has_content and file.has_content):
@@ -208,20 +208,20 @@ def _table(text: str, *, whole: bool) -> Table | NoPreview:
 
 @cache
 def _is_drawn(media_type: str) -> bool:
-    """Can it be, and is what draws it installed?"""
+    """Is it a picture or a PDF, and is the package for it installed?"""
     needed = ["PIL"] if media_type in _PICTURES else ["PIL", "pypdfium2"] if media_type == _PDF else []
     return bool(needed) and all(find_spec(name) is not None for name in needed)
 
 
 _drawing = threading.Lock()
-"""PDFium takes one caller at a time; and one picture at a time bounds the memory."""
+"""PDFium allows one caller at a time; and one picture at a time limits the memory."""
 
 
 def _drawn(data: bytes, *, is_pdf: bool) -> bytes | None:
     try:
         with _drawing:
             return _webp(_page(data) if is_pdf else _picture(data))
-    except Exception as error:  # noqa: BLE001 - both raise what they like for what is broken
+    except Exception as error:  # noqa: BLE001 - both libraries may raise anything for a broken file
         _log.info("a file cannot be drawn: %s", error)
         return None
 
@@ -236,7 +236,7 @@ def _webp(picture: Any) -> bytes:
 def _picture(data: bytes) -> Any:
     from PIL import Image, ImageOps  # noqa: PLC0415 - an extra
 
-    picture = Image.open(io.BytesIO(data), formats=_FORMATS)  # which reads no more than its head
+    picture = Image.open(io.BytesIO(data), formats=_FORMATS)  # reads only its header
     if picture.width * picture.height > _MOST_PIXELS:
         raise ValueError(f"it has {picture.width} × {picture.height} pixels")
     picture.draft("RGB", (_SIDE, _SIDE))

@@ -1,7 +1,7 @@
-"""The columns of an artifact's row and of what is due, for every database.
+"""The columns of artifacts and of due marks, for every database.
 
-Keys and paths can have any length, and databases compare texts in ways of their own (some see no difference between
-`a.txt` and `A.txt`). So what is unique, and what rows are found by, is a hash.
+Keys and paths can have any length, and databases compare texts differently (for some, `a.txt` and `A.txt` are equal).
+So rows are unique by, and found by, a hash.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ __all__ = [
 ]
 
 SHORT = 255
-"""Characters of the columns that are shown and never searched; what is longer is cut."""
+"""The length of columns that are shown and never searched; longer texts are cut."""
 
 _TEXTS = ("message", "record", "path", "reason", "name", "sha256", "signature")
 _SHORTENED = ("media_type", "part_id", "author")
 
 
 def hash_of(*texts: str) -> str:
-    """What finds these texts: 64 hex digits."""
+    """The hash of these texts: 64 hex digits."""
     return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def place_of(artifact: Artifact) -> str:
-    """What is unique: the message and the path."""
+    """The hash of the message and the path, which is unique."""
     return hash_of(artifact.message, artifact.path)
 
 
 def now() -> int:
-    """Milliseconds since 1970, by this machine's clock: when files are looked at next need not be exact."""
+    """Milliseconds since 1970, by this machine's clock, as the time of the next collection need not be exact."""
     return int(time.time() * 1000)
 
 
 def columns_of(artifact: Artifact, stored: str) -> dict[str, Any]:
-    """The row of an artifact whose bytes are called `stored`."""
+    """The row of an artifact; `stored` is the name of its bytes."""
     return {
         "artifact_id": artifact.id,
         "place": place_of(artifact),
@@ -75,7 +75,7 @@ def artifact_of(row: Mapping[Any, Any]) -> Artifact:
 
 
 def due_columns(due: Due, look_after: float) -> dict[str, Any]:
-    """The row that says that files are due."""
+    """The row of a due mark."""
     return {
         "message_hash": hash_of(due.message),
         "record_hash": hash_of(due.record),
@@ -88,5 +88,5 @@ def due_columns(due: Due, look_after: float) -> dict[str, Any]:
 
 
 def due_of_columns(row: Mapping[Any, Any]) -> Due:
-    """What such a row says."""
+    """The due mark of a row."""
     return Due(TurnJob.from_fields(row["job"]), row["message"], row["record"], row["folder"])

@@ -1,19 +1,18 @@
-"""Reading files in a folder that a stranger writes in, and reading nothing else.
+"""Reading files in a folder to which an untrusted agent writes, and only files in it.
 
-An agent can make links, pipes and devices in its folder, and swap one thing for another while it is being read. So a
-file is opened relative to the folder's descriptor, no link is followed on the way, and what was opened is looked at
-once more before a byte of it is read:
+An agent can make links, pipes and devices in its folder, and replace a file while it is being read. So a file is opened
+relative to the folder's descriptor, without following links, and the open descriptor is checked before the first read:
 
-| what stands there | what happens |
+| the path is | result |
 |---|---|
-| a regular file | it is read, as far as the limit |
-| a link, at the end or on the way | refused: by `openat2` on Linux, elsewhere by opening each part by itself |
-| a directory, a pipe, a socket, a device | refused; opening it waits for nobody (`O_NONBLOCK`) |
-| a file with a second name (a hard link) | refused: the other name may lie outside the folder |
-| a path that is absolute, or goes up | refused before anything is opened |
+| a regular file | it is read, up to the limit |
+| a link, at the end or on the way | refused: by `openat2` on Linux, elsewhere by opening each part separately |
+| a directory, a pipe, a socket, a device | refused; opening it does not block (`O_NONBLOCK`) |
+| a file with a second name (a hard link) | refused, because the other name may be outside of the folder |
+| absolute, or goes up | refused before anything is opened |
 
-A hard link that is removed again within the microseconds between opening and looking is not noticed. By it an agent
-gains nothing: to make one, it must be able to read the file, and could as well copy it.
+A hard link that is removed within the microseconds between opening and checking is not noticed. An agent gains nothing
+by it: to make a hard link, it must be able to read the file, and could copy it.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ from opencode_sessions.texts import later
 __all__ = ["PIECE", "Folder", "parts_of"]
 
 PIECE = 256 * 1024
-"""Bytes that are read at once, at most."""
+"""The most bytes of one read."""
 
 _LONGEST_PATH = 1_024
-"""Characters: what every database can store in an index."""
+"""In characters; every database can store this in an index."""
 
 _FLAGS = (
     os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -47,7 +46,7 @@ _FLAGS = (
 _FLAGS |= getattr(os, "O_NOCTTY", 0)
 _DIRECTORY = _FLAGS | getattr(os, "O_DIRECTORY", 0)
 
-_OPENAT2 = 437  # its number is the same on all of Linux's machines
+_OPENAT2 = 437  # the number is the same on all Linux architectures
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
 _RESOLVE = _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH
 
@@ -64,14 +63,15 @@ _REASONS = {
 
 
 def parts_of(path: str, *, depth: int = 64) -> tuple[str, ...]:
-    """The parts of a relative path that cannot lead out of its folder, whatever is there.
+    """The parts of a relative path that cannot lead out of its folder.
 
     Args:
-        path: With ``/`` between its parts.
+        path: The path, with ``/`` between its parts.
         depth: How many parts it may have.
 
     Raises:
-        FileRefusedError: It is empty, absolute, too long or too deep, goes up, or holds what no name can.
+        FileRefusedError: It is empty, absolute, too long or too deep, goes up, or has a character that no name can
+            have.
     """
     reason = _wrong_with(path)
     if reason is None and path.count("/") >= depth:
@@ -98,15 +98,15 @@ def _wrong_with(path: str) -> str | None:
 
 
 class Folder:
-    """A folder that is open: its files are read relative to it, wherever it is moved meanwhile.
+    """An open folder. Its files are read relative to it, even if it is moved.
 
     Args:
-        root: A directory that only the host decides about. Links on the way to it are followed.
-        name: The folder in it; itself no link.
+        root: A directory that only the host controls. Links on the way to it are followed.
+        name: The folder in it, which must not be a link.
 
     Raises:
         FileRefusedError: There is no such folder.
-        ConfigurationError: This platform has no way to open a file relative to a folder.
+        ConfigurationError: This platform cannot open a file relative to a folder.
     """
 
     def __init__(self, root: str | os.PathLike[str], name: str) -> None:
@@ -136,7 +136,7 @@ class Folder:
         self.close()
 
     def close(self) -> None:
-        """Close it. Pieces that are being read go on."""
+        """Close the folder. Files that are being read stay open."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -145,7 +145,7 @@ class Folder:
         """Open a regular file: a descriptor, which the caller closes.
 
         Raises:
-            FileRefusedError: It is anything else, or cannot be had; its `reason` says why.
+            FileRefusedError: It is not a regular file, or cannot be opened; `reason` says why.
         """
         parts = parts_of(path)
         try:
@@ -163,7 +163,7 @@ class Folder:
         """The bytes of a regular file, in pieces.
 
         Raises:
-            FileRefusedError: As `open`; or it has more than `limit` bytes, or grows beyond that while it is read.
+            FileRefusedError: As in `open`; or it has, or grows to, more than `limit` bytes.
         """
         descriptor = self.open(path)
         try:
@@ -179,10 +179,10 @@ class Folder:
             os.close(descriptor)
 
     def list(self, parts: tuple[str, ...] = ()) -> Iterator[tuple[str, os.stat_result]]:
-        """What a folder in it holds: each name with what stands there, itself and not what it leads to.
+        """The entries of a folder in it: each name with the state of the entry itself; links are not followed.
 
         Raises:
-            OSError: It is no folder, is gone, or may not be read.
+            OSError: It is not a folder, is missing, or may not be read.
         """
         descriptor = self._open_folder(parts)
         try:
@@ -228,13 +228,13 @@ def _open_beneath(folder: int, parts: tuple[str, ...], flags: int = _FLAGS) -> i
         except OSError as error:
             if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG, errno.EAGAIN):
                 raise
-            if error.errno != errno.EAGAIN:  # something was renamed meanwhile: only this time
+            if error.errno != errno.EAGAIN:  # EAGAIN means that something was just renamed
                 _kernel.resolves = False
     return _open_each(folder, parts, flags)
 
 
 def _open_each(folder: int, parts: tuple[str, ...], flags: int) -> int:
-    """The same where the kernel does not know how: one part after the other, none of them a link."""
+    """Open a path without `openat2`: one part after the other, none of them a link."""
     at = folder
     try:
         for part in parts[:-1]:
@@ -252,7 +252,7 @@ class _Kernel:
     """Linux's `openat2`, which Python does not have.
 
     Attributes:
-        resolves: Does the kernel know it, and may this process call it? Some containers forbid it.
+        resolves: Whether the kernel has it, and this process may call it. Some containers forbid it.
     """
 
     def __init__(self) -> None:

@@ -47,16 +47,16 @@ class Sandbox:
                 return SANDBOX.directory(self)
 
     Args:
-        root: A directory for this alone. It is made, with mode 0700, if it is not there. It must lie in no Git
-            worktree: the server takes a worktree's root for the agent's.
-        layout: `FolderLayout.SHARED`, or a directory for each record: `OWN`.
-        on_server: The same directory as the server calls it, if that runs in a container, say; no link is on its way.
-        disk: Whether this process reads and writes the root itself. If not, the root is the server's: make
-            `root/folders` there. Files are then read through the server, and what a shell changes is not noticed.
+        root: A directory without other use. It is created, with mode 0700, if it does not exist. It must not be in a
+            Git worktree, because the server would use the worktree's root for the agent.
+        layout: `FolderLayout.SHARED`, or `OWN` with a directory for each record.
+        on_server: The server's path of the same directory, for example in a container. It must not contain links.
+        disk: Whether this process reads and writes the root itself. If not, the root is on the server's machine: create
+            `root/folders` there. Files are then read through the server, and changes of a shell are not noticed.
 
     Raises:
-        ConfigurationError: The root is relative, or lies in a Git worktree; or with `disk=False` the layout is `OWN`,
-            whose directories nobody could make.
+        ConfigurationError: The root is relative, or in a Git worktree. Or the layout is `OWN` with `disk=False`, so
+            that no process could create the directories.
     """
 
     def __init__(
@@ -86,41 +86,41 @@ class Sandbox:
             )
 
     def name(self, record: Any) -> str:
-        """The name of a record's folder: its key in plain letters, and what makes it unique.
+        """The name of a record's folder: its key in plain letters, and a unique part.
 
-        It depends on the record's key and its `opencode_uid`, so that rows of the same key in other schemas have
-        folders of their own.
+        It is derived from the record's key and its `opencode_uid`, so that rows with the same key in other schemas have
+        other folders.
         """
-        key = record_store(record, None, asynchronous=True).key  # it suspends nowhere
+        key = record_store(record, None, asynchronous=True).key  # this does not suspend
         return self.name_of(key, getattr(record, UID, None) or "")
 
     def name_of(self, key: str, uid: str) -> str:
-        """The same, by the record's key and its `opencode_uid`."""
+        """See `name`; from the record's key and its `opencode_uid`."""
         unique = f"{key}\0{uid}"
         words = _PLAIN.sub("-", key.lower()).strip("-")[:_LONGEST_WORDS].strip("-")
         return f"{words or 'record'}-{hashlib.sha256(unique.encode()).hexdigest()[:16]}"
 
     def directory(self, record: Any) -> str:
-        """What the record's `opencode_directory` must be, as the server calls it. Nothing is made."""
+        """The value for the record's `opencode_directory`: the server's path. Nothing is created."""
         if self.layout is FolderLayout.SHARED:
             return self.server_folders
         return self.on_server(self.name(record))
 
     def create(self, record: Any) -> Path:
-        """Make the record's folder, unless it is there; as a turn does when it begins."""
+        """Create the record's folder, unless it exists. A turn does this when it begins."""
         return self.make_folder(self.name(record))
 
     def rules(self, record: Any) -> Sequence[Rule]:
-        """For the layout `SHARED`, what to add at the end of a preset: the agent's file tools stay in its folder.
+        """Rules to add at the end of a preset, for the layout `SHARED`. They keep the agent's file tools in its folder.
 
             permissions_for=lambda conversation: [*READ_WRITE, *SANDBOX.rules(conversation)]
 
-        The agent cannot search, as no rule says where it may. If the rules before these allow the shell, it reaches the
-        folders of all records. With the layout `OWN` there are none: the directory is the record's.
+        The agent cannot search, because rules cannot limit the place of a search. If the preset allows the shell, the
+        shell reaches the folders of all records. With the layout `OWN` there are no such rules.
         """
         if self.layout is FolderLayout.OWN:
             return ()
-        # Outside of Git, the server names a file from its disk's root on (1.18.33); its plugin follows links before.
+        # Outside of Git, the server names a file relative to `/` (1.18.33), after its plugin has followed links.
         folder = self.on_server(self.name(record)).lstrip("/")
         return (
             deny("read"),
@@ -133,7 +133,7 @@ class Sandbox:
         )
 
     def instructions(self, record: Any) -> str:
-        """For the layout `SHARED`, what to tell the agent, with `Turn(system=…)`; empty with the layout `OWN`."""
+        """A text for `Turn(system=…)` with the layout `SHARED`; empty with the layout `OWN`."""
         if self.layout is FolderLayout.OWN:
             return ""
         name = self.name(record)
@@ -142,26 +142,26 @@ class Sandbox:
             f"path with {name}/. You have no access to any other folder."
         )
 
-    # By the folder's name, for those who collect files.
+    # By the folder's name, for the collection of files.
 
     @property
     def server_folders(self) -> str:
-        """The directory that holds all folders, as the server calls it."""
+        """The server's path of the directory with all folders."""
         return f"{self._server_root}/{_FOLDERS}"
 
     def on_server(self, name: str) -> str:
-        """A folder, as the server calls it."""
+        """The server's path of a folder."""
         return f"{self.server_folders}/{name}"
 
     def session_directory(self, name: str) -> str:
-        """Where the session works whose record has this folder, as the server calls it."""
+        """The server's path of the session's directory, for the record with this folder."""
         return self.server_folders if self.layout is FolderLayout.SHARED else self.on_server(name)
 
     def make_folder(self, name: str) -> Path:
-        """Make a folder of this name, unless it is there.
+        """Create a folder with this name, unless it exists.
 
         Raises:
-            ConfigurationError: The root lies in a Git worktree.
+            ConfigurationError: The root is in a Git worktree.
             FileRefusedError: The name is not a plain one.
         """
         parts_of(name, depth=1)
@@ -171,15 +171,15 @@ class Sandbox:
         return self.root / _FOLDERS / name
 
     def open(self, name: str) -> Folder:
-        """Open a folder of this name.
+        """Open a folder with this name.
 
         Raises:
-            FileRefusedError: There is none, or it is no folder.
+            FileRefusedError: There is none, or it is not a folder.
         """
         return Folder(self.root / _FOLDERS, name)
 
     def remove(self, name: str) -> bool:
-        """Remove a folder of this name with all that is in it. False if there was none. No link is followed."""
+        """Remove a folder with all its content, without following links. False if there was none."""
         parts_of(name, depth=1)
         shutil.rmtree(self.root / _MANIFESTS / name, ignore_errors=True)
         path = self.root / _FOLDERS / name
@@ -193,7 +193,7 @@ class Sandbox:
         return True
 
     def names(self, *, older_than: float = 0.0) -> Sequence[str]:
-        """The names of all folders that are there and were made, or last written in, so many seconds ago."""
+        """The names of all folders that were created or last written at least `older_than` seconds ago."""
         before = time.time() - older_than
         try:
             found = list(os.scandir(self.root / _FOLDERS))

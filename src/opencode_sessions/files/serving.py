@@ -8,7 +8,7 @@ be opened by its link, under the host's name and with its cookies. A picture kee
 | nothing of these | 200, all bytes |
 | `If-None-Match` with its ETag, which is its SHA-256 | 304 |
 | one `Range`, and no `If-Range` or the ETag in it | 206, those bytes; 416 if the file has none of them |
-| several ranges, or one that is none | 200, all bytes |
+| several ranges, or an invalid one | 200, all bytes |
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ SEALED = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Encoding": "identity",  # a part of what is compressed is no part of the file: middleware leaves it alone
-    "Cache-Control": "private, no-cache",  # it is asked for again each time, and so is who may see it
+    "Content-Encoding": "identity",  # keeps middleware from compressing it, which would break ranges
+    "Cache-Control": "private, no-cache",  # so that each request checks the access again
 }
-"""The headers of all that comes from agents and people."""
+"""The headers of all files from agents and people."""
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
@@ -59,9 +59,9 @@ class FileResponse:
 
     Attributes:
         status: 200, 206, 304 or 416.
-        headers: All of them.
-        start: The first byte that is sent.
-        length: How many are sent.
+        headers: All headers.
+        start: The first byte to send.
+        length: How many bytes to send.
     """
 
     status: int
@@ -71,11 +71,11 @@ class FileResponse:
 
 
 def respond(file: FileHead, asked: Mapping[str, str]) -> FileResponse:
-    """What is answered.
+    """The response to a request.
 
     Args:
         file: The file.
-        asked: The headers of the request; a mapping that takes names in any case.
+        asked: The headers of the request: a case-insensitive mapping.
     """
     tag = f'"{file.sha256}"' if file.sha256 else ""
     headers = {**SEALED, "Accept-Ranges": "bytes", **({"ETag": tag} if tag else {})}
@@ -96,7 +96,7 @@ def respond(file: FileHead, asked: Mapping[str, str]) -> FileResponse:
 
 
 def disposition(name: str) -> str:
-    """The header `Content-Disposition` of a download of this name."""
+    """The header `Content-Disposition` for a download with this name."""
     shown = "".join(filter(str.isprintable, name)).strip() or "file"
     plain = _PLAIN.sub("_", shown)
     also = "" if plain == shown else f"; filename*=UTF-8''{quote(shown, safe='')}"
@@ -117,7 +117,7 @@ def _names(given: str, tag: str) -> bool:
 
 
 def _bytes(found: re.Match[str], size: int) -> tuple[int, int]:
-    """From where, and up to where. If the first is not below the second, the file has none of these bytes."""
+    """The begin and end of a range. If the begin is not below the end, the file has none of these bytes."""
     first, last = found.groups()
     if not first:
         return max(size - int(last), 0), size

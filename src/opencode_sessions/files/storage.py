@@ -1,7 +1,7 @@
-"""Where the bytes of artifacts are: a folder, any file system of fsspec's, or what a framework has.
+"""The storage of artifacts' bytes: a folder, any file system of fsspec, or a framework's storage.
 
-A storage is given a file that is whole and gives it a name; it replaces none and changes none. It blocks: stores of
-the async API call it in a thread.
+A storage gets a complete file and gives it a name. It never replaces or changes a file. It blocks; stores of the async
+API call it in a thread.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Stored(NamedTuple):
     """A file in a storage.
 
     Attributes:
-        name: What it is called there.
-        size: In bytes.
-        age: In seconds; infinite if the storage does not say.
+        name: Its name in the storage.
+        size: The size in bytes.
+        age: The age in seconds; infinite if the storage does not tell.
     """
 
     name: str
@@ -41,30 +41,30 @@ class Stored(NamedTuple):
 
 
 class Storage(Protocol):
-    """Where the bytes of artifacts are."""
+    """The storage of artifacts' bytes."""
 
     def spool(self) -> IO[bytes]:
-        """A new file to write in, which vanishes when it is closed."""
+        """A new temporary file, which is deleted when it is closed."""
 
     def store(self, spooled: IO[bytes], name: str) -> str:
-        """Keep what was written in a spooled file, under this name or one that is like it: which one."""
+        """Store a spooled file under this name or a similar one, and return the name."""
 
     def open(self, name: str, start: int) -> IO[bytes]:
         """Open a file, at the byte `start`.
 
         Raises:
-            FileNotFoundError: There is none of this name.
+            FileNotFoundError: There is no file with this name.
         """
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
 
     def files(self) -> Iterator[Stored]:
-        """All that are there."""
+        """All files."""
 
 
 def pieces_of(file: IO[bytes]) -> Iterator[bytes]:
-    """What a file holds from here on, in pieces; it is closed then."""
+    """The rest of a file in pieces; then it is closed."""
     with file:
         while piece := file.read(PIECE):
             yield piece
@@ -74,10 +74,11 @@ class FolderStorage:
     """A folder on this machine's disk, or one that all machines mount.
 
     Args:
-        root: A directory for this alone, where no agent works. It is made, with mode 0700, if it is not there.
+        root: A directory without other use, which no agent can reach. It is created, with mode 0700, if it does not
+            exist.
 
     Raises:
-        ConfigurationError: It is relative.
+        ConfigurationError: The path is relative.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
@@ -85,7 +86,7 @@ class FolderStorage:
         require(self._root.is_absolute(), "the folder of artifacts must be an absolute path", str(root))
 
     def spool(self) -> IO[bytes]:
-        """See `Storage.spool`. It is in the same folder, so keeping it copies nothing."""
+        """See `Storage.spool`. The file is in the same folder, so that storing it needs no copy."""
         new = self._path(_NEW).parent  # as that of any other name: `remove` finds what a process left there
         new.mkdir(mode=0o700, parents=True, exist_ok=True)
         return tempfile.NamedTemporaryFile(dir=new, prefix=_NEW)
@@ -95,7 +96,7 @@ class FolderStorage:
         spooled.flush()
         path = self._path(name)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        os.link(spooled.name, path)  # never over another one
+        os.link(spooled.name, path)  # never replaces a file
         return name
 
     def open(self, name: str, start: int) -> IO[bytes]:
@@ -109,7 +110,7 @@ class FolderStorage:
         self._path(name).unlink(missing_ok=True)
 
     def files(self) -> Iterator[Stored]:
-        """See `Storage.files`. What a process was writing when it died is among them."""
+        """See `Storage.files`. It includes files that a process was writing when it died."""
         for path in sorted(self._root.glob("*/*")):
             with suppress(FileNotFoundError):
                 found = path.stat()
@@ -120,7 +121,7 @@ class FolderStorage:
 
 
 class FsspecStorage:
-    """A folder of any file system of fsspec's, such as a bucket of S3's.
+    """A folder in any file system of fsspec, such as a bucket of S3.
 
     ::
 
@@ -128,7 +129,7 @@ class FsspecStorage:
 
     Args:
         files: The file system, not one made for asyncio (`asynchronous=True`).
-        folder: Where in it; for this alone.
+        folder: The folder in it, without other use.
     """
 
     def __init__(self, files: Any, folder: str) -> None:
@@ -137,11 +138,11 @@ class FsspecStorage:
         self._folder = folder.rstrip("/")
 
     def spool(self) -> IO[bytes]:
-        """See `Storage.spool`. It is on this machine's disk."""
+        """See `Storage.spool`. The file is on this machine's disk."""
         return tempfile.TemporaryFile()
 
     def store(self, spooled: IO[bytes], name: str) -> str:
-        """See `Storage.store`. It is copied in pieces."""
+        """See `Storage.store`. The file is copied in pieces."""
         spooled.seek(0)
         self._files.makedirs(self._folder, exist_ok=True)
         with self._files.open(f"{self._folder}/{name}", "wb") as file:

@@ -1,4 +1,4 @@
-"""What all stores of artifacts have in common: bytes in a `Storage`, and rows that a database keeps."""
+"""The common part of all stores of artifacts: bytes in a `Storage`, and rows in a database."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ __all__ = ["ArtifactRow", "StoredArtifacts"]
 T = TypeVar("T")
 
 ArtifactRow = tuple[Artifact, str]
-"""An artifact, and what its bytes are called; empty if it has none."""
+"""An artifact, and the name of its bytes; empty if it has none."""
 
 _HEAD = 8_192
 _TRIES = 5
 
 
 class StoredArtifacts(ABC):
-    """An `ArtifactStore` whose rows a subclass keeps.
+    """An `ArtifactStore` whose subclass stores the rows.
 
     Args:
-        storage: Where the bytes are.
-        suspends: Do calls suspend? Then the storage is used in threads.
+        storage: The storage of the bytes.
+        suspends: Whether calls suspend; the storage is then used in threads.
 
     Attributes:
-        conflict: What the database raises where a row is there already.
+        conflict: The database's error if a row exists already.
     """
 
     conflict: type[Exception]
@@ -149,10 +149,10 @@ class StoredArtifacts(ABC):
         return [LeftOver(each.name, each.size) for each in old if each.name not in named]
 
     async def _add(self, rows: Sequence[ArtifactRow], *, clear: str | None = None) -> Collection[str] | None:
-        """Write rows, except where there is one already.
+        """Write rows, except those that exist already.
 
         Returns:
-            The paths that were written. None if no files of `clear` were due.
+            The paths that were written. None if the message `clear` had no due mark.
         """
         known: Collection[str] = ()
         for last in (*[False] * _TRIES, True):
@@ -165,10 +165,10 @@ class StoredArtifacts(ABC):
                 known = await self._known([place_of(artifact) for artifact, _ in rows])
                 continue
             return {artifact.path for artifact, _ in new} if written else None
-        raise AssertionError  # the last try has returned or raised
+        raise AssertionError  # the last attempt has returned or raised
 
     async def _do(self, work: Callable[[], T]) -> T:
-        """What a call of the storage gives."""
+        """The result of a call of the storage."""
         return await asyncio.to_thread(work) if self._suspends else work()
 
     # The rows.
@@ -211,15 +211,15 @@ class StoredArtifacts(ABC):
 
     @abstractmethod
     async def _insert(self, rows: Sequence[ArtifactRow], *, clear: str | None) -> bool:
-        """Write rows, in one transaction, and that the files of the message `clear` are due no more.
+        """Write rows, and clear the due mark of the message `clear`, in one transaction.
 
-        It writes before it reads: SQLite would otherwise refuse one of two that do so at once.
+        It writes before it reads, because SQLite would otherwise refuse one of two concurrent calls.
 
         Returns:
-            False if no files of `clear` were due.
+            False if `clear` had no due mark.
 
         Raises:
-            conflict: A message has an artifact of one of these paths already.
+            conflict: A message has an artifact with one of these paths already.
         """
 
     @abstractmethod
@@ -231,15 +231,15 @@ class StoredArtifacts(ABC):
 
     @abstractmethod
     async def _known(self, places: Sequence[str]) -> Collection[str]:
-        """Which of these messages and paths (`place_of`) have a row."""
+        """The messages and paths (`place_of`) among these that have a row."""
 
     @abstractmethod
     async def _remove(self, *, record: str | None = None, message: str | None = None) -> Sequence[str]:
-        """Delete the rows of a record, or of a message, and what is due of it: what their bytes are called."""
+        """Delete the rows and due marks of a record or a message, and return the names of their bytes."""
 
     @abstractmethod
     async def _named(self, names: Sequence[str]) -> Collection[str]:
-        """Which of these names rows name."""
+        """The names among these that rows name."""
 
 
 def _new_id() -> str:

@@ -1,4 +1,4 @@
-"""What is left over: files of records that are gone, their folders, and bytes that a process died over."""
+"""Leftover files: those of deleted records, their folders, and bytes from processes that died."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ RecordKeys = Callable[[], Awaitable[Iterable[tuple[str, str]]]]
 
 @dataclass(frozen=True, slots=True)
 class LeftOverFiles:
-    """What nobody needs any more.
+    """Leftover files.
 
     Attributes:
-        records: The keys of records that are gone and have artifacts.
-        folders: The names of folders in the sandbox whose record is gone.
+        records: The keys of deleted records that have artifacts.
+        folders: The names of folders in the sandbox whose record was deleted.
         stored: Bytes in the store that no row names.
-        uploads: The names of folders of people's files whose record is gone.
+        uploads: The names of folders of people's files whose record was deleted.
     """
 
     records: Sequence[str] = ()
@@ -42,14 +42,13 @@ class LeftOverFiles:
 async def look_for_left_over(
     artifacts: Artifacts, records: RecordKeys, *, older_than: float = _OLD
 ) -> LeftOverFiles:
-    """Look for what is left over.
+    """Look for leftover files.
 
     Args:
-        artifacts: The host's.
-        records: Gives the key and the `opencode_uid` of each record that there is, in all tables of the host. It is
-            called after all else is read, so that a record that is made meanwhile is among them.
-        older_than: Folders and bytes that are younger, in seconds, are left alone: they may belong to what is not yet
-            committed.
+        artifacts: The host's artifacts.
+        records: Returns the key and the `opencode_uid` of each record in all tables of the host. It is called last, so
+            that it includes records that were just made.
+        older_than: In seconds. Younger folders and bytes are left alone, because their rows may not be committed yet.
     """
     sandbox, store = artifacts.sandbox, artifacts.store
     keys = set(await store.records())
@@ -62,7 +61,7 @@ async def look_for_left_over(
 
 
 async def clear_left_over(artifacts: Artifacts, found: LeftOverFiles) -> None:
-    """Remove it."""
+    """Remove the leftover files."""
     for key in found.records:
         await artifacts.store.delete(key)
     for name in found.folders:
@@ -72,11 +71,11 @@ async def clear_left_over(artifacts: Artifacts, found: LeftOverFiles) -> None:
 
 
 async def remove_record(artifacts: Artifacts, key: str, folder: str) -> int:
-    """Remove the artifacts of a record, with their bytes, and its folder: how many artifacts there were.
+    """Remove the artifacts of a record, with their bytes and its folder. Returns how many artifacts there were.
 
     Args:
-        artifacts: The host's.
-        key: The record's.
+        artifacts: The host's artifacts.
+        key: The record's key.
         folder: The name of its folder: `Sandbox.name`.
     """
     count = await artifacts.store.delete(key)
@@ -86,7 +85,7 @@ async def remove_record(artifacts: Artifacts, key: str, folder: str) -> int:
 
 
 def left_over_lines(found: LeftOverFiles) -> Iterator[str]:
-    """What a command says of it."""
+    """The lines of a command for the leftover files."""
     yield from (f"files of {key}, which is gone" for key in found.records)
     yield from (f"the folder {name}, whose record is gone" for name in found.folders)
     yield from (f"{each.name}, {each.size:,} bytes that nothing names" for each in found.stored)
@@ -94,6 +93,6 @@ def left_over_lines(found: LeftOverFiles) -> Iterator[str]:
 
 
 def left_over_summary(count: int, *, deleted: bool) -> str:
-    """What a command says at the end."""
+    """The last line of a command."""
     how = "removed" if deleted else "listed" + ("; --delete removes them" if count else "")
     return f"{count} left over, {how}"

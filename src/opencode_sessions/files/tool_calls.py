@@ -1,4 +1,4 @@
-"""Which files the tool calls of a turn name, and which they returned: of the agent, and of its sub-agents."""
+"""The files that the tool calls of a turn name or return, including those of sub-agents."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _READS = "read"
 
 
 async def calls_of_agents(wire: ExchangeWire, parts: Iterable[Json]) -> AsyncIterator[Json]:
-    """The tool calls of a turn's sub-agents, and of those that they started, as a row has them.
+    """The tool calls of a turn's sub-agents, and of their sub-agents, in the form of a row.
 
     Args:
         wire: The server that has their sessions.
@@ -56,16 +56,16 @@ def _call(message_id: str, found: Json) -> Json:
 
 @dataclass(slots=True)
 class NamedFiles:
-    """What the calls of a turn name.
+    """The files that the calls of a turn name.
 
     Args:
-        directory: Where the session works, as the server calls it.
-        folder: The record's folder, likewise.
+        directory: The server's path of the session's directory.
+        folder: The server's path of the record's folder.
 
     Attributes:
         inside: The paths in the record's folder, relative to it, each with the last part that wrote it.
-        outside: What leads out of it, likewise, as it was told.
-        returned: The files that tools returned, each with its part. What `read` returns is no file of the agent's.
+        outside: The paths outside of it, as the calls name them, likewise.
+        returned: The files that tools returned, each with its part. A file from `read` is not the agent's.
     """
 
     directory: str
@@ -75,7 +75,7 @@ class NamedFiles:
     returned: list[tuple[str, Json]] = field(default_factory=list)
 
     def take(self, part: Json) -> None:
-        """One part of the answer."""
+        """Note the files of one part of the answer."""
         part_id = said(part.get("id"))
         if part.get("type") == "tool" and part.get("tool") != _READS:
             self.returned += [(part_id, file) for file in attachments_of(part)]
@@ -88,7 +88,7 @@ class NamedFiles:
                     self.inside[inside] = part_id
 
     def _relative(self, path: str) -> str | None:
-        """From the record's folder on; None if it lies outside, or is that itself."""
+        """The path relative to the record's folder; None if it is outside, or the folder itself."""
         whole = posixpath.normpath(posixpath.join(self.directory, path))
         base = posixpath.normpath(self.folder) + "/"
         return whole.removeprefix(base) if whole.startswith(base) else None

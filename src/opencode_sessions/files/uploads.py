@@ -47,15 +47,15 @@ _HEX = 32
 
 
 class Upload(TypedDict):
-    """What a message's `opencode_uploads` says of one file.
+    """The description of one file in a message's `opencode_uploads`.
 
     Attributes:
-        id: Where the file is, in the folder of `Uploads`: the record's uid and a random name.
-        name: What the person calls it, for people.
-        path: Of the copy, from the agent's folder on: a name of ours.
-        size: In bytes.
-        mime: Its media type, by its content.
-        sha256: Of its content, in hex.
+        id: The place of the original in the folder of `Uploads`: the record's uid and a random name.
+        name: The person's name for it, for people.
+        path: The path of the copy, relative to the agent's folder, with a name of ours.
+        size: The size in bytes.
+        mime: The media type, by content.
+        sha256: The SHA-256 of its content, in hex.
     """
 
     id: str
@@ -113,7 +113,7 @@ class Uploads:
         object.__setattr__(self, "_originals", found)
 
     def save(self, record: Any, files: Iterable[Any]) -> list[Upload]:
-        """Keep files; give what this returns to the message's `opencode_uploads`, and save that.
+        """Store files, and return the value for the message's `opencode_uploads`; save the message afterwards.
 
         Args:
             record: Whose folder they go to. It needs its `opencode_uid`, which a new one has.
@@ -144,10 +144,10 @@ class Uploads:
         return await asyncio.to_thread(self.save, record, list(files))
 
     def open(self, upload: Upload) -> BinaryIO:
-        """The file as it came.
+        """The original file.
 
         Raises:
-            UploadError: It is not there any more.
+            UploadError: It no longer exists.
         """
         try:
             return self._originals.open(*_place(upload))
@@ -156,7 +156,7 @@ class Uploads:
             raise UploadError(said, status=410) from error
 
     def discard(self, uploads: Iterable[Upload]) -> None:
-        """Remove files of a message that is not going to be stored."""
+        """Remove files of a message that will not be stored."""
         for upload in uploads:
             self._originals.remove(*_place(upload))
 
@@ -165,17 +165,17 @@ class Uploads:
         self.removal_of(record)()
 
     def removal_of(self, record: Any) -> Callable[[], None]:
-        """What removes them, for when the row is not there any more to be asked."""
+        """A function that removes them, for use after the row was deleted."""
         if getattr(record, "opencode_uid", None) is None:  # a row from before there was that column
             return lambda: None
         return partial(self._originals.remove_all, _uid_of(record))
 
     def left_over(self, uids: Collection[str], *, older_than: float = 3_600.0) -> list[str]:
-        """The names of folders whose record is gone: a cascade of the database told nobody, or a process died.
+        """The names of folders whose record was deleted, by a cascade of the database or before a process died.
 
         Args:
-            uids: The `opencode_uid` of each record that there is.
-            older_than: A folder that changed within so many seconds is none: its record may not be committed yet.
+            uids: The `opencode_uid` of each existing record.
+            older_than: In seconds. Younger folders are left alone, because their record may not be committed yet.
         """
         ages = self._originals.ages().items()
         return sorted(
@@ -183,16 +183,16 @@ class Uploads:
         )
 
     def remove_left_over(self, names: Iterable[str]) -> None:
-        """Remove what `left_over` has found."""
+        """Remove the folders that `left_over` has found."""
         for name in names:
             if not ID.fullmatch(name):
                 raise ConfigurationError(f"{name!r} names no record's folder")
             self._originals.remove_all(name)
 
     def attached(self, uploads: Sequence[Upload], *, besides: Sequence[File] | FilesOf = ()) -> FilesOf:
-        """What goes with the prompt, for `Turn(…, files=…)`. A host with `uploads` in its settings does it itself.
+        """The files of a prompt, for `Turn(…, files=…)`. A host with `uploads` in its settings does this itself.
 
-        Each time that the prompt is sent, it puts the copies that are missing into the agent's folder.
+        Each time that the prompt is sent, missing copies are written into the agent's folder.
 
         Args:
             uploads: The message's `opencode_uploads`.
@@ -201,7 +201,7 @@ class Uploads:
         return _Attached(self, uploads, besides)
 
     def _is_readable(self, record: Any) -> bool:
-        """Does the agent get copies into its folder? The record may have no row yet."""
+        """Whether the agent gets copies in its folder. The record may have no row yet."""
         folder = self.work_folder
         return folder.disk if isinstance(folder, Sandbox) else folder(record) is not None
 
@@ -359,12 +359,12 @@ def _named(given: Any) -> tuple[str, BinaryIO]:
 
 
 def _shown(name: str) -> str:
-    """A name for people, on one line."""
+    """A person's name for a file, on one line."""
     return visible_line(unicodedata.normalize("NFC", name))[:_LONGEST_NAME] or "file"
 
 
 def _safe(name: str) -> str:
-    """A part of a path that reminds of a name. What is in front of it keeps it from being a name with a meaning."""
+    """A part of a path that resembles a name. Its prefix keeps it from being a name with a special meaning."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     extension = _EXTENSION.search(plain)
     stem = _NOT_SAFE.sub("-", plain[: extension.start()] if extension else plain).strip("-")

@@ -1,4 +1,4 @@
-"""Signing what a host's transform has made, and telling it from what an agent could have written."""
+"""Signatures for the output of a host's transforms, which distinguish it from files of an agent."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def signed(artifact: Artifact, key: bytes) -> Artifact:
     """The artifact with the host's signature.
 
     Args:
-        artifact: With its `author`, `sha256` and `media_type`.
-        key: Secret, of 32 bytes or more, and the same in all processes.
+        artifact: The artifact, with its `author`, `sha256` and `media_type`.
+        key: The secret key, 32 bytes or more, the same in all processes.
     """
     return replace(artifact, signature=_signature(artifact, key))
 
 
 def is_vouched_for(artifact: Artifact, key: bytes) -> bool:
-    """Has the host signed this very content, under this path, for this message? A name alone proves nothing."""
+    """Has the host signed exactly this content, with this path, for this message? A name alone proves nothing."""
     return bool(artifact.signature) and hmac.compare_digest(artifact.signature, _signature(artifact, key))
 
 
@@ -37,5 +37,5 @@ def _signature(artifact: Artifact, key: bytes) -> str:
         artifact.author,
     ):
         data = text.encode("utf-8", "surrogatepass")
-        mac.update(len(data).to_bytes(8, "big") + data)  # so that no two lists of fields look the same
+        mac.update(len(data).to_bytes(8, "big") + data)  # so that no two lists of fields have the same bytes
     return mac.hexdigest()

@@ -1,1 +1,1 @@
-"""How a turn that is watched is told to those who watch it: one encoder for each protocol; see `live.encoder`."""
+"""The encoders of a watched turn, one for each protocol; see `live.encoder`."""

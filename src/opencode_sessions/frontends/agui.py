@@ -1,15 +1,15 @@
 """`AguiEncoder`: a turn as events of AG-UI (protocol 1.0); see docs/agui.md.
 
-A stream is a run. It begins with a snapshot of all messages of the chat, and adds to it; if what was told cannot be
-added to, there is another snapshot. A run ends where the turn waits for a person.
+A stream is a run. It begins with a snapshot of all messages of the chat, and adds to it. If a change cannot be
+expressed by additions, there is another snapshot. A run ends when the turn waits for a person.
 
-| of the turn | messages | events that add to them |
+| in the turn | messages | events that add to them |
 |---|---|---|
 | a text, a thought | `assistant`, `reasoning` | `TEXT_MESSAGE_CHUNK`, `REASONING_MESSAGE_CHUNK` |
 | a tool call, a sub-agent | `assistant` with a call, `tool` | `TOOL_CALL_…`; `CUSTOM` while it runs |
 | todos, changed files, files, data, notices, the error | `activity` | `ACTIVITY_SNAPSHOT` |
 | at the end, the files that the turn has made | `activity` | `ACTIVITY_SNAPSHOT` |
-| status, revision, cost, tokens; what is asked | | `CUSTOM`; at the end of the run, usage and interrupts |
+| status, revision, cost, tokens; asks | | `CUSTOM`; at the end of the run, usage and interrupts |
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from opencode_sessions.live.view import RenderContext, TurnView, standing
 __all__ = ["AGUI", "VERSION", "AguiEncoder", "messages_of"]
 
 VERSION = "1.0"
-"""Of the protocol."""
+"""The version of the protocol."""
 
 Json = dict[str, Any]
 
 _OVER = ("done", "failed", "refused")
 _FIXED = (*_OVER, "asks")
-"""A call that asks may not have all of its input; a result can be told once."""
+"""A call that asks may lack some of its input, and a result can be sent only once."""
 
 _UNTOLD = "waiting"
-"""A call is told once its input is known."""
+"""A call is sent once its input is known."""
 
 _PERMISSION = {
     "type": "object",
@@ -91,7 +91,7 @@ class AguiEncoder:
         return waits(view)
 
     def again(self, context: RenderContext) -> bytes:
-        """See `Encoder.again`: the run's result says so, as no event does."""
+        """See `Encoder.again`. The run's result says so, because there is no event for it."""
         outcome = {"outcome": {"type": "success"}, "result": {"again": True}}
         return _sent([_event("RUN_FINISHED", **_run(context), **outcome)])
 
@@ -246,7 +246,7 @@ def _usage(given: int, taken: int) -> Json:
 
 
 def _interrupt(ask: ShownAsk, calls: Iterable[str]) -> Json:
-    """Its id has the digest of what is shown, so that an answer names it."""
+    """The interrupt for an ask. Its id contains the digest of the shown ask, so that an answer names it."""
     call = {"toolCallId": ask.part} if ask.part in calls else {}
     permission = isinstance(ask, PermissionAsk)
     return {

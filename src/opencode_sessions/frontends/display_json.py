@@ -1,6 +1,7 @@
 """`DisplayJson`: a turn as server-sent events whose data is JSON, for front ends of any kind; see docs/turn-events.md.
 
-A part, an ask or an error is as `opencode_sessions.display` has it. The data of each event is one of the classes here.
+Parts, asks and errors are view models of `opencode_sessions.display`. The data of each event is one of the classes
+here.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """All that there is to show, in the place of what was shown before."""
+    """The whole view, in place of everything that was shown before."""
 
     status: Status
     revision: int
@@ -57,7 +58,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartChanged:
-    """A part in the place of the one with its id; a new one comes after the part with the id `after` (null: first)."""
+    """A part, in place of the one with its id; a new one comes after the part with the id `after` (null: first)."""
 
     part: Shown
     after: str | None
@@ -65,35 +66,35 @@ class PartChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextGrown:
-    """A part in the place of the one with its id, but for `markdown`: that is to be appended to what was there."""
+    """A part, in place of the one with its id, except that `markdown` is appended to the text that was there."""
 
     part: Text | Thought
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsksChanged:
-    """All that the agent waits for a person to answer, in the place of what it waited for before."""
+    """All asks that wait for a person, in place of the earlier ones."""
 
     asks: tuple[ShownAsk, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillChanged:
-    """What the turn has cost so far."""
+    """The cost of the turn so far."""
 
     bill: Bill
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """The last event of a turn: its status, or "gone" if its row was deleted. Do not connect again."""
+    """The last event of a turn: its status, or "gone" if its row was deleted. Do not reconnect."""
 
     status: Status | Literal["gone"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nothing:
-    """The event says all."""
+    """An event without data."""
 
 
 EVENTS: dict[str, type[Any]] = {
@@ -107,10 +108,10 @@ EVENTS: dict[str, type[Any]] = {
     "again": Nothing,
     "end": End,
 }
-"""By the name of each event, the class of its data."""
+"""The classes of the events' data, by the events' names."""
 
 _ALSO = ("title", "note", "more", "left_out", "text", "always_all")
-"""Properties of the view model that are sent, too, so that each front end has the same words."""
+"""Properties of the view model that are also sent, so that all front ends have the same texts."""
 
 
 class DisplayJson:
@@ -132,7 +133,7 @@ class DisplayJson:
         if news.whole or news.status:
             return sse.frame("state", self._state(news.view), news.view.revision)
         events = [*self._changes(news)]
-        # The last one says that all of the revision has come, and no more than that.
+        # The number in the last event says that exactly this revision has come.
         number = None if news.view.ahead else news.view.revision
         last = len(events) - 1
         return b"".join(
@@ -187,7 +188,7 @@ JSON = DisplayJson()
 
 
 def plain(value: Any) -> Any:
-    """What JSON has: of a dataclass, an object of its `members`."""
+    """The value as JSON; a dataclass is an object of its `members`."""
     if hasattr(value, "__dataclass_fields__"):
         return {name: plain(getattr(value, name)) for name in members(value.__class__)}
     if isinstance(value, tuple):
@@ -197,7 +198,7 @@ def plain(value: Any) -> Any:
 
 @cache
 def members(cls: type[Any]) -> dict[str, Any]:
-    """What is sent of a dataclass: the names, each with its type.
+    """The names and types of the values of a dataclass that are sent.
 
     Args:
         cls: The dataclass.

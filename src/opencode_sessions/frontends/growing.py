@@ -1,4 +1,4 @@
-"""What protocols have in common that only add to what was told, and that end a stream where the turn waits."""
+"""The common part of protocols that can only add to sent messages, and that end a stream when the turn waits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["appends", "facts_of", "totals", "waits", "why"]
 
 
 def appends(news: News, retold: Callable[[PartNews], bool], untold: str | None = None) -> bool:
-    """Can the news be told by adding to what was told?
+    """Can the news be sent by additions only?
 
     Args:
-        news: What is to be told.
-        retold: Can a part that was told be told a second time, in the place of the first?
-        untold: The `standing` of parts that are not told yet.
+        news: The news.
+        retold: Whether a part can be sent a second time, in place of the first.
+        untold: The `standing` of parts that are not sent yet.
     """
     for each in news.parts:
         shown = each.part.shown
@@ -38,27 +38,27 @@ def appends(news: News, retold: Callable[[PartNews], bool], untold: str | None =
 
 
 def facts_of(shown: Text | Thought) -> dict[str, Any]:
-    """What is told of a text beside it, if anything is."""
+    """Values that are sent in addition to a text, if there are any."""
     told = {name: getattr(shown, name, None) for name in ("duration", "left_out")}
     return told if any(told.values()) else {}
 
 
 def totals(view: TurnView) -> dict[str, Any]:
-    """How the turn stands as a whole."""
+    """The state of the whole turn."""
     return {"status": view.status, "revision": view.revision, "bill": plain(view.bill)}
 
 
 def why(error: ShownError | None) -> str:
-    """Why a turn failed, or is gone, as a text for people."""
+    """The reason why a turn failed, or was deleted, as a text for people."""
     said = (error.title, error.advice, error.text) if error is not None else (text("There is no such turn."),)
     return "\n".join(filter(None, said))
 
 
 def waits(view: TurnView) -> bool:
-    """Does all of the turn that is not over wait for a person?"""
+    """Does the whole unfinished part of the turn wait for a person?"""
     asked = {ask.shown.part for ask in view.asks.values()}
     calls = [part.shown for part in view.parts.values() if isinstance(part.shown, Tool)]
-    deep = not asked <= {call.id for call in calls}  # it is a sub-agent of a sub-agent that asks, perhaps
+    deep = not asked <= {call.id for call in calls}  # a sub-agent of a sub-agent may be asking
     return bool(asked) and all(
         call.state in ("done", "failed", "refused")
         or call.asks

@@ -1,4 +1,4 @@
-"""`HtmlEncoder`: HTML for each part of a turn, for the page's script to put in its place; see docs/django-views.md."""
+"""`HtmlEncoder`: HTML for each part of a turn, which the page's script inserts; see docs/django-views.md."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ class HtmlEncoder:
     """An `Encoder`; the HTML itself is the host's.
 
     Args:
-        render_part: The HTML of a part: an element with the id `part-…`.
-        render_ask: Of an ask, with its form, and where that is sent. All browsers get the same, so no token is in it.
-        render_error: Of an error.
+        render_part: Returns the HTML of a part: an element with the id `part-…`.
+        render_ask: Returns the HTML of an ask, with its form, for the form's URL. All browsers get the same HTML, so it
+            must not contain a token.
+        render_error: Returns the HTML of an error.
     """
 
     content_type = sse.CONTENT_TYPE
@@ -60,7 +61,7 @@ class HtmlEncoder:
         return sse.BEAT
 
     def rests(self, view: TurnView) -> bool:  # noqa: ARG002 - likewise
-        """See `Encoder.rests`: its streams go on until the turn ends."""
+        """See `Encoder.rests`. Its streams go on until the turn ends."""
         return False
 
     def again(self, context: RenderContext) -> bytes:  # noqa: ARG002 - likewise
@@ -92,7 +93,7 @@ class HtmlEncoder:
         if news.asks:
             yield sse.frame("asks", sse.dumps({"asks": self._listed(news.view.asks.values())}))
         if not news.view.ahead:
-            yield sse.revised(news.view.revision)  # all of that revision is there now
+            yield sse.revised(news.view.revision)  # the browser has the whole revision now
 
     def _listed(self, asks: Iterable[Rendered[ShownAsk]]) -> list[dict[str, Any]]:
         return [{"id": ask.shown.id, "html": ask.forms[self]} for ask in asks]

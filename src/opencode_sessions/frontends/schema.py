@@ -1,6 +1,6 @@
-"""What the events of `display_json` look like: as JSON Schema, and as TypeScript made from it.
+"""The schema of the events of `display_json`: JSON Schema, and TypeScript made from it.
 
-`docs/turn-events.d.ts` is that TypeScript. After a change, write it anew:
+`docs/turn-events.d.ts` is that TypeScript. After a change, write it again:
 
     python -m opencode_sessions.frontends.schema > docs/turn-events.d.ts
 """
@@ -46,7 +46,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def typescript() -> str:
-    """The same as declarations: `TurnEvents` maps each event's name to the type of its data."""
+    """TypeScript declarations: `TurnEvents` maps each event's name to the type of its data."""
     schema = json_schema()
     declared = [_declaration(schema["title"], schema)]
     declared += [_declaration(name, each) for name, each in schema["$defs"].items()]
@@ -57,13 +57,13 @@ def typescript() -> str:
 
 
 class _Schema:
-    """Schemas of types, and in `found` those of all classes that they name."""
+    """Makes schemas of types, and collects those of all named classes in `found`."""
 
     def __init__(self) -> None:
         self.found: dict[str, Json] = {}
 
     def of(self, hint: Any) -> Json:
-        """That of a type."""
+        """The schema of a type."""
         origin, arguments = get_origin(hint), get_args(hint)
         if hint in _PLAIN:
             return {"type": _PLAIN[hint]}
@@ -91,7 +91,7 @@ class _Schema:
     def _object(self, cls: Any) -> Json:
         name = cls.__name__
         if name not in self.found:
-            self.found[name] = {}  # it may name itself
+            self.found[name] = {}  # the class may name itself
             made = {
                 "description": (getdoc(cls) or "").partition("\n\n")[0].replace("\n", " "),
                 "type": "object",
@@ -102,7 +102,7 @@ class _Schema:
         return {"$ref": f"#/$defs/{name}"}
 
     def _member(self, cls: Any, name: str, hint: Any) -> Json:
-        if name == "type":  # by which a front end tells them from each other
+        if name == "type":  # a front end distinguishes the classes by it
             return {"const": getattr(cls, name)}
         return self.of(get_args(hint)[0] if get_origin(hint) is ClassVar else hint)
 

@@ -1,4 +1,4 @@
-"""Server-sent events: their bytes, and those that say nothing of a turn."""
+"""Server-sent events: their bytes, and the events that are independent of a turn."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ __all__ = ["AGAIN", "BEAT", "CONTENT_TYPE", "RETRY", "STILL_HERE", "data", "dump
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 
 RETRY = b"retry: 1000\n\n"
-"""After so many milliseconds a browser connects again."""
+"""The time after which a browser reconnects, in milliseconds."""
 
 BEAT = b": still here\nevent: beat\ndata: {}\n\n"
-"""An event, as browsers tell a script nothing of comments."""
+"""A heartbeat as an event, because browsers hide comments from scripts."""
 
 STILL_HERE = b": still here\n\n"
-"""A comment, for protocols whose every event has a meaning."""
+"""A heartbeat as a comment, for protocols in which every event has a meaning."""
 
 AGAIN = b"event: again\ndata: {}\n\n"
-"""Connect again at once: the stream ends here, and nothing is wrong."""
+"""Tells the browser to reconnect at once. The stream ends here without a fault."""
 
 
 def data(said: str) -> bytes:
     """An event without a name.
 
     Args:
-        said: Its data, on one line.
+        said: The data, on one line.
     """
     return f"data: {said}\n\n".encode(errors="backslashreplace")
 
@@ -40,12 +40,12 @@ def frame(event: str, data: str, number: int | None = None) -> bytes:
         number: Its id, if it has one.
     """
     named = f"id: {number}\n" if number is not None else ""
-    # Half a character, as a model can write one, has no UTF-8; this escapes it as JSON does.
+    # A model can write half a character, which UTF-8 cannot encode; this escapes it as JSON does.
     return f"event: {event}\n{named}data: {data}\n\n".encode(errors="backslashreplace")
 
 
 def revised(number: int) -> bytes:
-    """No event, but an id, which a browser says when it connects again."""
+    """Only an id, which the browser sends when it reconnects."""
     return f"id: {number}\n\n".encode()
 
 

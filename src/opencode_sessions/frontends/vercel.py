@@ -1,14 +1,14 @@
 """`VercelEncoder`: a turn as a UI message stream (v1) of the Vercel AI SDK; see docs/vercel.md.
 
-A stream tells a turn from its beginning, and adds to it. What was told cannot be taken back but all at once: then
-`reset-step` empties the message, and all of the turn is told again. A stream ends where the turn waits for a person.
+A stream sends a turn from its beginning, and adds to it. Chunks can only be taken back all at once: `reset-step`
+empties the message, and the whole turn is sent again. A stream ends when the turn waits for a person.
 
-| of the turn | chunks |
+| in the turn | chunks |
 |---|---|
 | a text, a thought | `text-…`, `reasoning-…` |
 | a tool call, a sub-agent | `tool-input-…`, then `tool-output-…`: preliminary while it runs |
-| a permission that is asked for | `tool-approval-request` |
-| a question | a tool call without an output, which the browser is to add |
+| a permission ask | `tool-approval-request` |
+| a question | a tool call without an output, which the browser adds |
 | a picture or a file with an address; at the end, the files that the turn has made | `file` |
 | status, revision, cost, tokens | `message-metadata` |
 | anything else | `data-…` |
@@ -41,7 +41,7 @@ from opencode_sessions.texts import text
 __all__ = ["HEADERS", "QUESTION", "VERCEL", "VercelEncoder", "made_chunk"]
 
 HEADERS = {"x-vercel-ai-ui-message-stream": "v1"}
-"""Of each response that is such a stream."""
+"""The headers of each such stream."""
 
 QUESTION = "question"
 """The tool whose output a browser adds."""
@@ -66,7 +66,7 @@ class VercelEncoder:
             case Tool():
                 return _lines(_tool(shown))
             case PermissionAsk() | QuestionAsk():
-                return ""  # where it is told depends on the parts
+                return ""  # its place depends on the parts
             case File(url=url) if url:
                 about = {"opencode": {"id": shown.id, "name": shown.name, "size": shown.size}}
                 return _lines([_chunk("file", url=url, mediaType=shown.mime, providerMetadata=about)])
@@ -92,11 +92,11 @@ class VercelEncoder:
         return sse.STILL_HERE
 
     def rests(self, view: TurnView) -> bool:
-        """See `Encoder.rests`: where all that is not over waits for a person."""
+        """See `Encoder.rests`. It ends when the whole unfinished part waits for a person."""
         return waits(view)
 
     def again(self, context: RenderContext) -> bytes:  # noqa: ARG002 - likewise
-        """See `Encoder.again`: the message's metadata says so, as no chunk does."""
+        """See `Encoder.again`. The message's metadata say so, because there is no chunk for it."""
         return _sent(_lines([_chunk("message-metadata", messageMetadata={"again": True})])) + _DONE
 
     def end(self, context: RenderContext, view: TurnView | None, status: str) -> bytes:
@@ -116,7 +116,7 @@ class VercelEncoder:
             asks = [ask for ask in left if ask.part == shown.id and _fits(ask, shown)]
             if not asks or isinstance(asks[0], PermissionAsk):
                 said.append(self._part(PartNews(part, None, None, None)))
-            # A call has one approval: what else waits for it comes after the first.
+            # A call has one approval at a time; the other asks of the call come after the first.
             said += [_lines([_asked(ask, shown.id)]) for ask in asks[:1]]
             left = [ask for ask in left if ask not in asks]
         said += [_lines([*_call_of(ask), _asked(ask, ask.id)]) for ask in left]
@@ -180,12 +180,12 @@ def _tool(tool: Tool) -> Iterator[Chunk]:
 
 
 def _fits(ask: ShownAsk, shown: Shown) -> bool:
-    """Is it at this call that it is to be answered? A question of a sub-agent's needs one of its own."""
+    """Is the ask answered at this call? A question of a sub-agent needs a call of its own."""
     return isinstance(shown, Tool) and (isinstance(ask, PermissionAsk) or shown.tool == QUESTION)
 
 
 def _call_of(ask: ShownAsk) -> Iterator[Chunk]:
-    """A call for a permission that is asked for by none that is shown."""
+    """A call for a permission ask that belongs to no shown call."""
     if isinstance(ask, PermissionAsk):
         about = {"toolName": ask.permission, "dynamic": True, "providerExecuted": True, "title": ask.title}
         yield _chunk("tool-input-available", toolCallId=ask.id, **about, input={})
@@ -207,7 +207,7 @@ def _metadata(view: TurnView) -> str:
 def _reason(view: TurnView | None, status: str, error: ShownError | None) -> str:
     match status:
         case "cancelled":
-            return "interrupted"  # the SDK does not go on by itself then
+            return "interrupted"  # the SDK then does not go on by itself
         case "failed" | "gone":
             return "content-filter" if error is not None and error.name == "ContentFilterError" else "error"
         case "completed":

@@ -1,4 +1,4 @@
-"""`ui_messages`: a turn as the Vercel AI SDK keeps it once its stream was read, for a page that is loaded."""
+"""`ui_messages`: a turn in the form that the Vercel AI SDK has after reading its stream, for a page that is loaded."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def ui_messages(
     """The user's message and the assistant's.
 
     Args:
-        name: What the turn is called, which is the id of the assistant's message.
-        prompt: What was asked.
+        name: The turn's name, which is the id of the assistant's message.
+        prompt: The prompt's text.
         view: The turn, rendered for `VERCEL`.
         sent: The files that were sent with the prompt, as `opencode_sessions.host.files.told` has them.
         made: Those that the turn has made.

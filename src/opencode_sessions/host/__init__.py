@@ -1,4 +1,4 @@
-"""What one process of a host needs to run turns beside its requests and to show them, whatever its framework.
+"""Hosts: one object in each process that runs turns in the background and shows them, for any framework.
 
 ::
 

@@ -1,4 +1,4 @@
-"""`AGUI_CHAT`: what clients of AG-UI send, a `RunAgentInput`; see docs/agui.md."""
+"""`AGUI_CHAT`: the requests of AG-UI clients, a `RunAgentInput`; see docs/agui.md."""
 
 from __future__ import annotations
 

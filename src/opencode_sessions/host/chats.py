@@ -1,7 +1,7 @@
-"""The requests of chat front ends to a host's chats: send a prompt, answer what is asked, go on after a reload.
+"""The requests of chat front ends to a host's chats: send a prompt, answer an ask, go on after a reload.
 
-Such a front end names a chat, and sends what it believes was said in it. The rows decide: of what it sends, only the
-last message counts, and what it says of a turn must be about the newest one.
+Such a front end names a chat, and sends the messages that it knows. The rows decide: only the last message of the
+request counts, and answers must be for the newest turn.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MOST_BYTES = 1024 * 1024
 """Of the body of a request without its files: a front end may send all that was said."""
 
 CHAT_SECONDS = 600.0
-"""How long a stream lasts at most: front ends of chat protocols do not connect again by themselves."""
+"""The longest time of a stream, in seconds: front ends of chat protocols do not reconnect by themselves."""
 
 NO_CHAT = later("There is no such chat, or not for you.")
 OTHER_TURN = later("This is about another turn than the chat's newest one. Load the chat again.")
@@ -56,7 +56,7 @@ OTHER_TURN = later("This is about another turn than the chat's newest one. Load 
 class Chats(Protocol):
     """The chats of a host. With an `AsyncHost`, both may be `async def`.
 
-    The user is what a route has as its user: with Django, the request.
+    The user is that of the route; with Django, it is the request.
     """
 
     def turns(
@@ -65,12 +65,12 @@ class Chats(Protocol):
         """The messages of a chat, oldest first, fresh from their rows.
 
         Args:
-            user: Who asks.
-            chat: What the front end calls the chat.
-            last: Only so many, the newest ones; None: all.
+            user: The user.
+            chat: The front end's name of the chat.
+            last: How many messages, counted from the newest; None: all.
 
         Returns:
-            None if there is no such chat, or not for this user.
+            None if there is no such chat, or this user may not see it.
         """
 
     def send(
@@ -86,7 +86,7 @@ class Chats(Protocol):
                 without `uploads` in its settings can leave the argument out.
 
         Returns:
-            The message, committed; None as of `turns`.
+            The committed message; None as for `turns`.
         """
 
 
@@ -116,7 +116,7 @@ class ChatRequest:
 
 
 class Refusal(NamedTuple):
-    """A response that says what is wrong, in the protocol's own form."""
+    """A response with an error, in the protocol's own form."""
 
     status: int
     content_type: str
@@ -127,9 +127,9 @@ class ChatProtocol(Protocol):
     """A protocol of chats.
 
     Attributes:
-        encoder: How a turn is told.
-        headers: Of each stream.
-        retells: A stream begins with all that was said in the chat.
+        encoder: The encoder of its streams.
+        headers: The headers of each stream.
+        retells: Whether a stream begins with all messages of the chat.
     """
 
     @property
@@ -145,10 +145,10 @@ class ChatProtocol(Protocol):
         """See above."""
 
     def read(self, body: bytes, headers: Mapping[str, str], chat: str | None) -> ChatRequest:
-        """What a request says; `chat` is the one of its address, if that names one.
+        """Read a request; `chat` is the chat in its address, if there is one.
 
         Raises:
-            Refused: It cannot be understood, or asks for what there is not.
+            Refused: The request is invalid, or names something that does not exist.
         """
 
     def refusal(self, refused: Refused) -> Refusal:
@@ -169,16 +169,16 @@ class ChatProtocol(Protocol):
 
 
 class Steering(Protocol):
-    """What is done to turns, whatever the framework."""
+    """Actions on turns, for any framework."""
 
     def key_of(self, message: Any, /) -> RowKey:
-        """What names its row."""
+        """The key of its row."""
 
     async def answer(self, message: Any, given: Given, /) -> None:
         """Answer an ask."""
 
     async def retry(self, message: Any, /) -> Any:
-        """Ask again what failed or was cancelled."""
+        """Retry a turn that failed or was cancelled."""
 
     def context_of(self, message: Any, /) -> RenderContext:
         """What its row does not tell."""
@@ -191,14 +191,14 @@ class Steering(Protocol):
 
 
 class Turn(NamedTuple):
-    """The turn that a front end is told of, and the asks of it that were just answered."""
+    """The turn that a front end watches, and its asks that were just answered."""
 
     message: Any
     answered: frozenset[str] = frozenset()
 
 
 def name_of(key: RowKey) -> str:
-    """What a turn is called in a chat."""
+    """The name of a turn in a chat."""
     return f"{key.table}-{key.pk}"
 
 
@@ -235,10 +235,10 @@ class ChatService:
         return turns[-1] if turns else None
 
     async def turn(self, request: ChatRequest, user: Any) -> Turn:
-        """Do what a front end wants. The turn that it is told of then.
+        """Carry out a request, and return the turn that the front end watches afterwards.
 
         Raises:
-            Refused: It cannot be done.
+            Refused: The request cannot be carried out.
         """
         asks = request.prompt is not None
         newest = None if asks and not request.strict else await self.newest(user, request.chat)
@@ -290,7 +290,7 @@ class ChatService:
         return [told for message in turns for told in await self.told(message)]
 
     async def told(self, message: Any) -> list[dict[str, Any]]:
-        """The messages of one turn, as its row has them."""
+        """The messages of one turn, from its row."""
         name, context = self._name(message), self._steering.context_of(message)
         view = view_of_row(
             TurnRow.of(message), None, replace(context, turn=name), frozenset([self.protocol.encoder])
@@ -336,14 +336,14 @@ def _check_all_answered(request: ChatRequest, newest: Any | None) -> None:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """A request's JSON object.
+    """The JSON object of a request.
 
     Raises:
-        Refused: It is none.
+        Refused: The body is not a JSON object.
     """
     try:
         found = json.loads(body)
-        # Half a character is none that could be stored or sent.
+        # Half a character could neither be stored nor sent.
         json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Refused(400, "The body must be JSON.") from error
@@ -353,10 +353,10 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def text_of(value: Any, name: str) -> str:
-    """A text that must be there.
+    """A required text.
 
     Raises:
-        Refused: It is not.
+        Refused: It is missing.
     """
     if not isinstance(value, str) or not value:
         raise Refused(400, f"The body must have a text `{name}`.")
@@ -364,14 +364,14 @@ def text_of(value: Any, name: str) -> str:
 
 
 def labels_of(value: Any, otherwise: str) -> tuple[tuple[str, ...], ...]:
-    """The labels that were chosen for each question.
+    """The chosen labels for each question.
 
     Args:
-        value: What was sent.
-        otherwise: What is said if it is something else.
+        value: The value in the request.
+        otherwise: The error's text.
 
     Raises:
-        Refused: It is.
+        Refused: The value has another form.
     """
     fits = isinstance(value, list) and all(
         isinstance(chosen, list) and all(isinstance(label, str) for label in chosen) for chosen in value

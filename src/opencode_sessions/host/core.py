@@ -1,4 +1,4 @@
-"""`HostCore`: what `AsyncHost` and `Host` have in common."""
+"""`HostCore`: the common part of `AsyncHost` and `Host`."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ C = TypeVar("C", Client, AsyncClient)
 
 
 class HostCore(ABC, Generic[C]):
-    """What the sync and the async class have in common: a `JobHost` and a `Dispatcher`.
+    """The common part of the sync and the async class: a `JobHost` and a `Dispatcher`.
 
     Attributes:
-        settings: What was given.
-        table: All tables.
-        live: Who watches turns in this process.
+        settings: The host's settings.
+        table: All tables as one.
+        live: The watchers of turns in this process.
     """
 
     suspends: ClassVar[bool]
@@ -128,7 +128,7 @@ class HostCore(ABC, Generic[C]):
 
     @property
     def idle(self) -> bool:
-        """Does this process run no turn, and is none waiting here to be run?"""
+        """Whether no turn runs in this process, and none waits to run here."""
         return self._pool is None or self._pool.idle
 
     @property
@@ -154,14 +154,14 @@ class HostCore(ABC, Generic[C]):
 
     @abstractmethod
     def turn_for(self, message: Any, **options: Any) -> Turn | AsyncTurn:
-        """The turn of a message, with all that the settings say.
+        """The turn of a message, with all options from the settings.
 
         Args:
-            message: Of one of the tables, with a row.
-            options: Of `Turn`; they come before those of `turn_options`.
+            message: A message of one of the tables, with a row.
+            options: Options of `Turn`; they override those of `turn_options`.
 
         Raises:
-            ConfigurationError: It is of no table of this host's, belongs to no record, or the options cannot work.
+            ConfigurationError: The message is of no table of this host, has no record, or the options cannot work.
         """
 
     def _session_options(self, message: Any) -> dict[str, Any]:
@@ -204,7 +204,7 @@ class HostCore(ABC, Generic[C]):
         """See `JobHost.prepare`."""
         given = self._given_options(message)
         busy = given.get("when_busy", when_busy)
-        # Whoever cancels a job's task ends its worker, not the turn.
+        # If a job's task is cancelled, its worker ends, not the turn.
         options = {"store": store, "when_busy": busy, "on_cancel": given.get("on_cancel", "release")}
         turn = self._make_turn(message, self._turn_options(message, given, options))
         deadlines = given.get("deadlines") or Deadlines()
@@ -240,18 +240,18 @@ class HostCore(ABC, Generic[C]):
         """See `Dispatcher.dispatch`. An error is reported, and the turn released to others."""
         try:
             self._dispatcher.dispatch(job)
-        except Exception as error:  # noqa: BLE001 - it is committed: the row is there for whoever looks
+        except Exception as error:  # noqa: BLE001 - the row is committed, and recovery finds it
             self.report(error, "enqueue", str(job))
             self._release(job)
 
     @abstractmethod
     def _release(self, job: TurnJob) -> None:
-        """Let others run it."""
+        """Release a turn, so that others can run it."""
 
     async def _leave(self, job: TurnJob) -> None:
         try:
             await self.table.release([job])
-        except Exception as error:  # noqa: BLE001 - its lease then runs out by itself
+        except Exception as error:  # noqa: BLE001 - its lease then expires by itself
             self.report(error, "release", str(job))
 
     async def _enqueue(self, message: Any) -> None:

@@ -1,4 +1,4 @@
-"""What people ask for of a message's files: the list, one of them, a preview, what has changed, all of them."""
+"""The requests for a message's files: the list, a download, a preview, the changes, all as a zip."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class ServedFile:
     """A response.
 
     Attributes:
-        status: Of it.
-        headers: All of them, the content type too.
-        content: Its body.
+        status: The HTTP status.
+        headers: All headers, including the content type.
+        content: The body.
     """
 
     status: int
@@ -52,21 +52,21 @@ class ServedFile:
 
 
 class FileService:
-    """The files of messages, for whoever may see those.
+    """The files of messages. The caller checks who may see a message.
 
     Args:
-        files: Of the host.
+        files: The host's files.
     """
 
     def __init__(self, files: MessageFiles) -> None:
         self._files = files
 
     async def list(self, message: Any, key: str) -> list[MessageFile]:
-        """All of a message."""
+        """All files of a message."""
         return list(await self._files.list(message, key))
 
     async def are_due(self, message: Any, key: str) -> bool:
-        """Has its turn ended, and are files of it still to be collected? Ask this before `list`."""
+        """Whether the turn has ended, and its files must still be collected. Call it before `list`."""
         return TurnStatus(message.status).terminal and await self.are_collected_later(key)
 
     async def are_collected_later(self, key: str) -> bool:
@@ -74,10 +74,10 @@ class FileService:
         return await self._files.are_due(key)
 
     async def find(self, message: Any, key: str, file_id: str) -> MessageFile:
-        """One of a message.
+        """One file of a message.
 
         Raises:
-            Refused: It has none of this id.
+            Refused: The message has no file with this id.
         """
         found = await self._files.find(message, key, file_id)
         if found is None:
@@ -88,13 +88,13 @@ class FileService:
         """A file, or a part of it, as a download.
 
         Args:
-            file: Which.
+            file: The file.
             asked: The headers of the request.
-            head: Whether only the headers are asked for.
+            head: Whether only the headers are requested.
 
         Raises:
-            Refused: It has no content.
-            FileError: Its bytes are gone.
+            Refused: The file has no content.
+            FileError: Its bytes are missing in the storage.
         """
         if not file.has_content:
             raise Refused(404, text(NO_FILE))
@@ -117,14 +117,14 @@ class FileService:
         return ServedFile(200, headers, archive(self._files, files))
 
     async def preview(self, file: MessageFile) -> Preview:
-        """What is shown of a file."""
+        """The preview of a file."""
         return await preview_of(self._files, file)
 
     async def picture(self, file: MessageFile, asked: Mapping[str, str]) -> ServedFile:
-        """A picture of a file, drawn anew.
+        """A picture of a file, encoded again by us.
 
         Raises:
-            Refused: It cannot be drawn.
+            Refused: It is not a picture that can be decoded.
         """
         tag = f'"{file.sha256}-preview"'
         if file.sha256 and tag in asked.get("If-None-Match", ""):
@@ -135,10 +135,10 @@ class FileService:
         return ServedFile(200, {**SEALED, "Content-Type": "image/webp", "ETag": tag}, drawn)
 
     async def changes(self, file: MessageFile) -> Diff:
-        """What has changed since the version before.
+        """The changes since the version before.
 
         Raises:
-            Refused: There is none, or it is no text.
+            Refused: There is no earlier version, or the file is not a text.
         """
         found = await changes_of(self._files, file)
         if found is None:
@@ -170,7 +170,7 @@ def told(file: MessageFile, base: str) -> dict[str, Any]:
 
 
 def told_preview(preview: Preview, picture: str) -> dict[str, Any]:
-    """A preview as JSON has it, with its `type`; a picture has the `url` where it is drawn."""
+    """A preview as JSON, with its `type`; a picture has its `url`."""
     found: dict[str, Any] = plain(preview)
     return {**found, "url": picture} if isinstance(preview, PicturePreview) else found
 
@@ -181,25 +181,25 @@ async def served_tool_file(
     attachment_id: str,
     fetch: Callable[[str, str], Awaitable[Message]],
 ) -> ServedFile:
-    """A picture or a file that a tool returned: a picture as such, and anything else as a download.
+    """A picture or a file that a tool returned. A picture is shown as such, and any other file is a download.
 
-    What the row does not hold, the server is asked for.
+    If the row does not have the content, it comes from the server.
 
     Args:
-        message: With all its columns.
-        message_id: Of the server's message that has it.
-        attachment_id: Its id.
-        fetch: Gives a message of a session from the server.
+        message: The message, with all its columns.
+        message_id: The id of the server's message that has the file.
+        attachment_id: The file's id.
+        fetch: Reads a message of a session from the server.
 
     Raises:
-        Refused: The answer has no such file, or the server cannot be asked.
+        Refused: The answer has no such file, or the server cannot be reached.
     """
     kept = chain.from_iterable(map(attachments_of, message.parts))
     found: Json = next((each for each in kept if each.get("id") == attachment_id), {})
     try:
-        if "url" not in found:  # it is large, or so new that the row does not tell of it yet
+        if "url" not in found:  # it is large, or so new that the row does not have it yet
             session_id = said(found.get("sessionID")) or said(message.opencode_prompt_session_id)
-            asked = session_id and message_id.startswith("msg")  # the server takes no other id (1.18.33)
+            asked = session_id and message_id.startswith("msg")  # the server accepts no other id (1.18.33)
             found = await _stored(message, session_id, message_id, attachment_id, fetch) if asked else {}
     except NotFoundError as error:
         said_so = text("The answer has no such file, or its session does not have it any more.")
@@ -227,7 +227,7 @@ async def _stored(
     attachment_id: str,
     fetch: Callable[[str, str], Awaitable[Message]],
 ) -> Json:
-    """A file that the server has, if it belongs to this turn."""
+    """A file on the server, if it belongs to this turn."""
     stored = await fetch(session_id, message_id)
     of_this_turn = stored.info.parent_id == message.opencode_prompt_id
     return (stored_file(stored.parts, attachment_id) if of_this_turn else None) or {}

@@ -40,15 +40,15 @@ class AsyncHost(HostCore[AsyncClient]):
     It works while it is entered (`async with opencode:`), in one event loop at a time.
 
     Args:
-        settings: What holds for all turns.
+        settings: The settings for all turns.
         tables: The tables of messages, such as `SQLAlchemyTurnTable(Message, sessionmaker)`, over async engines.
-        dispatcher: Who runs the turns that are enqueued; by default tasks of this process. With another one, this
-            process takes up no turns that others left behind.
-        notifier: Lets the processes of the app notify each other, such as `ValkeyNotifier(url)`; without one each polls
-            the rows of the turns that are watched in it and run elsewhere.
+        dispatcher: Runs the enqueued turns; by default tasks of this process. With another dispatcher, this process
+            does not recover abandoned turns.
+        notifier: Lets the processes of the app notify each other, such as `ValkeyNotifier(url)`. Without one, each
+            process polls the rows of its watched turns that run in other processes.
 
     Raises:
-        ConfigurationError: The tables do not go with it.
+        ConfigurationError: The tables do not fit this class.
     """
 
     suspends = True
@@ -85,7 +85,7 @@ class AsyncHost(HostCore[AsyncClient]):
         return self
 
     async def ready(self) -> None:
-        """See `JobHost.ready`. It then works until the event loop ends, or `__aexit__` is called."""
+        """See `JobHost.ready`. The host then works until the event loop ends, or `__aexit__` is called."""
         if self._servers is None:
             await self.__aenter__()
 
@@ -95,7 +95,7 @@ class AsyncHost(HostCore[AsyncClient]):
         if self._servers is None:
             return
         try:
-            # Turns that end, or have not quite begun, need the client and the pool to the last.
+            # Turns that are just ending or beginning need the client and the pool until the end.
             if self._pool is not None:
                 await self._pool.stop()
             await self.live.close(SHUTDOWN_TIMEOUT)
@@ -110,7 +110,7 @@ class AsyncHost(HostCore[AsyncClient]):
 
     @asynccontextmanager
     async def lifespan(self, app: object) -> AsyncIterator[None]:  # noqa: ARG002 - ASGI frameworks give it
-        """The `lifespan` for an app of Starlette or FastAPI; call it within your own if you have one."""
+        """The `lifespan` for a Starlette or FastAPI app. If you have a lifespan of your own, enter this one in it."""
         async with self:
             yield
 
@@ -127,51 +127,51 @@ class AsyncHost(HostCore[AsyncClient]):
         return AsyncTurn(message, self.session_for(message), self.servers, **options)
 
     async def enqueue(self, message: Any) -> None:
-        """Have a message's turn run when the transaction that it is in has committed.
+        """Run a message's turn in the background after the commit of the caller's transaction.
 
-        The row says at once, in the same transaction, that it is going to be run: if this process dies before it does,
-        another one finds it. It may be called again for the same message: one turn is run.
+        The same transaction stores in the row that the turn must run. So if this process dies, another one finds the
+        turn. Repeated calls for one message run one turn.
 
         Args:
-            message: Added to an ORM session whose transaction is open.
+            message: A message in an ORM session with an open transaction.
 
         Raises:
-            ConfigurationError: The host is not started; or the message is of none of its tables, belongs to no record,
-                or is in no ORM session. Nothing is stored then.
+            ConfigurationError: The host is not started; or the message is of none of its tables, has no record, or is
+                in no ORM session. Nothing is stored then.
         """
         await self._enqueue(message)
 
     async def cancel(self, message: Any, *, by: str) -> bool:
-        """End a message's turn, wherever it runs; see `Turn.cancel`."""
+        """Cancel a message's turn, in whatever process it runs; see `Turn.cancel`."""
         return await self._cancel(message, by)
 
     async def asked(self, message: Any, ask_id: str) -> ShownAsk:
-        """An ask with nothing left out, for a person to decide. The events of a turn shorten a long one.
+        """An ask in full, for a person to decide. The events of a turn shorten a long ask.
 
         Raises:
-            AskAnsweredError: The ask does not wait for an answer any more.
+            AskAnsweredError: The ask no longer waits for an answer.
         """
         return await self._asked(message, ask_id)
 
     async def answer(self, message: Any, ask_id: str, answer: Answer) -> None:
-        """Answer what the agent asks; see `Turn.answer`.
+        """Answer an ask; see `Turn.answer`.
 
         Raises:
-            Refused: This host does not take such an answer.
+            Refused: This host does not accept such an answer.
             OpencodeError: As `Turn.answer`.
         """
         await self._answer(message, answer, ask_id)
 
     async def retry(self, message: Any) -> Any:
-        """Ask again what failed or was cancelled, in a new message; however often it is called, in one.
+        """Retry a turn that failed or was cancelled, in a new message. Repeated calls return the same new message.
 
         Raises:
-            Refused: It did not fail, and was not cancelled.
+            Refused: The turn did not fail, and was not cancelled.
         """
         return await self._retry(message)
 
     def dispatch(self, job: TurnJob) -> None:
-        """See `HostCore.dispatch`. A job for a queue is sent by a task, so that the event loop does not wait."""
+        """See `HostCore.dispatch`. A task sends the job to a queue, so that the event loop does not wait."""
         if isinstance(self._dispatcher, QueueDispatcher):
             self._do(self._send(self._dispatcher, job))
         else:
@@ -197,7 +197,7 @@ class AsyncHost(HostCore[AsyncClient]):
 
 
 class Host(HostCore[Client]):
-    """`AsyncHost` for code that blocks, as of Flask or a script: the same arguments, with tables over sync engines."""
+    """`AsyncHost` for blocking code, such as Flask or a script. The arguments are the same, with sync engines."""
 
     suspends = False
     _pool: ThreadPool | None
@@ -234,7 +234,7 @@ class Host(HostCore[Client]):
         return self
 
     async def ready(self) -> None:
-        """See `JobHost.ready`. It then works until the process ends."""
+        """See `JobHost.ready`. The host then works until the process ends."""
         with self._starting:
             if self._servers is None:
                 self.__enter__()

@@ -1,7 +1,6 @@
-"""Limits for those that messages belong to, such as users or tenants: turns at a time, and budgets.
+"""Limits for the owners of messages, such as users or tenants: turns at a time, and budgets.
 
-They are kept by the rows alone: what is counted is what the rows say. So they hold in all processes, and a crash leaves
-nothing to put right.
+Only rows are counted. So the limits hold in all processes, and a crash needs no repair.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ __all__ = ["Gates", "Limit", "LimitFor", "MessageLimit", "UsageOf"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """What the turns may use that a message shares a limit with.
+    """A limit that the turns of some messages share.
 
     Attributes:
-        name: Of whom, for errors: ``"user 7"``.
-        of: Which messages count: a condition on the message's model, as its ORM has them (SQLAlchemy's
+        name: The owner, for errors: ``"user 7"``.
+        of: The messages that share the limit: a condition in the form of the ORM (SQLAlchemy's
             ``Message.user_id == 7``, Django's ``Q(user=7)``). In memory, a function of a message.
-        turns: How many of them run at once.
-        cost: How much all of them may cost, in US dollars, the running ones included.
-        tokens: How many tokens all of them may take, in and out.
-        since: Cost and tokens count from turns that began then; None: from all.
-        waits: Whether a turn that comes when `turns` run waits; else it fails. One that is over a budget always fails.
+        turns: How many of these turns may run at once.
+        cost: The budget for all of them, in US dollars, including running turns.
+        tokens: The budget of input and output tokens for all of them.
+        since: Cost and tokens count only for turns that began then or later; None: for all.
+        waits: If `turns` are reached, whether the turn waits; otherwise it fails. A turn over a budget always fails.
 
     Raises:
-        ConfigurationError: One cannot work.
+        ConfigurationError: One of them cannot work.
     """
 
     name: str
@@ -63,8 +62,8 @@ class MessageLimit:
     """The limit of one message's turn: a `Gate`, and a store that notices when a budget is spent.
 
     Args:
-        limit: Which.
-        usage: What the turns have used that count.
+        limit: The limit.
+        usage: Returns the use of the turns that share it.
     """
 
     def __init__(self, limit: Limit, usage: Callable[[], Awaitable[Usage]]) -> None:
@@ -89,15 +88,15 @@ class MessageLimit:
         return [] if self._limit.turns is None else [Place(of=self._limit.of)]
 
     def store(self, store: MessageStore) -> MessageStore:
-        """A store through which a turn writes that ends when the budget is spent."""
+        """A store that ends its turn when the budget is spent."""
         limited = self._limit.cost is not None or self._limit.tokens is not None
         return _BudgetStore(store, self) if limited else store
 
     async def check_spent(self, key: str) -> None:
-        """Is the budget spent, by the rows?
+        """Check the budget against the rows.
 
         Raises:
-            BudgetExceededError: It is.
+            BudgetExceededError: The budget is spent.
         """
         self._check_budget(await self._usage(), key, "was ended")
 
@@ -120,7 +119,7 @@ class MessageLimit:
 
 
 class _BudgetStore:
-    """A message's store that looks at the budget whenever the turn has cost something more."""
+    """A message's store that checks the budget whenever the cost of the turn has grown."""
 
     def __init__(self, store: MessageStore, limit: MessageLimit) -> None:
         self._store = store
@@ -141,10 +140,10 @@ class _BudgetStore:
 
 
 class Gates:
-    """Several gates as one. None of them is held: each counts rows.
+    """Several gates as one.
 
     Args:
-        gates: In the order in which they are asked.
+        gates: The gates, in the order of their calls.
     """
 
     def __init__(self, *gates: Gate) -> None:

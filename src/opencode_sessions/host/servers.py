@@ -26,15 +26,15 @@ class Server:
     """One of several OpenCode servers.
 
     Attributes:
-        url: Where it is.
-        username: Else the host's.
-        password: Else the host's.
-        weight: How many turns it can run, compared with the others: twice as many for 2.0.
-        draining: It gets no new records. Those that it has stay, until each is given a fresh session.
-        turns: How many turns run on it at once, whichever processes run them; None: any number.
+        url: Its URL.
+        username: By default the host's.
+        password: By default the host's.
+        weight: Its capacity compared with the others: 2.0 means twice as many turns.
+        draining: Whether it gets no new records. Its present records stay until each gets a new session.
+        turns: How many turns may run on it at once, from all processes; None: any number.
 
     Raises:
-        ConfigurationError: One cannot work.
+        ConfigurationError: One of them cannot work.
     """
 
     url: str
@@ -59,12 +59,13 @@ class Server:
 class LeastLoaded:
     """A `Chooser`: the host's own choice, else the server that runs the fewest turns for its weight.
 
-    Of several that run as few, one by chance, weighted: so servers that are idle get records in these proportions.
+    Among several servers with the lowest load, it chooses at random, by weight. So idle servers get records in
+    proportion to their weights.
 
     Args:
-        servers: All of the host's.
-        server_for: The host's own choice, of a fresh copy of the record; None leaves it to this one.
-        running: Counts turns.
+        servers: All servers of the host.
+        server_for: The host's own choice for a fresh copy of the record; None: no choice.
+        running: Counts running turns.
     """
 
     def __init__(self, servers: Mapping[str, Server], server_for: ServerFor | None, running: Running) -> None:
@@ -106,14 +107,14 @@ class LeastLoaded:
 
 
 class ServerLimits:
-    """How many turns run at once on a server, across processes: a `Gate`.
+    """A `Gate` that limits the turns on a server, across processes.
 
-    A turn that has begun counts itself, and then steps back if there are too many: of several that begin in one
-    instant, the last to be written sees all others. So the limit is never exceeded.
+    A turn first says in its row that it runs, then counts, and steps back if there are too many. If several turns begin
+    at the same time, the last one sees all others. So the limit is never exceeded.
 
     Args:
-        servers: All of the host's.
-        running: Counts turns.
+        servers: All servers of the host.
+        running: Counts running turns.
     """
 
     def __init__(self, servers: Mapping[str, Server], running: Running) -> None:

@@ -34,7 +34,7 @@ def telemetry_of(given: Telemetry | bool | None) -> Telemetry | None:  # noqa: F
     """The telemetry of a host; None if it is off.
 
     Raises:
-        ConfigurationError: It is something else, or OpenTelemetry is not installed.
+        ConfigurationError: The value has another type, or OpenTelemetry is not installed.
     """
     if not given:
         return None
@@ -57,35 +57,36 @@ class HostSettings:
     """The settings of a host, for all of its turns.
 
     Attributes:
-        server: The URL of the OpenCode server; None: `OPENCODE_BASE_URL`, else http://127.0.0.1:4096.
-        servers: Instead of that, several by name: `{"a": Server(url=…), "b": Server(url=…)}`. Each record's row keeps
-            the name of its own. `default` is the name of the one that had none before.
-        limit_for: Of a message, the `Limit` that its turn shares with others, such as those of its user, or None.
-        server_for: Of a record, the name of the server for its session; None: the least loaded.
-        username: Else `OPENCODE_SERVER_USERNAME`, else "opencode".
-        password: Else `OPENCODE_SERVER_PASSWORD`.
+        server: The URL of the OpenCode server; by default `OPENCODE_BASE_URL`, else http://127.0.0.1:4096.
+        servers: Several servers by name, instead of `server`: `{"a": Server(url=…), "b": Server(url=…)}`. Each record's
+            row stores the name of its server. Records from the time of one server have the server `default`.
+        limit_for: A function from a message to the `Limit` that its turn shares with others, such as those of its
+            user; or to None.
+        server_for: A function from a record to the name of the server for its session; None: the least loaded server.
+        username: By default `OPENCODE_SERVER_USERNAME`, else "opencode".
+        password: By default `OPENCODE_SERVER_PASSWORD`.
         directory: The folder of new sessions, on the server's machine; None: the server's own.
-        namespace: In which sessions are made; one for each database that shares a server. None: the default one.
-        timeouts: Of requests.
-        permissions_for: The rules of a session, or a function of its record, see `Session`.
-        on_error: Gets the errors that must not be raised, see `Session`.
-        turn_options: Of a message, keyword arguments for `Turn`.
-        on_ask: Answers what an agent asks, see `Turn`; by default that waits in the row for `answer`.
-        allow_always: Whether a person may answer a permission with `always`, which holds for everybody whose agent
-            works in the same directory, until the server restarts (1.18.33): also for what their rules deny.
-        turns: How many turns this process runs at once; those that wait for a person do not count. None: 100 where
-            they suspend, 8 where each has a thread.
+        namespace: The namespace of sessions. Databases that share a server need different ones. None: the default one.
+        timeouts: The timeouts of requests.
+        permissions_for: The rules of a session, or a function from a record to its rules: see `Session`.
+        on_error: Gets the errors that must not be raised: see `Session`.
+        turn_options: A function from a message to keyword arguments for `Turn`.
+        on_ask: Answers an agent's asks: see `Turn`. By default an ask waits in the row for `answer`.
+        allow_always: Whether a person may answer a permission with `always`. That answer holds for all agents in the
+            same directory until the server restarts, and overrides their `deny` rules (1.18.33).
+        turns: How many turns this process runs at once. Turns that wait for a person do not count. By default 100 with
+            asyncio, and 8 with threads.
         recover: Whether this process recovers abandoned turns: at its start, and then every 15 seconds.
-        retry: Of a message that failed or was cancelled, a new one with its prompt, not yet added to an ORM session; by
-            default a copy.
-        telemetry: True: spans and metrics of turns go to OpenTelemetry. A `Telemetry` says more, such as its content.
-        artifacts: The folders of agents, and the place of the files that they make.
-        uploads: The place and the limits of the files that people send with a message.
-        language: Of a request, the code of the language in which its user reads, such as `de`; by default what
-            `Accept-Language` says. English is shown if there are no texts in it.
+        retry: A function from a message that failed or was cancelled to a new one with its prompt, not yet added to an
+            ORM session. By default a copy.
+        telemetry: True sends spans and metrics of turns to OpenTelemetry. A `Telemetry` has more options.
+        artifacts: The folders of agents, and the store of the files that they make.
+        uploads: The storage and the limits of the files that people send with a message.
+        language: A function from a request to the code of its user's language, such as `de`; by default the
+            `Accept-Language` decides. Without a catalogue for the language, texts are English.
 
     Raises:
-        ConfigurationError: One cannot work.
+        ConfigurationError: One of them cannot work.
     """
 
     server: str | None = None
@@ -154,11 +155,11 @@ class HostSettings:
 
     @property
     def named_servers(self) -> Mapping[str, Server | None]:
-        """What is said of each server, by name; nothing of one without a name, which is called `default`."""
+        """The settings of each server, by name; None for a server without a name, which is `default`."""
         return {DEFAULT_SERVER: None} if self.servers is None else self.servers
 
     def session_options(self) -> dict[str, Any]:
-        """The keyword arguments of `Session` that they say."""
+        """The keyword arguments for `Session`."""
         return {
             "permissions_for": self.permissions_for,
             "on_error": self.on_error,
@@ -172,11 +173,11 @@ class HostSettings:
         return None if isinstance(self.telemetry, bool) else self.telemetry
 
     def listeners(self) -> tuple[Listener, ...]:
-        """The listeners of a turn that they say."""
+        """The listeners of each turn."""
         return () if self.active_telemetry is None else (self.active_telemetry.listener(),)
 
     def client_options(self) -> dict[str, dict[str, Any]]:
-        """The keyword arguments of `Client` that they say, for each server by name."""
+        """The keyword arguments for `Client`, for each server by name."""
         return {
             name: {
                 "base_url": self.server if said is None else said.url,
@@ -189,16 +190,16 @@ class HostSettings:
         }
 
     def chooser(self, running: Running) -> LeastLoaded | None:
-        """Says where new records go; None if there is one server."""
+        """Chooses the server of new records; None if there is one server."""
         return None if self.servers is None else LeastLoaded(self.servers, self.server_for, running)
 
     def limits(
         self, message: Any, running: Running, usage: UsageOf
     ) -> tuple[Gate | None, MessageLimit | None]:
-        """What says when a message's turn may begin, and what of that is its own limit; None if there is none.
+        """The gate of a message's turn, and its own limit; None if there is none.
 
         Raises:
-            ConfigurationError: `limit_for` returned something else than a `Limit`.
+            ConfigurationError: `limit_for` did not return a `Limit`.
         """
         servers = self.servers or {}
         gates: list[Gate] = []

@@ -1,6 +1,6 @@
-"""Which hosts are started in this process: two with different settings for the same rows would undo each other's.
+"""The started hosts of this process. Two hosts with different settings for the same rows are refused.
 
-The rules, say, of a turn that one enqueues would be those of whichever looks first for what was left behind.
+For example, a turn that one host enqueues would get the other host's rules if that one recovers it first.
 """
 
 from __future__ import annotations

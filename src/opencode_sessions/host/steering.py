@@ -1,4 +1,4 @@
-"""What a person does to a turn, and what cannot be done: the same words and statuses for every framework."""
+"""A person's actions on a turn, and their refusals, with the same texts and statuses for every framework."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ _NOT_AGAIN = {
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
-    """It cannot be done.
+    """A request cannot be carried out.
 
     Attributes:
-        status: Of the HTTP response.
+        status: The HTTP status of the response.
     """
 
     def __init__(self, status: int, said: str) -> None:
@@ -56,21 +56,21 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
 
 
 def nobody(_user: Any, _message: Any) -> bool:
-    """Who may see and steer a turn, unless the host says it."""
+    """The default of `may_see`: no user may see or control a turn."""
     return False
 
 
 def check_answer(reply: str, labels: Sequence[Sequence[str]], shown: ShownAsk, *, allow_always: bool) -> None:
-    """Refuse an answer that this host does not take.
+    """Refuse an answer that this host does not accept.
 
     Args:
         reply: `once`, `always` or `reject`.
-        labels: Of each question, what was chosen.
-        shown: What is answered.
+        labels: The chosen labels of each question.
+        shown: The ask.
         allow_always: See `HostSettings`.
 
     Raises:
-        Refused: It says `always` where that is not allowed, leaves a question open, or chooses where nothing is asked.
+        Refused: `always` is not allowed, a question has no answer, or labels were chosen for a permission.
     """
     if reply == "always" and not allow_always:
         raise Refused(403, text("Nothing can be allowed for always here. Allow it once, or refuse it."))
@@ -97,10 +97,10 @@ def not_again(status: str) -> Refused:
 
 
 def refusal_of(error: OpencodeError) -> Refused:
-    """What whoever steers a turn is told of an error.
+    """The refusal for an error of an action on a turn.
 
     Raises:
-        OpencodeError: The error itself, if it is a fault of the host's.
+        OpencodeError: The error itself, if it is a fault of the host.
     """
     match error:
         case AskChangedError():

@@ -33,11 +33,11 @@ K = TypeVar("K", TurnJob, RowKey)
 
 
 class HostTable(TurnTable, TurnRows, Protocol):
-    """What a host needs of a table of messages, beside what runners and watchers do."""
+    """The calls that a host makes to a table of messages, in addition to those of runners and watchers."""
 
     @property
     def name(self) -> str:
-        """Of its jobs and keys: `TurnJob.table`, `RowKey.table`."""
+        """The name in its jobs and keys: `TurnJob.table`, `RowKey.table`."""
 
     @property
     def model(self) -> type[Any]:
@@ -45,11 +45,11 @@ class HostTable(TurnTable, TurnRows, Protocol):
 
     @property
     def suspends(self) -> bool:
-        """Do its calls suspend? Else they block."""
+        """Whether its calls suspend; otherwise they block."""
 
     @property
     def place(self) -> object:
-        """What is equal for two tables if they have the same rows."""
+        """A value that is equal for two tables with the same rows."""
 
     async def load(self, pk: str) -> Any | None:
         """The message with this primary key, as text, fresh from its row; None if there is none."""
@@ -67,16 +67,16 @@ class HostTable(TurnTable, TurnRows, Protocol):
     async def retry(
         self, message: Any, make: Callable[[Any], Any] | None, seconds: float
     ) -> tuple[Any, bool] | None:
-        """The message that asks again what this one asked, in a transaction of its own.
+        """The message that retries this one, made in a transaction of its own.
 
         Args:
-            message: One that failed or was cancelled.
-            make: Of that one, a new one with its prompt; None: a copy.
-            seconds: For how long the new one is reserved.
+            message: A message that failed or was cancelled.
+            make: Makes a new message with its prompt; None: a copy.
+            seconds: How long the new turn is reserved.
 
         Returns:
-            It, and whether it was made now; there is one, however often this is called. None if `message` did not fail,
-            and was not cancelled.
+            The new message, and whether this call made it; repeated calls return the same one. None if `message` did
+            not fail, and was not cancelled.
         """
 
 
@@ -84,10 +84,10 @@ class HostTables:
     """`TurnTable` and `TurnRows` over several tables.
 
     Args:
-        tables: Those of the host.
+        tables: The host's tables.
 
     Raises:
-        ConfigurationError: There is none, one is something else, two have one name, or one blocks where the others
+        ConfigurationError: There is no table, one is not a table, two have the same name, or some block and others
             suspend.
     """
 
@@ -109,16 +109,16 @@ class HostTables:
 
     @property
     def tables(self) -> Sequence[HostTable]:
-        """Each of them."""
+        """The tables."""
         return list(self._tables.values())
 
     @property
     def places(self) -> dict[str, object]:
-        """Where the rows are, by the table's name; see `HostTable.place`."""
+        """The place of each table, by its name; see `HostTable.place`."""
         return {name: table.place for name, table in self._tables.items()}
 
     def named(self, name: str) -> HostTable:
-        """The table of this name.
+        """The table with this name.
 
         Raises:
             ConfigurationError: There is none.
@@ -132,7 +132,7 @@ class HostTables:
         """The table of a message.
 
         Raises:
-            ConfigurationError: It is of a model of none of them.
+            ConfigurationError: No table has its model.
         """
         for table in self._tables.values():
             if isinstance(message, table.model):
@@ -186,7 +186,7 @@ class HostTables:
             except Exception as error:
                 if not table.is_transient(error):
                     raise
-                # The others are not to wait for this one.
+                # The other tables must not wait for this one.
                 _log.warning(
                     "turns of %s that were left behind cannot be looked for now: %s", table.name, error
                 )
@@ -262,7 +262,7 @@ class HostTables:
             table.give_back()
 
     def _sorted(self, keys: Collection[K]) -> list[tuple[HostTable, list[K]]]:
-        """Each table with those of its own."""
+        """Each table with its own keys."""
         found: defaultdict[str, list[K]] = defaultdict(list)
         for key in keys:
             found[key.table].append(key)

@@ -1,4 +1,4 @@
-"""The keyword arguments for `Turn` that a host's function gives of a message, checked."""
+"""The checked keyword arguments for `Turn` from a host's function."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _OPTIONS = [
 
 
 def turn_options(name: str, function: TurnOptionsFor, message: Any) -> Mapping[str, Any]:
-    """What the function gives.
+    """The options from the host's function.
 
     Args:
-        name: What the host calls the function.
-        function: The host's.
-        message: Whose turn it is.
+        name: The name of the setting, for errors.
+        function: The host's function.
+        message: The message of the turn.
 
     Raises:
-        ConfigurationError: That is no mapping, or says something that `Turn` does not take.
+        ConfigurationError: The result is not a mapping, or has an argument that `Turn` does not have.
     """
     given = not_awaitable(name, function(message))
     if not isinstance(given, Mapping):
@@ -42,10 +42,10 @@ def turn_options(name: str, function: TurnOptionsFor, message: Any) -> Mapping[s
 
 
 def with_uploads(options: Mapping[str, Any], uploads: Uploads | None, message: Any) -> Mapping[str, Any]:
-    """The options, and with them the files that a person has sent with the message.
+    """The options, together with the files that a person has sent with the message.
 
     Raises:
-        ConfigurationError: There are some, and the host does not say where they are.
+        ConfigurationError: There are such files, and the host's settings have no `uploads`.
     """
     attached = getattr(message, "opencode_uploads", None)
     if not attached:

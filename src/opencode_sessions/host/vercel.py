@@ -1,4 +1,4 @@
-"""`VERCEL_CHAT`: what `useChat` of the Vercel AI SDK sends; see docs/vercel.md."""
+"""`VERCEL_CHAT`: the requests of `useChat` of the Vercel AI SDK; see docs/vercel.md."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class VercelChat:
         )
 
     def refusal(self, refused: Refused) -> Refusal:
-        """See `ChatProtocol.refusal`: the SDK makes the text of a response that is not OK its error's message."""
+        """See `ChatProtocol.refusal`. The SDK uses the text of a response that is not OK as its error's message."""
         return Refusal(refused.status, "text/plain; charset=utf-8", str(refused).encode())
 
     def told(
@@ -127,5 +127,5 @@ def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _shown(asked: Mapping[str, Any], where: str) -> str:
-    """The digest of what was shown, which the front end keeps with the part."""
+    """The digest of the ask that was shown, which the front end keeps with the part."""
     return text_of(asked.get("shown"), f"{where}.shown")

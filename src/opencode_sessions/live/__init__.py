@@ -1,15 +1,15 @@
-"""What is shown of a turn while it runs, to any number of people at once, and in whatever process it runs.
+"""Live views of running turns, for any number of browsers, in any process.
 
     events of a turn that runs here ─┐
                                      ├─► Channel ─► Feed ─► encoders ─┬─► a browser
-    the row, where it runs elsewhere ┘   (one for a turn              ├─► another tab
-                                          that is watched)            └─► …
+    the row, if another process runs ┘   (one for a turn              ├─► another tab
+    the turn                              that is watched)            └─► …
 
-One loop of a process looks at the rows of all turns that are watched in it, and a few threads render them, once for
-each encoder. A browser keeps nothing but the number of the last change that it was sent, so a slow one gets the newest
-of everything, and costs no memory. Where nobody watches, nothing is rendered and no row is read.
+One loop of a process reads the rows of all watched turns, and a few threads render them, once for each encoder. A
+stream stores only the number of the last change that it sent. So a slow browser gets the newest state, and costs no
+memory. Without watchers, no turn is rendered and no row is read.
 
-What it needs of a host is handed to `LiveHub`: its rows, and whether it waits with threads or with asyncio.
+`LiveHub` gets the rows of a host, and the way to wait: with threads or with asyncio.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`Channel`: one turn that is watched in this process, and `Viewer`: one who watches it."""
+"""`Channel`: one watched turn in this process. `Viewer`: one browser that watches it."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ __all__ = ["Channel", "ToDo", "Viewer"]
 
 _OFTEN, _SELDOM = 0.3, 2.0
 _QUIET = 10.0
-"""After a quiet of `n` seconds the row is looked at again in a tenth of that, from often to seldom."""
+"""After `n` seconds without a change, the row is read again in `n / 10` seconds, so less and less often."""
 
 _SLOWLY = 15.0
-"""Seconds between two looks at a row whose writers tell of each write: notes can be lost."""
+"""Seconds between two reads of a row whose writers send notes, because notes can be lost."""
 
 _MOST_NOTES = 1_000
-"""Notes that wait. If more come, the row is looked at instead."""
+"""How many notes wait at most. If more come, the row is read instead."""
 
 _LAST_WORDS = 2.5
-"""Seconds: who cancels a turn stores what it had said by then a little after its end. The page keeps its words."""
+"""Seconds after a cancel in which the rest of the answer may still be stored. Until then the page keeps its text."""
 
 _EAGER, _EAGERLY = 1.0, 0.1
-"""Something was asked or answered: for so many seconds the row is looked at so often, until it says so."""
+"""After an ask or an answer, the row is read every 0.1 s, for a second, until it shows the change."""
 
 _CATCH_UP = 0.75
 """Seconds: a browser that comes from the process that runs the turn may show more than the row says by now. So long it
 takes until the row is written and looked at again. The page keeps its words."""
 
 _TRIES = 3
-"""To view how a turn ended: then browsers are told only that it has."""
+"""Attempts to render the end of a turn. After that, browsers only learn that it has ended."""
 
 
 class ToDo(NamedTuple):
-    """What is to be done about a channel.
+    """The next work for a channel.
 
     Attributes:
-        looks: The row is to be looked at.
+        looks: Whether to read the row.
         dirty: The parts of the answer that have changed.
-        renders: There is something to render, whatever the row says.
+        renders: Whether there is something to render, even if the row has not changed.
     """
 
     looks: bool
@@ -59,13 +59,13 @@ class ToDo(NamedTuple):
 
 
 class Viewer:
-    """One who watches.
+    """One browser that watches a turn.
 
     Args:
-        channel: What is watched.
-        request: How.
+        channel: The watched turn.
+        request: The browser's request.
         wake: Called, from any thread, when there is news.
-        until: When the stream ends, by the monotonic clock.
+        until: The end of the stream, by the monotonic clock.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class Viewer:
         self._ends_apart = request.made is not None
         self._answered = request.answered
         has = request.has
-        # At revision 0 a row can begin, and be put back, without a trace in the number.
+        # At revision 0 a turn can begin, and be reset to pending, without a change of the number.
         self._has = has if has and channel.shows(has) else None
         self._waits_until = time.monotonic() + _CATCH_UP if has else 0.0
         self._seen = max(channel.feed.version, 1) if self._has else 0
 
     @property
     def over(self) -> bool:
-        """Nothing more comes."""
+        """Whether nothing more comes to this viewer."""
         view = self.channel.feed.view
         rests = view is not None and self._serves and self.encoder.rests(view) and not self.pause
         return self._ended or rests
@@ -103,7 +103,7 @@ class Viewer:
 
     @property
     def pause(self) -> float:
-        """For how many seconds more it is sent nothing."""
+        """Seconds for which nothing more is sent to it."""
         view, now = self.channel.feed.view, time.monotonic()
         if self._ended:
             return 0.0
@@ -118,10 +118,10 @@ class Viewer:
             return b""
         view = feed.view
         if self._has and view is not None:
-            # The first view may be of a later row than was read for this browser.
+            # The first view may show a later row than the one that was read for this browser.
             same = not view.ahead and view.revision == self._has and feed.version == self._seen
             if not same:
-                self._has, self._seen = None, 0  # it may show more than its revision had: all of it, then
+                self._has, self._seen = None, 0  # it may show more than its revision has, so send everything
         said = feed.since(self._seen, self.encoder, self.context) if self._serves else b""
         self._seen = max(self._seen, feed.version)
         self.withheld = self._ended and self._ends_apart
@@ -181,22 +181,22 @@ class Channel:
 
     @property
     def over(self) -> bool:
-        """Nothing more comes, to nobody."""
+        """Whether nothing more comes to any viewer."""
         return bool(self.ended) or (self.feed.over and self._serves_all)
 
     @property
     def _serves_all(self) -> bool:
-        """Is what is shown rendered for all who watch?"""
+        """Is the view rendered for the encoders of all viewers?"""
         return all(self.feed.serves(viewer.encoder) for viewer in self.viewers)
 
     @property
     def head(self) -> Head | None:
-        """What is known of the row."""
+        """The last known head of the row."""
         return None if self.lost or self._doubts else Head(self._row.status, self._row.revision)
 
     @property
     def due(self) -> float:
-        """When there is something to do."""
+        """The time of the next work."""
         if self.rendering:
             return float("inf")
         if self.feed.view is None or not self._serves_all:
@@ -206,28 +206,28 @@ class Channel:
 
     @property
     def lost(self) -> bool:
-        """The turn ran here, and its runner is gone without a word."""
+        """Whether the turn ran here, and its runner has ended without an event."""
         return self._reply is not None and not self._reply.alive
 
     def shows(self, revision: int | None) -> bool:
-        """Is it, or is it going to be, the row as it was at this revision?"""
+        """Does the view show this revision of the row, or will it?"""
         view = self.feed.view
         if self._reply is not None or self._grew or (view is not None and view.ahead):
             return False
         return revision == (self._row.revision if view is None else view.revision)
 
     def follow(self, reply: Reply) -> LiveReply:
-        """The turn runs in this process: show its answer, rather than the row."""
+        """Show this reply instead of the row, because the turn runs in this process."""
         if self._reply is None or not self._reply.follows(reply):
             self._reply = LiveReply(reply, self._context)
         return self._reply
 
     def note(self, reply: Reply, part_id: str) -> None:
-        """A part of the answer has changed."""
+        """Note that a part of the answer has changed."""
         self.follow(reply).note(part_id)
 
     def hear(self, heard: Heard) -> None:
-        """Another process tells of the turn. It is minded later, when nothing is rendered."""
+        """Keep a note of another process about the turn. It is handled later, when nothing is being rendered."""
         match heard:
             case Standing(now):
                 self._notes_come = now
@@ -243,13 +243,13 @@ class Channel:
             self.look_soon()
 
     def look_soon(self, *, eagerly: bool = False) -> None:
-        """The row has changed, or will in a moment."""
+        """Read the row soon, because it has changed, or will in a moment."""
         self._look_at = 0.0
         if eagerly:
             self._eager_until = time.monotonic() + _EAGER
 
     def begin(self, now: float) -> ToDo:
-        """What is to be done now."""
+        """The work that is due now."""
         self._mind_notes()
         looks = self._look_at <= now
         if looks:
@@ -269,7 +269,7 @@ class Channel:
                 self._grew = True
 
     def _knows(self, written: RowWritten) -> bool:
-        """Is there nothing in the row that deltas have not told? Then it need not be read now."""
+        """Do the deltas contain everything that was written? Then the row need not be read now."""
         revision, row = written.revision, self._row
         if revision is None or self._doubts:
             return False
@@ -280,15 +280,15 @@ class Channel:
 
     @property
     def _is_rendered(self) -> bool:
-        """Is there a view, rendered for all who watched when this began?"""
+        """Is there a view that was rendered for all viewers at its begin?"""
         return self.feed.view is not None and self._renderers <= self.feed.view.renderers
 
     def render(self, dirty: AbstractSet[str], row: TurnRow | None) -> TurnView | None:
-        """What is to be shown now; None where nothing can have changed.
+        """The new view; None if nothing can have changed.
 
         Args:
             dirty: The parts of the answer that have changed.
-            row: The row, where that has.
+            row: The row, if it has changed.
         """
         began = time.thread_time()
         try:
@@ -317,12 +317,12 @@ class Channel:
         self, reply: LiveReply, dirty: AbstractSet[str], renderers: Renderers, *, news: bool
     ) -> TurnView | None:
         asks = self.feed.view.asks if self.feed.view is not None else {}
-        if news:  # the parts of the row, too, say what is asked
+        if news:  # the asks depend on the parts of the row, too
             asks = view_of_asks(self._row, asks, self._context, renderers)
         return reply.view(dirty, self._row, asks, renderers)
 
     def show(self, view: TurnView) -> None:
-        """Have it shown."""
+        """Show this view to the viewers."""
         now = time.monotonic()
         serves = self.feed.view is not None and view.renderers <= self.feed.view.renderers
         if not view.live:
@@ -338,7 +338,7 @@ class Channel:
             self.tell()
 
     def leave_alone(self, seconds: float) -> None:
-        """It cannot be rendered, or looked at, now. An end that cannot be rendered at all is told without its view."""
+        """Wait after a failure to read or render. If the end cannot be rendered at all, it is sent without a view."""
         self._reply = None
         self._doubts = True
         self._rests_until = time.monotonic() + seconds
@@ -348,17 +348,17 @@ class Channel:
                 self.end(self._row.status)
 
     def end(self, how: str) -> None:
-        """Nothing more comes, whatever is shown; see `ended`."""
+        """End the channel, whatever it shows; see `ended`."""
         self.ended = how
         self.tell()
 
     def tell(self) -> None:
-        """Wake those who watch."""
+        """Wake the viewers."""
         for viewer in self.viewers:
             viewer.wake()
 
     def _awaits_last_words(self, row: TurnRow) -> bool:
-        """Was the turn only just cancelled, so that the row says less than the page shows already?"""
+        """Was the turn cancelled a moment ago, so that the row may have less text than the page?"""
         shown, now = self.feed.view, time.monotonic()
         if row.status != TurnStatus.CANCELLED or shown is None or self.feed.over or not shown.parts:
             return False
@@ -380,5 +380,5 @@ class Channel:
 
 
 def _beat(moment: float) -> float:
-    """All turns are looked at on the same beat, so that one query tells of many."""
+    """The next common time to read rows, so that one query reads many."""
     return moment // _OFTEN * _OFTEN

@@ -1,4 +1,4 @@
-"""`Encoder`: the port of a protocol in which a turn is told to those who watch it."""
+"""`Encoder`: the port of a protocol that sends a turn to its watchers."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ __all__ = ["Encoder"]
 
 
 class Encoder(Renderer, Protocol):
-    """How a turn is told. It holds nothing of a turn or of a stream, so one serves all streams of a process.
+    """A protocol. It has no state of a turn or a stream, so one object serves all streams of a process.
 
-    Each who watches names one; have one object for each protocol, as what it has rendered is kept by it.
+    Each watcher names an encoder. Make one object for each protocol, because rendered parts are stored by encoder.
     """
 
     @property
     def content_type(self) -> str:
-        """Of a response that is such a stream."""
+        """The content type of the response."""
 
     def begin(self, context: RenderContext) -> bytes:
-        """What comes first of all.
+        """The first bytes of a stream.
 
         Args:
-            context: That of the one who watches.
+            context: The watcher's context.
         """
 
     def news(self, news: News, context: RenderContext) -> bytes:
-        """What has changed; nothing if this protocol does not tell of that.
+        """The bytes for a change; empty if this protocol does not show it.
 
-        All who have seen as much, and have the same context, get the same.
+        Watchers with the same context that have seen the same changes get the same bytes.
         """
 
     def heartbeat(self) -> bytes:
-        """What is sent in a quiet time, so that proxies keep the stream and whoever is gone is noticed."""
+        """The bytes in a quiet time. They keep proxies from closing the stream, and reveal closed browsers."""
 
     def rests(self, view: TurnView) -> bool:
-        """Does a stream of this protocol end here, though the turn goes on later: it waits for a person?"""
+        """Does a stream of this protocol end when the turn waits for a person?"""
 
     def again(self, context: RenderContext) -> bytes:
-        """What comes last, where the stream ends and the turn goes on: connect again at once."""
+        """The last bytes of a stream that ends before its turn: they make the client reconnect at once."""
 
     def end(self, context: RenderContext, view: TurnView | None, status: str) -> bytes:
-        """What comes last of all.
+        """The last bytes of a turn that has ended.
 
         Args:
-            context: That of the one who watches.
-            view: What was told; None: nothing could be shown.
-            status: How the turn ended, how it stands where it `rests`, or "gone" if its row was deleted.
+            context: The watcher's context.
+            view: The view that was sent; None: nothing could be shown.
+            status: The status of the turn, or "gone" if its row was deleted.
         """

@@ -1,7 +1,7 @@
-"""`Feed`: the newest view of a turn, and which of it is news to one who has seen an earlier one.
+"""`Feed`: the newest view of a turn, and its differences from an earlier view.
 
-Each change has a number. Whoever has seen the changes up to some number gets what is newer, however many changes that
-were: of each part the newest, and of a text that has only grown, perhaps, the rest.
+Each change has a number. A watcher that has seen the changes up to a number gets the newer ones together: the newest
+state of each part, and for a text that has only grown, perhaps only the new end.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from opencode_sessions.store.messages import TurnStatus
 __all__ = ["Feed"]
 
 _PAST = 100
-"""Of a part so many earlier changes are known: whoever has seen less gets all of it."""
+"""How many earlier changes of a part are known. A watcher that is further behind gets the whole part."""
 
 
 class Feed:
-    """What is shown of one turn.
+    """The views of one turn.
 
     Attributes:
-        version: The number of the last change; 0: there is no view yet.
-        view: The newest one.
+        version: The number of the last change; 0 without a view.
+        view: The newest view.
     """
 
     def __init__(self) -> None:
         self.version = 0
         self.view: TurnView | None = None
-        self._whole = 0  # who has not seen this change cannot be told of parts only
+        self._whole = 0  # a watcher that has not seen this change needs the whole view
         self._parts: dict[str, _Changes] = {}
         self._status = self._asks = self._bill = 0
         self._told: dict[tuple[Encoder, int, RenderContext], bytes] = {}
 
     @property
     def over(self) -> bool:
-        """The turn has ended, and this shows how."""
+        """Whether the turn has ended, and the view shows the end."""
         return self.view is not None and TurnStatus(self.view.status).terminal
 
     def serves(self, renderer: Renderer) -> bool:
-        """Is the view rendered for this one?"""
+        """Is the view rendered for this encoder?"""
         return self.view is not None and renderer in self.view.renderers
 
     def take(self, view: TurnView) -> int:
-        """Show another view. How many characters of it are new?"""
+        """Show another view. Returns the number of new characters."""
         before, self.view = self.view, view
         self._told = {}
         number = self.version + 1
@@ -75,12 +75,12 @@ class Feed:
         return max(1, sum(view.parts[key].size for key in sent))
 
     def since(self, version: int, encoder: Encoder, context: RenderContext) -> bytes:
-        """What is to be sent to one who has seen the changes up to this one.
+        """The bytes for a watcher that has seen the changes up to `version`.
 
         Args:
-            version: That change's number.
-            encoder: How it is told; the view is rendered for it.
-            context: That of the one who watches.
+            version: The number of the last change that it has seen.
+            encoder: Its encoder, for which the view is rendered.
+            context: Its context.
         """
         if self.view is None or version >= self.version:
             return b""
@@ -111,7 +111,7 @@ class Feed:
 
 
 class _Past(NamedTuple):
-    """A part after one of its changes: how long its text was, if it is one, and how it stood."""
+    """A part after one of its changes: the length of its text, if it has one, and its standing."""
 
     number: int
     length: int | None
@@ -137,12 +137,12 @@ class _Changes:
         del self._past[:-_PAST]
 
     def known(self, version: int) -> int | None:
-        """How long its text was at a change, if it has only grown since."""
+        """The length of its text at a change, if the text has only grown since."""
         past = self._at(version)
         return past.length if past is not None and version >= self._only_grew_since else None
 
     def was(self, version: int) -> str | None:
-        """How it stood at a change; None: it was not there yet."""
+        """Its standing at a change; None if the part did not exist yet."""
         past = self._at(version)
         if past is None:
             return FORGOTTEN if version >= self._first else None
@@ -162,7 +162,7 @@ def _length(part: Rendered[Any]) -> int | None:
 
 
 def _grew(before: TurnView, now: TurnView) -> bool:
-    """Are the same parts there, in the same order, and perhaps more of them?"""
+    """Does the new view have the same parts in the same order, perhaps with more of them?"""
     return [key for key in now.parts if key in before.parts] == [*before.parts]
 
 

@@ -1,8 +1,8 @@
-"""`Growth`: the texts of a turn that runs in another process, which its deltas make longer than its row says.
+"""`Growth`: the texts of a turn that runs in another process, made longer than in its row by deltas.
 
-The row says which parts there are. A delta only makes the text of one longer, and only if that text, up to where the
-delta begins, is the same as in the process that runs the turn: its length and a checksum tell. So deltas can be lost,
-repeated and reordered, and no text is wrong by them. One that comes too early waits for the row.
+The row determines the parts. A delta makes the text of a part longer, but only if the text before the delta is the same
+as in the other process; its length and a checksum tell. So deltas can be lost, repeated and reordered, and no text gets
+wrong. A delta that comes too early waits for the row.
 """
 
 from __future__ import annotations
@@ -19,33 +19,32 @@ from opencode_sessions.store.turn_table import TurnRow
 __all__ = ["Growth"]
 
 _MOST_EARLY = 256
-"""Deltas that wait. If there are more, the row will tell."""
+"""How many deltas wait at most. The row makes up for the rest."""
 
 
 class Growth:
-    """What deltas have told, beyond the row that was last given."""
+    """The text from deltas, beyond the last row."""
 
     def __init__(self) -> None:
         self._texts: dict[str, tuple[str, int]] = {}
         self._early: list[Delta] = []
 
     def add(self, delta: Delta, row: TurnRow) -> bool:
-        """Take a delta. Is any text longer now than it was?"""
+        """Apply a delta. True if a text has become longer."""
         self._early = [*self._early, delta][-_MOST_EARLY:]
         return self._take_early(row)
 
     def ends_at(self, end: TextEnd, row: TurnRow) -> bool:
-        """Is this text known up to there, at least?"""
+        """Is this text known at least up to this end?"""
         text, check = self._text(end.part, row) or ("", 0)
         return len(text) >= end.length and end.check == (
             check if len(text) == end.length else checksum(text[: end.length])
         )
 
     def over(self, row: TurnRow) -> TurnRow:
-        """The row as it was read, with all that has been told beyond it.
+        """The row as it was read, with the additional text from deltas.
 
-        A text is shown as it was told for as long as the row has less of it. Once the part or the turn has ended,
-        the row is right.
+        A text from deltas counts while the row has less of it. Once the part or the turn has ended, the row is right.
         """
         parts = {part.get("id"): part for part in row.parts}
         over = TurnStatus(row.status).terminal
@@ -67,7 +66,7 @@ class Growth:
         return replace(row, parts=grown, content="\n\n".join(filter(None, texts)))
 
     def _take_early(self, row: TurnRow) -> bool:
-        """Take all deltas that fit, and keep those that may fit later."""
+        """Apply all deltas that fit, and keep those that may fit later."""
         grew = False
         self._early.sort(key=lambda delta: delta.before.length)
         kept = []
@@ -92,7 +91,7 @@ class Growth:
 
 
 def _longer(text: str, check: int, delta: Delta) -> tuple[str, int] | None:
-    """The text with the delta; None if it tells nothing new, or of another text."""
+    """The text with the delta; None if the delta has no new text, or is of another text."""
     at = delta.before.length
     overlap = len(text) - at
     if len(delta.text) <= overlap or text[at:] != delta.text[:overlap]:
@@ -104,7 +103,7 @@ def _longer(text: str, check: int, delta: Delta) -> tuple[str, int] | None:
 
 
 def _takes_more(part: Mapping[str, Any] | None) -> bool:
-    """Is it there, and a text that has not ended?"""
+    """Is this a text part that has not ended?"""
     return part is not None and part.get("type") in STREAMED and "end" not in (part.get("time") or {})
 
 

@@ -1,6 +1,6 @@
-"""`LiveHub`: all turns that are watched in this process. It looks at their rows, and has them rendered.
+"""`LiveHub`: all watched turns of this process. It reads their rows, and makes threads render them.
 
-One loop looks, as one query tells of many rows. Several threads render; see `render_pool`.
+One loop reads the rows, because one query can read many. Several threads render; see `render_pool`.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ _IDLE = 5.0
 _AFTER_TROUBLE = 2.0
 
 _SPREAD = 0.75
-"""Of the longest time, that a stream lasts at least: streams that began together end one after another."""
+"""The shortest stream, as a fraction of the longest, so that streams that began together do not end together."""
 
 _DOUBT, _SHORTLY = 10.0, 1.0
-"""A host may tell of a logout before it ends the login, and a process that is told to end may still get requests. So
-for some seconds new streams are short ones."""
+"""A host may report a logout before it ends the login, and a process that is ending may still get requests. So new
+streams are short for some seconds."""
 
 
 class LiveHub:
-    """Hands what happens to turns to those who watch them. Have one in a process.
+    """Sends the changes of turns to their watchers. A process has one hub.
 
-    A forked child has nobody who watches, and no loop: its hub is as new.
+    A forked child begins with an empty hub, without watchers or a loop.
 
     Args:
-        rows: Where the messages are. It blocks with `Threads`, and may suspend with `Tasks`.
-        runtime: Where it looks at rows: `Threads` in a thread of its own, while somebody watches; `Tasks` in a task of
+        rows: The tables of messages. They block with `Threads`, and may suspend with `Tasks`.
+        runtime: `Threads` reads rows in a thread of its own, while there are watchers. `Tasks` reads them in a task of
             the event loop in which `watch` is called.
-        relay: Gives what hears of turns that run in other processes; by default nothing does.
+        relay: Returns the relay that hears of turns in other processes; None without one.
     """
 
     def __init__(self, rows: TurnRows, runtime: Runtime, relay: Callable[[], Relay] | None = None) -> None:
@@ -62,7 +62,7 @@ class LiveHub:
         renew_in_children(self, LiveHub._renew)
 
     def _renew(self) -> None:
-        self._lock = threading.RLock()  # the relay tells at once of a row that is followed
+        self._lock = threading.RLock()  # the relay calls back at once when a row is followed
         self._running: WeakValueDictionary[RowKey, Reply] = WeakValueDictionary()
         self._channels: dict[RowKey, dict[str, Channel]] = {}  # of each row, by language
         self._unfollow: dict[Channel, Callable[[], None]] = {}
@@ -76,11 +76,11 @@ class LiveHub:
         """Watch a turn, until `leave`.
 
         Args:
-            request: Which, and how.
-            wake: Called, from any thread, when there may be news: ask for `news`.
+            request: The turn and the protocol.
+            wake: Called, from any thread, when there may be news; then call `news`.
 
         Raises:
-            RuntimeError: There can be no more threads.
+            RuntimeError: No more threads can be started.
         """
         key, language = request.key, request.context.language
         while True:
@@ -92,7 +92,7 @@ class LiveHub:
                 if self._channels.setdefault(key, {}).setdefault(language, channel) is channel:
                     if channel not in self._unfollow:
                         self._unfollow[channel] = self._relay().follow(key, partial(self._heard, channel))
-                    # Read after the channel can be found: `changed` writes it before it looks for a channel.
+                    # Read this after the channel was added: `changed` writes it before it looks for a channel.
                     if not channel.viewers and (reply := self._running.get(key)) is not None:
                         channel.follow(reply)
                     viewer = Viewer(channel, request, wake, self._end_of(request))
@@ -101,7 +101,7 @@ class LiveHub:
                     return viewer
 
     def leave(self, viewer: Viewer) -> None:
-        """Its browser is gone."""
+        """End a viewer, because its browser has gone."""
         channel = viewer.channel
         with self._lock:
             channel.viewers.discard(viewer)
@@ -120,7 +120,7 @@ class LiveHub:
         return [channel for of_row in self._channels.values() for channel in of_row.values()]
 
     def news(self, viewer: Viewer) -> tuple[bytes, bool]:
-        """What a browser has not been sent yet, and whether that is the end."""
+        """The bytes that were not sent to a browser yet, and whether they are the last ones."""
         with self._lock, speaking(viewer.context.language):
             return viewer.news(), viewer.over
 
@@ -136,11 +136,11 @@ class LiveHub:
         return now + seconds * uniform(_SPREAD, 1)  # noqa: S311 - no secret
 
     def end(self) -> None:
-        """The process is told to end: all streams end, soon, and browsers connect again, to the next process.
+        """End all streams soon, because the process is ending. Browsers then reconnect to the next process.
 
-        It can be called by a signal handler, which may have interrupted what holds the lock. So it is done in a thread.
+        A signal handler can call it, and may have interrupted the holder of the lock. So the work is done in a thread.
         """
-        with suppress(RuntimeError):  # no thread can be started: they end by themselves
+        with suppress(RuntimeError):  # no thread can be started; the streams end with the process
             threading.Thread(target=self._end_all, name="opencode-sessions end", daemon=True).start()
 
     def _end_all(self) -> None:
@@ -149,10 +149,10 @@ class LiveHub:
             self._end_streams(now, lambda _: True)
 
     async def close(self, timeout: float) -> None:
-        """End all streams, and the loop, which is waited for; as new for whoever watches after that.
+        """End all streams and the loop. The hub can be used again afterwards.
 
         Args:
-            timeout: For how many seconds it is waited for, at most.
+            timeout: Seconds to wait for the end of the loop, at most.
         """
         with self._lock:
             self._closes = True
@@ -169,10 +169,10 @@ class LiveHub:
                 viewer.until = now
                 viewer.wake()
 
-    # What happens, told in whatever thread.
+    # Events, from any thread.
 
     def logged_out(self, who: Hashable) -> None:
-        """A user has logged out: their streams end, here and now."""
+        """End the streams of a user who has logged out."""
         with self._lock:
             now = time.monotonic()
             self._logged_out = {
@@ -181,7 +181,7 @@ class LiveHub:
             self._end_streams(now, lambda viewer: viewer.who == who)
 
     def changed(self, key: RowKey, reply: Reply, change: Change) -> None:
-        """An answer has grown. What has changed is only noted: the turn goes on at once."""
+        """Note that an answer has changed. It is rendered later, so that the turn goes on at once."""
         if self._running.get(key) is not reply:
             self._running[key] = reply
         if key in self._channels:
@@ -191,7 +191,7 @@ class LiveHub:
                     self._hurry(channel)
 
     def row_changed(self, key: RowKey, *, eagerly: bool = False) -> None:
-        """The row has changed, or will in a moment: look at it, and eagerly again and again until it has."""
+        """Read the row, because it has changed or will in a moment; with `eagerly`, repeat until it has."""
         if key in self._channels:
             with self._lock:
                 for channel in self._channels.get(key, {}).values():
@@ -199,7 +199,7 @@ class LiveHub:
                     self._hurry(channel)
 
     def finished(self, key: RowKey) -> None:
-        """The row says how the turn ended."""
+        """Read the row, because the turn has ended."""
         self._running.pop(key, None)
         self.row_changed(key)
 
@@ -220,7 +220,7 @@ class LiveHub:
             bell, pool = self._runtime.bell(), RenderPool()
             try:
                 self._runtime.spawn(lambda: self._run(bell, pool), "opencode-sessions live", joined=True)
-            except RuntimeError:  # there can be no more threads: the next browser tries it again
+            except RuntimeError:  # no more threads can be started; the next browser causes another attempt
                 pool.stop()
                 raise
             self._bell = bell
@@ -237,7 +237,7 @@ class LiveHub:
                     self._bell = None
 
     async def _next(self, bell: Bell) -> list[Channel]:
-        """Those that something is to be done about; none when nobody has watched anything for a while."""
+        """The channels with work; none if there have been no watchers for a while."""
         rung = True
         while True:
             with self._lock:
@@ -286,7 +286,7 @@ class LiveHub:
 
     def _render(self, channel: Channel, todo: ToDo, row: TurnRow | None) -> None:
         view = None
-        # A template of the host's own can raise, say, and can query.
+        # A template of the host's own may raise, and may query.
         with self._sparing([channel], "the turn of %s cannot be rendered: %s", channel.key):
             try:
                 with self._rows.inside(channel.key.tenant):
@@ -324,7 +324,7 @@ class LiveHub:
         return rows
 
     async def _changed(self, channels: Sequence[Channel]) -> list[Channel]:
-        """Those of one table whose rows are not as they were."""
+        """The channels of one table whose rows have changed."""
         with self._sparing(channels, "the rows of turns cannot be looked at now: %s"):
             heads = await self._rows.heads([channel.key for channel in channels])
             return [each for each in channels if each.key not in heads or heads[each.key] != each.head]

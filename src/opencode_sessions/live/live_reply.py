@@ -1,7 +1,7 @@
-"""`LiveReply`: the reply of a turn that runs in this process, viewed as it grows.
+"""`LiveReply`: the growing reply of a turn that runs in this process.
 
-A text that grows is rendered whole each time, so the longer it is the less often: what it costs a browser's line, and
-this process, stays the same for as long as it grows.
+A growing text is rendered whole each time, and so less often the longer it is. Its cost for the browser's connection
+and for this process stays constant.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ AT_ONCE = 0.1
 """Seconds between two views, at least."""
 
 RATE = 20_000
-"""Characters a second that one part may cost each who watches while it changes."""
+"""Characters a second that a changing part may cost each watcher."""
 
 SHARE = 0.1
-"""Of a processor, that viewing one turn may take."""
+"""The share of a processor that one turn's views may use."""
 
 
 class LiveReply:
-    """The reply, and which of its parts are to be viewed anew. It does not keep the reply alive.
+    """The reply, with the parts that must be rendered again. It does not keep the reply alive.
 
     Not locked: `note` and `collect` are called under the hub's lock, `view` by the thread that renders.
     """
@@ -58,25 +58,25 @@ class LiveReply:
 
     @property
     def alive(self) -> bool:
-        """The reply is still there, so its runner is."""
+        """Whether the reply still exists, and so its runner."""
         return self._reply() is not None
 
     def follows(self, reply: Reply) -> bool:
-        """Is it this one?"""
+        """Is it this reply?"""
         return self._reply() is reply
 
     def note(self, part_id: str) -> None:
-        """A part has changed, or is new."""
+        """Note that a part has changed, or is new."""
         if part_id not in self._dirty:
             self._dirty[part_id] = max(self._earliest.get(part_id, 0.0), self._not_before)
 
     @property
     def due(self) -> float:
-        """When there is something to view."""
+        """The time of the next view."""
         return min(self._dirty.values(), default=float("inf"))
 
     def collect(self, now: float) -> set[str]:
-        """What is due; `view` it."""
+        """The parts that are due for `view`."""
         found = {part_id for part_id, due in self._dirty.items() if due <= now}
         for part_id in found:
             del self._dirty[part_id]
@@ -93,9 +93,9 @@ class LiveReply:
 
         Args:
             dirty: The parts that have changed.
-            row: As it was last read: what is asked, and the bill, are there.
-            asks: What is asked.
-            renderers: Those of all who watch.
+            row: The row, as it was last read, with the asks and the cost.
+            asks: The rendered asks.
+            renderers: The encoders of all watchers.
         """
         reply = self._reply()
         if reply is None:
@@ -133,7 +133,7 @@ class LiveReply:
         )
 
     def _learn_root(self, told: Sequence[Mapping[str, Any]]) -> bool:
-        """The worktree, once a call tells of it: paths are shown from there on. Is it news?"""
+        """Note the worktree, once a call names it; paths are shown relative to it. True if it is new."""
         if self._root:
             return False
         self._root = worktree_of(told)

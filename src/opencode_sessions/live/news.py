@@ -1,4 +1,4 @@
-"""`News`: what of a turn one who watches it has not been told yet."""
+"""`News`: the changes of a turn that a watcher has not seen yet."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class PartNews:
     """A part that is new, or has changed.
 
     Attributes:
-        part: As it is now.
-        after: The id of the part that it comes after; None: it is the first.
-        known: How many characters of its text are known; None: it is to be told whole.
-        was: Its `standing` when it was last told; None: it is new; `FORGOTTEN`: that is not known any more.
+        part: The part as it is now.
+        after: The id of the part before it; None: it is the first.
+        known: How many characters of its text the watcher has; None: send the whole part.
+        was: Its `standing` when it was last sent; None: it is new; `FORGOTTEN`: no longer known.
     """
 
     part: Rendered[Shown]
@@ -32,15 +32,15 @@ class PartNews:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """What is to be told now.
+    """The changes to send now.
 
     Attributes:
-        view: All that there is.
-        whole: All of it is to be told: what was told is not the beginning of it.
-        status: How the turn stands has changed, or why it failed.
-        parts: Those that are new or have changed, in order.
-        asks: These have changed.
-        bill: This has changed.
+        view: The whole view.
+        whole: Whether to send the whole view, because the earlier view is not its beginning.
+        status: Whether the turn's status or error has changed.
+        parts: The parts that are new or have changed, in order.
+        asks: Whether the asks have changed.
+        bill: Whether the cost has changed.
     """
 
     view: TurnView

@@ -1,6 +1,6 @@
-"""What processes tell each other of a turn: that its row was written, and how a text grows.
+"""Notes between processes about a turn: its row was written, or a text has grown.
 
-A note is a hint and never the truth: it can be lost, come twice, late, or before the one that was sent before it.
+A note is only a hint: it can be lost, come twice, late, or before an earlier one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _LONGEST = 600
-"""Characters of a delta. PostgreSQL takes 8000 bytes of JSON, in which one can be 12."""
+"""The longest delta, in characters. PostgreSQL accepts 8000 bytes of JSON, in which a character can take 12."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,15 @@ class Delta:
     """A text has grown.
 
     Attributes:
-        before: Where it ended before: only a text that is the same up to there takes the delta.
-        text: What came after that.
+        before: The end of the text before the delta. The delta fits only a text that is the same up to there.
+        text: The new text.
     """
 
     before: TextEnd
     text: str
 
     def pieces(self) -> Iterator[Delta]:
-        """The same, each short enough for one note."""
+        """The delta in pieces that are short enough for one note."""
         at, check = self.before.length, self.before.check
         for start in range(0, len(self.text), _LONGEST):
             text = self.text[start : start + _LONGEST]
@@ -68,7 +68,7 @@ class Delta:
             check = checksum(text, check)
 
     def joined(self, later: Delta) -> Delta | None:
-        """Both as one, if the other one follows on and one note has room for it."""
+        """Both deltas as one, if the other one follows directly and one note has room for both."""
         before, after = self.before, later.before
         fits = before.part == after.part and before.length + len(self.text) == after.length
         if not fits or len(self.text) + len(later.text) > _LONGEST:
@@ -81,9 +81,9 @@ class RowWritten:
     """The row was written.
 
     Attributes:
-        revision: The one that it has now; None: look.
-        since: Since that revision only texts have grown, and each delta was told.
-        ends: Where the texts that have grown since then end.
+        revision: The row's new revision; None: unknown.
+        since: The revision since which only texts have grown, with a note for each delta.
+        ends: The ends of the texts that have grown since then.
     """
 
     revision: int | None = None
@@ -93,7 +93,7 @@ class RowWritten:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Not a note, but whether notes come at all: `now` is False if they may be lost from here on."""
+    """Not a note, but the state of their arrival: `now` is False if notes may be lost from here on."""
 
     now: bool
 
@@ -103,13 +103,13 @@ Heard: TypeAlias = Note | Standing
 
 
 def checksum(text: str, before: int = 0) -> int:
-    """Of a text that goes on after one with the checksum `before`."""
+    """The checksum of a text that follows one with the checksum `before`."""
     return zlib.crc32(text.encode(errors="surrogatepass"), before)
 
 
 @lru_cache(1024)
 def topic_of(key: RowKey) -> str:
-    """What names a row where notes are told: short, and the same in every process."""
+    """The topic of a row: short, and the same in every process."""
     told = json.dumps([key.table, key.pk, key.database, key.tenant])
     return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
@@ -118,8 +118,8 @@ def encode(note: Note, origin: str) -> str:
     """A note as ASCII.
 
     Args:
-        note: A delta is short enough: see `Delta.pieces`.
-        origin: Who tells it.
+        note: The note; a delta must be short enough, see `Delta.pieces`.
+        origin: The sending process.
     """
     match note:
         case Delta(before, text):
@@ -130,7 +130,7 @@ def encode(note: Note, origin: str) -> str:
 
 
 def decode(told: str) -> tuple[str, Note] | None:
-    """Who tells it, and the note; None if this release knows no such note."""
+    """The sending process and the note; None if this release does not know the kind of note."""
     try:
         match json.loads(told):
             case [str(origin), "delta", before, str(text)]:

@@ -1,7 +1,7 @@
-"""`Notifier`: the port of what carries notes between processes. It may lose, repeat and reorder them.
+"""`Notifier`: the port of a service that carries notes between processes. It may lose, repeat and reorder them.
 
-The row is the truth, and slow polling finds what a notifier has lost. So an implementation keeps nothing, confirms
-nothing, and raises when its connection breaks: the `Relay` opens another one.
+The row is the source of truth, and slow polling finds changes whose notes were lost. So an implementation stores
+nothing, confirms nothing, and raises when its connection breaks. The `Relay` then opens another one.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ __all__ = ["Arrived", "Notifier", "Receiver", "Sender"]
 
 
 class Arrived(NamedTuple):
-    """Something came.
+    """A note that arrived.
 
     Attributes:
-        topic: Of which topic.
-        told: What was sent; None: from now on notes of this topic come. That comes again if some may have been lost.
+        topic: The note's topic.
+        told: The note; None: from now on notes of this topic arrive. That comes again if some may have been lost.
     """
 
     topic: str
@@ -48,20 +48,20 @@ class Receiver(Protocol):
         """Connect."""
 
     async def follow(self, topics: Collection[str]) -> None:
-        """Let notes of these topics come, too. `receive` says when they do."""
+        """Subscribe to more topics. `receive` tells when their notes begin to arrive."""
 
     async def unfollow(self, topics: Collection[str]) -> None:
-        """Let them come no more."""
+        """Unsubscribe from topics."""
 
     async def receive(self, timeout: float) -> Sequence[Arrived]:
-        """What has come, or comes within `timeout` seconds; one at least, unless that has passed."""
+        """The notes that have arrived, or arrive within `timeout` seconds. Empty only after the timeout."""
 
     async def close(self) -> None:
         """See `Sender.close`."""
 
 
 class Notifier(Protocol):
-    """Where and how a host sends notes. It may be shared by processes and survive a fork.
+    """The way in which a host sends notes. Processes may share it, and it survives a fork.
 
     `suspends` says whether the calls suspend (asyncio), or block.
     """

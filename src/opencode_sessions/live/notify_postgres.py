@@ -20,7 +20,7 @@ from opencode_sessions.runtime.stepping import result_of
 __all__ = ["PostgresNotifier"]
 
 _NOTIFY = "SELECT pg_notify(topic, told) FROM unnest({}::text[], {}::text[]) AS notes (topic, told)"
-"""One request, and one transaction, for many."""
+"""One request and one transaction for many notes."""
 
 _CONNECT = 5
 _LONGEST_PREFIX = 31  # with a topic, an identifier of PostgreSQL has 63 characters
@@ -35,10 +35,10 @@ class PostgresNotifier:
     Args:
         url: ``postgresql://user:password@host/database``, past any transaction pooler. It may name a driver as
             SQLAlchemy does (``postgresql+asyncpg://``); by default it is psycopg, if that is installed.
-        prefix: Of the names of channels. Two apps that share a database need two.
+        prefix: The prefix of channel names. Two apps that share a database need two.
 
     Raises:
-        ConfigurationError: No driver is installed that can do it, or an argument cannot work.
+        ConfigurationError: No suitable driver is installed, or an argument cannot work.
     """
 
     url: str = field(repr=False)
@@ -82,7 +82,7 @@ class PostgresNotifier:
 
 
 class _Psycopg:
-    """A connection of psycopg. The two kinds have the same methods: those of one suspend."""
+    """A connection of psycopg. The sync and the async kind have the same methods."""
 
     def __init__(self, url: str, prefix: str, *, suspends: bool) -> None:
         self._url = url

@@ -15,7 +15,7 @@ __all__ = ["ValkeyNotifier"]
 
 _CONNECT = 5.0
 _ANSWER = 10.0
-"""Seconds that a request may take."""
+"""The timeout of a request, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class ValkeyNotifier:
     """Notes through Valkey or Redis.
 
     Args:
-        url: As of redis-py: ``redis://localhost:6379/0``, ``rediss://`` with TLS; ``valkey://`` and ``valkeys://`` are
-            the same.
-        prefix: Of the names of channels. Two apps that share a server need two.
+        url: As in redis-py: ``redis://localhost:6379/0``, or ``rediss://`` with TLS; ``valkey://`` and ``valkeys://``
+            mean the same.
+        prefix: The prefix of channel names. Two apps that share a server need two.
 
     Raises:
         ConfigurationError: The package `redis` is not installed, or the URL cannot work.
@@ -47,7 +47,7 @@ class ValkeyNotifier:
 
 
 def _client(url: str, *, suspends: bool) -> Any:
-    """A client of redis-py. The two kinds have the same methods: those of one suspend."""
+    """A client of redis-py. The sync and the async kind have the same methods."""
     try:
         import redis.asyncio  # noqa: PLC0415 - an extra
         from redis.backoff import NoBackoff  # noqa: PLC0415
@@ -64,7 +64,7 @@ def _client(url: str, *, suspends: bool) -> Any:
             decode_responses=True,
             socket_connect_timeout=_CONNECT,
             socket_timeout=_ANSWER,
-            retry=retry(NoBackoff(), 0),  # the relay connects again, and tells that notes were lost
+            retry=retry(NoBackoff(), 0),  # the relay reconnects, and reports that notes may have been lost
         )
     except (ValueError, TypeError) as error:
         raise ConfigurationError(f"the URL of ValkeyNotifier cannot work: {error}") from error

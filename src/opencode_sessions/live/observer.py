@@ -1,4 +1,4 @@
-"""`LiveObserver`: tells a hub of a turn that runs in its process."""
+"""`LiveObserver`: sends the events of a turn to the hub of its process."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["LiveObserver"]
 
 
 class LiveObserver:
-    """A listener of a message's turn. With it, the answer is shown as it grows, and not only as the row is written.
+    """A listener of a message's turn. With it, watchers see each change, and not only the written rows.
 
-    A listener is not told of a turn that is only cancelled or given up. Call `LiveHub.finished` then; otherwise
-    browsers see it when the row is read the next time.
+    A turn that is only cancelled or failed sends no event. Call `LiveHub.finished` then; otherwise browsers see it at
+    the next read of the row.
 
     Args:
-        hub: The one of the process.
-        key: What names the message's row.
+        hub: The hub of the process.
+        key: The key of the message's row.
     """
 
     def __init__(self, hub: LiveHub, key: RowKey) -> None:

@@ -7,18 +7,18 @@ from opencode_sessions.live.notes import Delta, Note, RowWritten
 __all__ = ["Outbox"]
 
 _MOST = 5_000
-"""Notes. If more wait, nobody receives any: each topic keeps one, which says to look at the row."""
+"""How many notes wait at most. If more come, each topic keeps only one, which says that the row must be read."""
 
 
 class Outbox:
-    """Notes by their topics, in order. Deltas that follow each other are joined meanwhile."""
+    """Notes by their topics, in order. Deltas that follow each other are joined while they wait."""
 
     def __init__(self) -> None:
         self._topics: dict[str, list[Note]] = {}
         self._count = 0
 
     def put(self, topic: str, note: Note) -> None:
-        """Add one."""
+        """Add a note."""
         for piece in note.pieces() if isinstance(note, Delta) else (note,):
             self._add(self._topics.setdefault(topic, []), piece)
         if self._count > _MOST:
@@ -26,7 +26,7 @@ class Outbox:
             self._count = len(self._topics)
 
     def take(self) -> list[tuple[str, Note]]:
-        """All that wait, which do so no more."""
+        """Remove and return all notes."""
         taken = [(topic, note) for topic, notes in self._topics.items() for note in notes]
         self._topics, self._count = {}, 0
         return taken

@@ -1,10 +1,10 @@
-"""`Relay`: what this process tells the others of its turns, and hears of theirs.
+"""`Relay`: sends notes about the turns of this process, and receives notes about those of others.
 
-    a turn that runs here ──► tell ──► outbox ──► Sender ═══ Valkey, PostgreSQL ═══ Receiver ──► follow ──► who watches
+    a turn that runs here ──► tell ──► outbox ──► Sender ═══ Valkey, PostgreSQL ═══ Receiver ──► follow ──► watchers
 
-One task or thread sends, another one receives. Both connect again when the connection breaks, and meanwhile whoever
-follows a row polls it. A connection counts only when a note of its own has come back through it: a transaction pooler
-of PostgreSQL, say, takes LISTEN and delivers nothing.
+One task or thread sends, another one receives. Both reconnect when the connection breaks; until then, the followers of
+a row poll it. A connection counts only after one of its own notes has come back: a transaction pooler of PostgreSQL,
+for example, accepts LISTEN and delivers nothing.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ __all__ = ["Follower", "Relay"]
 _log = logging.getLogger("opencode_sessions.live")
 
 _GAP = 0.03
-"""Seconds between two requests that send, at least: meanwhile deltas join. Pages are changed ten times a second."""
+"""The shortest time between two requests that send, in seconds, so that deltas join. Pages change every 0.1 s."""
 
 _RECEIVE = 5.0
 _PROBE, _SILENCE = 10.0, 25.0
-"""A note of its own comes so often; without one for so long, the connection is given up."""
+"""Seconds between two notes of its own, and the time without one after which a connection is closed."""
 
 _PAUSES = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Seconds between the tries to connect."""
+"""Seconds between attempts to connect."""
 
 _LASTS = 10.0
-"""Seconds. A connection that lasted longer was a good one: the next try comes soon."""
+"""If a connection lasted longer than this many seconds, the next attempt comes soon."""
 
 _FLUSH = 1.0
 
@@ -57,7 +57,7 @@ C = TypeVar("C", Sender, Receiver)
 
 @dataclass(frozen=True, slots=True)
 class _Bells:
-    """What wakes the two that work here, and the one that waits for them at the end."""
+    """The bells of the sender, the receiver, and the caller that waits for their end."""
 
     outbox: Bell
     sender: Bell
@@ -66,15 +66,15 @@ class _Bells:
 
 
 class Relay:
-    """Tells notes, and hears them. Have one in a process.
+    """Sends and receives notes. A process has one relay.
 
     Args:
-        notifier: What carries them; None: they stay in this process.
-        runtime: Where it waits: `Threads` in two threads, from the first note on; `Tasks` in two tasks of the event
-            loop that runs then.
+        notifier: Carries the notes; None: they stay in this process.
+        runtime: `Threads` uses two threads, from the first note on; `Tasks` uses two tasks of the event loop that runs
+            then.
 
     Raises:
-        ConfigurationError: The notifier is none, or cannot work there.
+        ConfigurationError: This is not a notifier, or it cannot work with this runtime.
     """
 
     def __init__(self, notifier: Notifier | None, runtime: Runtime) -> None:
@@ -93,19 +93,19 @@ class Relay:
         self._origin = secrets.token_hex(8)
         self._outbox = Outbox()
         self._followers: defaultdict[str, list[Follower]] = defaultdict(list)
-        self._coming: set[str] = set()  # topics whose notes come, if any do
+        self._coming: set[str] = set()  # topics whose notes arrive, if any do
         self._proven = self._troubled = self._closes = False
         self._heard_at = 0.0
         self._bells: _Bells | None = None  # while it works
 
-    # What happens here, told in whatever thread.
+    # Notes of this process, from any thread.
 
     def teller(self, key: RowKey) -> Teller:
-        """What tells others of a turn that runs here."""
+        """The teller for a turn that runs here."""
         return Teller(partial(self.tell, key), to_others=self._notifier is not None)
 
     def tell(self, key: RowKey, note: Note) -> None:
-        """Tell others. It waits for nothing, and never raises."""
+        """Send a note to others. It never waits, and never raises."""
         topic = topic_of(key)
         if isinstance(note, RowWritten) and note.revision is None:
             self._hand_out(topic, note)
@@ -115,13 +115,13 @@ class Relay:
                 self._put(topic, note)
 
     def follow(self, key: RowKey, follower: Follower) -> Callable[[], None]:
-        """Hear of a row, until what this returns is called.
+        """Receive the notes of a row, until the returned function is called.
 
         Args:
-            key: Which one.
-            follower: Called in any thread with what others tell, and with `Standing` when notes begin or cease to
-                come. Of what this process tells it hears only `RowWritten` without a revision. It is quick, and does
-                not raise.
+            key: The row.
+            follower: Called in any thread with the notes of others, and with `Standing` when notes begin or cease to
+                arrive. From this process it gets only `RowWritten` without a revision. It must be quick, and must not
+                raise.
         """
         topic = topic_of(key)
         with self._lock:
@@ -137,7 +137,7 @@ class Relay:
 
     @contextmanager
     def steering(self, key: RowKey, row_written: Callable[[], object]) -> Iterator[None]:
-        """Inside, `row_written` is called when somebody else has written the row, perhaps."""
+        """Within the block, `row_written` is called when another process may have written the row."""
 
         def hear(heard: Heard) -> None:
             if isinstance(heard, RowWritten):
@@ -150,7 +150,7 @@ class Relay:
             unfollow()
 
     async def close(self) -> None:
-        """Send what waits, for a second at most, and disconnect. As new for whoever uses it after that."""
+        """Send the waiting notes, for at most a second, and disconnect. The relay can be used again afterwards."""
         bells = self._bells
         if bells is not None:
             self._closes = True
@@ -176,7 +176,7 @@ class Relay:
             self._bells.outbox.ring()
 
     def _wake_receiver(self) -> None:
-        """By a note to itself, as it waits for nothing else; that also shows that notes come through."""
+        """Wake the receiver by a note to itself. That note also shows that the connection works."""
         self._put(self._origin, RowWritten())
 
     def _run_if_needed(self) -> None:
@@ -211,19 +211,19 @@ class Relay:
             self._forget(bells)
 
     def _forget(self, bells: _Bells) -> None:
-        """Its event loop ends, perhaps: another one has it begin anew."""
+        """Forget this work, because its event loop may end; in another loop it begins again."""
         if self._bells is bells:
             self._bells = None
 
     async def _keep(self, make: Callable[[], C], use: Callable[[C], Awaitable[None]], pause: Bell) -> None:
-        """Have a connection, until the relay is closed."""
+        """Keep a connection open until the relay is closed."""
         tries = 0
         while not self._closes:
             connection, began = make(), self._runtime.monotonic()
             try:
                 await connection.open()
                 await use(connection)
-            except Exception as error:  # noqa: BLE001 - whatever a driver raises, the rows are polled meanwhile
+            except Exception as error:  # noqa: BLE001 - a driver may raise anything; until then the rows are polled
                 self._trouble(error)
             finally:
                 await connection.close()
@@ -241,7 +241,7 @@ class Relay:
             await bells.outbox.wait(probed + _PROBE - now)
 
     async def _flush(self, sender: Sender) -> bool:
-        """Send what waits. Did anything?"""
+        """Send the waiting notes. True if there were any."""
         with self._lock:
             waiting = self._outbox.take()
         if waiting:
@@ -287,7 +287,7 @@ class Relay:
             self._hand_out(topic, found[1])
 
     def _prove(self) -> None:
-        """Notes come through."""
+        """Note that the connection delivers notes."""
         self._heard_at = self._runtime.monotonic()
         if not self._proven:
             self._proven = True
@@ -298,7 +298,7 @@ class Relay:
                 self._hand_out(topic, Standing(True))
 
     def _trouble(self, error: Exception) -> None:
-        """Say so once, until notes come through again."""
+        """Log an error once, until notes arrive again."""
         if not self._troubled:
             self._troubled = True
             _log.warning("processes cannot notify each other now, so rows are polled: %s", error)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 __all__ = ["RenderPool"]
 
 _THREADS = 8
-"""Each turn is rendered a tenth of the time at most, so these suffice for many that take long."""
+"""The number of threads. A turn is rendered for at most a tenth of the time, so they suffice for many slow turns."""
 
 _Job: TypeAlias = Callable[[], object]
 
@@ -22,7 +22,7 @@ class RenderPool:
     an event loop.
 
     Raises:
-        RuntimeError: There can be no more threads.
+        RuntimeError: No more threads can be started.
     """
 
     def __init__(self) -> None:
@@ -35,11 +35,11 @@ class RenderPool:
             raise
 
     def put(self, job: _Job) -> None:
-        """Have it called. It does not raise."""
+        """Call a job in a thread. The job must not raise."""
         self._jobs.put(job)
 
     def stop(self) -> None:
-        """End the threads, once they have nothing to do."""
+        """End the threads once all jobs are done."""
         for _ in range(_THREADS):
             self._jobs.put(None)
 

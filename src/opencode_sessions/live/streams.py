@@ -1,4 +1,4 @@
-"""Streams of a turn that is watched: one that suspends, for ASGI, and one that blocks its thread, for WSGI."""
+"""The streams of a watched turn: one that suspends, for ASGI, and one that blocks its thread, for WSGI."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from opencode_sessions.texts import speaking
 __all__ = ["COLLECTED", "HEARTBEAT", "astream", "ended", "stream"]
 
 HEARTBEAT = 15.0
-"""Seconds between two beats of a quiet stream: they keep proxies from closing it, and notice browsers that are gone."""
+"""Seconds between heartbeats of a quiet stream. They keep proxies from closing it, and reveal closed browsers."""
 
 COLLECTED = 15.0
 """Seconds that a stream waits for the files of a turn that has ended. If it takes longer, a page that is loaded again
@@ -37,26 +37,26 @@ Opening = Callable[[], Awaitable[object]]
 def astream(
     hub: LiveHub, request: WatchRequest, *, opening: Opening | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """What is sent of a turn until its end, or for as many seconds as the request has at most.
+    """The bytes of a turn until its end, or until the request's time is over.
 
     Args:
-        hub: The one of the process.
-        request: What is watched.
-        opening: Awaited when the stream begins, before anything is watched.
+        hub: The hub of the process.
+        request: The turn and the protocol.
+        opening: Awaited at the begin of the stream, before the turn is watched.
 
     Raises:
-        RuntimeError: There can be no more threads.
+        RuntimeError: No more threads can be started.
     """
     return _stream(hub, request, TaskBell, opening)
 
 
 def stream(hub: LiveHub, request: WatchRequest, *, opening: Opening | None = None) -> Iterator[bytes]:
-    """The same, blocking; so does `opening`."""
+    """See `astream`; this one blocks, and so does `opening`."""
     return iterate_sync(_stream(hub, request, ThreadBell, opening))
 
 
 def ended(request: WatchRequest) -> list[bytes]:
-    """All that there is to send of a turn whose row says how it ended."""
+    """The whole stream of a turn that has ended."""
     encoder, row = request.encoder, request.row
     feed = Feed()
     with speaking(request.context.language):

@@ -1,4 +1,4 @@
-"""`Teller`: tells other processes of a turn that runs here: a listener of the turn, and the store that it writes to."""
+"""`Teller`: sends notes about a turn that runs here. It is a listener of the turn, and wraps the turn's store."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Teller"]
 
 
 class Teller:
-    """A listener of one turn, for as long as that writes to its `store`.
+    """A listener of one turn, which writes to `store`.
 
     Args:
         tell: Called with each note.
-        to_others: Whether other processes hear them. How texts grow is told to those alone.
+        to_others: Whether other processes receive the notes. Only then deltas are sent.
     """
 
     def __init__(self, tell: Callable[[Note], None], *, to_others: bool) -> None:
@@ -30,7 +30,7 @@ class Teller:
         self._known: tuple[object, ...] = ()
 
     def store(self, store: MessageStore) -> MessageStore:
-        """A store that writes to another one, and then tells."""
+        """A store that writes to another one, and then sends a note."""
         return cast("MessageStore", _ToldStore(store, self))
 
     def __call__(self, event: TurnEvent) -> None:
@@ -38,7 +38,7 @@ class Teller:
         match event:
             case ReplyChanged(change) if self._to_others:
                 self._changed(change)
-            case TurnFinished():  # perhaps another one has ended it, who told nobody
+            case TurnFinished():  # another process may have ended it without a note
                 self.written()
             case _:
                 pass
@@ -58,7 +58,7 @@ class Teller:
         self._tell(Delta(before, delta))
 
     def snapshot(self, state: MessageState) -> None:
-        """The answer so far was stored."""
+        """Send a note after the answer so far was stored."""
         if not self._to_others:
             return
         known = _beside_texts(state)
@@ -69,13 +69,13 @@ class Teller:
         self._tell(RowWritten(state.revision, self._since, ends))
 
     def written(self) -> None:
-        """Anything was stored."""
+        """Send a note after any other write."""
         self._since = None
         self._tell(RowWritten())
 
 
 def _beside_texts(state: MessageState) -> tuple[object, ...]:
-    """What is shown of a row, and told by no change of the answer."""
+    """The visible values of a row that no delta carries."""
     parts = tuple(part.get("id") for part in state.parts)
     return parts, tuple(state.asks), state.error, state.cost, state.input_tokens, state.output_tokens
 

@@ -1,4 +1,4 @@
-"""What a turn looks like at one moment: the display's view model, and how each encoder renders it."""
+"""A turn's view at one moment: the display's view model, and its form for each encoder."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ class RenderContext:
 
 
 class Renderer(Protocol):
-    """The half of an `Encoder` that is called once for each change, however many watch.
+    """The part of an `Encoder` that is called once for each change, for all watchers together.
 
     Attributes:
-        sends_growth: Of a text that grows, it sends what came, rather than the whole.
+        sends_growth: Whether it sends only the new end of a growing text, rather than the whole.
     """
 
     @property
@@ -80,15 +80,15 @@ class Renderer(Protocol):
         """See above."""
 
     def render(self, shown: Shown | ShownAsk | ShownError, context: RenderContext) -> Sized:
-        """A part, an ask or an error as it is sent. It may take long, query, and raise.
+        """A part, an ask or an error in the form in which it is sent. The call may take long, query, and raise.
 
         Returns:
-            What has as many items as it takes characters to send.
+            An object whose length is the number of characters to send.
         """
 
 
 Renderers: TypeAlias = AbstractSet[Renderer]
-"""Those of all who watch a turn."""
+"""The renderers of all watchers of a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,9 @@ class Rendered(Generic[T_co]):
     """A part, an ask or an error.
 
     Attributes:
-        shown: It, as a display has it.
-        forms: It, as each encoder sends it.
-        size: How many characters its last change is, for the encoder that sends most.
+        shown: The display's view model of it.
+        forms: Its form for each encoder.
+        size: The number of characters of its last change, for the encoder that sends most.
     """
 
     shown: T_co
@@ -108,7 +108,7 @@ class Rendered(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What a turn has cost so far, as its row says."""
+    """The cost and tokens of a turn so far, according to its row."""
 
     cost: float
     input_tokens: int
@@ -120,16 +120,16 @@ class TurnView:
     """A turn at one moment.
 
     Attributes:
-        status: The row's.
-        revision: The row's; what is shown may be newer.
-        live: The turn runs in this process.
-        parts: By their ids, in order.
-        asks: Likewise.
-        error: None where nothing went wrong.
-        bill: The row's.
-        length: How many characters the answer's text has.
-        renderers: Those for whom all of it is rendered.
-        grown: Deltas have made its texts longer than the row has them.
+        status: The row's status.
+        revision: The row's revision; the view may be newer.
+        live: Whether the turn runs in this process.
+        parts: The parts by their ids, in order.
+        asks: The asks by their ids, in order.
+        error: The error; None without one.
+        bill: The row's cost and tokens.
+        length: The number of characters of the answer's text.
+        renderers: The renderers for which the whole view is rendered.
+        grown: Whether deltas have made its texts longer than in the row.
     """
 
     status: str
@@ -145,7 +145,7 @@ class TurnView:
 
     @property
     def ahead(self) -> bool:
-        """What is shown is newer than the revision."""
+        """Whether the view is newer than its revision."""
         return self.live or self.grown
 
 
@@ -157,14 +157,14 @@ def view_of_row(
     *,
     grown: bool = False,
 ) -> TurnView:
-    """What a row looks like.
+    """The view of a row.
 
     Args:
-        row: As it is stored.
-        before: The last view: what has not changed since is not rendered again.
-        context: What the row does not tell.
-        renderers: Those of all who watch.
-        grown: Deltas have made the texts longer than they were stored.
+        row: The stored row.
+        before: The last view; unchanged parts of it are not rendered again.
+        context: Values that the row does not have.
+        renderers: The renderers of all watchers.
+        grown: Whether deltas have made the texts longer than in the row.
     """
     message = display_message(row, root=context.root, files=context.files)
     parts = before.parts if before is not None else {}
@@ -187,18 +187,18 @@ def view_of_row(
 def view_of_asks(
     row: TurnRow, before: Mapping[str, Rendered[ShownAsk]], context: RenderContext, renderers: Renderers
 ) -> Mapping[str, Rendered[ShownAsk]]:
-    """What a row asks, by its ids."""
+    """The rendered asks of a row, by their ids."""
     asks = display_message(row, root=context.root).asks if row.asks else ()
     return {ask.id: render(ask, before.get(ask.id), context, renderers) for ask in asks}
 
 
 def view_of_part(part: Json, *, growing: bool, asks: Iterable[Json], root: str, files: str) -> Shown | None:
-    """What one part of a reply looks like; None where it says nothing (yet).
+    """The view model of one part of a reply; None while it has nothing to show.
 
     Args:
-        part: As `Reply.to_json` has it.
-        growing: It is the last part of a reply that goes on.
-        asks: What the row says that the agent asks.
+        part: The part, as `Reply.to_json` writes it.
+        growing: Whether it is the last part of a reply that goes on.
+        asks: The asks in the row.
         root: The worktree.
         files: See `RenderContext`.
     """
@@ -207,17 +207,17 @@ def view_of_part(part: Json, *, growing: bool, asks: Iterable[Json], root: str, 
 
 
 def bill_of(row: TurnRow) -> Bill:
-    """What the row says that it has cost."""
+    """The cost and tokens in the row."""
     return Bill(row.cost, row.input_tokens, row.output_tokens)
 
 
 def render(shown: T, before: Rendered[T] | None, context: RenderContext, renderers: Renderers) -> Rendered[T]:
-    """It, as each encoder sends it.
+    """Render a part, an ask or an error for each encoder.
 
     Args:
-        shown: A part, an ask or an error.
-        before: How it was rendered last, if it was: it stays so if it has not changed.
-        context: What the row does not tell.
+        shown: The part, ask or error.
+        before: Its last rendering, if there was one; it is kept if nothing has changed.
+        context: Values that the row does not have.
         renderers: The encoders.
     """
     same = before is not None and (before.shown is shown or before.shown == shown)
@@ -234,14 +234,14 @@ def render(shown: T, before: Rendered[T] | None, context: RenderContext, rendere
 
 
 def shared_text(before: object, now: object) -> int | None:
-    """If it is the same text, with more at its end perhaps: how many characters were there before."""
+    """The length of the earlier text, if the new text begins with it; else None."""
     if isinstance(before, Text | Thought) and isinstance(now, Text | Thought) and type(before) is type(now):
         return len(before.markdown) if now.markdown.startswith(before.markdown) else None
     return None
 
 
 def standing(shown: object) -> str:
-    """How far a part is: `growing` or nothing, and of a tool call its state, or `asks`."""
+    """The progress of a part: `growing` or empty; for a tool call its state, or `asks`."""
     match shown:
         case Text() | Thought():
             return "growing" if shown.growing else ""

@@ -26,7 +26,7 @@ _STATES: dict[str, ToolState] = {"pending": "waiting", "completed": "done"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One tool call. `given` is its input; `root` the worktree, empty where it is not known."""
+    """One tool call. `given` is its input; `root` is the worktree, or empty if it is unknown."""
 
     tool: str
     state: ToolState
@@ -40,7 +40,7 @@ class Call:
 
     @classmethod
     def of(cls, part: Json, root: str) -> Call:
-        """What a part of type `tool` tells."""
+        """The call in a part of the type `tool`."""
         tool, status, error = (said(part.get(name)) for name in ("tool", "status", "error"))
         return cls(
             tool=tool,
@@ -55,20 +55,20 @@ class Call:
         )
 
     def said(self, name: str) -> str:
-        """A text of the input, whole."""
+        """A whole text of the input."""
         return said(self.given.get(name))
 
     def path(self, name: str = "filePath") -> str:
-        """A path of the input, from the root of the worktree on."""
+        """A path of the input, relative to the worktree."""
         return short(self.said(name), self.root)
 
     def told(self, name: str) -> Any:
-        """Something of the metadata."""
+        """A value of the metadata."""
         return self.metadata.get(name)
 
 
 def state_of(tool: str, status: str, error: str = "") -> ToolState:
-    """The card's state. A call of a tool that there is not is `completed` for the server, and failed for us."""
+    """The card's state. The server calls a call of an unknown tool `completed`; for us it failed."""
     if tool == "invalid":
         return "failed"
     if status == "error":
@@ -77,7 +77,7 @@ def state_of(tool: str, status: str, error: str = "") -> ToolState:
 
 
 def why_not(call: Call) -> str:
-    """Why a call failed or was refused, for people: without the rules, and without the list of other tools."""
+    """The reason why a call failed or was refused, for people: without the rules and the list of other tools."""
     error = call.error.removeprefix("Error: ")
     if error.startswith(_REJECTED):
         feedback = error.partition(_FEEDBACK)[2]

@@ -1,8 +1,8 @@
-"""What a tool's card shows below its line: one frozen dataclass for each kind of thing.
+"""The contents of tools' cards: one frozen dataclass for each kind.
 
-All of it is plain text, to be escaped where it is shown, but for what is said to be Markdown. A tool's input is
-shown by the rule of `protocol.visible`, with marks for what cannot be seen. Long things are cut;
-`left_out` says how much is missing. `note` is the fact that fits into the card's line, such as `+3 -1`.
+All texts are plain text, which the page must escape, unless they are documented as Markdown. A tool's input is shown by
+the rules of `protocol.visible`, with marks for invisible characters. Long texts are cut; `left_out` counts the missing
+lines. `note` is a short fact for the card's line, such as `+3 -1`.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def _height(line: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
-    """What was, or is to be, changed, file by file.
+    """Changes that were made, or will be made, file by file.
 
     Attributes:
-        files: Each with its hunks, and their lines with their kind and numbers.
-        left_out: Lines that are not shown.
+        files: The files with their hunks, and the lines with their kind and numbers.
+        left_out: How many lines are not shown.
     """
 
     type: ClassVar[str] = "diff"
@@ -68,12 +68,12 @@ class FileContent:
     """Some lines of a file.
 
     Attributes:
-        path: Which, relative to the worktree.
+        path: The file, relative to the worktree.
         text: The lines.
-        language: As highlighters name it (`python`); empty where it is not known.
-        first_line: The number of the first one.
+        language: The highlighters' name of the language (`python`); empty if it is unknown.
+        first_line: The number of the first line.
         total: How many lines the file has, if that is known.
-        left_out: Lines that are not shown.
+        left_out: How many lines are not shown.
     """
 
     type: ClassVar[str] = "file"
@@ -86,13 +86,13 @@ class FileContent:
 
     @property
     def lines(self) -> list[tuple[int, str]]:
-        """Each with its number; one may stand for many blank ones."""
+        """The lines with their numbers; one may stand for many blank lines."""
         lines = self.text.split("\n") if self.text else []
         return list(zip(accumulate(map(_height, lines), initial=self.first_line), lines, strict=False))
 
     @property
     def note(self) -> str:
-        """`15 lines`, or which of them."""
+        """`15 lines`, or the range of lines."""
         count = sum(_height(line) for _, line in self.lines) + self.left_out
         if self.total is None or count >= self.total:
             return counted("{count} line", "{count} lines", count)
@@ -102,16 +102,16 @@ class FileContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command of the shell, and what it printed.
+    """A command of the shell, and its output.
 
     Attributes:
-        command: As it was given; empty where an ask's line says it already.
-        output: What it has printed so far; of much, the end.
+        command: The command; empty if the line of an ask shows it already.
+        output: The output so far; if it is long, the end.
         exit_code: None while it runs, and if it was stopped.
-        description: What it is for, in the model's words.
-        folder: Where it runs, if not in the session's own.
-        remark: What the server says of it, such as that it took too long.
-        left_out: Lines at the beginning of the output that are not shown.
+        description: Its purpose, in the model's words.
+        folder: Its working directory, if that is not the session's.
+        remark: The server's remark, such as a timeout.
+        left_out: How many lines at the beginning of the output are not shown.
     """
 
     type: ClassVar[str] = "command"
@@ -125,7 +125,7 @@ class Command:
 
     @property
     def note(self) -> str:
-        """`exit 1`, where it failed."""
+        """`exit 1`, if it failed."""
         return text("exit {code}", code=str(self.exit_code)) if self.exit_code else ""
 
 
@@ -143,9 +143,9 @@ class Matches:
     """What a search in files found.
 
     Attributes:
-        matches: Those that are shown, in the order of the search.
+        matches: The shown matches, in the order of the search.
         total: How many were found.
-        more: There are more that the search did not tell of.
+        more: Whether there are more that the search did not return.
     """
 
     type: ClassVar[str] = "matches"
@@ -179,9 +179,9 @@ class Listing:
     """Files that were found, or a folder's entries.
 
     Attributes:
-        entries: Those that are shown; a folder's own folders end with a slash.
+        entries: The shown entries; folders end with a slash.
         total: How many there are.
-        more: There are more that the search did not tell of.
+        more: Whether there are more that the search did not return.
     """
 
     type: ClassVar[str] = "listing"
@@ -204,7 +204,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """One thing to do. `status` is `pending`, `in_progress`, `completed` or `cancelled`; `priority` may be empty."""
+    """An item. `status` is `pending`, `in_progress`, `completed` or `cancelled`; `priority` may be empty."""
 
     text: str
     status: str
@@ -226,7 +226,7 @@ class TodoList:
 
     @property
     def open(self) -> int:
-        """How many count: those that were not cancelled."""
+        """How many items were not cancelled."""
         return sum(todo.status != "cancelled" for todo in self.todos)
 
     @property
@@ -237,7 +237,7 @@ class TodoList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A tool call of a sub-agent, or of code: a card in small."""
+    """A tool call of a sub-agent, or of a program: a small card."""
 
     tool: str
     icon: str
@@ -248,19 +248,19 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubAgent:
-    """A sub-agent at work, or its work done.
+    """A sub-agent and its work.
 
     Attributes:
-        agent: Which one.
-        description: What it is to do, in a few words.
-        prompt: What it was told.
-        status: `running`, `waiting` for a person, `retrying` a provider, or `idle`; empty where nothing is known.
+        agent: The agent's name.
+        description: Its task in a few words.
+        prompt: Its prompt.
+        status: `running`, `waiting` for a person, `retrying` a provider, or `idle`; empty if it is unknown.
         steps: Its last tool calls.
-        earlier: How many there were before them.
-        says: The end of what it says, while it works.
-        answer: What it answered, in Markdown.
+        earlier: How many tool calls there were before those.
+        says: The end of its text, while it works.
+        answer: Its answer, in Markdown.
         waits_for: The permissions that it asks for, and `question`.
-        left_out: Lines of the answer that are not shown.
+        left_out: How many lines of the answer are not shown.
     """
 
     type: ClassVar[str] = "agent"
@@ -284,7 +284,7 @@ class SubAgent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A question, what could be chosen, and what was; `answers` may hold a text of the person's own."""
+    """A question, its options and its answers; `answers` may contain a text of the person's own."""
 
     header: str
     text: str
@@ -294,27 +294,27 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questions:
-    """What the agent asked a person."""
+    """The questions that the agent asked a person."""
 
     type: ClassVar[str] = "questions"
     questions: tuple[Answered, ...]
 
     @property
     def note(self) -> str:
-        """The answers, where there is one question."""
+        """The answers, if there is one question."""
         answers = [answer for question in self.questions for answer in question.answers]
         return ", ".join(answers)[:80] if len(self.questions) == 1 else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What was read on the web.
+    """A page from the web.
 
     Attributes:
         url: An http or https URL, or empty.
-        text: What stands there.
-        markdown: The text is Markdown.
-        left_out: Lines that are not shown.
+        text: The page's text.
+        markdown: Whether the text is Markdown.
+        left_out: How many lines are not shown.
     """
 
     type: ClassVar[str] = "page"
@@ -327,7 +327,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """A program that the agent wrote and ran, the tools that it called, and what it gave."""
+    """A program that the agent wrote and ran, the tools that it called, and its result."""
 
     type: ClassVar[str] = "code"
     text: str
@@ -344,7 +344,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """A text that a tool gave, of no form that is known here."""
+    """The result of a tool, as a text without a known form."""
 
     type: ClassVar[str] = "output"
     text: str
@@ -354,7 +354,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """What a tool that is not known here was given, and what it gave: JSON laid out, or a text."""
+    """The input and the result of an unknown tool: JSON with indentation, or a text."""
 
     type: ClassVar[str] = "data"
     given: str

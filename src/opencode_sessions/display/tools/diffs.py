@@ -1,4 +1,4 @@
-"""Unified diffs, read line by line: what was changed, with the numbers of the lines."""
+"""Unified diffs, read line by line, with the numbers of the lines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BETWEEN = (
 
 @dataclass(frozen=True, slots=True)
 class DiffLine:
-    """One line. `old` and `new` are its numbers before and after; None where it was not there, or that is unknown."""
+    """One line. `old` and `new` are its numbers before and after; None if it did not exist, or that is unknown."""
 
     kind: Literal["add", "remove", "context"]
     text: str
@@ -39,13 +39,13 @@ class DiffLine:
 
     @property
     def sign(self) -> str:
-        """As diffs have it."""
+        """The line's sign in a diff."""
         return {"add": "+", "remove": "\N{MINUS SIGN}", "context": ""}[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
-    """Lines that stand together. `header` is what the diff says of the place, such as a function's name."""
+    """A group of lines. `header` is the diff's text for the place, such as a function's name."""
 
     header: str
     lines: tuple[DiffLine, ...]
@@ -53,14 +53,14 @@ class Hunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileDiff:
-    """What changes in one file.
+    """The changes of one file.
 
     Attributes:
-        path: Of the file, after the change.
+        path: The file's path after the change.
         change: `add`, `edit`, `delete` or `move`.
-        moved_from: Where it was, if it was moved.
-        hunks: As far as they are shown.
-        added, removed: Lines, all of them counted.
+        moved_from: The path before a move.
+        hunks: The shown hunks.
+        added, removed: The numbers of all added and removed lines.
     """
 
     path: str
@@ -72,9 +72,9 @@ class FileDiff:
 
 
 def parse_diff(text: str, *, strict: bool = False) -> tuple[list[FileDiff], int]:
-    """The files of a diff, and how many of its lines are left out.
+    """The files of a diff, and how many of its lines are not shown.
 
-    What is no diff gives no files. With `strict`, neither does one with lines that belong to none of its files.
+    A text that is not a diff has no files. With `strict`, a diff with lines outside of its files has none either.
     """
     reader = _Reader()
     for line in text.split("\n"):
@@ -83,7 +83,7 @@ def parse_diff(text: str, *, strict: bool = False) -> tuple[list[FileDiff], int]
 
 
 def replaced(path: str, old: str, new: str) -> FileDiff:
-    """One text in the place of another; where in the file is not known, so the lines have no numbers."""
+    """A diff of two texts whose place in the file is unknown, so its lines have no numbers."""
     before, after = (laid_out(text) for text in (old, new))
     lines = [DiffLine("remove", line) for line in _lines(before.text)]
     lines += [DiffLine("add", line) for line in _lines(after.text)]
@@ -96,7 +96,7 @@ def _lines(text: str) -> list[str]:
 
 
 class _Reader:
-    """Reads a diff; a hunk's own count of lines says where it ends, so a removed `-- x` is no header."""
+    """Reads a diff. A hunk's count of lines determines its end, so a removed line `-- x` is not a header."""
 
     def __init__(self) -> None:
         self._files: list[FileDiff] = []
@@ -141,7 +141,7 @@ class _Reader:
         self._old, self._new = int(found[1]), int(found[3])
         self._old_left, self._new_left = (1 if found[at] is None else int(found[at]) for at in (2, 4))
         self._header = visible_line(found[5])
-        # Nothing stood at line 0: the file is new. Nothing will: it goes.
+        # Line 0 before the change means a new file, and line 0 after it a deleted one.
         file = self._files[-1]
         if file.change == "edit" and not self._hunks:
             if (self._old, self._old_left) == (0, 0):
@@ -212,5 +212,5 @@ def _kind_and_blankness(line: DiffLine) -> tuple[str, bool]:
 
 
 def _path(line: str) -> str:
-    """Of `--- a/some/path<tab>a date`."""
+    """The path in a line such as `--- a/some/path<tab>a date`."""
     return line[4:].split("\t", maxsplit=1)[0]

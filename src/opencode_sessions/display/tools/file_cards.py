@@ -51,7 +51,7 @@ def read(call: Call) -> Detail | None:
 
 
 def written(call: Call) -> FileContent | None:
-    """What a file is to hold, once the model has said so."""
+    """The new content of a file, once the model has written it."""
     if "content" not in call.given:
         return None
     return _content(call.path(), laid_out(call.said("content")))
@@ -69,7 +69,7 @@ def _content(path: str, shown: Cut, *, first_line: int = 1, total: int | None = 
 
 
 def diff(call: Call) -> Detail | None:
-    """What was changed; before that, what is to be."""
+    """The changes that were made; before that, those that will be made."""
     told = objects(call.told("files"))
     files = [_patched(file, call.root) for file in told[:MOST_ITEMS]]
     if any(file.hunks or file.change == "move" for file in files):
@@ -94,7 +94,7 @@ def diff(call: Call) -> Detail | None:
 
 
 def asked(metadata: Json, root: str) -> Diff | None:
-    """The diff that the metadata of a permission has, if it can be read as one to its last line."""
+    """The diff in the metadata of a permission, if it is a diff to its last line."""
     found, left_out = parse_diff(said(metadata.get("diff")), strict=True)
     files = tuple(replace(file, path=short(file.path, root, MOST_CHARACTERS)) for file in found[:MOST_ITEMS])
     return Diff(files=files, left_out=left_out + len(found[MOST_ITEMS:])) if files else None
@@ -109,7 +109,7 @@ def _patched(file: Json, root: str) -> FileDiff:
 
 
 def _bounded(files: list[FileDiff], beyond: int = 0) -> Diff:
-    """All files together have as many lines as one may have; so many lines are `beyond` them."""
+    """Cut the files so that all together have at most as many lines as one may have; `beyond` counts further lines."""
     room, left_out, shown = MOST_LINES, 0, []
     for file in files[:MOST_ITEMS]:
         hunks = []
@@ -155,6 +155,6 @@ def matches(call: Call) -> Matches | None:
 
 
 def output(call: Call) -> Output | None:
-    """What it gave, as it is."""
+    """The tool's result as it is."""
     shown = cut(pretty(call.output))
     return Output(text=shown.text, left_out=shown.left_out) if shown.text else None

@@ -1,6 +1,6 @@
-"""Which card shows what: for each tool a function that makes its detail, from what it was given and what it gave.
+"""The functions that make the cards' contents, one for each tool, from its input and its result.
 
-While a call runs, what it was given stands; when it is over, what it gave.
+While a call runs, the card shows the input; afterwards it shows the result.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SKILL_ENDS = "\nBase directory for this skill:"
 
 
 def detail_of(call: Call) -> Detail | None:
-    """What the card shows below its line; None where that says it all."""
+    """The content of the card; None if its line is enough."""
     return _DETAILS.get(call.tool, data)(call)
 
 
@@ -48,13 +48,13 @@ def fetched(call: Call) -> Page | None:
 
 
 def found_pages(call: Call) -> Page | None:
-    """What a search of the web gave: a text of the search engine's own form."""
+    """The result of a web search: a text in the search engine's own form."""
     shown = cut(pretty(call.output))
     return Page(url="", text=shown.text, left_out=shown.left_out) if shown.text else None
 
 
 def todos(call: Call) -> TodoList:
-    """The list as it was written, or is about to be."""
+    """The list that was written, or will be written."""
     return todo_list(call.told("todos") or call.given.get("todos"))
 
 
@@ -69,7 +69,7 @@ def todo_list(value: object) -> TodoList:
 
 
 def questions(call: Call) -> Questions:
-    """What was asked, and what was answered."""
+    """The questions and their answers."""
     given = entries(call.told("answers"))
     answers = [[one_line(label, 500) for label in entries(each)] for each in given]
     found = [
@@ -87,7 +87,7 @@ def questions(call: Call) -> Questions:
 
 
 def skill(call: Call) -> Page | None:
-    """What the skill says, in Markdown."""
+    """The text of the skill, in Markdown."""
     text = call.output
     if found := _SKILL.search(text):
         text, ends, _ = text[found.end() :].partition(_SKILL_ENDS)
@@ -97,12 +97,12 @@ def skill(call: Call) -> Page | None:
 
 
 def given(call: Call) -> Data | None:
-    """What it was given, as long as that does not stand in the reply as a part of its own."""
+    """The input, until the reply has it as a part of its own."""
     return None if call.state == "done" else _data(call.given, "")
 
 
 def data(call: Call) -> Data:
-    """What it was given, and what it gave."""
+    """The input and the result."""
     return _data(call.given, call.output)
 
 

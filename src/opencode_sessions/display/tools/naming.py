@@ -1,4 +1,4 @@
-"""Names for people, of tools that only their server knows: `github_create_issue` is GitHub's `create issue`."""
+"""Readable names for tools of MCP servers and plugins: `github_create_issue` is GitHub's `create issue`."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _SEAMS = re.compile(r"[_\-\s.]+|(?<=[a-z0-9])(?=[A-Z])")
 
 
 def words(name: str) -> str:
-    """`create_issue`, `create-issue` and `createIssue` as `create issue`; what is written in capitals stays so."""
+    """`create_issue`, `create-issue` and `createIssue` as `create issue`; words in capitals stay so."""
     parts = [part for part in _SEAMS.split(one_line(name)) if part]
     return " ".join(part if part.isupper() and len(part) > 1 else part.lower() for part in parts)
 
 
 def provider(server: str) -> str:
-    """The name of an MCP server, as its makers spell it."""
+    """The usual spelling of an MCP server's name."""
     known = " ".join(_SPELLED.get(word.lower(), word) for word in words(server).split())
     return known[:1].upper() + known[1:]
 
 
 def provider_of(tool: str) -> tuple[str, str]:
-    """The server and what it does, as people say them, of a tool's name.
+    """The readable names of the MCP server and the action in a tool's name.
 
-    The server joins both with an underscore, so a server with one in its name cannot be told from its tool (1.18.33).
-    The first is empty where there is none: a tool of a plugin.
+    OpenCode joins both with an underscore, so an underscore in the server's name is ambiguous (1.18.33). For a tool of
+    a plugin, the first name is empty.
     """
     server, _, name = tool.strip("_").partition("_")
     if not server or not words(name):

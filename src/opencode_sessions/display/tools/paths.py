@@ -1,4 +1,4 @@
-"""Paths as people read them: from the root of the worktree on; and the language that a file's name tells."""
+"""Readable paths, relative to the worktree; and the language that a file's name suggests."""
 
 from __future__ import annotations
 
@@ -46,27 +46,27 @@ _BY_ENDING = {ending: language for language, endings in _LANGUAGES.items() for e
 
 
 def language_of(path: str) -> str:
-    """As highlighters name it; empty where the name does not tell."""
+    """The highlighters' name of the language; empty if the file's name does not tell."""
     name = path.replace("\\", "/").rpartition("/")[2].lower()
     return _BY_ENDING.get(name.rpartition(".")[2], "")
 
 
 def relative(path: str, root: str) -> str:
-    """The path from the root of the worktree on, if it lies in it."""
+    """The path relative to the worktree, if it is in it."""
     root = root.rstrip("/\\")
     inside = root and path.startswith((f"{root}/", f"{root}\\"))
     return path[len(root) + 1 :] if inside else path
 
 
 def short(path: str, root: str, limit: int = LONGEST) -> str:
-    """The same, visibly, on one line."""
+    """See `relative`; made visible, on one line."""
     return one_line(relative(path, root), limit)
 
 
 def worktree_of(parts: Iterable[Json]) -> str:
-    """The root of the worktree, as calls tell it that name a file both ways; empty where none does.
+    """The root of the worktree, from calls that name a file both ways; empty without one.
 
-    It is `/` where the folder is in no Git repository: then the server names each file from there on, without the
+    It is `/` if the folder is not in a Git repository: the server then names each file relative to `/`, without the
     slash (1.18.33).
     """
     for part in parts:

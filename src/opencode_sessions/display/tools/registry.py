@@ -1,7 +1,7 @@
-"""The tools of the server: for each what it is, a symbol, and how people say what it does.
+"""The tools of the server: the kind, the symbol and the verbs of each.
 
-Known are those of 1.18.33 (`/experimental/tool/ids`, and those that an experiment or an MCP server adds), and a few
-that releases before and after it have. Any other is one of an MCP server or a plugin.
+The tools of 1.18.33 are known (`/experimental/tool/ids`, and those that an experiment or an MCP server adds), and a few
+of earlier and later releases. Any other tool belongs to an MCP server or a plugin.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ToolKind:
     server: str = ""
 
     def verb(self, state: ToolState, *, asks: bool = False) -> str:
-        """The verb as it stands; with `asks` the call waits for a person."""
+        """The verb for a state; with `asks` the call waits for a person."""
         match state:
             case "running":
                 return self._said(self.doing)
@@ -141,7 +141,7 @@ _OTHER = ToolKind("custom", "tool", "Using", "Used", "use")
 
 
 def kind_of(tool: str) -> ToolKind:
-    """What is known of a tool; of one that is not known here, what its name tells."""
+    """The description of a tool; for an unknown one, a description made from its name."""
     found = TOOLS.get(tool)
     if found is not None:
         return found

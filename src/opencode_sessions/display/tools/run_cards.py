@@ -1,4 +1,4 @@
-"""Cards of tools that set something to work: a command, a program, a sub-agent."""
+"""Cards of tools that run something: a command, a program, a sub-agent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_STEPS = 50
 
 
 def command(call: Call) -> Command:
-    """What a command prints, while it prints it."""
+    """A command with its output, also while it runs."""
     told = said(call.told("output")) or call.output
     end = max(len(told) - _LONGEST_REMARK, 0)
     remark = _REMARK.search(told, end)
@@ -39,7 +39,7 @@ def command(call: Call) -> Command:
 
 
 def sub_agent(call: Call) -> SubAgent:
-    """What a sub-agent does, and what it answered."""
+    """A sub-agent's progress and answer."""
     answer = prose(_result(call.output))
     steps = [
         _step(said(step.get("tool")), said(step.get("title")), said(step.get("status")), call.root)
@@ -60,7 +60,7 @@ def sub_agent(call: Call) -> SubAgent:
 
 
 def code(call: Call) -> Code:
-    """A program, and what it called."""
+    """A program and its calls."""
     shown, gave = laid_out(call.said("code")), cut(pretty(call.output), keep_end=True)
     steps = [
         _step(said(step.get("tool")).replace(".", "_"), "", said(step.get("status")), call.root)
@@ -76,7 +76,7 @@ def code(call: Call) -> Code:
 
 
 def _result(output: str) -> str:
-    """What stands between the first beginning and the last end; all of it where one of them is missing."""
+    """The text between the first begin marker and the last end marker; the whole text if one is missing."""
     begins, ends = output.find(_RESULT), output.rfind(_RESULT_ENDS)
     if begins < 0 or ends < begins:
         return output

@@ -1,4 +1,4 @@
-"""What a tool call is about, in a few words on one line: a path, a command, a pattern, a question."""
+"""The target of a tool call on one line: a path, a command, a pattern, a question."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMED = 3
 
 
 def nothing(_: Call) -> str:
-    """The verb says it all."""
+    """No target: the verb is enough."""
     return ""
 
 
@@ -30,12 +30,12 @@ def text(name: str) -> Target:
 
 
 def path(name: str) -> Target:
-    """A path of the input, from the root of the worktree on; the worktree itself is a dot."""
+    """A path of the input, relative to the worktree; the worktree itself is a dot."""
     return lambda call: call.path(name) or ("." if name == "path" else "")
 
 
 def files(call: Call) -> str:
-    """The files that an edit or a patch is for."""
+    """The files of an edit or a patch."""
     named = [said(file.get("movePath")) or said(file.get("filePath")) for file in objects(call.told("files"))]
     named = named or [call.said("filePath")]
     shown = [relative(name, call.root) for name in named if name]
@@ -48,14 +48,14 @@ def files(call: Call) -> str:
 
 
 def search(call: Call) -> str:
-    """The pattern, and where it is looked for if not everywhere."""
+    """The pattern, with the folder if the search is limited to one."""
     pattern, where, which = call.said("pattern"), relative(call.said("path"), call.root), call.said("include")
     found = translated("{pattern} in {folder}", pattern=pattern, folder=where) if where else pattern
     return one_line(f"{found} ({which})" if which else found)
 
 
 def questions(call: Call) -> str:
-    """The question, or how many there are."""
+    """The question, or the number of questions."""
     asked = objects(call.given.get("questions"))
     if len(asked) == 1:
         return one_line(asked[0].get("question")) or one_line(asked[0].get("header"))

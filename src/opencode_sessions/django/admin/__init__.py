@@ -6,7 +6,7 @@
     @admin.register(Conversation)
     class ConversationAdmin(SessionAdmin): ...
 
-Who may do what is what Django's permissions on the models say; `OPENCODE["MAY_SEE"]` is not asked here.
+Django's permissions on the models decide who may do what; `OPENCODE["MAY_SEE"]` is not used here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Doing something to each of the rows that were chosen, and telling how it went."""
+"""Actions on selected rows, with a report of the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The turn of each record that began last, read in the query that lists the records."""
+"""The last turn of each record, read in the query that lists the records."""
 
 # ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
 
@@ -18,7 +18,7 @@ _COLUMNS = ("pk", "status", "error")
 
 @dataclass(frozen=True, slots=True)
 class LastTurn:
-    """What is told of it."""
+    """The shown values of a turn."""
 
     model: type[models.Model]
     pk: Any
@@ -29,11 +29,11 @@ class LastTurn:
 def with_last_turns(
     records: models.QuerySet[Any], messages: Iterable[tuple[type[models.Model], str]]
 ) -> models.QuerySet[Any]:
-    """The records, so read that `last_turns` knows of their turns.
+    """The records, annotated for `last_turns`.
 
     Args:
-        records: Those that are listed.
-        messages: The models of their messages, each with the field that leads to the record.
+        records: The listed records.
+        messages: The models of their messages, each with its field for the record.
     """
     for model, field in messages:
         begun_last = F("started_at").desc(nulls_last=True)
@@ -46,7 +46,7 @@ def with_last_turns(
 
 
 def last_turns(record: Any, messages: Iterable[tuple[type[models.Model], str]]) -> Iterator[LastTurn]:
-    """One for each model of messages that has any of this record."""
+    """The last turns of a record, one for each model of messages that has any."""
     for model, _ in messages:
         pk, status, error = (getattr(record, _name(model, column)) for column in _COLUMNS)
         if pk is not None:

@@ -1,4 +1,4 @@
-"""`SessionAdmin`: the sessions of a record's model: which each row has, whether it is in force, what it has cost."""
+"""`SessionAdmin`: the sessions of a record's model, with their state and cost."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _NOTHING = "-"
 
 
 class SessionAdmin(_ModelAdmin):
-    """Lists records with their sessions; reconciles these; finds and deletes those that no row names any more."""
+    """Lists records with their sessions, reconciles sessions, and prunes sessions that no row names any more."""
 
     list_display = (
         "__str__",
@@ -66,12 +66,12 @@ class SessionAdmin(_ModelAdmin):
 
     @admin.display(description=text_lazy("session"), ordering="opencode_session_id")
     def session_id(self, record: Any) -> str:
-        """Its id."""
+        """The session's id."""
         return record.opencode_session_id or _NOTHING
 
     @admin.display(description=text_lazy("state"))
     def session_state(self, record: Any) -> str:
-        """Whether it is in force; the digest of what is tells one that has changed from the others."""
+        """The session's state."""
         if record.opencode_session_id is None:
             return text("none")
         if record.opencode_session_ready_at is None:
@@ -84,18 +84,18 @@ class SessionAdmin(_ModelAdmin):
 
     @admin.display(description=text_lazy("ready for"), ordering="opencode_session_ready_at")
     def session_age(self, record: Any) -> str:
-        """Since when its rules are in force."""
+        """When its rules came into force."""
         since = record.opencode_session_ready_at
         return _NOTHING if since is None else age_of(timezone.now() - since)
 
     @admin.display(description=text_lazy("cost"), ordering="opencode_bill")
     def session_cost(self, record: Any) -> str:
-        """Of all its turns, in US dollars."""
+        """The cost of all its turns, in US dollars."""
         return f"${number(record.opencode_bill, 4)}" if record.opencode_bill else _NOTHING
 
     @admin.display(description=text_lazy("last turn"))
     def session_turn(self, record: Any) -> str:
-        """Of those that have begun, by its state; it leads to its parts."""
+        """The state of the last turn that has begun, as a link to its parts."""
         return (
             self._links((turn, state_of(turn.status)) for turn in last_turns(record, self._messages()))
             or _NOTHING
@@ -103,11 +103,11 @@ class SessionAdmin(_ModelAdmin):
 
     @admin.display(description=text_lazy("error"))
     def session_error(self, record: Any) -> str:
-        """Why that one failed or was stopped; it leads there too."""
+        """The reason why that turn failed or was stopped, as a link to its parts."""
         return self._links((turn, error_line(turn.error)) for turn in last_turns(record, self._messages()))
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        """With what its turns cost, and the last of them."""
+        """The records with the cost of their turns, and the last turns."""
         bill: Any = models.Value(0.0)
         for model, field in self._messages():
             turns: models.QuerySet[Any] = models.QuerySet(model)
@@ -121,11 +121,11 @@ class SessionAdmin(_ModelAdmin):
     def get_readonly_fields(
         self, request: HttpRequest, obj: Any | None = None
     ) -> list[str] | tuple[str, ...]:
-        """What the session writes."""
+        """The fields that the session writes."""
         return [*super().get_readonly_fields(request, obj), *DjangoRecordStore.columns]
 
     def get_urls(self) -> list[URLPattern]:
-        """With the page that prunes."""
+        """The URLs, with the page that prunes."""
         view = self.admin_site.admin_view(self.prune_view)
         return [path("prune/", view, name=self._url_name), *super().get_urls()]
 
@@ -137,7 +137,7 @@ class SessionAdmin(_ModelAdmin):
 
     @admin.action(description=text_lazy("Reconcile the selected sessions"), permissions=["change"])
     def reconcile_sessions(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        """Puts in force again what has changed: titles and rules."""
+        """Apply changed titles and rules."""
         do_to_each(
             request,
             queryset,
@@ -156,18 +156,18 @@ class SessionAdmin(_ModelAdmin):
 
     @admin.action(description=text_lazy("Prune sessions that no row names…"), permissions=["delete"])
     def prune_sessions(self, _request: HttpRequest, _queryset: models.QuerySet[Any]) -> HttpResponse:
-        """Leads to the page that lists them; what was selected does not matter."""
+        """Go to the page that prunes; the selection does not matter."""
         return HttpResponseRedirect(self._prune_url())
 
     @outside_transactions  # it asks the server
     def prune_view(self, request: HttpRequest) -> HttpResponse:
-        """Lists what was left on the server of rows that are gone, and deletes what was listed if that is confirmed."""
+        """List leftover sessions on the server, and delete the listed ones after a confirmation."""
         if not self.has_delete_permission(request):
             raise PermissionDenied
         shown = None
         try:
             pruner = self._pruner()
-            pruner.check_may_delete()  # nor is anything listed: titles of other projects would be
+            pruner.check_may_delete()  # before listing, which would show the titles of other projects
             found = list(pruner.find(servers()))
             if request.method == "POST":
                 self._delete(request, found)
@@ -185,7 +185,7 @@ class SessionAdmin(_ModelAdmin):
         return TemplateResponse(request, "opencode/admin/prune.html", context)
 
     def _delete(self, request: HttpRequest, found: list[Leftover]) -> None:
-        """Those that were shown, and are still left over."""
+        """The leftovers that were listed and still exist."""
         shown = set(request.POST.getlist("session"))
         failures: list[str] = []
 
@@ -206,7 +206,7 @@ class SessionAdmin(_ModelAdmin):
         return Pruner(*indexes, namespace=settings().namespace, grace=_GRACE, on_error=settings().on_error)
 
     def _links(self, said: Iterable[tuple[LastTurn, str]]) -> str:
-        """What is said of turns, each leading to the page of its parts, where this site has one."""
+        """A text for each turn, as a link to the page of its parts, if this site has one."""
         links = []
         for turn, words in said:
             registered = self.admin_site.is_registered(turn.model)
@@ -217,12 +217,12 @@ class SessionAdmin(_ModelAdmin):
         return format_html_join(", ", "{}", ((link,) for link in links))
 
     def _messages(self) -> Iterator[tuple[type[models.Model], str]]:
-        """The models of messages that belong to these records, and by which field."""
+        """The models of messages of these records, each with its field for the record."""
         for model in message_models():
             try:
                 field = record_field(model)
             except ConfigurationError:
-                continue  # it says itself which record is its own
+                continue  # a property of the model names its record
             if field.related_model is self.model:
                 yield model, field.name
 

@@ -1,4 +1,4 @@
-"""`TurnAdmin`: the turns of a message's model: how far each is, what it said, and what it cost."""
+"""`TurnAdmin`: the turns of a message's model, with their state, answer and cost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NOTHING = "-"
 
 
 class TurnAdmin(_ModelAdmin):
-    """Lists turns; cancels them and tries them again; shows their parts. What a turn writes is read only."""
+    """Lists turns, cancels and retries them, and shows their parts. The fields that a turn writes are read only."""
 
     list_display = (
         "__str__",
@@ -56,13 +56,13 @@ class TurnAdmin(_ModelAdmin):
     actions = ("cancel_turns", "retry_turns")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        """With whether anybody runs it, by the database's clock."""
+        """The turns, annotated with whether they run, by the database's clock."""
         left = models.ExpressionWrapper(abandoned(), output_field=models.BooleanField())
         return super().get_queryset(request).annotate(opencode_abandoned=left)
 
     @admin.display(description=text_lazy("state"), ordering="status")
     def turn_state(self, message: Any) -> str:
-        """Its status, and what it waits for."""
+        """The status, and the reason of a wait."""
         if message.status == TurnStatus.STREAMING.value:
             if getattr(message, "opencode_abandoned", False):
                 return text("streaming (abandoned)")
@@ -77,7 +77,7 @@ class TurnAdmin(_ModelAdmin):
 
     @admin.display(description=text_lazy("age"), ordering="started_at")
     def turn_age(self, message: Any) -> str:
-        """How long ago it began, and how long it took."""
+        """The time since its begin, and its duration."""
         if message.started_at is None:
             return _NOTHING
         began = age_of(timezone.now() - message.started_at)
@@ -88,23 +88,23 @@ class TurnAdmin(_ModelAdmin):
 
     @admin.display(description=text_lazy("cost"), ordering="cost")
     def turn_cost(self, message: Any) -> str:
-        """In US dollars."""
+        """The cost in US dollars."""
         return f"${number(message.cost, 4)}" if message.cost else _NOTHING
 
     @admin.display(description=text_lazy("tokens"), ordering="input_tokens")
     def turn_tokens(self, message: Any) -> str:
-        """What the model was given, and what it made."""
+        """The input and output tokens."""
         return f"{number(message.input_tokens)} → {number(message.output_tokens)}"
 
     @admin.display(description=text_lazy("error"))
     def turn_error(self, message: Any) -> str:
-        """Why it failed or was stopped."""
+        """The reason why it failed or was stopped."""
         return error_line(message.error)
 
     @admin.display(description=text_lazy("answer"))
     def turn_answer(self, message: Any) -> SafeString:
         """A link to its parts."""
-        if message.pk is None:  # on the page where one is added
+        if message.pk is None:  # on the page that adds one
             return format_html("{}", text("none yet"))
         count = len(message.parts)
         parts = counted("{count} part", "{count} parts", count)
@@ -113,23 +113,23 @@ class TurnAdmin(_ModelAdmin):
     def get_readonly_fields(
         self, request: HttpRequest, obj: Any | None = None
     ) -> list[str] | tuple[str, ...]:
-        """What a turn writes; and its prompt, once it has begun."""
+        """The fields that a turn writes; and the prompt, once the turn has begun."""
         fields = {*super().get_readonly_fields(request, obj), *DjangoMessageStore.columns, "turn_answer"}
         if obj is None or obj.status == TurnStatus.PENDING.value:
             fields.discard("prompt")
         return sorted(fields)
 
     def get_exclude(self, request: HttpRequest, obj: Any | None = None) -> list[str]:
-        """The parts have a page of their own."""
+        """The fields, without the parts, which have a page of their own."""
         return [*(super().get_exclude(request, obj) or ()), "parts", "asks"]
 
     def get_urls(self) -> list[URLPattern]:
-        """With the page of a turn's parts."""
+        """The URLs, with the page of a turn's parts."""
         view = self.admin_site.admin_view(self.parts_view)
         return [path("<path:object_id>/parts/", view, name=self._url_name), *super().get_urls()]
 
     def parts_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """What the turn has said and done, read only."""
+        """The page of a turn's parts, read only."""
         message = self.get_object(request, object_id)
         if not self.has_view_permission(request, message):
             raise PermissionDenied
@@ -152,7 +152,7 @@ class TurnAdmin(_ModelAdmin):
 
     @admin.action(description=text_lazy("Cancel the selected turns"), permissions=["change"])
     def cancel_turns(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        """Ends them wherever they run."""
+        """Cancel turns, in whatever process they run."""
         who = request.user.get_username()
         do_to_each(
             request,
@@ -164,7 +164,7 @@ class TurnAdmin(_ModelAdmin):
 
     @admin.action(description=text_lazy("Try the selected turns again"), permissions=["add"])
     def retry_turns(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
-        """Asks again, in new messages, what failed or was cancelled."""
+        """Retry turns that failed or were cancelled, in new messages."""
         do_to_each(
             request,
             queryset,
@@ -178,7 +178,7 @@ class TurnAdmin(_ModelAdmin):
         )
 
     def parts_url(self, pk: Any) -> str:
-        """Of the page of a turn's parts, by the key of its message."""
+        """The URL name of the page of a turn's parts, by the key of its message."""
         return reverse(f"{self.admin_site.name}:{self._url_name}", args=[pk])
 
     @property
@@ -201,7 +201,7 @@ def state_of(status: str) -> str:
 
 
 def error_line(error: Any) -> str:
-    """What is listed of a message's `error`; empty where there is none."""
+    """A message's `error` for the list; empty without one."""
     shown = display_error(error)
     if shown is None:
         return ""

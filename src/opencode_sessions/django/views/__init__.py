@@ -1,6 +1,6 @@
-"""The views that show and steer a turn in a browser; `opencode_sessions.django.urls` names them.
+"""The views that show and control a turn in a browser; `opencode_sessions.django.urls` has their URLs.
 
-Whoever may not see a message, by `OPENCODE["MAY_SEE"]`, learns nothing of it: 404, as where there is none.
+For a user who may not see a message, by `OPENCODE["MAY_SEE"]`, the answer is 404, as for a message that does not exist.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which message an address names, and whether this user may see it."""
+"""The message of a URL, and the check whether this user may see it."""
 
 # ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
 
@@ -24,10 +24,10 @@ View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 
 def seen(request: HttpRequest, label: str, pk: str) -> models.Model:
-    """The message, read from where it is written, if this user may see it.
+    """The message, read from its primary database, if this user may see it.
 
     Raises:
-        Http404: There is none, or not for this user.
+        Http404: There is no such message, or this user may not see it.
     """
     message = _row(label, pk)
     if message is None or not _may_see(request, message):
@@ -49,17 +49,17 @@ def _row(label: str, pk: str) -> models.Model | None:
 
 
 def _may_see(request: HttpRequest, message: models.Model) -> bool:
-    # A coroutine would count as a yes.
+    # A coroutine would count as true.
     return bool(not_awaitable('OPENCODE["MAY_SEE"]', settings().may_see(request, message)))
 
 
 def root_of(message: models.Model) -> str | None:
-    """Where its agent works, as far as the host says so."""
+    """The folder of its agent, if the host names it."""
     return getattr(record_of(message), "opencode_directory", None) or settings().directory
 
 
 def outside_transactions(view: View) -> View:
-    """Leave a view out of `ATOMIC_REQUESTS` of all databases: Django's decorator means the default one by itself."""
+    """Exclude a view from `ATOMIC_REQUESTS` of all databases; Django's decorator does so only for the default one."""
     for alias in connections:
         view = transaction.non_atomic_requests(using=alias)(view)
     return view

@@ -1,4 +1,4 @@
-"""What the agent asks, all of it: the page for what a card has no room for, with the form that answers it."""
+"""The page of a whole ask, which is too long for a card, with the form that answers it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["asked", "card", "whole"]
 
 
 def asked(message: models.Model, ask_id: str, *, whole: bool = True) -> ShownAsk:
-    """What the row says of an ask.
+    """The view model of an ask in the row.
 
     Raises:
-        AskAnsweredError: It does not wait.
+        AskAnsweredError: The ask does not wait.
     """
     for ask in message.asks:  # type: ignore[attr-defined]  # MessageModel
         if ask.get("id") == ask_id:
@@ -38,7 +38,7 @@ def asked(message: models.Model, ask_id: str, *, whole: bool = True) -> ShownAsk
 
 
 def card(message: models.Model, ask_id: str) -> str:
-    """The form of an ask as a page shows it now; empty if it does not wait."""
+    """The present form of an ask; empty if it does not wait."""
     message.refresh_from_db(fields=["asks", "parts"])
     try:
         return render_ask(asked(message, ask_id, whole=False), action=address("answer", message))
@@ -51,7 +51,7 @@ def card(message: models.Model, ask_id: str) -> str:
 @never_cache
 @outside_transactions
 def whole(request: HttpRequest, label: str, pk: str) -> HttpResponseBase:
-    """All of an ask, `?ask=` its id, with its form; a 404 page if it does not wait."""
+    """The whole ask with the id in `?ask=`, and its form; a 404 page if it does not wait."""
     message = seen(request, label, pk)
     back = _came_from(request)
     try:
@@ -67,7 +67,7 @@ def _page(request: HttpRequest, context: dict[str, object], status: int = 200) -
 
 
 def _came_from(request: HttpRequest) -> str:
-    """The page of this site that led here, to go back to."""
+    """The page of this site from which the user came."""
     came = request.headers.get("Referer", "")
     ours = url_has_allowed_host_and_scheme(
         came, allowed_hosts={request.get_host()}, require_https=request.is_secure()

@@ -1,4 +1,4 @@
-"""The views of front ends that speak a chat protocol; `OPENCODE["CHATS"]` says what their chats are."""
+"""The views for front ends with a chat protocol, over the chats in `OPENCODE["CHATS"]`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ __all__ = ["chat_urls"]
 
 
 def chat_urls() -> list[URLPattern]:
-    """The addresses of all protocols: `chats/vercel`, and what is below it."""
+    """The URLs of all protocols: `chats/vercel`, and those below it."""
     found = []
     for name, protocol in (("vercel", VERCEL_CHAT), ("agui", AGUI_CHAT)):
         served = _ServedChats(protocol)
@@ -63,7 +63,7 @@ def chat_urls() -> list[URLPattern]:
 
 
 class _ServedChats:
-    """The chats of a project in one protocol; a `Steering`. Each method is a view, but for what `_view` adds."""
+    """The chats of a project in one protocol; a `Steering`. With `_view`, each method is a view."""
 
     def __init__(self, protocol: ChatProtocol) -> None:
         self.protocol = protocol
@@ -78,25 +78,25 @@ class _ServedChats:
         return ChatService(self.protocol, chats, self, settings().uploads)
 
     def send(self, request: HttpRequest, chat: str | None = None) -> HttpResponseBase:
-        """Do what a front end wants, and tell the turn that it is about."""
+        """Carry out a request, and stream its turn."""
         service = self._service
         wanted = self._read(request, chat, service.most_bytes)
         return self._told(request, run_sync(service.turn(wanted, request)), wanted)
 
     def stream(self, request: HttpRequest, chat: str) -> HttpResponseBase:
-        """Tell the chat's newest turn, from its beginning."""
+        """Stream the chat's newest turn, from its beginning."""
         newest = run_sync(self._service.newest(request, chat))
         if newest is None:
             return HttpResponse(status=204)
         return self._told(request, Turn(newest), ChatRequest(chat=chat))
 
     def messages(self, request: HttpRequest, chat: str) -> HttpResponseBase:
-        """All that was said in a chat, as its front end keeps it."""
+        """All messages of a chat, in the front end's form."""
         said = run_sync(self._service.messages(request, chat))
         return JsonResponse(said, safe=False, headers={"Cache-Control": "no-store"})
 
     def stop(self, request: HttpRequest, chat: str) -> HttpResponseBase:
-        """End the chat's newest turn, wherever it runs."""
+        """Cancel the chat's newest turn, in whatever process it runs."""
         newest = run_sync(self._service.newest(request, chat))
         if newest is not None:
             stop(request, newest)

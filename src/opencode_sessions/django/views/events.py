@@ -1,8 +1,8 @@
 """The view that streams a turn to a browser, as server-sent events.
 
-A stream lasts for `OPENCODE["STREAM_SECONDS"]`, a minute at most. Then the browser connects again and goes on where it
-was. So its login and its rights are checked at least once a minute, by an ordinary request: a check within the stream
-would see what the project's middleware had kept in the request.
+A stream lasts for `OPENCODE["STREAM_SECONDS"]`, at most a minute. Then the browser reconnects and goes on where it was.
+So its login and its rights are checked at least once a minute, by an ordinary request. A check within the stream would
+only see the values that the project's middleware stored in the request.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ __all__ = ["events", "told"]
 
 _HEADERS = {
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # nginx would keep the events until it has some kilobytes of them
-    "Content-Encoding": "identity",  # so would what compresses: Django's GZipMiddleware leaves this alone
+    "X-Accel-Buffering": "no",  # nginx would otherwise collect some kilobytes of events
+    "Content-Encoding": "identity",  # so would compression; Django's GZipMiddleware leaves this alone
 }
 
 
 @require_GET
 @outside_transactions
 def events(request: HttpRequest, label: str, pk: str) -> HttpResponseBase:
-    """The events of a turn, from what the browser has until the turn's end; see docs/django-views.md."""
+    """The events of a turn, from the browser's revision to the turn's end; see docs/django-views.md."""
     message = seen(request, label, pk)
     turn = name_of(rows.key_of(message))
     context = RenderContext(

@@ -1,4 +1,4 @@
-"""The views of a message's files: the list, one of them, a preview, what has changed, all of them in a zip."""
+"""The views of a message's files: the list, a download, a preview, the changes, all as a zip."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _FRAGMENT = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; sandbox allow-downloads",
 }
-"""Of a part of a page that is opened by itself."""
+"""The headers of a part of a page that is opened by itself."""
 
 View = Callable[..., HttpResponseBase]
 
 
 def _of_message(view: View) -> View:
-    """A view of a message that this user may see. A refusal is said in plain text."""
+    """Make a view of a message that this user may see. A refusal is plain text."""
 
     @require_safe
     @outside_transactions
@@ -63,13 +63,13 @@ def _of_message(view: View) -> View:
 
 @_of_message
 def files(request: HttpRequest, message: models.Model) -> HttpResponseBase:  # noqa: ARG001 - Django's
-    """The list of what its agent has made, as a part of a page."""
+    """The list of the agent's files, as a part of a page."""
     return HttpResponse(render_files(message), headers=_FRAGMENT)
 
 
 @_of_message
 def download(request: HttpRequest, message: models.Model, file_id: str) -> HttpResponseBase:
-    """One of them, as a download."""
+    """One file, as a download."""
     found = file_of(message, file_id)
     served = run_sync(service().serve(found, request.headers, head=request.method == "HEAD"))
     return _response(request, served)
@@ -77,7 +77,7 @@ def download(request: HttpRequest, message: models.Model, file_id: str) -> HttpR
 
 @_of_message
 def preview(request: HttpRequest, message: models.Model, file_id: str) -> HttpResponseBase:  # noqa: ARG001
-    """What is shown of a file, as a part of a page."""
+    """The preview of a file, as a part of a page."""
     found = file_of(message, file_id)
     shown = run_sync(service().preview(found))
     return HttpResponse(render_preview(shown, found, message), headers=_FRAGMENT)
@@ -85,13 +85,13 @@ def preview(request: HttpRequest, message: models.Model, file_id: str) -> HttpRe
 
 @_of_message
 def picture(request: HttpRequest, message: models.Model, file_id: str) -> HttpResponseBase:
-    """A picture of a file, drawn anew."""
+    """A picture of a file, encoded again by us."""
     return _response(request, run_sync(service().picture(file_of(message, file_id), request.headers)))
 
 
 @_of_message
 def changes(request: HttpRequest, message: models.Model, file_id: str) -> HttpResponseBase:  # noqa: ARG001
-    """What has changed in a file since the version before, as a part of a page."""
+    """The changes of a file since the version before, as a part of a page."""
     shown = run_sync(service().changes(file_of(message, file_id)))
     return HttpResponse(render_detail(shown), headers=_FRAGMENT)
 
@@ -139,7 +139,7 @@ async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         while (piece := await step()) is not None:
             yield piece
     finally:
-        with suppress(ValueError):  # it is being read, and ends then
+        with suppress(ValueError):  # it is being read, and ends afterwards
             cast("Any", pieces).close()
 
 

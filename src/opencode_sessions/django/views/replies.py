@@ -1,4 +1,4 @@
-"""What the views that steer a turn answer: to a script a status, to a form of a page without scripts a redirect."""
+"""The answers of the views that control a turn: a status for a script, a redirect for a page without scripts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("opencode_sessions.django")
 
 
 class Refused(steering.Refused):
-    """It cannot be done; `status`, the words and what else a script is told are the answer."""
+    """A request cannot be carried out. The answer has `status`, a text, and more values for a script."""
 
     def __init__(self, status: int, said: str, **told: str) -> None:
         super().__init__(status, said)
@@ -35,7 +35,7 @@ class Refused(steering.Refused):
 def steers(
     act: Callable[[HttpRequest, models.Model], dict[str, Any] | None],
 ) -> Callable[[HttpRequest, str, str], HttpResponse]:
-    """Make a view of a function that does something to a message's turn, and returns what a script is told of it."""
+    """Make a view of a function that acts on a message's turn, and returns the answer for a script."""
 
     @require_POST
     @csrf_protect
@@ -48,7 +48,7 @@ def steers(
         except steering.Refused as error:
             told = error.told if isinstance(error, Refused) else {}
             return _refusal(request, error.status, str(error), **told)
-        except (RecordGoneError, ObjectDoesNotExist) as error:  # it was deleted in this instant
+        except (RecordGoneError, ObjectDoesNotExist) as error:  # it was just deleted
             raise Http404(str(error)) from error
         except (AskAnsweredError, WireError) as error:
             if isinstance(error, WireError):
@@ -64,14 +64,14 @@ def steers(
 
 def _refusal(request: HttpRequest, status: int, said: str, **told: str) -> HttpResponse:
     back = _back(request)
-    if back is not None and hasattr(request, "_messages"):  # django.contrib.messages is there to say it
+    if back is not None and hasattr(request, "_messages"):  # django.contrib.messages can show it
         messages.error(request, said)
         return _see_other(back)
     return JsonResponse({"error": said, **told}, status=status)
 
 
 def _back(request: HttpRequest) -> str | None:
-    """Where a page without scripts goes on; None for a script."""
+    """The next URL for a page without scripts; None for a script."""
     accepted = request.headers.get("Accept", "")
     if accepted.startswith("application/json"):
         return None

@@ -1,7 +1,7 @@
-"""Trying again what failed or was cancelled: a new message with the same prompt, made once however often it is asked.
+"""Retrying a turn that failed or was cancelled: a new message with the same prompt, made only once.
 
-A message's row is one prompt and one answer in one terminal state, which stands. So the retry is a row of its own,
-and the old one's `error` says which, as `retried_as`.
+The terminal state of a message is final. So the retry is a row of its own, and the `error` of the old row names it as
+`retried_as`.
 """
 
 # ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
@@ -25,26 +25,26 @@ from opencode_sessions.validation import not_awaitable
 __all__ = ["RETRIED_AS", "copy_of", "retry_of"]
 
 RETRIED_AS = "retried_as"
-"""In the `error` of a message: the key of the one that tries it again."""
+"""In the `error` of a message: the key of the message that retries it."""
 
 _ENDED_BADLY = (TurnStatus.FAILED.value, TurnStatus.CANCELLED.value)
 
 
 def retry_of(message: models.Model) -> models.Model | None:
-    """The message that asks again what this one asked; made and enqueued if there is none.
+    """The message that retries this one, made and enqueued if there is none.
 
-    `OPENCODE["RETRY"]` makes it, or `copy_of`; both in a transaction, which is held for no network.
+    `OPENCODE["RETRY"]` or `copy_of` makes it, in a transaction without network calls.
 
     Returns:
         None if this one did not fail, and was not cancelled.
 
     Raises:
-        ImproperlyConfigured: It cannot be made so; the message says what to do.
+        ImproperlyConfigured: The message cannot be made; the error says what to do.
     """
     using = database_of(message)
     rows = all_rows(type(message), using)
     with transaction.atomic(using=using):
-        # First a write, so that of two clicks the second waits here. The epoch keeps out a late word of the old turn.
+        # A write first, so that the second of two clicks waits here. The new epoch refuses late writes of the old turn.
         ours = rows.filter(pk=message.pk, status__in=_ENDED_BADLY)
         if not ours.update(opencode_turn_epoch=F("opencode_turn_epoch") + 1, revision=F("revision") + 1):
             return None
@@ -63,9 +63,9 @@ def retry_of(message: models.Model) -> models.Model | None:
 
 
 def copy_of(message: models.Model) -> models.Model:
-    """A new message, not saved, with the same prompt and the host's fields, but for the key and the answer.
+    """A new unsaved message with the same prompt and the host's fields, without the key and the answer.
 
-    Moments, and what must be unique, get their defaults; many-to-many relations are not copied.
+    Times and unique fields get their defaults. Many-to-many relations are not copied.
     """
     copied: dict[str, Any] = {"prompt": message.prompt}  # type: ignore[attr-defined]  # MessageModel
     for field in message._meta.concrete_fields:
@@ -96,7 +96,7 @@ def _made(old: models.Model) -> models.Model:
 
 
 def _take_uploads(made: models.Model, old: models.Model) -> None:
-    """Those of the old message, if the host's function left them out."""
+    """Copy the uploads of the old message, if the host's function left them out."""
     sent = getattr(old, "opencode_uploads", None)
     if sent and not made.opencode_uploads:  # type: ignore[attr-defined]  # MessageModel
         made.opencode_uploads = sent  # type: ignore[attr-defined]  # likewise

@@ -1,4 +1,4 @@
-"""The views that steer a turn: answer what it asks, cancel it, run it again."""
+"""The views that control a turn: answer its asks, cancel it, retry it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ __all__ = ["answer", "cancel", "give", "retried", "retry", "stop"]
 
 @outside_transactions
 def answer(request: HttpRequest, label: str, pk: str) -> HttpResponseBase:
-    """Show all of what the agent asks (GET), or answer it (POST)."""
+    """Show a whole ask (GET), or answer it (POST)."""
     view = whole if request.method in ("GET", "HEAD") else _answer
     return view(request, label, pk)
 
 
 @steers
 def _answer(request: HttpRequest, message: models.Model) -> None:
-    """Answer what the agent asks. The form's fields: see `opencode_sessions.display.forms`."""
+    """Answer an ask. See `opencode_sessions.display.forms` for the form's fields."""
     wanted = request.POST.get(ASK, "")
     if not wanted:
         raise Refused(400, f"The form must say in `{ASK}` what it answers.")
@@ -49,10 +49,10 @@ def _answer(request: HttpRequest, message: models.Model) -> None:
 
 
 def give(message: models.Model, given: Given) -> None:
-    """Answer what the agent asks.
+    """Answer an ask.
 
     Raises:
-        Refused: This host does not take such an answer.
+        Refused: This host does not accept such an answer.
         OpencodeError: As `Turn.answer`.
     """
     message.refresh_from_db(fields=["asks", "parts"])
@@ -67,15 +67,15 @@ def _give(message: models.Model, given: Given, shown: ShownAsk) -> None:
 
 @steers
 def cancel(request: HttpRequest, message: models.Model) -> None:
-    """End the turn, wherever it runs. One that is cancelled already is left so."""
+    """Cancel the turn, in whatever process it runs. A turn that was cancelled before stays so."""
     stop(request, message)
 
 
 def stop(request: HttpRequest, message: models.Model) -> None:
-    """End the turn.
+    """Cancel the turn.
 
     Raises:
-        Refused: It has ended otherwise.
+        Refused: The turn has ended in another way.
     """
     if host.cancel(message, by=_who(request)):
         return
@@ -87,17 +87,17 @@ def stop(request: HttpRequest, message: models.Model) -> None:
 
 @steers
 def retry(_request: HttpRequest, message: models.Model) -> dict[str, Any]:
-    """Ask again what failed or was cancelled, in a new message; however often it is asked for, in one."""
+    """Retry a turn that failed or was cancelled, in a new message. Repeated requests return the same new message."""
     again = retried(message)
     label, pk = named(again)
     return {"label": label, "pk": str(pk), "events": address("events", again)}
 
 
 def retried(message: models.Model) -> models.Model:
-    """The message that asks again what this one asked.
+    """The message that retries this one.
 
     Raises:
-        Refused: It did not fail, and was not cancelled.
+        Refused: This one did not fail, and was not cancelled.
     """
     again = retry_of(message)
     if again is None:

@@ -1,1 +1,1 @@
-"""One command a module, by its name."""
+"""The management commands, one in each module."""

@@ -1,4 +1,4 @@
-"""`manage.py opencode_doctor`: what is there, what is missing, and what mends it."""
+"""`manage.py opencode_doctor`: checks of the installation, with advice."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ _STRAY = (
 
 
 class Command(BaseCommand):
-    """Looks at what is there. It changes nothing, and fails if something is broken."""
+    """Checks the installation. It changes nothing, and fails if a check fails."""
 
     help = "Look at what is there: Python, Django, the settings, the OpenCode server, the models and their turns."
-    requires_system_checks = ()  # what they say is a part of what this one says
+    requires_system_checks = ()  # this command runs them as a part of its own
 
     def add_arguments(self, parser: CommandParser) -> None:
         """See the class."""
@@ -95,7 +95,7 @@ def _examine(say: Callable[[str], object], *, project_config: bool) -> Iterator[
     try:
         asked_for = settings().server is not None or settings().servers is not None
     except ImproperlyConfigured:
-        return  # which the checks have said
+        return  # the system checks have reported it
     names = list(settings().named_servers)
     for name in names:
         for finding in _server(name, say, asked_for=asked_for, project_config=project_config):
@@ -154,7 +154,7 @@ def _models() -> Iterator[Finding]:
 def _rows(
     model: type[models.Model], say: Callable[[models.QuerySet[models.Model]], str]
 ) -> Iterator[Finding]:
-    """The rows of a model in each database of each tenant."""
+    """The checks of a model's rows in each database of each tenant."""
     what = model._meta.label  # noqa: SLF001 - documented
     tables = 0
     for tenant in all_tenants():
@@ -178,13 +178,13 @@ def _rows(
 
 
 def _sessions_of_turns() -> set[str]:
-    """Those in which turns run now, or wait for a person, in each database of each tenant."""
+    """The sessions in which turns run now, or wait for a person, in each database of each tenant."""
     found: set[str] = set()
     for tenant in all_tenants():
         with inside(tenant):
             for model in message_models():
                 for alias in databases_of(model):
-                    with contextlib.suppress(DatabaseError):  # which is told of the model
+                    with contextlib.suppress(DatabaseError):  # the model's own check reports it
                         rows = all_rows(model, alias).filter(being_run() | parked())
                         found.update(rows.values_list("opencode_prompt_session_id", flat=True))
     return found

@@ -1,4 +1,4 @@
-"""`manage.py opencode_prune`: sessions on the server that no row names any more, listed or deleted."""
+"""`manage.py opencode_prune`: lists or deletes sessions on the server that no row names any more."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CLEAR = "\x1b[K"
 
 
 class Command(BaseCommand):
-    """Asks all models with the column, in all their databases."""
+    """Uses all models with the column, in all their databases."""
 
     help = "List the OpenCode sessions that no row names any more; with --delete, delete them."
 
@@ -68,7 +68,7 @@ class Command(BaseCommand):
         try:
             with self._progress(pruner, found):
                 for leftover in (pruner.delete if delete else pruner.find)(servers()):
-                    found.append(leftover)  # noqa: PERF402 - what was done before an error or Ctrl-C is told, too
+                    found.append(leftover)  # noqa: PERF402 - keeps the results before an error or Ctrl-C
         except OpencodeError as error:
             raise CommandError(str(error)) from error
         finally:
@@ -94,7 +94,7 @@ class Command(BaseCommand):
 
     @contextmanager
     def _progress(self, pruner: Pruner, found: list[Leftover]) -> Iterator[None]:
-        """On a terminal, a line that says how far it is."""
+        """A line with the progress, on a terminal."""
         over = threading.Event()
 
         def show() -> None:
@@ -114,7 +114,7 @@ class Command(BaseCommand):
                 watching.join()
 
     def _tell(self, found: list[Leftover], pruner: Pruner, *, deleting: bool, as_json: bool) -> None:
-        """What was found and done, as far as it went."""
+        """Print the result, also after an error."""
         counts = {"scanned": pruner.scanned, "of_other_tables": pruner.of_other_tables}
         if as_json:
             self.stdout.write(json.dumps({**counts, "leftovers": [leftover_facts(each) for each in found]}))

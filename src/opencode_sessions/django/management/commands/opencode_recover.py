@@ -1,4 +1,4 @@
-"""`manage.py opencode_recover`: run the turns that their runners left behind, in this process."""
+"""`manage.py opencode_recover`: runs abandoned turns in this process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RENEW = 15.0
 
 
 class Command(BaseCommand):
-    """Ends when nothing is left; with `--watch`, when it is told to (SIGTERM, Ctrl-C)."""
+    """Ends when no turn is left; with `--watch`, at SIGTERM or Ctrl-C."""
 
     help = "Run the turns that nobody runs any more; with --watch, look for them again and again."
 
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         pool = thread_pool(
             settings().turns, recover=watch is not None, every=watch or _RENEW, ended=self._tell
         )
-        use(pool)  # what waits behind a turn that ends here is run here
+        use(pool)  # turns that are parked behind one that ends here run here, too
         try:
             pool.look()
             pool.start()
@@ -59,4 +59,4 @@ class Command(BaseCommand):
             self.stdout.write(f"{attempts.job}: left to others")
         else:
             self.stdout.write(f"{attempts.job}: {attempts.result.status}")
-        self.stdout.flush()  # to a file or a pipe, it would be told at the end
+        self.stdout.flush()  # a file or a pipe would otherwise get it only at the end
