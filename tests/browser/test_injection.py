@@ -26,7 +26,8 @@ DANGERS = """() => [...document.querySelectorAll("*")].flatMap((element) => {
     name.startsWith("on") || name === "style" || /^\\s*(javascript|vbscript|data):/i.test(value));
   const foreign = ["src", "action", "formaction", "srcdoc"].filter((name) =>
     element.hasAttribute(name) && new URL(element.getAttribute(name), location).origin !== location.origin);
-  const inline = ["SCRIPT", "STYLE"].includes(element.tagName) && element.textContent.trim();
+  const data = element.type === "application/json"; // which no browser runs
+  const inline = ["SCRIPT", "STYLE"].includes(element.tagName) && !data && element.textContent.trim();
   const strange = ["IFRAME", "OBJECT", "EMBED", "BASE", "META"].includes(element.tagName) && !element.closest("head");
   return found.length || foreign.length || inline || strange ? [element.outerHTML] : [];
 })"""
