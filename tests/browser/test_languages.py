@@ -23,7 +23,7 @@ READ = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     const isText = node.nodeType === Node.TEXT_NODE;
-    if (isText && !node.parentElement.closest("script, style, template")) said.push(node.data);
+    if (isText && !node.parentElement.closest("script, style, template, .link__title")) said.push(node.data);
     const names = isText ? [] : ["aria-label", "title", "placeholder", "alt"];
     said.push(...names.map((name) => node.getAttribute(name) ?? ""));
   }

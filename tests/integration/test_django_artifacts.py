@@ -14,6 +14,7 @@ from django.test import override_settings
 from fix_django_app import wait_until
 
 from opencode_sessions.django import aturn_for, enqueue
+from opencode_sessions.django.host import dispatcher
 from opencode_sessions.files.artifacts import Artifacts
 from opencode_sessions.files.sandbox import Sandbox
 from opencode_sessions.runtime.stepping import iterate_sync, run_sync
@@ -80,6 +81,7 @@ def test_files_go_with_their_record_and_what_is_left_over_is_found(
         enqueue(message)
         chat.ended(message)
         wait_until(lambda: kept(artifacts, message))  # noqa: B023 - it is called here
+    wait_until(lambda: dispatcher().idle)  # its last write would refuse this transaction, on SQLite
     names = [artifacts.sandbox.name(each) for each in (conversation, other)]
     with transaction.atomic():
         conversation.delete()

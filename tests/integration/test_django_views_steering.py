@@ -199,13 +199,16 @@ def test_what_was_just_cancelled_is_tried_again_once(pages, post, held):
     cancel(pages.Message.objects.get(pk=first["pk"]), by="test")
 
 
-@pytest.mark.parametrize("status", ["pending", "streaming", "completed"])
-def test_there_is_nothing_to_be_tried_again_of_what_did_not_fail(pages, post, status):
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("pending", "it waits for its turn"), ("streaming", "it is at work"), ("completed", "it is completed")],
+)
+def test_there_is_nothing_to_be_tried_again_of_what_did_not_fail(pages, post, status, said):
     message = pages.message("hello")
     pages.Message.objects.filter(pk=message.pk).update(status=status)
     response = post("retry", message)
     assert response.status_code == 409
-    assert status in response.json()["error"]
+    assert said in response.json()["error"]
     assert pages.Message.objects.filter(conversation_id=message.conversation_id).count() == 1
 
 

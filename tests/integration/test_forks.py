@@ -10,7 +10,8 @@ import pytest
 from opencode_sessions import Session, Turn, aio, allow, ask, deny, errors
 from opencode_sessions.protocol.ids import new_message_id
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
-from opencode_sessions.wire.v1 import calls
+from opencode_sessions.wire.v1 import calls as v1
+from opencode_sessions.wire.v2 import calls as v2
 
 pytestmark = pytest.mark.lines
 
@@ -159,13 +160,16 @@ def test_a_copy_that_the_server_cannot_move_is_deleted_and_the_row_names_none(cl
     source, record = MemoryRecord("first"), MemoryRecord("other", directory=str(tmp_path))
     say(client, source, "one")
     before = {info.id for info in client.list(all_directories=True)}
-    move = calls.move
 
-    def without_the_route(*given):
-        call = move(*given)
-        return replace(call, request=replace(call.request, path="/not/yet"))
+    def without_the_route(move):
+        def call(*given):
+            made = move(*given)
+            return replace(made, request=replace(made.request, path="/not/yet"))
 
-    monkeypatch.setattr(calls, "move", without_the_route)  # as on an older release
+        return call
+
+    for calls in (v1, v2):  # as on an older release
+        monkeypatch.setattr(calls, "move", without_the_route(calls.move))
     with pytest.raises(errors.WireError):
         session_of(record).fork(client, source.opencode_session_id)
     assert record.opencode_session_id is None

@@ -72,6 +72,7 @@ class Client:
     status = blocking(Api.status)
     busy = blocking(Api.busy)
     fork = blocking(Api.fork)
+    move = blocking(Api.move)
     revert = blocking(Api.revert)
     unrevert = blocking(Api.unrevert)
     messages = blocking_iterator(Api.messages)

@@ -1,10 +1,10 @@
-"""Forks and reverts: the beginning of a session is copied into a new one, or the end of it is taken back."""
+"""Forks, moves and reverts: a copy of a session's beginning, another directory, or the removal of its end."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from opencode_sessions.testing.v2.core import Core
+from opencode_sessions.testing.v2.core import Core, project_of
 from opencode_sessions.testing.v2.errors import invalid_request, message_not_found, session_busy
 from opencode_sessions.testing.v2.executions import Executions
 from opencode_sessions.testing.v2.http import Request, Router
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 class BranchRoutes:
-    """Handlers of forks and reverts."""
+    """Handlers of forks, moves and reverts."""
 
     def __init__(self, core: Core, executions: Executions) -> None:
         self._core = core
@@ -37,6 +37,13 @@ class BranchRoutes:
         copy = new_id("ses")
         self._core.bus.log("session.forked", {"sessionID": copy, "parentID": source, "boundary": boundary})
         return {"data": self._core.session(copy)}
+
+    def move(self, request: Request) -> None:
+        """Let a session work in another directory from now on."""
+        session_id, directory = self._session(request)["id"], required(request.json(), "directory", str)
+        project, _ = project_of(directory)
+        moved = {"sessionID": session_id, "location": {"directory": directory}, "projectID": project}
+        self._core.bus.log("session.moved", moved)
 
     def stage(self, request: Request) -> Json:
         """Hide a message and what came after it. The next prompt makes that last."""
@@ -75,9 +82,10 @@ class BranchRoutes:
 
 
 def add_branch_routes(router: Router, routes: BranchRoutes) -> None:
-    """Route forks and reverts."""
+    """Route forks, moves and reverts."""
     one = "/api/session/{session}"
     router.add("POST", f"{one}/fork", routes.fork)
+    router.add("POST", f"{one}/move", routes.move)
     router.add("POST", f"{one}/revert/stage", routes.stage)
     router.add("DELETE", f"{one}/revert", routes.clear)
     router.add("POST", f"{one}/revert/commit", routes.commit)
