@@ -1,35 +1,38 @@
-"""What waits for one subscriber: bounded, however much is sent and however slowly it is taken.
+"""The queue of events of one subscriber. Its size is limited, however many events come and however slow the reader is.
 
-A subscriber that keeps up gets every event as it came. Once `merge_from` items wait, what comes next is merged
-into what waits, where the reply that it is folded into ends the same:
+A subscriber that keeps up gets every event as it came. Once `merge_from` items wait, new events are merged into
+items that wait, if the reply is the same in the end:
 
-- more text of a part (`PartDelta`) is added to the text that waits for the same part and field;
-- a part told whole (`PartChanged`) takes the place of its last telling, if it tells at least as much;
-- a heartbeat is dropped, since whatever waits says as well that the server lives; so is a status, or the news of a
-  session, that only repeats the newest item that waits, and a second gap right after a first.
+- More text of a part (`PartDelta`) is added to the text that waits for the same part and field.
+- A whole part (`PartChanged`) replaces the waiting event of the same part, if it says at least as much.
+- A heartbeat is dropped, since any waiting event shows that the server is alive. A status, or an event about a
+  session, is dropped if it only repeats the newest item that waits. So is a second gap right after a first.
 
-**Why the reply ends the same.** Something new is merged only with the newest thing that waits for its own part, and
-stands where that stood. So it is moved ahead of what came in between. That may be only
+**Why the reply is the same.** A new event is merged only with the newest waiting event of its own part, and takes
+its place in the queue. So it moves ahead of the events in between. These may be only
 
-- text of other parts, and tellings of other tool calls: neither changes a part but its own, and the order of parts is
-  that in which they are first told, which stays;
-- events of other sessions: they change at most what is told of a sub-agent, which the session's own text does not.
+- text of other parts, and updates of other tool calls. They change only their own part, and the order of parts is
+  the order of their first events, which stays;
+- events of other sessions. They change only what is shown about a sub-agent, and the session's own text does not.
 
-Everything else is a wall that nothing of its session passes: a message's envelope (a part counts only once its message
-is known), the telling of a text or thought (of several, a sub-agent's progress shows the last) or of any other part
-(a new step discards what was begun), a removal, an ask and its answer, status, todos, idle, failure, the session
-itself, and a kind that we do not know. What is said of no session in particular, such as a `Gap`, is a wall for all,
-and so is a tool call that names the session of a sub-agent: from there on, that one's events count.
+No event moves ahead of any other event of its session (a wall):
 
-A telling tells at least as much as an older one if it is of the same type and status, has something wherever that had
-something, and its text goes on where that ended: then whoever folds the new one alone misses nothing. Of tool calls,
-only one that is under way and names no sub-agent is replaced. What may not be merged waits beside the older.
+- a message's envelope, since a part counts only once its message is known;
+- a whole text or thought, since a sub-agent's progress shows the last of several;
+- any other part, since a new step discards the parts that were begun;
+- a removal, an ask or its answer, a status, todos, idle, a failure, the session itself, and an unknown kind.
 
-(One thing may come out otherwise, by some words: the progress of a sub-agent, where it and one of its own speak at
-once.)
+Nothing at all moves ahead of an event that belongs to no session, such as a `Gap`. The same holds for a tool call that
+names the session of a sub-agent: after it, that session's events count.
 
-**Where that is not enough**, at `most_items` items or `most_text` characters of text, all that waits is dropped for
-one `Gap`. Reading the state again is then the subscriber's, asks that are pending included.
+A `PartChanged` says at least as much as an older one if it has the same type and status, has a value wherever the
+older one had one, and its text continues the older text. Then nothing is missing if only the new one is read. A tool
+call is replaced only while it runs and names no sub-agent. An event that may not be merged is appended.
+
+(One thing may differ by some words: the progress of a sub-agent, if it and a sub-agent of its own write at once.)
+
+**The limit.** At `most_items` items or `most_text` characters of text, all that waits is replaced by one `Gap`. Then
+the subscriber must read the state again, with the asks that are pending.
 """
 
 from __future__ import annotations
@@ -71,9 +74,9 @@ _UNDER_WAY = ("pending", "running")
 
 
 class Backlog:
-    """The items of one subscriber, oldest first. It waits for nothing and locks nothing: `runtime` does.
+    """The items of one subscriber, oldest first. It does not wait or lock: `runtime` does.
 
-    Putting and taking cost the same however much waits.
+    `put` and `take` cost the same however many items wait.
 
     Args:
         merge_from: How many items wait before any are merged.
@@ -87,7 +90,7 @@ class Backlog:
         self._most_text = most_text
         self._items: deque[_Waiting] = deque()
         self._text = 0
-        # What may still be merged into, by session and part.
+        # The items that others may still be merged into, by session and part.
         self._open: dict[str | None, dict[str, _Waiting]] = {}
 
     def __len__(self) -> int:
@@ -95,7 +98,7 @@ class Backlog:
 
     @property
     def text(self) -> int:
-        """The characters of text that wait."""
+        """How many characters of text wait."""
         return self._text
 
     def put(self, item: Item) -> None:
@@ -115,7 +118,7 @@ class Backlog:
             self._fall_behind()
 
     def take(self) -> Item | None:
-        """The oldest; None if nothing waits."""
+        """The oldest item, which is removed; None if nothing waits."""
         if not self._items:
             return None
         waiting = self._items.popleft()
@@ -134,7 +137,7 @@ class Backlog:
         return isinstance(event, _REPEATED) and event == last
 
     def _merge(self, event: Event, size: int, *, crowded: bool) -> bool:
-        """Merge it into what waits, or else append it. Was it merged?"""
+        """Merge the event into an item that waits, or append it. Returns whether it was merged."""
         if isinstance(event, PartDelta | PartChanged) and (older := self._newest(event)) is not None:
             before = older.size
             if older.takes(event, size):
@@ -153,7 +156,7 @@ class Backlog:
         return False
 
     def _newest(self, event: PartDelta | PartChanged) -> _Waiting | None:
-        """What may be merged into, of the same part."""
+        """The newest item of the same part that the event may be merged into."""
         parts = self._open.get(event.session_id)
         return None if parts is None else parts.get(event.part_id)
 
@@ -183,7 +186,7 @@ class _Waiting:
         self._more: io.StringIO | None = None
 
     def takes(self, event: PartDelta | PartChanged, size: int) -> bool:
-        """Take in what is newer of the same part, if it can be."""
+        """Merge a newer event of the same part, if that is possible. Returns whether it was."""
         mine = self.item
         if isinstance(event, PartDelta):
             if not isinstance(mine, PartDelta) or _place(mine) != _place(event):
@@ -211,7 +214,7 @@ def _place(event: PartDelta) -> tuple[str, str]:
 
 
 def _is_wall(event: Event) -> bool:
-    """May nothing of its session be moved ahead of it?"""
+    """Whether nothing of its session may move ahead of it."""
     if isinstance(event, PartChanged):
         return event.part.get("type") != "tool"
     return not isinstance(event, PartDelta)
@@ -234,7 +237,7 @@ def _state(part: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _tells_as_much(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """May it stand in the place of the old one? See above."""
+    """Whether it may replace the old one; see the module's text."""
     kind = new.get("type")
     if kind != old.get("type") or kind not in _REPLACED or _names_a_sub_agent(new):
         return False
@@ -267,7 +270,7 @@ _TEXT: dict[type[Event], Callable[[Any], Any]] = {
     SessionFailed: attrgetter("error"),
     MessageChanged: attrgetter("message.error"),
 }
-"""Where the text of an event is; what the others hold is small, and `most_items` is bound enough."""
+"""The field with an event's text. Other events are small, so `most_items` limits them."""
 
 
 def _text_of(event: Event) -> int:
@@ -276,7 +279,7 @@ def _text_of(event: Event) -> int:
 
 
 def _characters(value: Any) -> int:
-    """Those of all strings in a piece of JSON, however deep it is."""
+    """How many characters all strings in a piece of JSON have, however deep it is."""
     found, left = 0, [value]
     while left:
         item = left.pop()

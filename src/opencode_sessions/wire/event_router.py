@@ -1,4 +1,4 @@
-"""Who hears which event: the demultiplexer of the shared stream. Pure bookkeeping, no waiting."""
+"""Sends each event of the shared stream to the subscribers that it concerns. It only keeps lists and never waits."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from opencode_sessions.wire.backlog import Item
 __all__ = ["EventRouter"]
 
 _MOST_CHILDREN = 100_000
-"""How many sessions' parents are remembered: those that were last heard of as a session."""
+"""How many sessions' parents are remembered: of more, those are forgotten whose last event is oldest."""
 
 
 class EventRouter:
-    """Mailboxes by session id. A child session's events go to those who listen to its ancestors, too.
+    """Mailboxes by session id. A child session's events also go to the subscribers of its ancestors.
 
-    What an event costs depends on how many listen to its own session, not on how many listen to others.
+    The cost of an event grows with the subscribers of its own session, not with those of others.
     """
 
     def __init__(self) -> None:
@@ -28,12 +28,12 @@ class EventRouter:
         return sum(map(len, self._mailboxes.values()))
 
     def add(self, session_id: str | None, mailbox: Mailbox) -> None:
-        """Hand `mailbox` the events of this session (None: of all) from now on."""
+        """Send `mailbox` the events of this session (None: of all sessions) from now on."""
         # A new list, never a changed one: deliver() may be walking the old one in its own thread.
         self._mailboxes[session_id] = [*self._mailboxes[session_id], mailbox]
 
     def discard(self, session_id: str | None, mailbox: Mailbox) -> None:
-        """No more."""
+        """Send it no more events of this session."""
         rest = [other for other in self._mailboxes.get(session_id, ()) if other is not mailbox]
         if rest:
             self._mailboxes[session_id] = rest
@@ -41,14 +41,14 @@ class EventRouter:
             self._mailboxes.pop(session_id, None)
 
     def hears(self, session_id: str) -> bool:
-        """Does anybody listen to this session, as it is known now whose child it is?"""
+        """Whether anybody subscribes to this session or to an ancestor that is known now."""
         mailboxes = self._mailboxes
         if session_id in mailboxes or None in mailboxes:
             return True
         return any(ancestor in mailboxes for ancestor in self._line(session_id))
 
     def deliver(self, event: Event) -> None:
-        """Hand an event to whom it concerns. One of the server itself concerns those who listen to all."""
+        """Send an event to its subscribers. One about the server itself goes to those who subscribe to all sessions."""
         if isinstance(event, SessionChanged) and event.session_id and event.parent_id:
             self._remember(event.session_id, event.parent_id)
         for session_id in (*self._line(event.session_id), None):
@@ -58,7 +58,7 @@ class EventRouter:
             self._parents.pop(event.session_id, None)
 
     def broadcast(self, item: Item) -> None:
-        """Hand something to everybody."""
+        """Send something to every subscriber."""
         for mailboxes in list(self._mailboxes.values()):
             for mailbox in mailboxes:
                 mailbox.put(item)
@@ -70,7 +70,7 @@ class EventRouter:
             del self._parents[next(iter(self._parents))]
 
     def _line(self, session_id: str | None) -> list[str]:
-        """The session and its ancestors, from the youngest."""
+        """The session and its ancestors, youngest first."""
         line: list[str] = []
         while session_id is not None and session_id not in line:
             line.append(session_id)

@@ -214,9 +214,9 @@ class Subscription:
     async def next(self, timeout: float | None = None) -> Event | None:
         """The next event, in order; None if none came within `timeout` seconds.
 
-        Whoever takes them too slowly gets the text of a part in larger pieces, and a part only as it is last; whoever
-        falls far behind gets a `Gap` instead of all that waited, and reads the state again: messages, status, and the
-        asks that are pending.
+        A slow reader gets the text of a part in larger pieces, and only the latest state of a part. A reader that is
+        far behind gets one `Gap` instead of all that waited. It must then read the state again: messages, status, and
+        pending asks.
 
         Raises:
             WireError: The stream has ended and will not be opened again.
@@ -227,11 +227,11 @@ class Subscription:
         return item
 
     def interrupt(self, error: Exception) -> None:
-        """Have `next` raise an error, after what waits for it. From any thread, or another task of the same loop."""
+        """Make `next` raise an error after the events that wait. May be called from any thread or task."""
         self._mailbox.put(error)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Receive no more events."""
         self._stream.discard(self.session_id, self._mailbox)
 
     async def __aiter__(self) -> AsyncIterator[Event]:

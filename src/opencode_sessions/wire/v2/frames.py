@@ -1,7 +1,7 @@
-"""The frames of a V2 server's event stream, as events of no dialect.
+"""Turns the frames of a V2 server's event stream into events that are the same on both lines.
 
-A frame says what happened, not what there is by it. So a `Reader` keeps, for each session that somebody listens to,
-which prompt is being answered, and of each tool call that runs what was said of it before.
+A frame says what happened, not the new state. So a `Reader` keeps, for each session with a subscriber, which prompt
+is being answered, and for each running tool call what earlier frames said about it.
 
     session.inbox.delivered     the user's message; what the assistant says from here on answers it
     session.step.started        a message of the assistant's …
@@ -9,9 +9,9 @@ which prompt is being answered, and of each tool call that runs what was said of
     session.step.ended|failed   … and its end
     session.execution.*         the session works, and rests
 
-A connection that begins in the middle of an answer does not know what is being answered. Then a `Gap` tells whoever
-listens to read the stored messages, which say so. The session's log after the last event says less: it has no deltas,
-and it does not say what waits for an answer.
+A connection that begins in the middle of an answer does not know which prompt is answered. Then a `Gap` tells the
+subscribers to read the stored messages, which say so. The session's log after the last event says less: it has no
+deltas, and it does not say which asks are pending.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ __all__ = ["Reader"]
 _log = logging.getLogger("opencode_sessions.stream")
 
 _FAMILY = frozenset({"session.created", "session.deleted"})
-"""They tell whose child a session is, which must be known before anybody can say who listens to it."""
+"""They name a session's parent, which must be known before its subscribers can be found."""
 
 _HEAD = re.compile(
     rb'\{"id":"\w++","created":\d++,"type":"([\w.]++)",(?:"location":\{"directory":"[^"\\]*+"\},)?'
     rb'"data":\{"sessionID":"(\w++)"[,}]'
 )
-"""The first bytes of a frame that concerns a session: so that nobody parses what nobody here listens to."""
+"""The first bytes of a frame of a session: so frames of sessions without a subscriber are not parsed."""
 
 _MOST = 1024
-"""Sessions whose prompt is remembered, and tool calls likewise: of more, the oldest are forgotten."""
+"""How many sessions' prompts are remembered, and how many tool calls: of more, the oldest are forgotten."""
 
 
 class Reader:
@@ -58,7 +58,7 @@ class Reader:
         ] = {}  # by message: its parts of text that were begun and have not ended
 
     def __call__(self, data: bytes, hears: Hears) -> Iterable[Event]:
-        """The events that a frame tells of."""
+        """The events in a frame."""
         head = _HEAD.match(data)
         if head is not None and head[1].decode() not in _FAMILY and not hears(head[2].decode()):
             return ()
@@ -70,7 +70,7 @@ class Reader:
         return self.read(frame, hears)
 
     def read(self, frame: Any, hears: Hears) -> Iterable[Event]:
-        """Likewise, of what is parsed already."""
+        """The events in a frame that is parsed already."""
         if not isinstance(frame, Mapping):
             return (events.Unknown(kind="", properties={"frame": frame}),)
         kind, data = frame.get("type"), frame.get("data")
@@ -98,7 +98,7 @@ class Reader:
     # The inbox, and what is answered.
 
     def enqueued(self, p: Json, _: Any) -> Iterator[Event]:
-        """What is enqueued is a prompt, or something that is none."""
+        """Something is enqueued: a prompt, or another kind, which is remembered."""
         if p["item"]["type"] != "user":
             self._no_prompts.add(text(p["inboxID"]))
         return iter(())
@@ -116,7 +116,7 @@ class Reader:
     # The assistant's messages.
 
     def step_started(self, p: Json, at: Any) -> Iterator[Event]:
-        """A message, new or tried once more: what it said and did not end is said anew."""
+        """A message begins, or is tried once more: text that was begun and did not end is sent again."""
         message_id = text(p["assistantMessageID"])
         for part_id in self._open.pop(message_id, ()):
             yield events.PartRemoved(part_id=part_id, message_id=message_id, **_base(at))
@@ -126,7 +126,7 @@ class Reader:
         yield self._message(message_id, prompt_id, at)
 
     def step_ended(self, p: Json, at: Any) -> Iterator[Event]:
-        """Its message is complete. If it was interrupted, what is stored says whether that is the end."""
+        """A message is complete. If it was interrupted, the stored messages say whether the turn has ended."""
         message_id = text(p["assistantMessageID"])
         error = None if p.get("error") is None else responses.flat_error(p["error"])
         aborted = responses.is_aborted(error)
@@ -160,7 +160,7 @@ class Reader:
         yield events.PartChanged(part_id=part["id"], message_id=message_id, part=part, **_base(at))
 
     def text_delta(self, p: Json, at: Any, kind: str) -> Iterator[Event]:
-        """More of it."""
+        """More of a text or a thought."""
         message_id = text(p["assistantMessageID"])
         yield events.PartDelta(
             part_id=f"{message_id}-{kind}-{p['ordinal']}",
@@ -186,7 +186,7 @@ class Reader:
         yield events.PartChanged(part_id=part["id"], message_id=message_id, part=part, **_base(at))
 
     def content_changed(self, p: Json, at: Any) -> Iterator[Event]:
-        """A message's content was written anew."""
+        """A message's content was replaced."""
         message_id = text(p["messageID"])
         for part in responses.parts_of(text(at["session_id"]), message_id, p["content"]):
             yield events.PartChanged(part_id=part["id"], message_id=message_id, part=part, **_base(at))
@@ -194,7 +194,7 @@ class Reader:
     # The session's work.
 
     def rested(self, p: Json, at: Any) -> Iterator[Event]:
-        """An execution ended; how, its messages say too."""
+        """An execution ended. Its messages say how."""
         base = _base(at)
         if "error" in p:
             yield events.SessionFailed(error=responses.flat_error(p["error"]), **base)

@@ -13,10 +13,10 @@
 
 `take`, and whatever ends a turn or puts it back, also ends that it is parked.
 
-What stands not there is refused: the call answers False, and the row is as it was. On a row that has vanished
-`load` raises `RecordGoneError`, and the others answer False. A call changes nothing but what it names; so the
-prompt is never written, and the status, epoch and place in what is given to `snapshot` and `update_after_cancel`
-count for nothing. Nobody may hand `take`, `cancel` or `fail` a turn that he saw ended.
+A call on any other row is refused: it returns False, and the row stays as it was. On a row that is gone, `load`
+raises `RecordGoneError`, and the other calls return False. A call changes only what its name says. So the prompt is
+never written, and `snapshot` and `update_after_cancel` ignore the status, epoch and prompt target that they are given.
+A caller must not give `take`, `cancel` or `fail` a turn that it has seen ended.
 """
 
 from __future__ import annotations
