@@ -1,8 +1,8 @@
-"""What one line of the server can be asked, and how it says it: the port behind which each line is one package.
+"""The requests that one line of the server (1.x or 2.x) understands, and how its responses are read.
 
-A dialect is a module, such as `wire.v1.calls`: its functions make calls. A call is one request and how its answer is
-read. Something that takes several requests on a line is a sequence of calls, made in their order: what the last one
-says counts. Whatever asks a server asks its dialect, and never which version it is.
+A dialect is a module, such as `wire.v1.calls`, whose functions return calls. A call is one request, and how its
+response is read. If an action takes several requests on a line, the function returns a sequence of calls. They are
+made in that order, and the last response is the result. All other code uses the dialect and never asks for the version.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ T_co = TypeVar("T_co", covariant=True)
 Json = Mapping[str, Any]
 
 PROBE = "opencode-sessions.probe"
-"""The command of a probe of the event stream, by which it is known when it comes back."""
+"""The command that a probe of the event stream sends. The same text in an event shows that the probe came back."""
 
 Hears = Callable[[str], bool]
-"""Does anybody listen to a session?"""
+"""Whether a session, given by its id, has a subscriber."""
 
 Reader = Callable[[bytes, Hears], Iterable[Event]]
-"""Turns one frame of the stream into events. It may keep what it has read of one connection."""
+"""Turns one frame of the stream into events. It may keep state, so each connection has a reader of its own."""
 
 
 def _unread(body: Any) -> Any:
-    """What was answered, as it came."""
+    """The response's JSON, unchanged."""
     return body
 
 
@@ -44,14 +44,15 @@ def _no_next_page(body: Any, headers: Mapping[str, str]) -> None:  # noqa: ARG00
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T_co]):
-    """One request, and how its answer is read.
+    """One request, and how its response is read.
 
     Attributes:
-        request: What is sent.
-        parse: Makes a value of the answer's JSON. Raises KeyError, TypeError, AttributeError or ValueError if the
-            answer has another shape.
-        next_page: Of a list: makes the cursor of its next page of the answer's JSON and headers; None on the last page.
-        none_found: A 404 is as good an answer as any, unless there is no such session: there was nothing to do.
+        request: The request.
+        parse: Makes the result from the response's JSON. Raises KeyError, TypeError, AttributeError or ValueError if
+            the response has another shape.
+        next_page: For a list: takes the response's JSON and headers, and returns the cursor of the next page; None on
+            the last page.
+        none_found: Whether a 404 counts as done, since there was nothing to do. A missing session is still an error.
     """
 
     request: Request
@@ -61,14 +62,14 @@ class Call(Generic[T_co]):
 
 
 class Thread(Protocol):
-    """Says of stored messages, given newest first, which prompt each answers."""
+    """Finds the prompt that each stored message answers. The messages are given newest first."""
 
     def take(self, message: Message, /) -> Iterable[Message]:
-        """Those of which it is known by now, newest first."""
+        """Add one message. Returns the messages whose prompt is known now, newest first."""
 
 
 class Dialect(Protocol):
-    """What each line can be asked. What one line has no counterpart of is None there."""
+    """The actions of both lines. A function returns None if its line has no such request."""
 
     # Sessions.
 
@@ -82,7 +83,7 @@ class Dialect(Protocol):
         rules: Sequence[Rule],
         metadata: Json | None,
     ) -> Sequence[Call[SessionInfo]]:
-        """Under the caller's id, however often it is sent. The first call makes it."""
+        """Create a session under the caller's id. Sent again, it changes nothing. The first call creates it."""
 
     def create_unnamed(
         self,
@@ -93,7 +94,7 @@ class Dialect(Protocol):
         metadata: Json | None,
         parent_id: str | None,
     ) -> Call[SessionInfo]:
-        """Under an id that the server chooses; not repeatable."""
+        """Create a session under an id that the server chooses. Sent again, it creates another one."""
 
     def get(self, session_id: str, /) -> Call[SessionInfo]: ...
     def update(
@@ -102,10 +103,10 @@ class Dialect(Protocol):
     def delete(self, session_id: str, /) -> Call[Any]: ...
     def abort(self, session_id: str, /) -> Call[Any]: ...
     def waiting(self, session_id: str, /) -> Call[frozenset[str]] | None:
-        """What was accepted and is not delivered yet. None if the server keeps nothing that it does not run."""
+        """The ids of prompts that the server accepted and has not begun. None if it begins every prompt at once."""
 
     def withdraw(self, session_id: str, message_id: str, /) -> Call[Any] | None:
-        """Take back what waits; otherwise it does nothing."""
+        """Remove a prompt that the server has not begun. Does nothing if there is none."""
 
     def sessions(
         self, *, directory: str | None, search: str | None, limit: int, cursor: str | None
@@ -125,7 +126,7 @@ class Dialect(Protocol):
     def messages(self, session_id: str, /, *, limit: int, cursor: str | None) -> Call[Sequence[Message]]: ...
     def message(self, session_id: str, message_id: str, /) -> Call[Message]: ...
     def thread(self) -> Thread:
-        """For one reading of messages, newest first."""
+        """A new `Thread`, for one list of messages."""
 
     def todos(self, session_id: str, /) -> Call[Sequence[Json]] | None: ...
     def prompt(
@@ -157,7 +158,7 @@ class Dialect(Protocol):
     ) -> Call[Any]: ...
     def questions(self, *, directory: str | None) -> Call[Sequence[QuestionAsked]]: ...
     def form(self, session_id: str, request_id: str, /) -> Call[Json] | None:
-        """What must be known of a question to answer it."""
+        """The form of a question, which an answer on this line must name."""
 
     def answer_question(
         self,
@@ -176,7 +177,7 @@ class Dialect(Protocol):
     # The server.
 
     def health(self) -> Call[Health | None]:
-        """None if this is not how a server of this line says that it is well."""
+        """The server's health. The result is None if the response is not one of this line."""
 
     def config(self, directory: str, /) -> Call[Json] | None: ...
     def file(self, directory: str, path: str, /) -> Call[Json] | None: ...
@@ -189,7 +190,7 @@ class Dialect(Protocol):
 
     def events(self) -> Request: ...
     def probe(self, *, directory: str | None) -> Request | None:
-        """Makes the server say `PROBE` on its event stream, where a stream that is connected may not listen yet."""
+        """Make the server send `PROBE` on its event stream. None if a connected stream misses no event."""
 
     def reader(self) -> Reader:
-        """One for each connection."""
+        """A new reader of frames, for one connection."""

@@ -1,4 +1,4 @@
-"""The frames of a V1 server's event stream, as events of no dialect."""
+"""Turns the frames of a V1 server's event stream into events that are the same on both lines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PAYLOAD = b'"payload":{'
 
 
 def read(data: bytes, hears: Hears) -> tuple[Event, ...]:
-    """The event that a frame tells of, if it is to be told."""
+    """The event in a frame; nothing if nobody needs it."""
     event = decode_event(data, hears)
     return () if event is None else (event,)
 
@@ -32,12 +32,11 @@ def decode_event(data: bytes, hears: Hears | None = None) -> Event | None:
     """One event's data as an event.
 
     Args:
-        data: What the stream said.
-        hears: Does anybody listen to a session? Without it, all are parsed.
+        data: The frame's data.
+        hears: Whether a session has a subscriber. Without it, every event is parsed.
 
     Returns:
-        None for a repetition, for what concerns only a session that nobody listens to, and for JSON that does
-        not parse (logged).
+        None for a repetition, for an event of a session without a subscriber, and for invalid JSON, which is logged.
     """
     if is_repetition(data):
         return None
@@ -56,7 +55,7 @@ def decode_event(data: bytes, hears: Hears | None = None) -> Event | None:
 
 
 def is_repetition(data: bytes) -> bool:
-    """Is this a `sync` frame, which repeats a durable event? Told from its head, without parsing it."""
+    """Whether this is a `sync` frame, which repeats a durable event. Only its first bytes are read."""
     # Before the payload stand only strings, in which a quote is escaped: the first match is the real one.
     return data.startswith(_REPETITION, data.find(_PAYLOAD))
 

@@ -1,9 +1,10 @@
-"""What a V2 server can be asked, and how its answers are read: the dialect of the V2 line.
+"""The dialect of the V2 line: its requests, and how its responses are read.
 
-- A session is created in one request, by the caller's id, with its title, rules and metadata. The first request wins.
-- A prompt is stored before it is answered, once, under the caller's id. It has no agent, model or system prompt of its
-  own: those are the session's, and are set before it.
-- Rules and metadata are replaced.
+- A session is created in one request, under the caller's id, with its title, rules and metadata. The first request
+  wins.
+- A prompt is stored once, under the caller's id, before it is answered. It has no agent, model or system prompt. Those
+  belong to the session, and are set before the prompt.
+- New rules and metadata replace the old ones.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from opencode_sessions.wire.v2.names import rules_to_json
 list_files, read_file = alike.list_files, alike.read_file
 
 _HEALTH = 10.0
-"""Seconds until a server must have answered how it is."""
+"""Seconds that a server has to answer a health request."""
 
 _LARGEST_PAGE = 200
 
@@ -38,24 +39,24 @@ _REFUSED = "This form cannot be filled in here."
 
 
 def health() -> Call[Health | None]:
-    """Answers `{version, pid, …}`. A server that hangs is given up soon."""
+    """The server answers `{version, pid, …}`. The timeout is short, so that a server that hangs is noticed."""
     return Call(Request("GET", "/api/info", repeatable=True, within=_HEALTH), responses.parse_health)
 
 
 def config(directory: str) -> None:
-    """The server does not tell which folder's configuration it takes."""
+    """None: the server does not show a directory's configuration."""
 
 
 def file(directory: str, path: str) -> None:
-    """See `config`."""
+    """None, as for `config`."""
 
 
 def listing(directory: str) -> None:
-    """A prompt in a directory that cannot be opened is refused with an error, so nobody need look."""
+    """None: the server refuses a prompt in a directory that it cannot open, so there is no need to check."""
 
 
 def dispose(directory: str) -> None:
-    """See `listing`."""
+    """None, as for `listing`."""
 
 
 def events() -> Request:
@@ -64,16 +65,16 @@ def events() -> Request:
 
 
 def probe(*, directory: str | None) -> None:
-    """A stream listens before it says that it is connected."""
+    """None: once a stream says that it is connected, it misses no event."""
 
 
 def reader() -> Reader:
-    """It keeps what was said of what still goes on."""
+    """The reader remembers the prompts and tool calls that are under way."""
     return Reader()
 
 
 def thread() -> responses.Thread:
-    """A message of the assistant's does not say what it answers."""
+    """An assistant's message does not name the prompt that it answers; the order of the messages shows it."""
     return responses.Thread()
 
 
@@ -85,7 +86,7 @@ def create(
     rules: Sequence[Rule],
     metadata: Json | None,
 ) -> list[Call[SessionInfo]]:
-    """Guarded from its first moment."""
+    """One request, so the rules hold from the first moment."""
     body = _new(session_id, directory=directory, title=title, rules=rules, metadata=metadata)
     request = Request("POST", "/api/session", json=body, repeatable=True, creation=True)
     return [Call(request, responses.parse_session)]
@@ -99,44 +100,44 @@ def create_unnamed(
     metadata: Json | None,
     parent_id: str | None,
 ) -> Call[SessionInfo]:
-    """All in one request."""
+    """One request, with title, rules and metadata."""
     body = _new(None, directory=directory, title=title, rules=rules, metadata=metadata)
     request = Request("POST", "/api/session", json=body | without_none(parentID=parent_id), creation=True)
     return Call(request, responses.parse_session)
 
 
 def get(session_id: str) -> Call[SessionInfo]:
-    """404 where there is none."""
+    """The server answers 404 if there is no such session."""
     return Call(_on(session_id, "GET", "", repeatable=True), responses.parse_session)
 
 
 def update(
     session_id: str, *, title: str | None, rules: Iterable[Rule] | None, metadata: Json | None
 ) -> list[Call[Any]]:
-    """Answers 204, so the session is read after it."""
+    """The server answers 204 without a body, so a second request reads the session."""
     permissions = None if rules is None else rules_to_json(rules)
     body = without_none(title=title, metadata=metadata, permissions=permissions)
     return [Call(_on(session_id, "PATCH", "", json=body, repeatable=True)), get(session_id)]
 
 
 def delete(session_id: str) -> Call[Any]:
-    """Its children too."""
+    """The server deletes the session's children, too."""
     return Call(_on(session_id, "DELETE", "", repeatable=True))
 
 
 def abort(session_id: str) -> Call[Any]:
-    """What waits in the inbox stays there: see `withdraw`."""
+    """Stops what runs. Prompts in the inbox stay there; see `withdraw`."""
     return Call(_on(session_id, "POST", "/interrupt", repeatable=True))
 
 
 def waiting(session_id: str) -> Call[frozenset[str]]:
-    """The ids of what is in the inbox."""
+    """The ids of the entries in the session's inbox."""
     request = _on(session_id, "GET", "/inbox", repeatable=True)
     return Call(request, lambda body: frozenset(item["id"] for item in body["data"]))
 
 
 def withdraw(session_id: str, message_id: str) -> Call[Any]:
-    """Takes a prompt out of the inbox. If it is not there, that is no error."""
+    """Removes a prompt from the inbox. A prompt that is not there is no error."""
     path = f"/inbox/{quote(message_id, safe='')}"
     return Call(_on(session_id, "DELETE", path, repeatable=True))
 
@@ -144,25 +145,25 @@ def withdraw(session_id: str, message_id: str) -> Call[Any]:
 def sessions(
     *, directory: str | None, search: str | None, limit: int, cursor: str | None
 ) -> Call[list[SessionInfo]]:
-    """Newest first."""
+    """Sessions, newest first."""
     params = without_none(directory=directory, search=search, cursor=cursor) | {"limit": str(limit)}
     request = Request("GET", "/api/session", params, repeatable=True)
     return Call(request, responses.parse_sessions, responses.next_page)
 
 
 def children(session_id: str) -> Call[list[SessionInfo]]:
-    """Sub-agents' sessions: the newest of them."""
+    """The newest sessions of sub-agents."""
     params = {"parentID": session_id, "limit": str(_LARGEST_PAGE)}
     return Call(Request("GET", "/api/session", params, repeatable=True), responses.parse_sessions)
 
 
 def statuses(*, directory: str | None) -> Call[dict[str, SessionStatus]]:  # noqa: ARG001 - likewise
-    """Those that this process of the server runs, of all directories."""
+    """The sessions that this process of the server runs, in all directories."""
     return Call(_active(), responses.parse_active)
 
 
 def busy(*, directory: str | None) -> Call[frozenset[str]]:  # noqa: ARG001 - likewise
-    """Likewise."""
+    """The ids of the sessions that this process of the server runs, in all directories."""
     return Call(_active(), responses.parse_busy)
 
 
@@ -174,13 +175,13 @@ def messages(session_id: str, *, limit: int, cursor: str | None) -> Call[list[Me
 
 
 def message(session_id: str, message_id: str) -> Call[Message]:
-    """404 if the prompt was not delivered."""
+    """The server answers 404 if the prompt has not been delivered."""
     request = _on(session_id, "GET", f"/message/{quote(message_id, safe='')}", repeatable=True)
     return Call(request, responses.message_of(session_id))
 
 
 def todos(session_id: str) -> None:
-    """Agents have no list of todos."""
+    """None: agents have no list of todos on this line."""
 
 
 def prompt(
@@ -194,10 +195,10 @@ def prompt(
     variant: str | None,
     schema: Json | None,
 ) -> list[Call[Any]]:
-    """What the session must be set to, then the prompt.
+    """Requests that set the session's agent, model and system prompt, then the prompt.
 
     Raises:
-        ConfigurationError: A schema, or a variant without a model.
+        ConfigurationError: A schema was given, or a variant without a model.
     """
     if schema is not None:
         raise ConfigurationError(
@@ -227,7 +228,7 @@ def prompt(
 
 
 def permissions(*, directory: str | None) -> Call[list[PermissionAsked]]:
-    """What waits for leave in one directory."""
+    """The pending permission requests of one directory."""
     request = Request("GET", "/api/permission/request", location(directory), repeatable=True)
     return Call(request, responses.parse_permissions)
 
@@ -240,18 +241,18 @@ def answer_permission(
     message: str | None,
     directory: str | None,  # noqa: ARG001 - likewise
 ) -> Call[Any]:
-    """`always` is stored for the whole project, on disk."""
+    """The server stores `always` on disk, for the whole project."""
     path = f"/permission/{quote(request_id, safe='')}/reply"
     return Call(_on(session_id, "POST", path, json={"decision": reply} | without_none(message=message)))
 
 
 def questions(*, directory: str | None) -> Call[list[QuestionAsked]]:
-    """The forms of one directory."""
+    """The pending forms of one directory."""
     return Call(Request("GET", "/api/form", location(directory), repeatable=True), responses.parse_forms)
 
 
 def form(session_id: str, request_id: str) -> Call[Json]:
-    """What a question was asked as: an answer names its fields."""
+    """The form of a question: the answer must name its fields."""
     request = _on(session_id, "GET", f"/form/{quote(request_id, safe='')}", repeatable=True)
     return Call(request, lambda body: body["data"])
 
@@ -264,10 +265,10 @@ def answer_question(
     form: Json | None,
     directory: str | None,  # noqa: ARG001 - likewise
 ) -> Call[Any]:
-    """One value, or a list of them, for each field.
+    """The answer has one value, or a list of values, for each field.
 
     Raises:
-        ConfigurationError: The session is not known.
+        ConfigurationError: `session_id` is None.
     """
     if form is None:
         raise _unknown_session(request_id)
@@ -281,10 +282,10 @@ def reject_question(
     *,
     directory: str | None,  # noqa: ARG001 - likewise
 ) -> Call[Any]:
-    """The agent hears that it is not answered here.
+    """Cancels the form: the agent is told that it gets no answer.
 
     Raises:
-        ConfigurationError: The session is not known.
+        ConfigurationError: `session_id` is None.
     """
     if session_id is None:
         raise _unknown_session(request_id)
@@ -293,7 +294,7 @@ def reject_question(
 
 
 def fork(session_id: str, message_id: str | None) -> Call[SessionInfo]:
-    """Copies what was said before a message, or all of it."""
+    """Copies the messages before one, or all of them, to a new session."""
     request = _on(session_id, "POST", "/fork", json=without_none(before=message_id))
     return Call(request, responses.parse_session)
 
@@ -304,10 +305,10 @@ def move(session_id: str, directory: str) -> Call[Any]:
 
 
 def revert(session_id: str, message_id: str, part_id: str | None) -> list[Call[Any]]:
-    """409 while busy.
+    """The server answers 409 while the session is busy.
 
     Raises:
-        ConfigurationError: Only from a part on.
+        ConfigurationError: A part was given: this line reverts whole messages only.
     """
     if part_id is not None:
         raise ConfigurationError("an OpenCode 2.x server takes back whole messages: give no part_id")
@@ -342,7 +343,7 @@ def _new(
 
 
 def _instructions(session_id: str, system: str | None) -> Call[Any]:
-    """They stay for later prompts, so those of an earlier one are removed."""
+    """Sets the system prompt, or removes that of an earlier prompt, which the session would keep."""
     path = f"/instructions/entries/{_SYSTEM}"
     if system is None:
         request = _on(session_id, "DELETE", path, repeatable=True, root="/api/experimental/session")

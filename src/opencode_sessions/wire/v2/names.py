@@ -1,4 +1,4 @@
-"""What the V2 line calls otherwise than this library: two tools, fields of rules and of tools' input, and errors."""
+"""Translates names between the V2 line and this library: two tools, fields of rules and of tool inputs, and errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OURS = {theirs: ours for ours, theirs in _THEIRS.items()}
 
 _FILE = {"path": "filePath"}
 _INPUTS = {"read": _FILE, "write": _FILE, "edit": _FILE, "subagent": {"agent": "subagent_type"}}
-"""Of tools: what the fields of their input are called there, and here."""
+"""For each tool: the fields of its input, by the server's name, with this library's name."""
 
 ABORTED = "MessageAbortedError"
 
@@ -26,12 +26,12 @@ _ERRORS = {
 
 
 def ours(name: str) -> str:
-    """What this library calls an action or a tool."""
+    """This library's name of an action or a tool."""
     return _OURS.get(name, name)
 
 
 def theirs(name: str) -> str:
-    """What the server calls an action or a tool."""
+    """The server's name of an action or a tool."""
     return _THEIRS.get(name, name)
 
 
@@ -42,7 +42,7 @@ def input_of(tool: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def name_of_error(kind: str) -> str:
-    """What this library calls an error of the type that the server gives."""
+    """This library's name of an error, from the server's type."""
     return _ERRORS.get(kind) or ("APIError" if kind.startswith("provider.") else kind)
 
 

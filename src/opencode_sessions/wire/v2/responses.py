@@ -1,8 +1,9 @@
-"""The shapes of what a V2 server answers, as values of no dialect.
+"""Turns a V2 server's responses into values that are the same on both lines.
 
-A shape that is none of these raises KeyError, TypeError, AttributeError or ValueError, which repeats no value.
+An unknown shape raises KeyError, TypeError, AttributeError or ValueError. Such an error does not show any value.
 
-A message of the assistant does not say what it answers: that is the user's message before it. `Thread` says so.
+An assistant's message does not name the prompt that it answers: that is the user's message before it. `Thread` adds
+it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _QUESTION_FIELDS = ("string", "multiselect")
 
 
 def parse_health(body: Json) -> Health | None:
-    """None if this is not how a V2 server says that it is well. The first ones did not say their version."""
+    """The health, or None if the response is not that of a V2 server. The first V2 servers did not send a version."""
     body = body.get("data", body)
     if body.keys().isdisjoint(("healthy", "version")):
         return None
@@ -52,7 +53,7 @@ def parse_active(body: Json) -> dict[str, events.SessionStatus]:
 
 
 def parse_busy(body: Json) -> frozenset[str]:
-    """Likewise, without what is said of each."""
+    """The ids of the sessions that this process runs."""
     return frozenset(body["data"].keys())
 
 
@@ -63,12 +64,12 @@ def next_page(body: Any, _: Mapping[str, str]) -> str | None:
 
 
 def message_of(session_id: str) -> Callable[[Json], Message]:
-    """Reads one stored message of a session, which does not say what it answers."""
+    """A function that reads one stored message of a session. The message does not name its prompt."""
     return lambda body: _message(body["data"], session_id)
 
 
 def messages_of(session_id: str) -> Callable[[Json], list[Message]]:
-    """Reads a page of a session's stored messages, newest first."""
+    """A function that reads a page of a session's stored messages, newest first."""
     return lambda body: [_message(each, session_id) for each in body["data"]]
 
 
@@ -83,7 +84,7 @@ def parse_forms(body: Json) -> list[events.QuestionAsked]:
 
 
 def parse_permission(p: Json, **base: Any) -> events.PermissionAsked:
-    """A pending permission request, or what `permission.asked` says."""
+    """A permission request, from the list of pending ones or from `permission.asked`."""
     source = p.get("source") or {}
     base = {"session_id": text(p["sessionID"])} | base
     return events.PermissionAsked(
@@ -99,7 +100,7 @@ def parse_permission(p: Json, **base: Any) -> events.PermissionAsked:
 
 
 def parse_form(form: Json, **base: Any) -> events.QuestionAsked:
-    """A pending form, or what `form.created` tells of. One that is no question of the agent's has no questions."""
+    """A form, from the list of pending ones or from `form.created`. It has no questions if the agent did not ask it."""
     metadata = form.get("metadata") or {}
     tool = metadata.get("tool") or {}
     fields = form["fields"] if metadata.get("kind") == "question" else ()
@@ -130,13 +131,13 @@ def answers_to(form: Json, answers: Iterable[Iterable[str]]) -> dict[str, Any]:
 
 
 class Thread:
-    """Says of messages, which it is given newest first, what each answers."""
+    """Finds the prompt that each message answers. The messages are given newest first."""
 
     def __init__(self) -> None:
         self._held: list[Message] = []
 
     def take(self, message: Message) -> list[Message]:
-        """Those of which it is known by now, newest first."""
+        """Add one message. Returns the messages whose prompt is known now, newest first."""
         if message.info.role != "user":
             self._held.append(message)
             return []
@@ -146,7 +147,7 @@ class Thread:
 
 
 def _told(held: Sequence[Message], prompt_id: str) -> Iterable[Message]:
-    """The answer to a prompt, newest first; with what ended it, if none of its own messages says so."""
+    """The answer to a prompt, newest first, with its prompt's id. Says how it ended if none of its messages does."""
     marks = [message for message in held if message.info.role in ("assistant", "idle")]
     answers = [message for message in marks if message.info.role == "assistant"]
     ended = marks[:1] != answers[:1]
@@ -165,9 +166,10 @@ def _told(held: Sequence[Message], prompt_id: str) -> Iterable[Message]:
 
 
 def is_aborted(error: Json | None) -> bool:
-    """Was a step interrupted? A server that shuts down does that too, and goes on at its next start.
+    """Whether a step was interrupted.
 
-    So that is the end only if the session went idle after it, which the server stores as a message of its own.
+    A server that shuts down also interrupts the step, and continues it at its next start. So the turn has ended only
+    if the session went idle afterwards, which the server stores as a message of its own.
     """
     return error is not None and error["name"] == ABORTED
 
@@ -213,7 +215,7 @@ def _message(body: Json, session_id: str) -> Message:
 
 
 def _was_refused(item: Json) -> bool:
-    """Did a person refuse this tool call without a word? Then the server interrupts the session."""
+    """Whether a person refused this tool call without a message. Then the server interrupts the session."""
     error = item["state"].get("error") if item.get("type") == "tool" else None
     return isinstance(error, Mapping) and said(error.get("message")).startswith(_REFUSALS)
 
@@ -277,7 +279,7 @@ def parts_of(
 
 
 def text_part(message_id: str, kind: str, ordinal: int, said_so_far: Any, time: Any = None) -> dict[str, Any]:
-    """A text, or a thought. The server stores what it says when it has ended."""
+    """A text, or a thought. The server stores its text when it has ended."""
     part = {"id": f"{message_id}-{kind}-{ordinal}", "type": kind, "text": said(said_so_far)}
     if not said_so_far:
         return part
@@ -289,14 +291,14 @@ def text_part(message_id: str, kind: str, ordinal: int, said_so_far: Any, time: 
 def tool_part(
     session_id: str, message_id: str, call_id: str, tool: str | None, state: Json
 ) -> dict[str, Any]:
-    """A tool call. What `state` leaves out stays as it is known."""
+    """A tool call. Fields that `state` leaves out keep their known values."""
     part_id = f"{message_id}-{call_id}"
     content = [item for item in state.get("content") or () if isinstance(item, Mapping)]
     files = [item for item in content if item.get("type") == "file"]
     error = state.get("error")
     given = {
         "status": _STATUSES.get(state["status"], state["status"]),
-        # While it is streamed it is a text, of which nobody can make anything.
+        # While it is streamed it is incomplete JSON, which is of no use.
         "input": input_of(tool, state["input"]) if isinstance(state.get("input"), Mapping) else None,
         "output": "\n".join(said(item.get("text")) for item in content if item.get("type") == "text") or None,
         "error": said(error.get("message")) if isinstance(error, Mapping) else None,
@@ -352,7 +354,7 @@ def _question(field: Json) -> dict[str, Any]:
 
 
 def flat_error(error: Any) -> dict[str, Any]:
-    """`{type, message, status}` as this library has errors."""
+    """An error in this library's form, from `{type, message, status}`."""
     if not isinstance(error, Mapping):
         return {"name": "UnknownError", "message": str(plain(error))}
     kind = said(error.get("type")) or "UnknownError"
