@@ -96,7 +96,7 @@ class AskCalls(Calls):
             try:
                 await self._answer(_rejection(self._line, ask))
             except NotFoundError:
-                pass  # answered meanwhile, or rejected along with another of its session
+                pass  # answered in between, or rejected together with another ask of its session
             except WireError as error:
                 unrejected.append(error)
         return unrejected

@@ -103,14 +103,14 @@ def create_unnamed(
     metadata: Json | None,
     parent_id: str | None,
 ) -> Call[SessionInfo]:
-    """Everything in one request."""
+    """One request, with title, rules and metadata."""
     body = without_none(title=title, metadata=metadata, parentID=parent_id, permission=to_json(rules) or None)
     request = Request("POST", "/session", _scope(directory), json=body, creation=True)
     return Call(request, responses.parse_session)
 
 
 def get(session_id: str) -> Call[SessionInfo]:
-    """404 where there is none."""
+    """The server answers 404 if there is no such session."""
     return Call(_on(session_id, "GET", "", repeatable=True), responses.parse_session)
 
 
@@ -134,11 +134,11 @@ def abort(session_id: str) -> Call[Any]:
 
 
 def waiting(session_id: str) -> None:
-    """The server keeps no prompt that it does not run."""
+    """None: the server begins every prompt at once."""
 
 
 def withdraw(session_id: str, message_id: str) -> None:
-    """See `waiting`."""
+    """None, as for `waiting`."""
 
 
 def sessions(
@@ -151,7 +151,7 @@ def sessions(
 
 
 def children(session_id: str) -> Call[list[SessionInfo]]:
-    """Sub-agents' sessions."""
+    """The sessions of sub-agents."""
     return Call(_on(session_id, "GET", "/children", repeatable=True), responses.parse_sessions)
 
 
@@ -161,7 +161,7 @@ def statuses(*, directory: str | None) -> Call[dict[str, SessionStatus]]:
 
 
 def busy(*, directory: str | None) -> Call[frozenset[str]]:
-    """The same, without what it says of each."""
+    """The ids of the busy sessions of one directory."""
     return Call(_status(directory), responses.parse_busy)
 
 
@@ -173,13 +173,13 @@ def messages(session_id: str, *, limit: int, cursor: str | None) -> Call[list[Me
 
 
 def message(session_id: str, message_id: str) -> Call[Message]:
-    """404 if the prompt never arrived."""
+    """The server answers 404 if the prompt never arrived."""
     request = _on(session_id, "GET", f"/message/{quote(message_id, safe='')}", repeatable=True)
     return Call(request, responses.parse_message)
 
 
 def todos(session_id: str) -> Call[tuple[Json, ...]]:
-    """The agent's todo list as it is; stored, so that it survives a restart."""
+    """The agent's current todo list. The server stores it, so it survives a restart."""
     return Call(_on(session_id, "GET", "/todo", repeatable=True), responses.parse_todos)
 
 
@@ -194,7 +194,7 @@ def prompt(
     variant: str | None,
     schema: Json | None,
 ) -> list[Call[Any]]:
-    """Answers 204: accepted, no more. `tools` is never sent: it would replace the session's whole rules."""
+    """The server answers 204 once it has accepted the prompt. `tools` is never sent: it would replace all rules."""
     provider, _, name = (model or "").partition("/")
     body: dict[str, Any] = {"messageID": message_id, "parts": [dict(part) for part in parts]}
     body |= without_none(agent=agent, system=system, variant=variant)
@@ -204,7 +204,7 @@ def prompt(
 
 
 def permissions(*, directory: str | None) -> Call[list[PermissionAsked]]:
-    """What waits for leave in one directory."""
+    """The pending permission requests of one directory."""
     request = Request("GET", "/permission", _scope(directory), repeatable=True)
     return Call(request, responses.parse_permissions)
 
@@ -212,9 +212,9 @@ def permissions(*, directory: str | None) -> Call[list[PermissionAsked]]:
 def answer_permission(
     session_id: str, request_id: str, reply: str, *, message: str | None, directory: str | None
 ) -> Call[Any]:
-    """Without a directory it is found by its session, and takes no message.
+    """Without a directory, the server finds the request by its session, and takes no message.
 
-    With one it is found from its own only, but also when its session was deleted.
+    With one, the server finds only requests of that directory, also those of a deleted session.
     """
     if directory is None and message is None:
         path = f"/permissions/{quote(request_id, safe='')}"
@@ -226,13 +226,13 @@ def answer_permission(
 
 
 def questions(*, directory: str | None) -> Call[list[QuestionAsked]]:
-    """What the agents of one directory ask."""
+    """The pending questions of one directory."""
     request = Request("GET", "/question", _scope(directory), repeatable=True)
     return Call(request, responses.parse_questions)
 
 
 def form(session_id: str, request_id: str) -> None:
-    """An answer is complete without."""
+    """None: an answer on this line needs no form."""
 
 
 def answer_question(
@@ -243,7 +243,7 @@ def answer_question(
     form: Json | None,  # noqa: ARG001 - likewise
     directory: str | None,
 ) -> Call[Any]:
-    """One list of labels for each question."""
+    """The answer has one list of labels for each question."""
     body = {"answers": [list(labels) for labels in answers]}
     path = f"/question/{quote(request_id, safe='')}/reply"
     return Call(Request("POST", path, _scope(directory), json=body))
@@ -255,7 +255,7 @@ def reject_question(
     *,
     directory: str | None,
 ) -> Call[Any]:
-    """The agent hears that nobody answers."""
+    """The agent is told that it gets no answer."""
     return Call(Request("POST", f"/question/{quote(request_id, safe='')}/reject", _scope(directory)))
 
 
@@ -273,7 +273,7 @@ def move(session_id: str, directory: str) -> Call[Any]:
 
 
 def revert(session_id: str, message_id: str, part_id: str | None) -> list[Call[SessionInfo]]:
-    """409 while busy."""
+    """The server answers 409 while the session is busy."""
     request = _on(session_id, "POST", "/revert", json=without_none(messageID=message_id, partID=part_id))
     return [Call(request, responses.parse_session)]
 
@@ -289,7 +289,8 @@ def _status(directory: str | None) -> Request:
 
 def _next_sessions(_: Any, headers: Mapping[str, str]) -> str | None:
     cursor = headers.get(_CURSOR)
-    # It is a millisecond, and excludes it: what shares it with the page's last would be left out (1.18.33).
+    # The cursor is a time in milliseconds, and excludes that millisecond. Sessions of the same millisecond as the
+    # page's last one would be left out (1.18.33).
     return str(int(cursor) + 1) if cursor and cursor.isdigit() else cursor
 
 
