@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -58,6 +59,35 @@ def test_a_turn_over_the_limit_fails_if_the_host_says_so(rows):
         refused = rows.ended(rows.send(host, "hello"))
         assert (refused.status, refused.error["name"]) == ("failed", "TurnLimitError")
         assert rows.ended(first).status == "completed"
+
+
+def test_a_turn_that_waited_and_cannot_begin_lets_others_begin(rows):
+    broken = threading.Event()
+
+    def turn_options(message):
+        if broken.is_set() and message.prompt == "broken":
+            raise ValueError("no such file")
+        return {}
+
+    limit = Limit(name="everybody", of=Prompt.id > 0, turns=1)
+    with rows.host(limit_for=lambda _: limit, turn_options=turn_options, recover=False) as host:
+        first = rows.send(host, SLOW)
+        rows.until(first, lambda row: row.content)
+        record = rows.conversation()
+        fails = rows.send(host, "broken", record)
+        rows.until(fails, lambda row: row.opencode_turn_parked)
+        behind = rows.send(host, "hello", record)
+        rows.until(behind, lambda row: row.opencode_turn_lease is None)
+        other = rows.send(host, "hello")
+        rows.until(other, lambda row: row.opencode_turn_parked)
+        broken.set()
+        assert [rows.ended(each).status for each in (first, fails, behind, other)] == [
+            "completed",
+            "failed",
+            "completed",
+            "completed",
+        ]
+    assert [action for action, _ in rows.told] == ["run"]
 
 
 def test_a_budget_that_is_spent_lets_no_turn_begin_and_others_do(rows):

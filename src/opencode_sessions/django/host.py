@@ -18,9 +18,10 @@ from django.db import connections, models
 
 from opencode_sessions.django.clients import leave_open
 from opencode_sessions.django.conf import OpencodeSettings, settings
+from opencode_sessions.django.registry import record_of
 from opencode_sessions.django.relay import relay
 from opencode_sessions.django.rows import borrowed, database_of
-from opencode_sessions.django.sessions import aprepared_turn, prepared_turn
+from opencode_sessions.django.sessions import aprepared_turn, prepared_turn, session_for
 from opencode_sessions.django.signals import Announcing
 from opencode_sessions.django.tasks_dispatcher import TasksDispatcher
 from opencode_sessions.django.turn_rows import rows
@@ -29,6 +30,7 @@ from opencode_sessions.files.ports import ArtifactStore
 from opencode_sessions.host.server_counts import count_servers
 from opencode_sessions.jobs import dispatch
 from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn, QueueDispatcher
+from opencode_sessions.jobs.queue import RecordQueue
 from opencode_sessions.jobs.thread_pool import SHUTDOWN_TIMEOUT, ThreadPool
 from opencode_sessions.live.notes import RowWritten
 from opencode_sessions.reporting import ErrorContext, ErrorReporter
@@ -39,6 +41,7 @@ from opencode_sessions.store.turn_table import TurnJob, TurnTable
 from opencode_sessions.turns.claim import WhenBusy
 from opencode_sessions.turns.deadlines import Deadlines
 from opencode_sessions.turns.events import TurnFound
+from opencode_sessions.turns.gate import leave_places
 from opencode_sessions.turns.observers import drop
 from opencode_sessions.turns.results import TurnResult
 
@@ -240,6 +243,15 @@ class _Host:
         Announcing(message).end(result)
         drop(turn, result, settings().listeners(), self.report)
         relay().tell(rows.key_of(message), RowWritten())
+
+    async def hand_on(self, message: models.Model) -> None:
+        """See `JobHost.hand_on`."""
+        queue = RecordQueue(table, message, self)
+        await queue.put_next()
+        gate, _ = settings().limits(message, table.running, table.usage)
+        with borrowed(database_of(message)):
+            record = session_for(record_of(message)).lifecycle.store
+        await leave_places(gate, record, queue)
 
     def report(self, error: Exception, action: str, key: str) -> None:
         """See `JobHost.report`."""

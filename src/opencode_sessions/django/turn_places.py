@@ -58,7 +58,8 @@ def _waiting(model: type[models.Model], using: str, there: Q) -> Iterator[tuple[
                 raise
             return
     for each in found:
-        yield using, each
+        if database_of(each) == using:  # not of a read replica
+            yield using, each
 
 
 def _servers() -> Iterator[tuple[type[models.Model], str, str]]:

@@ -219,7 +219,7 @@ class DjangoTurnTable:
     async def wait_for_place(self, job: TurnJob, seconds: float) -> bool:
         """See `TurnTable.wait_for_place`."""
         with borrowed(job.database):
-            may_wait = _row(job).filter(_PENDING, opencode_turn_parked=False)
+            may_wait = _row(job).filter(_PENDING, Q(opencode_turn_parked=False) | abandoned())
             return not may_wait.update(opencode_turn_lease=Moment(seconds), opencode_turn_parked=True)
 
     async def resume_waiting(self, message: models.Model, place: Place, seconds: float) -> TurnJob | None:

@@ -38,6 +38,7 @@ from opencode_sessions.turns.asks import Answer
 from opencode_sessions.turns.claim import WhenBusy
 from opencode_sessions.turns.deadlines import Deadlines
 from opencode_sessions.turns.events import TurnFound
+from opencode_sessions.turns.gate import leave_places
 from opencode_sessions.turns.observers import drop, listeners_of
 from opencode_sessions.turns.results import TurnResult
 from opencode_sessions.turns.turn import AsyncTurn, Turn
@@ -226,6 +227,13 @@ class HostCore(ABC, Generic[C]):
         """See `JobHost.announce`."""
         self._show_end(message)
         drop(turn, result, self.settings.listeners(), self.report)
+
+    async def hand_on(self, message: Any) -> None:
+        """See `JobHost.hand_on`."""
+        queue = RecordQueue(self.table, message, self)
+        await queue.put_next()
+        gate, _ = self.settings.limits(message, self.table.running, self.table.usage)
+        await leave_places(gate, self.table.of(message).record_store(message), queue)
 
     def _show_end(self, message: Any, _result: TurnResult | None = None) -> None:
         key = self.table.key_of(message)

@@ -1,9 +1,10 @@
-"""How each server of a host does: for metrics and doctors."""
+"""The load and health of each server of a host, for metrics and `doctor`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from opencode_sessions.errors import OpencodeError
@@ -16,24 +17,30 @@ from opencode_sessions.wire.clients import AsyncClient, Client
 __all__ = ["acount_servers", "count_servers", "load_of"]
 
 _SOON = Timeouts(connect=2.0, first_read=2.0, read=2.0)
-"""Whoever counts has turns to keep: a server that hangs does not hold that up."""
+"""The process that counts also renews leases, so a server that hangs must not delay it."""
+
+_AT_ONCE = 32
+"""How many servers are asked at once."""
 
 
 def count_servers(settings: HostSettings, running: Mapping[str | None, int]) -> list[ServerCount]:
-    """Of all servers, one after the other.
+    """The counts of all servers. They are asked at the same time, so that one that hangs does not add up.
 
     Args:
-        settings: What names them.
+        settings: The host's settings, with the servers.
         running: See `TurnTable.running`.
     """
+    options = settings.client_options()
+    with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="opencode-health") as threads:
+        well = list(threads.map(_is_well, options.values()))
     return [
-        _count(name, settings.named_servers[name], running, healthy=_is_well(options))
-        for name, options in settings.client_options().items()
+        _count(name, settings.named_servers[name], running, healthy=healthy)
+        for name, healthy in zip(options, well, strict=True)
     ]
 
 
 async def acount_servers(settings: HostSettings, running: Mapping[str | None, int]) -> list[ServerCount]:
-    """The same for asyncio, all at once."""
+    """The same for asyncio."""
     options = settings.client_options()
     well = await asyncio.gather(*map(_ais_well, options.values()))
     return [

@@ -273,6 +273,13 @@ class TurnAttempts:
             self.result = TurnResult.of(end)
             turn = TurnFound.of(store.key, self.job.record, row)
             self._host.announce(message, turn, self.result)
+            await self._hand_on(message)
+
+    async def _hand_on(self, message: Any) -> None:
+        try:
+            await self._host.hand_on(message)
+        except Exception as error:  # noqa: BLE001 - reported: recovery finds the turns later
+            self._host.report(error, "enqueue", str(self.job))
 
     def _report(self, error: Exception) -> None:
         self._host.report(error, "run", str(self.job))

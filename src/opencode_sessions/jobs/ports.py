@@ -74,6 +74,9 @@ class JobHost(Protocol):
     def announce(self, message: Any, turn: TurnFound, result: TurnResult) -> None:
         """Send the end of a turn that did not run to the host's listeners."""
 
+    async def hand_on(self, message: Any) -> None:
+        """Run the turns that wait for a turn that failed before it began, or for a place that it was given."""
+
     def report(self, error: Exception, action: str, key: str) -> None:
         """Give an error that no caller can catch to the host's `on_error`, or to the log."""
 

@@ -169,9 +169,9 @@ class TurnStatements:
         return self._lend(connection, [identity], self._is_behind, seconds)
 
     def wait_for_place(self, connection: Connection, identity: Identity, seconds: float) -> bool:
-        """Park a turn that has not begun, unless it is parked so already."""
-        runs = and_(self._pending, self._parked.is_(False))
-        return self._lend(connection, [identity], runs, seconds, parked=True)
+        """Park a turn that has not begun, unless it is parked already and its lease still holds."""
+        may_wait = and_(self._pending, or_(self._parked.is_(False), is_abandoned(self._columns)))
+        return self._lend(connection, [identity], may_wait, seconds, parked=True)
 
     def waiting(self, connection: Connection, place: Place) -> list[Found]:
         """The first turns that wait for such a place."""

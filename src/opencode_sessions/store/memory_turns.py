@@ -316,7 +316,7 @@ def _waits_for_a_place(row: _Row) -> bool:
 
 
 def _may_wait(row: _Row) -> bool:
-    return _is_pending(row) and not row["opencode_turn_parked"]
+    return _is_pending(row) and (not row["opencode_turn_parked"] or _is_abandoned(row))
 
 
 def _fits(message: MemoryMessage, place: Place) -> bool:

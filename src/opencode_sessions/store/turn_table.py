@@ -256,8 +256,8 @@ class TurnTable(Protocol):
             seconds: After which recovery takes it up, if no place was free before.
 
         Returns:
-            False if it waits from now on. Then look once more: a place may have been left in between. True if it waited
-            already, or has begun or ended.
+            False if it waits from now on, also after an earlier wait whose time is over. Then look once more, because a
+            place may have become free in between. True if it waits already, or has begun or ended.
         """
 
     async def resume_waiting(self, message: Any, place: Place, seconds: float) -> TurnJob | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from opencode_sessions.sessions.servers import Placement
+from opencode_sessions.store.queue import TurnQueue
+from opencode_sessions.store.records import RecordStore
 from opencode_sessions.store.turn_table import Place
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "leave_places"]
 
 
 class Gate(Protocol):
@@ -31,3 +33,9 @@ class Gate(Protocol):
 
     async def places(self, record: Placement) -> Sequence[Place]:
         """The places that a turn of this record leaves when it ends or is parked: others may wait for them."""
+
+
+async def leave_places(gate: Gate | None, record: RecordStore, queue: TurnQueue) -> None:
+    """Run the turns that wait for the places of a turn of this record: one for each place."""
+    for place in await gate.places(cast("Placement", record)) if gate is not None else ():
+        await queue.put_waiting(place)

@@ -13,7 +13,7 @@ from opencode_sessions.store.queue import TurnQueue
 from opencode_sessions.turns.asks import AskHandler, InTheRow
 from opencode_sessions.turns.deadlines import Deadlines
 from opencode_sessions.turns.events import TurnFound
-from opencode_sessions.turns.gate import Gate
+from opencode_sessions.turns.gate import Gate, leave_places
 from opencode_sessions.turns.observers import Listeners
 from opencode_sessions.turns.options import TurnOptions
 from opencode_sessions.turns.ports import TurnFiles, TurnWire
@@ -47,14 +47,7 @@ class TurnSpec:
 
     async def leave(self) -> None:
         """The turn runs no more: let those begin that wait for its places."""
-        if (gate := self.gate) is None:
-            return
-
-        async def put() -> None:
-            for place in await gate.places(cast("Placement", self.lifecycle.store)):
-                await self.queue.put_waiting(place)
-
-        await self.hand_on(put)
+        await self.hand_on(lambda: leave_places(self.gate, self.lifecycle.store, self.queue))
 
     async def hand_on(self, put: Callable[[], Awaitable[None]]) -> None:
         """Call the `queue`, so that a turn runs. An error is reported: recovery finds the turn later."""

@@ -154,6 +154,13 @@ class Parking(Staged):
         stage.reserve(message)
         assert not stage.wait_for_place(message), "it was enqueued again"
 
+    def test_a_turn_whose_time_to_wait_is_over_waits_anew(self, stage: Stage) -> None:
+        message = stage.reserved()
+        assert not stage.wait_for_place(message, OUT)
+        assert not stage.wait_for_place(message), "its time was over, so it waits from now on"
+        assert stage.wait_for_place(message)
+        assert stage.abandoned() == []
+
     def test_only_a_turn_that_has_not_begun_waits_for_a_place(self, stage: Stage) -> None:
         record = stage.bench.record()
         message = stage.take(stage.reserved(record))

@@ -159,7 +159,7 @@ class Walk:
             turn.lease, turn.parked = None if parked else lease, False
 
     def _step_wait_for_place(self, turn: _Turn, lease: float) -> None:
-        parks = turn.status == "pending" and not turn.parked
+        parks = turn.status == "pending" and (not turn.parked or turn.lease == OUT)
         self._expect(self._stage.wait_for_place(turn.message, lease), not parks, "wait_for_place")
         if parks:
             turn.lease, turn.parked = lease, True
