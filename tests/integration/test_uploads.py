@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -30,7 +31,7 @@ from opencode_sessions.files.memory import MemoryArtifactStore
 from opencode_sessions.files.originals import FsspecOriginals
 from opencode_sessions.files.placing import place
 from opencode_sessions.files.sandbox import Sandbox
-from opencode_sessions.files.storage import FolderStorage
+from opencode_sessions.files.storage import FolderStorage, FsspecStorage, age_of
 from opencode_sessions.files.uploads import UploadLimits, Uploads
 from opencode_sessions.jobs.dispatch import arun_job
 from opencode_sessions.sqlalchemy import delete_uploads_with_row
@@ -189,7 +190,7 @@ FULL = {
     "bytes": (
         {"bytes_in_record": 40},
         given(c_csv=TABLE),
-        "all files that are sent here may have 4e-05 MB together",
+        "all files that are sent here may have 0.00004 MB together",
     ),
 }
 
@@ -235,6 +236,86 @@ def test_files_are_kept_in_any_file_system_of_fsspec_and_removed_with_the_record
     uploads.remove(Record)
     assert uploads.left_over([], older_than=-60) == []
     uploads.remove(Record)
+
+
+@pytest.mark.full
+def test_a_process_finds_the_files_that_another_one_kept(s3, tmp_path):
+    other = type(s3)(**s3.storage_options, skip_instance_cache=True)
+    here, there = (
+        Uploads(FsspecOriginals(files, f"/agents/{tmp_path.name}"), work_folder=lambda _: tmp_path)
+        for files in (s3, other)
+    )
+    here.save(Record, given(first_txt=b"first"))
+    (kept,) = there.save(Record, given(second_txt=b"second"))
+    with here.open(kept) as opened:
+        assert opened.read() == b"second"
+    storages = [FsspecStorage(files, f"/agents/{tmp_path.name}-made") for files in (s3, other)]
+    assert list(storages[0].files()) == []
+    name = storages[1].store(io.BytesIO(b"made"), "a")
+    with storages[0].open(name, 0) as opened:
+        assert opened.read() == b"made"
+
+
+def test_a_file_that_could_not_be_copied_leaves_nothing(tmp_path):
+    originals = FsspecOriginals(fsspec.filesystem("memory"), f"/originals/{tmp_path.name}")
+    spooled = Torn(b"x" * 20)
+    with pytest.raises(OSError, match="torn"):
+        originals.keep(spooled, Record.opencode_uid, "a")
+    assert originals.sizes(Record.opencode_uid) == []
+
+
+class Torn(io.BytesIO):
+    """A file that can be read once."""
+
+    def read(self, size=-1):
+        if self.tell():
+            raise OSError("torn")
+        return super().read(10)
+
+
+class Slow(io.BytesIO):
+    """A file whose last bytes come late."""
+
+    def __init__(self):
+        super().__init__(b"hello")
+        self.begun, self.goes_on = threading.Event(), threading.Event()
+
+    def read(self, size=-1):
+        if self.tell():
+            self.begun.set()
+            self.goes_on.wait(60)
+        return super().read(3)
+
+
+class Watched(Uploads):
+    """Uploads that tell when files were removed."""
+
+    discarded = threading.Event()
+
+    def discard(self, uploads):
+        super().discard(uploads)
+        self.discarded.set()
+
+
+def test_files_of_a_caller_that_is_cancelled_are_not_kept(tmp_path):
+    uploads, content = Watched(tmp_path / "up", work_folder=lambda _: tmp_path), Slow()
+
+    async def cancelled():
+        saving = asyncio.create_task(uploads.asave(Record, [("a.txt", content)]))
+        await asyncio.to_thread(content.begun.wait, 60)
+        saving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await saving
+        content.goes_on.set()
+        assert await asyncio.to_thread(uploads.discarded.wait, 60)
+
+    asyncio.run(cancelled())
+    assert not list((tmp_path / "up" / Record.opencode_uid).iterdir())
+
+
+def test_a_file_whose_age_is_unknown_is_new():
+    assert age_of({"name": "a"}) == 0
+    assert age_of({"mtime": time.time() - 90}) >= 90
 
 
 def test_what_cannot_work_is_a_configuration_error(uploads):

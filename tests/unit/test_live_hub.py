@@ -279,3 +279,18 @@ def test_a_turn_is_rendered_once_for_each_language_in_which_it_is_watched(place,
     assert "<b>Refuse whole" in english[-1]
     assert sorted(rendered) == ["de", "de", "en", "en"]
     assert not place.hub._channels
+
+
+def test_files_of_a_turn_are_told_in_the_language_of_its_watcher(place):
+    spoken = []
+
+    async def made():
+        spoken.append(texts.language())
+        return [{"name": "plan.md"}]
+
+    async def main(place):
+        place.rows.write(status="completed", parts=[text("all of it")])
+        await place.watch([], made=made, context=RenderContext(language="de"))
+
+    place.run(main)
+    assert spoken == ["de"]

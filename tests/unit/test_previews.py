@@ -96,6 +96,13 @@ def test_a_table_is_shown_by_its_first_rows(kept):
     wide = preview(kept, "a.csv", b",".join([b"x" * 300] * 40) + b"\n")
     assert (len(wide.rows[0]), len(wide.rows[0][0]), wide.more) == (30, 200, True)
     assert preview(kept, "a.csv", b"") == Table(rows=())
+    prices = preview(kept, "a.csv", b"price;note\n1,50;a, b and c\n2,00;d\n")
+    assert prices.rows[1] == ("1,50", "a, b and c")
+
+
+def test_a_table_of_quotation_marks_is_read_at_once(kept):
+    shown = preview(kept, "a.csv", b'a,"b",c\n' + b'"' * 3_000 + b"x\n")
+    assert shown.rows[0] == ("a", "b", "c")
 
 
 def test_pictures_are_drawn_anew_smaller_and_without_what_hides_in_them(kept):
@@ -161,6 +168,8 @@ def test_changes_are_told_line_by_line(kept):
     assert asyncio.run(changes_of(kept.files, old)) is None
     kept.versions[new.id] = kept.add("a.png", png(2, 2))
     assert asyncio.run(changes_of(kept.files, new)) is None
+    kept.versions[new.id] = kept.add("a.txt", b"one\n" * 5_000)
+    assert asyncio.run(changes_of(kept.files, new)) is None
 
 
 def test_an_archive_has_all_files_once_and_none_leads_out_of_it(kept):
@@ -170,9 +179,10 @@ def test_an_archive_has_all_files_once_and_none_leads_out_of_it(kept):
     files = [replace(kept.add("a.txt", b"x" * 1_000_000), path="../../etc/passwd")]
     files += [replace(kept.add("a.txt", text), path="etc/Passwd") for text in (b"1", b"2")]
     files += [replace(files[0], kind=FileKind.DELETED), replace(files[0], path="C:\\a\n.txt")]
+    files += [replace(files[0], path="\u200b/etc/cron.d/x")]
     pieces = asyncio.run(zipped(files))
     assert max(map(len, pieces)) < 500_000
     with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as opened:
         assert opened.testzip() is None
-        assert opened.namelist() == ["etc/passwd", "_etc/Passwd", "__etc/Passwd", "C__a.txt"]
+        assert opened.namelist() == ["etc/passwd", "_etc/Passwd", "__etc/Passwd", "C__a.txt", "etc/cron.d/x"]
         assert opened.read("_etc/Passwd") == b"1"

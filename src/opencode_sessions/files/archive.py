@@ -42,7 +42,7 @@ def archived_paths(files: Sequence[MessageFile]) -> list[str]:
     for file in files:
         parts = ["".join(filter(str.isprintable, each)) for each in PurePosixPath(file.path).parts]
         path = "/".join(
-            each.replace("\\", "_").replace(":", "_") for each in parts if each not in ("/", "..", ".")
+            each.replace("\\", "_").replace(":", "_") for each in parts if each not in ("", "/", "..", ".")
         )
         path = path or "file"
         while path.lower() in known:

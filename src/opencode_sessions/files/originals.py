@@ -10,13 +10,13 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Protocol, cast
 
 from opencode_sessions.files.safe_open import PIECE
-from opencode_sessions.files.storage import age_of
+from opencode_sessions.files.storage import age_of, copy_to, listed
 from opencode_sessions.validation import require
 
 __all__ = ["ID", "FolderOriginals", "FsspecOriginals", "Originals"]
@@ -129,10 +129,7 @@ class FsspecOriginals:
 
     def keep(self, spooled: IO[bytes], uid: str, name: str) -> None:
         """See `Originals.keep`. It is copied in pieces."""
-        spooled.seek(0)
-        self._files.makedirs(f"{self._folder}/{uid}", exist_ok=True)
-        with self._files.open(f"{self._folder}/{uid}/{name}", "wb") as file:
-            shutil.copyfileobj(spooled, file, 4 * PIECE)
+        copy_to(self._files, spooled, f"{self._folder}/{uid}/{name}")
 
     def open(self, uid: str, name: str) -> BinaryIO:
         """See `Originals.open`."""
@@ -160,7 +157,5 @@ class FsspecOriginals:
             youngest[uid] = min(age_of(found), youngest.get(uid, float("inf")))
         return youngest
 
-    def _found(self, *below: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        self._files.invalidate_cache()
-        with suppress(FileNotFoundError):
-            yield from self._files.find("/".join([self._folder, *below]), detail=True).items()
+    def _found(self, *below: str) -> Iterable[tuple[str, dict[str, Any]]]:
+        return listed(self._files, "/".join([self._folder, *below]))

@@ -55,6 +55,12 @@ _MOST_PIXELS = 50_000_000
 _SIDE = 1600
 _MOST_ROWS, _MOST_COLUMNS, _LONGEST_CELL = 100, 30, 200
 
+_LINES = 10
+"""How many lines show which character separates the cells of a table."""
+
+_MOST_COMPARED = 4_000
+"""How many lines each of two texts may have to be compared: the time grows with their square."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PicturePreview:
@@ -165,7 +171,7 @@ async def picture_of(files: MessageFiles, file: MessageFile) -> bytes | None:
 
 
 async def changes_of(files: MessageFiles, file: MessageFile) -> Diff | None:
-    """The changes since the version before; None without one, or if one of the two is not a text.
+    """The changes since the version before; None without one, or if one of the two is not a text or is very long.
 
     Raises:
         FileError: The bytes of one are missing.
@@ -177,6 +183,8 @@ async def changes_of(files: MessageFiles, file: MessageFile) -> Diff | None:
     if not (is_text(old) and is_text(new)):
         return None
     texts = [visible(each.decode(errors="ignore")).splitlines(keepends=True) for each in (old, new)]
+    if max(map(len, texts)) > _MOST_COMPARED:
+        return None
     found, left_out = await files.work(lambda: _diff(visible_line(file.path), *texts))
     return Diff(files=tuple(found), left_out=left_out)
 
@@ -188,14 +196,10 @@ def _diff(path: str, old: list[str], new: list[str]) -> tuple[list[FileDiff], in
 
 def _table(text: str, *, whole: bool) -> Table | NoPreview:
     lines = text if whole else text[: text.rfind("\n") + 1]
-    try:
-        dialect: Any = csv.Sniffer().sniff(lines[:4096], delimiters=",;\t|")
-    except csv.Error:
-        dialect = csv.excel
     rows: list[tuple[str, ...]] = []
     more = not whole
     try:
-        for row in csv.reader(io.StringIO(lines), dialect):
+        for row in csv.reader(io.StringIO(lines), delimiter=_delimiter(lines[:4096])):
             if len(rows) == _MOST_ROWS:
                 more = True
                 break
@@ -204,6 +208,17 @@ def _table(text: str, *, whole: bool) -> Table | NoPreview:
     except csv.Error:
         return NoPreview(reason=translated("It says that it is a table, and cannot be read as one."))
     return Table(rows=tuple(rows), more=more)
+
+
+def _delimiter(lines: str) -> str:
+    """The character that separates the cells: every line has it, and has most of it.
+
+    `csv.Sniffer` is not used, because a text of many quotation marks makes it work for minutes.
+    """
+    counts = {
+        each: [line.count(each) for line in lines.splitlines()[:_LINES] if line] or [0] for each in ",;\t|"
+    }
+    return max(counts, key=lambda each: (min(counts[each]), sum(counts[each])))
 
 
 @cache

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -143,10 +143,7 @@ class FsspecStorage:
 
     def store(self, spooled: IO[bytes], name: str) -> str:
         """See `Storage.store`. The file is copied in pieces."""
-        spooled.seek(0)
-        self._files.makedirs(self._folder, exist_ok=True)
-        with self._files.open(f"{self._folder}/{name}", "wb") as file:
-            shutil.copyfileobj(spooled, file, 4 * PIECE)
+        copy_to(self._files, spooled, f"{self._folder}/{name}")
         return name
 
     def open(self, name: str, start: int) -> IO[bytes]:
@@ -162,16 +159,44 @@ class FsspecStorage:
 
     def files(self) -> Iterator[Stored]:
         """See `Storage.files`."""
-        self._files.invalidate_cache()
-        for path, found in self._files.find(self._folder, detail=True).items():
+        for path, found in listed(self._files, self._folder):
             yield Stored(path.rpartition("/")[2], found["size"] or 0, age_of(found))
 
 
+def copy_to(files: Any, spooled: IO[bytes], path: str) -> None:
+    """Copy a spooled file to a path of an fsspec file system, in pieces. If that fails, nothing is left there."""
+    spooled.seek(0)
+    files.makedirs(path.rpartition("/")[0], exist_ok=True)
+    try:
+        with files.open(path, "wb") as file:
+            shutil.copyfileobj(spooled, file, 4 * PIECE)
+    except BaseException:
+        with suppress(Exception):  # the first error counts
+            files.rm_file(path)
+        raise
+
+
+def listed(files: Any, folder: str) -> Iterable[tuple[str, dict[str, Any]]]:
+    """The files below a folder of an fsspec file system, with their details.
+
+    The listing is not cached: `open` would then not find the files that other processes write afterwards.
+    """
+    files.invalidate_cache()
+    try:
+        return list(files.find(folder, detail=True).items())
+    except FileNotFoundError:
+        return []
+    finally:
+        files.invalidate_cache()
+
+
 def age_of(found: dict[str, Any]) -> float:
-    """How old a file of fsspec's is, in seconds: file systems call the time of its last change by different names."""
-    when = (
-        found.get("mtime") or found.get("LastModified") or found.get("last_modified") or found.get("created")
-    )
+    """How old a file of an fsspec file system is, in seconds; 0 if that is unknown, so that it counts as new.
+
+    File systems have different names for the time of the last change.
+    """
+    names = "mtime", "LastModified", "last_modified", "modified", "created"
+    when = next((found[name] for name in names if found.get(name)), None)
     if isinstance(when, datetime):
         when = when.timestamp()
-    return time.time() - when if isinstance(when, int | float) else float("inf")
+    return time.time() - when if isinstance(when, int | float) else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from opencode_sessions.texts import number, text
 
@@ -48,5 +49,5 @@ class UploadLimits:
 def megabytes(size: int) -> str:
     """The size in megabytes, with three digits, for people."""
     megabytes = size / 1_000_000
-    digits = 0 if megabytes >= 100 else len(f"{megabytes:.3g}".partition(".")[2])  # noqa: PLR2004 - of three
-    return text("{size} MB", size=number(megabytes, digits))
+    exponent = int(Decimal(f"{megabytes:.3g}").normalize().as_tuple().exponent)
+    return text("{size} MB", size=number(megabytes, max(-exponent, 0)))

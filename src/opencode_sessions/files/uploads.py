@@ -140,8 +140,17 @@ class Uploads:
         return saved
 
     async def asave(self, record: Any, files: Iterable[Any]) -> list[Upload]:
-        """See `save`. The files are read and written in a thread."""
-        return await asyncio.to_thread(self.save, record, list(files))
+        """See `save`. The files are read and written in a thread. If the caller is cancelled, none is kept."""
+        saving = asyncio.ensure_future(asyncio.to_thread(self.save, record, list(files)))
+        try:
+            return await asyncio.shield(saving)
+        except asyncio.CancelledError:
+            saving.add_done_callback(self._undo)  # the thread cannot be stopped
+            raise
+
+    def _undo(self, saving: asyncio.Future[list[Upload]]) -> None:
+        if not saving.cancelled() and saving.exception() is None:
+            saving.get_loop().run_in_executor(None, self.discard, saving.result())
 
     def open(self, upload: Upload) -> BinaryIO:
         """The original file.

@@ -125,8 +125,8 @@ class LiveHub:
             return viewer.news(), viewer.over
 
     def end_of(self, viewer: Viewer) -> bytes:
-        """What a browser is sent last, if `news` has not sent it."""
-        with self._lock:
+        """The last bytes for a browser, if `news` has not sent them."""
+        with self._lock, speaking(viewer.context.language):
             return viewer.end()
 
     def _end_of(self, request: WatchRequest) -> float:

@@ -11,7 +11,7 @@ from opencode_sessions.live.channel import Viewer
 from opencode_sessions.live.feed import Feed
 from opencode_sessions.live.hub import LiveHub
 from opencode_sessions.live.view import view_of_row
-from opencode_sessions.live.watch_request import WatchRequest
+from opencode_sessions.live.watch_request import Made, WatchRequest
 from opencode_sessions.runtime.ports import Bell
 from opencode_sessions.runtime.stepping import iterate_sync
 from opencode_sessions.runtime.tasks import TaskBell
@@ -124,10 +124,15 @@ async def _made(
     if request.made is None:
         return
     until = time.monotonic() + COLLECTED
-    while (found := await request.made()) is None and time.monotonic() < until:
+    while (found := await _look(request.made, request.context.language)) is None and time.monotonic() < until:
         yield request.encoder.heartbeat(), ()
         await bell.wait(_LOOK)
     yield b"", found or ()
+
+
+async def _look(made: Made, language: str) -> Sequence[Mapping[str, Any]] | None:
+    with speaking(language):
+        return await made()
 
 
 def _said(hub: LiveHub, viewer: Viewer) -> tuple[bytes, float]:
