@@ -114,6 +114,8 @@ def visit_branches(session):
     session.revert.clear("ses_1")
     session.revert.stage("ses_1", message_id="msg_1")
     session.revert.commit("ses_1")
+    session.move("ses_1", directory="/elsewhere")
+    assert session.get("ses_1").location.directory == "/elsewhere"
 
 
 def test_every_route_answers_as_the_contract_has_it(fake_v2, client, v2):
