@@ -83,7 +83,9 @@ class Parking:
             raise
         except Exception as error:  # noqa: BLE001 - the database is away: until it is back, the turn waits here
             spec.lifecycle.report_suppressed("park", None, error)
-            return
+            if not await self._is_parked():
+                return
+            waits = False  # an answer may have been stored in between: the next runner looks
         if not waits:
             await spec.hand_on(spec.queue.put)
         key = spec.store.key
@@ -91,6 +93,16 @@ class Parking:
             f"the turn of {key} is parked: it waits for a person, and goes on when it is run again after the answer",
             message_key=key,
         )
+
+    async def _is_parked(self) -> bool:
+        """Whether a write that raised has parked the turn nevertheless. False if the row cannot be read, either."""
+        try:
+            row = await self._spec.store.load()
+        except OpencodeError:
+            raise
+        except Exception:  # noqa: BLE001 - the error of the write was reported
+            return False
+        return row.parked and row.epoch == self._epoch
 
     async def _park(self, asking: PendingAsks) -> bool:
         """Park the turn in its row. False if it no longer waits for a person."""
