@@ -44,7 +44,7 @@ _LAYOUTS: tuple[tuple[FolderLayout, int, Mapping[str, Any] | None], ...] = (
 """The layout, with how many records it is measured, and the server's catalogue of models: `None` is its own."""
 
 _PATIENT = Timeouts(connect=120.0, read=120.0, creation=120.0)
-"""What is measured is memory, not time."""
+"""Long timeouts, because this bench measures memory, not time."""
 
 _ALL = 200
 """Records for which the figures are told, measured or extrapolated."""

@@ -129,7 +129,7 @@ async def _new(db: AsyncSession, owner: str) -> int:
 
 @app.get("/chats/{pk}", include_in_schema=False)
 async def show(pk: Key, request: Request, db: Database, visitor: Visitor) -> HTMLResponse:
-    """The page of a chat, in the language of the browser. What the library says is in it, too."""
+    """The page of a chat, in the language of the browser, as are the texts of the library."""
     language = accepted(request.headers.get("accept-language", ""))
     conversation = await _conversation(db, pk, visitor)
     messages = select(Message).where(Message.conversation_id == pk).order_by(Message.id)

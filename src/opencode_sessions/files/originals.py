@@ -1,4 +1,4 @@
-"""Where files are kept as people sent them: a folder, or any file system of fsspec's. Each record has a folder in it.
+"""Stores for files as people sent them: a folder, or any fsspec file system. Each record has a folder in it.
 
 They block: the async API calls them in a thread.
 """
@@ -26,7 +26,7 @@ ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Originals(Protocol):
-    """Where the files are kept as they came. A file is named by its record's `opencode_uid` and a name of its own."""
+    """A store for unchanged files. A file is named by its record's `opencode_uid` and a name of its own."""
 
     def spool(self, uid: str) -> IO[bytes]:
         """A new file to write in, which vanishes when it is closed."""

@@ -202,7 +202,7 @@ class Sandbox:
         return sorted(each.name for each in found if each.stat(follow_symlinks=False).st_mtime <= before)
 
     def manifests(self, due: Due) -> tuple[Path, Path]:
-        """Where the manifests of a turn are kept: from before it, and from before the record's next turn."""
+        """The paths of a turn's manifests: from before the turn, and from before the record's next turn."""
         parts_of(due.folder, depth=1)
         folder, turn = self.root / _MANIFESTS / due.folder, hash_of(due.message)[:32]
         return folder / f"{turn}.json", folder / f"{turn}-next.json"

@@ -85,9 +85,9 @@ class Uploads:
     """Where the files that people upload are kept, and what is taken.
 
     Args:
-        folder: Where they are kept: an absolute path, which no agent works in, made when it is needed; or a store such
+        folder: The folder of the files, an absolute path in which no agent works, made when needed; or a store such
             as `FsspecOriginals`.
-        limits: What is taken.
+        limits: The limits for uploads.
         work_folder: Below which a copy is put for the agent: a `Sandbox`, or a function of the record that returns the
             folder its agent works in. By default the record's `opencode_directory`. If the function returns None, or
             the sandbox has no `disk`, only what `parts` lets through is taken.

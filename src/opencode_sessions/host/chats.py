@@ -163,8 +163,8 @@ class ChatProtocol(Protocol):
         """The messages of one turn, as a front end keeps them.
 
         Args:
-            name: What the turn is called.
-            prompt: What was asked.
+            name: The name of the turn.
+            prompt: The prompt.
             view: The turn, rendered for the protocol.
             sent: The files that came with the prompt, as `opencode_sessions.host.files.told` has them.
             made: Those that the turn has made.
@@ -184,7 +184,7 @@ class Steering(Protocol):
         """Retry a turn that failed or was cancelled."""
 
     def context_of(self, message: Any, /) -> RenderContext:
-        """What its row does not tell."""
+        """The values for rendering that its row does not have."""
 
     async def files_of(self, message: Any, /) -> Sequence[MessageFile]:
         """The files that were sent with it, and those that its turn has made so far."""
@@ -265,7 +265,7 @@ class ChatService:
         return Turn(newest, frozenset(given.ask for given in request.answers))
 
     async def context(self, request: ChatRequest, user: Any, message: Any) -> RenderContext:
-        """What the row of a turn does not tell.
+        """The values for rendering that the row of a turn does not have.
 
         Raises:
             Refused: There is no such chat.

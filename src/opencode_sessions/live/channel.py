@@ -112,7 +112,7 @@ class Viewer:
         return 0.0 if view is not None and view.live else max(self._waits_until - now, 0.0)
 
     def news(self) -> bytes:
-        """What it has not been sent yet, with the end, unless the end of the turn waits for its files."""
+        """The bytes not sent yet, with the end, unless the end of the turn waits for its files."""
         feed = self.channel.feed
         if self.pause or not (self._serves or self._ended):
             return b""
@@ -128,7 +128,7 @@ class Viewer:
         return said + self.end() if self.over and not self.withheld else said
 
     def end(self) -> bytes:
-        """What it is sent last."""
+        """The last bytes of the stream."""
         return self.encoder.end(self.context, self.channel.feed.view, self.status)
 
     @property

@@ -31,8 +31,8 @@ def do_to_each(
         request: Whose user is told.
         rows: Those that were chosen.
         act: Returns whether there was anything to do.
-        done: What is said of those to which it was done, by their number.
-        not_done: Of the others.
+        done: Makes the message about the objects that were changed, from their number.
+        not_done: Likewise, about the others.
     """
     counts = {True: 0, False: 0}
     problems: list[str] = []
