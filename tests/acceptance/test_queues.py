@@ -16,6 +16,7 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=4,
+    worker_disable_prefetch=False,
     broker_transport_options={
         "visibility_timeout": 2,
         "unacked_restore_interval": 1,

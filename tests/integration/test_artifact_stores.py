@@ -119,7 +119,7 @@ def test_who_does_not_know_whether_files_were_attached_waits_for_who_attaches_th
         blocked = text(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE :what"
         )
-        with store._engine.connect() as other:
+        with store._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as other:
             eventually(lambda: other.scalar(blocked, {"what": f"%{table.name}%FOR UPDATE%"}))
         said.append("committed")
         connection.commit()
