@@ -89,6 +89,7 @@ def measure(server: OpencodeServer, new_database: Callable[[], str]) -> list[tup
             for turns, browsers in _LOADS
             for framework in _FRAMEWORKS
         ]
+        cases += [(20, browsers, "Django", _Postgres(new_database(), pool=True)) for browsers in (0, 20)]
         cases += [
             (20, 20, framework, _Sqlite(Path(folder) / f"{framework}.sqlite3")) for framework in _FRAMEWORKS
         ]
@@ -188,11 +189,10 @@ class _Sqlite:
 
 
 class _Postgres:
-    """A database of its own."""
+    """A database of its own; `pool` is Django's setting."""
 
-    name = "PostgreSQL"
-
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, pool: bool = False) -> None:
+        self.name = "PostgreSQL, pool" if pool else "PostgreSQL"
         at = urlsplit(url)
         self._url = url.replace("+psycopg", "")
         self.url = url.replace("+psycopg", "+asyncpg")
@@ -202,6 +202,7 @@ class _Postgres:
             "HOST": at.hostname,
             "PORT": at.port,
             "USER": at.username,
+            "OPTIONS": {"pool": pool},
         }
 
     @contextmanager

@@ -3,15 +3,19 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
+import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from fix_cli import CommandLine, eventually, read_until
+from fix_cli import PATIENCE, CommandLine, eventually, read_until
+from fix_stores import sqlalchemy_urls
 from host_models import Base, Prompt
 from scripted_server import ScriptedServer, response
 from selection import sample
-from sqlalchemy import create_engine, func, insert
+from sqlalchemy import create_engine, delete, func, insert, update
+from sqlalchemy.orm import Session as Database
 
 from opencode_sessions import Client
 
@@ -44,6 +48,7 @@ def test_all_that_is_there_is_ok(cli):
         "opencode",
         "server",
         "clocks",
+        "guard",
         "busy",
         "memory",
         "project",
@@ -111,11 +116,14 @@ def test_a_server_that_hangs_is_waited_for_with_a_word(cli, silent_port, command
 
 @pytest.mark.full
 def test_a_server_that_hangs_is_broken_and_named_soon(cli, silent_port):
-    began = time.monotonic()
-    done = cli.run("doctor", "--server", f"http://127.0.0.1:{silent_port}")
-    assert time.monotonic() - began < 32  # 15 s, and what a busy machine adds
-    state, said = findings(done)["server"]
-    assert (done.returncode, state) == (1, "broken")
+    address = f"http://127.0.0.1:{silent_port}"
+    with cli.start("doctor", "--server", address) as process:
+        read_until(process, f"waiting for an answer from {address} …", stream="stderr")  # after 2 s
+        began = time.monotonic()
+        output, _ = process.communicate(timeout=PATIENCE)
+        assert time.monotonic() - began < 32  # 13 s, and what a busy machine adds
+    state, said = findings(subprocess.CompletedProcess([], process.returncode, output, ""))["server"]
+    assert (process.returncode, state) == (1, "broken")
     assert "The server accepts connections, but it is overloaded or hangs" in said
 
 
@@ -179,6 +187,41 @@ def test_turns_of_a_table_of_the_hosts_own_are_no_strays(cli, tmp_path):
     assert session_id in stray.stdout.replace(" ", "").replace("\n", "")
     assert session_id not in known.stdout.replace(" ", "").replace("\n", "")
     assert "turns in answers, prompts" in findings(known)["database"][1]
+
+
+@pytest.mark.parametrize("database", sample(["sqlite", "postgres"]))
+def test_turns_that_have_not_ended_are_counted_and_named_by_their_state(request, cli, database):
+    url = sqlalchemy_urls(request.getfixturevalue, database)[0]
+    engine = create_engine(url)
+    streaming, asking = {"status": "streaming"}, {"status": "streaming", "asks": [{"id": "per_1"}]}
+    parked = {"opencode_turn_parked": True}
+    with Database(engine) as rows, rows.begin():
+        rows.execute(delete(Prompt))
+        turns = [
+            *[Prompt(prompt="it runs", **streaming) for _ in range(7)],
+            Prompt(prompt="it waits for a person", **asking, **parked),
+            Prompt(prompt="it waits for a limit", **parked),
+            Prompt(prompt="a draft"),
+        ]
+        for turn in turns[:-1]:
+            turn.opencode_turn_lease = datetime.now(UTC) + timedelta(hours=1)
+        rows.add_all(turns)
+        rows.flush()
+        keys = [turn.id for turn in turns]
+    first = ", ".join(map(str, keys[:5]))
+    expected = (
+        f"10 turns, 7 run ({first}, …), 1 wait for an answer ({keys[7]}), 1 wait for a place ({keys[8]})"
+    )
+    assert findings(cli.run("doctor", "--database", url))["prompts"] == ("ok", expected)
+    with Database(engine) as rows, rows.begin():
+        rows.execute(update(Prompt).where(Prompt.id == keys[6]).values(opencode_turn_lease=None))
+    done = cli.run("doctor", "--database", url)
+    engine.dispose()
+    state, said = findings(done)["prompts"]
+    assert (done.returncode, state) == (0, "warning")
+    assert f"6 run ({first}, …)" in said
+    assert f"1 abandoned ({keys[6]})" in said
+    assert "recover MODULE:HOST" in said
 
 
 @pytest.mark.full

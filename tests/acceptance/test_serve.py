@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
+import httpx2
 import pytest
 from fix_cli import PATIENCE, CommandLine, eventually, read_until
 
@@ -72,6 +75,40 @@ def test_serve_takes_the_password_of_the_environment_and_stops_all_that_it_start
         eventually(lambda: not is_alive(server))
         with Client(url, password="hunter2") as client, pytest.raises(ServerUnreachableError):
             client.health()
+
+
+@pytest.mark.full
+def test_serve_takes_a_configuration_and_variables_for_the_agents_commands(tmp_path):
+    mine = CommandLine(tmp_path, OPENCODE_SERVER_PASSWORD="hunter2", SECRET_OF_THE_APP="hunter3")
+    (tmp_path / "opencode.json").write_text(json.dumps({"username": "Mara", "instructions": ["rules.md"]}))
+    options = ("--config", "opencode.json", "--env", "AGENT_FOLDERS=/srv/agents", "--no-catalogue")
+    with mine.start("serve", "--offline", *options) as process:
+        said = read_until(process, "opencode-sessions chat\n")
+        url = next(line for line in said.splitlines() if "OPENCODE_BASE_URL" in line).partition("=")[2]
+        with httpx2.Client(base_url=url, auth=("opencode", "hunter2")) as http:
+            found = http.get("/config").json()
+        variables = Path(f"/proc/{server_of(process)}/environ").read_text().split("\0")
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+    assert (found["username"], found["instructions"]) == ("Mara", ["rules.md"])
+    assert found["plugin"][0].endswith("/guard.js")
+    assert "AGENT_FOLDERS=/srv/agents" in variables
+    assert not any("hunter3" in each for each in variables)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--config", "nowhere.json", "nowhere.json cannot be read as JSON"),
+        ("--config", "list.json", "list.json must have an object"),
+        ("--env", "AGENT_FOLDERS", "write NAME=VALUE, not AGENT_FOLDERS"),
+    ],
+)
+def test_an_option_of_serve_that_cannot_work_is_refused(bare, option, value, said):
+    (bare.folder / "list.json").write_text("[]")
+    done = bare.run("serve", "--offline", option, value)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.replace("│", "").split())
 
 
 @pytest.mark.full

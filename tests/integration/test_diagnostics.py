@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from email.utils import formatdate
 
@@ -12,12 +15,14 @@ import httpx2
 import pytest
 from fix_cli import eventually
 
-from opencode_sessions import Client, allow
+from opencode_sessions import Client, ServerUnreachableError, allow
 from opencode_sessions.server import diagnostics
+from opencode_sessions.server.binary import find_binary
 from opencode_sessions.server.diagnostics import (
     State,
     look_at_busy,
     look_at_clocks,
+    look_at_guard,
     look_at_memory,
     look_at_project_config,
 )
@@ -40,6 +45,55 @@ def test_a_server_that_ignores_the_folder_of_an_agent_is_in_order(server):
     finding = look(server)
     assert (finding.state, finding.mend) == (State.OK, "")
     assert "ignores opencode.json" in finding.found
+
+
+@pytest.fixture
+def started_by_hand(tmp_path, free_tcp_port):
+    """The URL of a plain `opencode serve`, without the plugin."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "OPENCODE_SERVER_PASSWORD": "hunter2",
+        "OPENCODE_MODELS_PATH": str(tmp_path / "models.json"),
+        "OPENCODE_DISABLE_MODELS_FETCH": "true",
+    }
+    (tmp_path / "models.json").write_text("{}")
+    command = [find_binary(), "serve", "--hostname", "127.0.0.1", "--port", str(free_tcp_port)]
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=log, stderr=log) as process,
+    ):
+        yield f"http://127.0.0.1:{free_tcp_port}"
+        process.kill()
+
+
+@pytest.mark.full
+def test_a_server_without_the_plugin_is_warned_of(started_by_hand):
+    def make_client():
+        return Client(started_by_hand, password="hunter2")
+
+    def answers():
+        with make_client() as client, suppress(ServerUnreachableError):
+            return client.health()
+
+    eventually(answers)
+    finding = look_at_guard(make_client)
+    assert finding.state is State.WARNING
+    assert "does not load this library's plugin" in finding.found
+    assert "`opencode-sessions serve`" in finding.mend
+
+
+@pytest.mark.full
+def test_a_server_that_makes_snapshots_is_warned_of(own_server):
+    server = own_server(config={"snapshot": True})
+    finding = look_at_guard(lambda: Client(server.url, password=server.password))
+    assert finding.state is State.WARNING
+    assert '"snapshot": false' in finding.mend
+
+
+def test_a_server_that_the_library_starts_is_guarded(server):
+    finding = look_at_guard(lambda: Client(server.url, password=server.password))
+    assert (finding.state, finding.mend) == (State.OK, "")
 
 
 class OfAnotherTime(httpx2.HTTPTransport):

@@ -50,7 +50,9 @@ def test_the_doctor_tells_what_was_left_behind_and_what_mends_it(chat):
     left_behind(chat, "postgres")
     said = run("opencode_doctor")
     assert "project config" not in said  # nobody asked, and it costs the server memory
-    assert re.search(r"^warning +chat\.Message +in postgres: 1 turns, 1 left behind$", said, re.MULTILINE)
+    assert re.search(
+        r"^warning +chat\.Message +in postgres: 1 turns, 1 abandoned \(\d+\)$", said, re.MULTILINE
+    )
     assert "→ manage.py opencode_recover" in said
 
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 from django.db import connections
-from fix_stores import sqlalchemy_urls
+from fix_django_app import wait_until
+from fix_stores import add_alias, sqlalchemy_urls
 from host_models import Answer, Conversation
 from selection import sample
 from sqlalchemy import create_engine
@@ -39,6 +40,23 @@ def max_age(using, seconds):
         yield
     finally:
         connections.settings[using]["CONN_MAX_AGE"] = held
+
+
+@pytest.fixture
+def pooled(chat):
+    """The alias of PostgreSQL with Django's pool, which has one connection."""
+    options = {"pool": {"min_size": 1, "max_size": 1}}
+    database = {
+        key: value
+        for key, value in connections.settings["postgres"].items()
+        if key not in ("OPTIONS", "TEST")
+    }
+    add_alias("pooled", {**database, "OPTIONS": options})
+    yield "pooled"
+    connections["pooled"].close()
+    connections["pooled"].close_pool()
+    del connections["pooled"]
+    del connections.settings["pooled"]
 
 
 @pytest.fixture
@@ -91,6 +109,33 @@ def test_one_that_the_caller_had_open_is_left_to_them(chat):
     assert mine is not None
     turn_for(message).run()
     assert connections["postgres"].connection is mine
+
+
+def test_the_pool_gets_back_even_a_connection_that_the_caller_had_open(chat, pooled):
+    message = chat.message(PROMPT, using=pooled)
+    assert connections[pooled].connection is not None
+    looking = Looking(lambda: connections[pooled].connection is not None)
+    turn_for(message, observer=looking).run()
+    assert looking.seen
+    assert not any(looking.seen)
+
+
+def test_several_turns_run_at_once_over_the_only_connection_of_a_pool(chat, opencode, words, pooled):
+    with chat.configured(opencode, THREADS=4):
+        words.up_to(1)
+        messages = [chat.message(PROMPT, using=pooled) for _ in range(4)]
+        for message in messages:
+            enqueue(message)
+        connections[pooled].close()
+        wait_until(lambda: all(_row(chat, message).content for message in messages))
+        words.all()
+        wait_until(lambda: all(_row(chat, message).status == "completed" for message in messages))
+    assert {_row(chat, message).content for message in messages} == {"one two three four five six"}
+
+
+def _row(chat, message):
+    """A fresh row, over another connection than the pool's."""
+    return chat.Message.objects.using("postgres").get(pk=message.pk)
 
 
 @pytest.mark.parametrize("database", sample(["postgres", "sqlite"]))

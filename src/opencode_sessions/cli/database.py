@@ -31,8 +31,17 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.server.diagnostics import ABANDONED, MOST_SHOWN, describe_turns
 from opencode_sessions.sqlalchemy import MessageMixin, RecordMixin
-from opencode_sessions.sqlalchemy.leases import LEASE_COLUMNS, is_parked, is_run
+from opencode_sessions.sqlalchemy.leases import (
+    LEASE_COLUMNS,
+    is_abandoned,
+    is_asking,
+    is_behind,
+    is_parked,
+    is_run,
+    is_waiting_for_place,
+)
 
 __all__ = ["DEFAULT_DATABASE", "Base", "Conversation", "Database", "Message"]
 
@@ -225,10 +234,42 @@ def turn_tables(engine: Engine) -> list[Table]:
     """The tables of turns in the database, the chat's and a host's own: those with a turn's columns."""
     look, found = inspect(engine), []
     for name in look.get_table_names():
-        columns = [Column(each["name"], each["type"]) for each in look.get_columns(name)]
+        keys = look.get_pk_constraint(name)["constrained_columns"]
+        columns = [
+            Column(each["name"], each["type"], primary_key=each["name"] in keys)
+            for each in look.get_columns(name)
+        ]
         if {column.name for column in columns} >= _OF_TURNS:
             found.append(Table(name, MetaData(), *columns))
     return found
+
+
+def turns_in(engine: Engine, table: Table) -> str:
+    """The turns of a table that are not over, for people."""
+    columns = dict(table.c.items())
+    states = {
+        "run": is_run(columns),
+        "wait for an answer": is_asking(columns),
+        "wait for another turn": is_behind(columns),
+        "wait for a place": is_waiting_for_place(columns),
+        ABANDONED: is_abandoned(columns),
+    }
+    count, keys = (
+        select(func.count()).select_from(table),
+        select(*table.primary_key).order_by(*table.primary_key),
+    )
+    with engine.connect() as connection:
+        found = {
+            state: (
+                connection.scalar(count.where(condition)) or 0,
+                [
+                    key[0] if len(key) == 1 else tuple(key)
+                    for key in connection.execute(keys.where(condition).limit(MOST_SHOWN))
+                ],
+            )
+            for state, condition in states.items()
+        }
+        return describe_turns(connection.scalar(count) or 0, found)
 
 
 def sessions_of_turns(url: str) -> set[str]:

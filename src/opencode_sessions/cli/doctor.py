@@ -27,6 +27,7 @@ from opencode_sessions.cli.database import (
     parse_database_url,
     sessions_of_turns,
     turn_tables,
+    turns_in,
 )
 from opencode_sessions.cli.exits import DONE, FAILED
 from opencode_sessions.cli.hosts import check_one_given, host_option, load_host
@@ -38,6 +39,7 @@ from opencode_sessions.host.server_counts import load_of
 from opencode_sessions.protocol.plain import one_line
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.server.diagnostics import (
+    ABANDONED,
     Finding,
     State,
     look_at_binary,
@@ -51,6 +53,10 @@ __all__ = ["doctor"]
 
 _EXTRAS = {"cli": ("typer", "rich"), "sqlalchemy": ("SQLAlchemy",), "django": ("Django",)}
 _STRAY = "another project or database may run it; if none does, Client.stop(session_id) stops it"
+_RECOVER = (
+    "`recover MODULE:HOST` sends them to your queue again; if they stay, no process recovers turns: a host that runs "
+    "turns does so by itself, and with a task queue its periodic task does"
+)
 _DRIVERS = ("psycopg", "psycopg2", "asyncpg", "aiosqlite", "PyMySQL")
 
 
@@ -111,7 +117,7 @@ def examine(
             yield finding if len(servers) == 1 else replace(finding, what=f"{finding.what} of {name}")
     if found is not None:
         yield _load(found)
-    yield _database(database)
+    yield from _database(database)
 
 
 def _looks(
@@ -167,7 +173,8 @@ def _server(make: Callable[[], Client], url: str | None) -> Finding:
     return look_at_server(make, asked_for=asked_for, start=start, say=say)
 
 
-def _database(url: str) -> Finding:
+def _database(url: str) -> Iterator[Finding]:
+    """The check of a database, and how the turns in it do."""
     what = "database"
     try:
         parsed = parse_database_url(url)
@@ -176,26 +183,36 @@ def _database(url: str) -> Finding:
             # A connection would create the file, and `doctor` changes nothing.
             folder = Path(parsed.database).parent
             if not folder.is_dir():
-                return Finding(what, State.BROKEN, f"{shown}: there is no folder {folder}", "make it")
-            return Finding(what, State.OK, f"{shown}: no file yet; the first chat makes it")
+                yield Finding(what, State.BROKEN, f"{shown}: there is no folder {folder}", "make it")
+                return
+            yield Finding(what, State.OK, f"{shown}: no file yet; the first chat makes it")
+            return
         engine = connect(parsed)
     except ConfigurationError as error:
-        return Finding(what, State.BROKEN, "cannot be used", str(error))
+        yield Finding(what, State.BROKEN, "cannot be used", str(error))
+        return
     try:
         absent, lacking = missing_tables(engine), missing_columns(engine)
-        own = [table.name for table in turn_tables(engine) if table.name not in Base.metadata.tables]
+        own = [table for table in turn_tables(engine) if table.name not in Base.metadata.tables]
+        if lacking:
+            mend = "they are of another release: add what is missing, or name another database"
+            yield Finding(
+                what, State.BROKEN, f"{shown} ({engine.dialect.name}): no {', '.join(lacking)}", mend
+            )
+            return
+        if own:
+            tables = f"turns in {', '.join(table.name for table in own)}"
+        elif absent:
+            tables = f"no {', '.join(absent)} yet; the first chat makes them"
+        else:
+            tables = "the chat's tables are there"
+        yield Finding(what, State.OK, f"{shown} ({engine.dialect.name}): {tables}")
+        for table in own:
+            said = turns_in(engine, table)
+            left = ABANDONED in said
+            yield Finding(table.name, State.WARNING if left else State.OK, said, _RECOVER if left else "")
     finally:
         engine.dispose()
-    if lacking:
-        mend = "they are of another release: add what is missing, or name another database"
-        return Finding(what, State.BROKEN, f"{shown} ({engine.dialect.name}): no {', '.join(lacking)}", mend)
-    if own:
-        tables = f"turns in {', '.join(own)}"
-    elif absent:
-        tables = f"no {', '.join(absent)} yet; the first chat makes them"
-    else:
-        tables = "the chat's tables are there"
-    return Finding(what, State.OK, f"{shown} ({engine.dialect.name}): {tables}")
 
 
 def _version(package: str) -> str | None:

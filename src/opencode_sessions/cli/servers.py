@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +96,7 @@ def managed_server(
     data: Path,
     *,
     offline: bool,
+    given: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[OpencodeServer]:
     """A server of our own on a permanent data folder. Its agent works in the subfolder `work`.
@@ -103,6 +104,7 @@ def managed_server(
     Args:
         data: The folder, created if it does not exist.
         offline: Use the scripted model, which needs no keys and no network.
+        given: A configuration of the person's own, which overrides these defaults.
         **options: More options of `OpencodeServer`.
 
     Raises:
@@ -112,10 +114,10 @@ def managed_server(
     _furnish(data)
     with ExitStack() as stack:
         options["pass_env"] = [name for name in os.environ if name.endswith("_API_KEY")]
-        config = _CONFIG
+        config = {**_CONFIG, **(given or {})}
         if offline:
             model = stack.enter_context(ScriptedModel())
-            config, options["models"] = {**model.config(), **_CONFIG}, {}
+            config, options["models"] = {**config, **model.config()}, {}
         server = OpencodeServer(data=data, config=config, **options)
         with announced(
             say, f"waiting for OpenCode to start; its log is {data / 'server.log'} …", after=_SLOW_START

@@ -26,7 +26,15 @@ from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
 from opencode_sessions.store.keys import key_of, values_in
 from opencode_sessions.store.record_columns import EXPIRED, NOT_NULL, NOW, Later, gone
 
-__all__ = ["ModelRow", "all_rows", "borrowed", "database_of", "give_back_connections", "in_transaction"]
+__all__ = [
+    "ModelRow",
+    "all_rows",
+    "borrowed",
+    "database_of",
+    "give_back_connections",
+    "in_transaction",
+    "is_pooled",
+]
 
 _log = logging.getLogger("opencode_sessions.django")
 
@@ -239,10 +247,15 @@ def borrowed(using: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if connection.settings_dict["OPTIONS"].get("pool") and not in_transaction(connection):
+        if is_pooled(connection) and not in_transaction(connection):
             connection.close()
         elif ours:
             connection.close_if_unusable_or_obsolete()
+
+
+def is_pooled(connection: BaseDatabaseWrapper) -> bool:
+    """Does closing this connection give it back to a pool?"""
+    return bool(connection.settings_dict["OPTIONS"].get("pool"))
 
 
 def give_back_connections() -> None:

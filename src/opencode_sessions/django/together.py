@@ -2,7 +2,8 @@
 
 To open a connection, and to have the ORM make the statement, takes ten times as long as the rest of a snapshot. While
 two or more turns of a process write here, one connection is held, and used by whoever has the lock. It is closed when
-fewer do. Where a turn has a tenant's context it writes alone, since the context holds for its own thread.
+fewer do. A connection from a pool goes back after each transaction. Where a turn has a tenant's context it writes
+alone, since the context holds for its own thread.
 """
 
 # ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
@@ -19,7 +20,7 @@ from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from opencode_sessions.django.clock import Moment
-from opencode_sessions.django.rows import ModelRow, all_rows
+from opencode_sessions.django.rows import ModelRow, all_rows, is_pooled
 from opencode_sessions.django.tenants import has_contexts
 from opencode_sessions.runtime.threads import ThreadLock
 from opencode_sessions.store.record_columns import Later
@@ -72,8 +73,9 @@ class DjangoTogether(Together[ModelRow]):
                 self._close_if_unshared()
 
     def _close_if_unshared(self) -> None:
-        if self._connection is not None and len(self._users) < 2:  # noqa: PLR2004 - a turn alone shares nothing
-            self._connection.close()
+        connection, alone = self._connection, len(self._users) < 2  # noqa: PLR2004 - a turn alone shares nothing
+        if connection is not None and (alone or is_pooled(connection)):
+            connection.close()
 
     async def _transaction(self, writes: Sequence[RowWrite[ModelRow]]) -> Sequence[bool]:
         with self._shared() as connection, transaction.atomic(using=self._using):

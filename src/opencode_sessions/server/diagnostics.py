@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -26,17 +26,22 @@ from opencode_sessions.protocol.plain import one_line
 from opencode_sessions.protocol.values import SessionInfo
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.server.binary import find_binary, version_of
+from opencode_sessions.server.environment import GUARD
 from opencode_sessions.wire.clients import Client, blocking_wire
 from opencode_sessions.wire.detect import SUPPORTED
 from opencode_sessions.wire.memory import local_server
 from opencode_sessions.wire.waiting import announced
 
 __all__ = [
+    "ABANDONED",
+    "MOST_SHOWN",
     "Finding",
     "State",
+    "describe_turns",
     "look_at_binary",
     "look_at_busy",
     "look_at_clocks",
+    "look_at_guard",
     "look_at_memory",
     "look_at_project_config",
     "look_at_python",
@@ -48,7 +53,12 @@ _OLDEST_PYTHON = (3, 11)
 _MOST_CLOCKS_DIFFER = 2
 _RECENT = 24 * 3600.0
 _SETTLE = 1.0
-_MOST_SHOWN = 5
+
+MOST_SHOWN = 5
+"""So many sessions, or turns, are named; of the others the number is told."""
+
+ABANDONED = "abandoned"
+"""The state of a turn that no process runs or has reserved. If it stays, recovery does not run."""
 
 Running = Callable[[], Collection[str]]
 
@@ -147,6 +157,7 @@ def look_closer(
         project_config: Also check whether the server reads configuration from the folder of an agent.
     """
     yield look_at_clocks(make_client)
+    yield look_at_guard(make_client)
     yield look_at_busy(make_client, running=running, stray=stray)
     yield look_at_memory(make_client)
     if project_config:
@@ -170,6 +181,29 @@ def look_at_clocks(make_client: Callable[[], Client]) -> Finding:
     return Finding(what, State.OK, f"the server's and this machine's agree within {_MOST_CLOCKS_DIFFER} s")
 
 
+def look_at_guard(make_client: Callable[[], Client]) -> Finding:
+    """Whether the server's configuration names the plugin that guards what permission rules do not reach."""
+    what = "guard"
+    mend = (
+        "start it with `opencode-sessions serve`, or see docs/security.md, A server that you start yourself"
+    )
+    try:
+        with make_client() as client:
+            config = run_sync(blocking_wire(client).own_config())
+    except OpencodeError as error:
+        return Finding(what, State.WARNING, f"could not be seen: {error}", mend)
+    if config is None:
+        found = "an OpenCode 2.x server does not load this library's plugin"
+        return Finding(what, State.WARNING, found, "run it in a container, or as a user of its own")
+    if not any(str(plugin).endswith(f"/{GUARD.name}") for plugin in config.get("plugin") or ()):
+        found = "the server does not load this library's plugin: agents have ways past their rules"
+        return Finding(what, State.WARNING, found, mend)
+    if config.get("snapshot") is not False:
+        found = "the server makes snapshots, for which Git runs what a repository in an agent's folder names"
+        return Finding(what, State.WARNING, found, 'set "snapshot": false, unless no agent can write there')
+    return Finding(what, State.OK, "the server's configuration names this library's plugin")
+
+
 def look_at_busy(make_client: Callable[[], Client], *, running: Running, stray: str) -> Finding:
     """Whether the server has busy sessions without a running turn in the rows, checked twice.
 
@@ -191,9 +225,9 @@ def look_at_busy(make_client: Callable[[], Client], *, running: Running, stray: 
         return Finding(what, State.OK, "no session is busy in which no turn runs")
     shown = ", ".join(
         f"{info.id} ({one_line(info.title, limit=40)}, in {info.directory})"
-        for info in (busy[key] for key in sorted(strays)[:_MOST_SHOWN])
+        for info in (busy[key] for key in sorted(strays)[:MOST_SHOWN])
     )
-    more = f" and {len(strays) - _MOST_SHOWN} more" if len(strays) > _MOST_SHOWN else ""
+    more = f" and {len(strays) - MOST_SHOWN} more" if len(strays) > MOST_SHOWN else ""
     return Finding(what, State.WARNING, f"without a turn that runs: {shown}{more}", stray)
 
 
@@ -208,6 +242,21 @@ def _busy(client: Client) -> dict[str, SessionInfo]:
     directories = {info.directory for info in recent.values()}
     busy = {key for directory in directories for key in client.status(directory=directory)}
     return {key: info for key, info in recent.items() if key in busy and info.parent_id is None}
+
+
+def describe_turns(total: int, states: Mapping[str, tuple[int, Sequence[object]]]) -> str:
+    """The turns of a table, for people: how many, and how many in each state.
+
+    Args:
+        total: All of them, also those that have ended.
+        states: By a state that people can read: the number, and the keys of at most `MOST_SHOWN`.
+    """
+    said = [f"{total:,} turns"]
+    for state, (number, keys) in states.items():
+        if number:
+            shown = ", ".join(map(str, keys)) + (", …" if number > len(keys) else "")
+            said.append(f"{number:,} {state} ({shown})")
+    return ", ".join(said)
 
 
 def look_at_memory(make_client: Callable[[], Client]) -> Finding:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["guard_marker", "server_environment"]
+__all__ = ["GUARD", "guard_marker", "server_environment"]
 
 _EVERYBODY = {
     *("PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SHELL", "TERM", "USER", "LOGNAME"),
@@ -34,7 +34,9 @@ _DEFAULTS_OF_V2 = {"snapshots": False, "update": "disable"}
 _WITHOUT_PROJECT_OF_V2 = {"OPENCODE_CONFIG_PROJECT_DISABLE": "1", "OPENCODE_DISABLE_CLAUDE_CODE": "1"}
 # For a snapshot, Git would run programs that the configuration of a repository in the agent's folder names (1.18.33).
 _DEFAULTS = {"snapshot": False}
-_GUARD = Path(__file__).with_name("guard.js")
+GUARD = Path(__file__).with_name("guard.js")
+"""The plugin."""
+
 _REFERENCE = re.compile(r"\{env:([^}]+)\}")
 
 
@@ -79,7 +81,7 @@ def server_environment(
         "OPENCODE_CONFIG_CONTENT": json.dumps(
             {**_DEFAULTS_OF_V2, **config}
             if v2
-            else {**_DEFAULTS, **config, "plugin": [_GUARD.as_uri(), *config.get("plugin", ())]}
+            else {**_DEFAULTS, **config, "plugin": [GUARD.as_uri(), *config.get("plugin", ())]}
         ),
         "OPENCODE_SESSIONS_GUARDED": str(guard_marker(data)),
         "OPENCODE_SESSIONS_HIDDEN": ",".join(sorted(keys)),

@@ -127,8 +127,14 @@ def is_run(columns: _Columns) -> ColumnElement[bool]:
 def is_parked(columns: _Columns) -> ColumnElement[bool]:
     """See `parked`; for these columns."""
     lease: Any = columns["opencode_turn_lease"]
-    waits = and_(lease > moment(lease), columns["opencode_turn_parked"].is_(True))
-    return or_(and_(_streaming(columns) | _pending(columns), waits), is_behind(columns))
+    waits = and_(_streaming(columns), lease > moment(lease), columns["opencode_turn_parked"].is_(True))
+    return or_(waits, is_waiting_for_place(columns), is_behind(columns))
+
+
+def is_waiting_for_place(columns: _Columns) -> ColumnElement[bool]:
+    """The condition that a turn is parked until a limit allows it: it has not begun."""
+    lease: Any = columns["opencode_turn_lease"]
+    return and_(_pending(columns), lease > moment(lease), columns["opencode_turn_parked"].is_(True))
 
 
 def is_behind(columns: _Columns) -> ColumnElement[bool]:

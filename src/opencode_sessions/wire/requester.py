@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -121,6 +121,10 @@ class Calls:
             there = there.replace(tzinfo=UTC)
         half_a_second = 0.5  # the header has whole seconds
         return there.timestamp() + half_a_second - (before + time.time()) / 2
+
+    async def own_config(self) -> Mapping[str, Any] | None:
+        """The server's configuration, for its working directory; None if it does not tell, as on the V2 line."""
+        return await self._ask(lambda line: line.config(None))
 
     async def takes_config(self, directory: str, file: str, user: str) -> bool | None:
         """Does the server read configuration from a directory? It keeps the directory in memory until it restarts.

@@ -34,8 +34,12 @@ def health() -> Call[Health | None]:
     return Call(request, responses.parse_health)
 
 
-def config(directory: str) -> Call[Json]:
-    """The configuration for a directory, with the directory's own if the server reads it (1.18.33)."""
+def config(directory: str | None) -> Call[Json]:
+    """The configuration for a directory, with the directory's own if the server reads it (1.18.33).
+
+    Args:
+        directory: None for the server's own.
+    """
     return Call(Request("GET", "/config", _scope(directory), repeatable=True), responses.parse_object)
 
 

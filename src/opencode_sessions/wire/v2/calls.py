@@ -43,7 +43,7 @@ def health() -> Call[Health | None]:
     return Call(Request("GET", "/api/info", repeatable=True, within=_HEALTH), responses.parse_health)
 
 
-def config(directory: str) -> None:
+def config(directory: str | None) -> None:
     """None: the server does not show a directory's configuration."""
 
 

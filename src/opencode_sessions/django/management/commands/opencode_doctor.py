@@ -34,8 +34,11 @@ from opencode_sessions.host.server_counts import load_of
 from opencode_sessions.protocol.plain import one_line
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.server.diagnostics import (
+    ABANDONED,
+    MOST_SHOWN,
     Finding,
     State,
+    describe_turns,
     look_at_binary,
     look_at_python,
     look_at_server,
@@ -47,10 +50,9 @@ from opencode_sessions.store.record_columns import SERVER
 __all__ = ["Command"]
 
 _START = "opencode-sessions serve, in another terminal (with --offline for a model that needs no keys)"
-_LEFT = "left behind"
 _LOST = ", which is no server of the settings"
 _MENDS = {
-    _LEFT: "manage.py opencode_recover resumes them",
+    ABANDONED: "manage.py opencode_recover resumes them; if they stay, no process recovers turns: see docs/deploy.md",
     _LOST: 'give the server its name back in OPENCODE["SERVERS"], or move its records: see docs/servers.md',
 }
 _STRAY = (
@@ -204,13 +206,18 @@ def _sessions_of(rows: models.QuerySet[models.Model]) -> str:
 
 
 def _turns_of(rows: models.QuerySet[models.Model]) -> str:
-    counts = {
-        "run": rows.filter(being_run()).count(),
-        "wait for an answer": rows.filter(waiting_for_answer()).count(),
-        "wait for another turn": rows.filter(behind_another()).count(),
-        "wait for a place": rows.filter(waiting_for_place()).count(),
-        _LEFT: rows.filter(abandoned()).count(),
+    states = {
+        "run": being_run(),
+        "wait for an answer": waiting_for_answer(),
+        "wait for another turn": behind_another(),
+        "wait for a place": waiting_for_place(),
+        ABANDONED: abandoned(),
     }
-    return ", ".join(
-        [f"{rows.count():,} turns", *(f"{number:,} {what}" for what, number in counts.items() if number)]
+    found = {state: rows.filter(condition).order_by("pk") for state, condition in states.items()}
+    return describe_turns(
+        rows.count(),
+        {
+            state: (some.count(), list(some.values_list("pk", flat=True)[:MOST_SHOWN]))
+            for state, some in found.items()
+        },
     )
