@@ -23,15 +23,28 @@ async def left_behind(host: JobHost, *, reserve_for: float) -> Sequence[TurnJob]
         host: The host.
         reserve_for: See `TurnTable.abandoned`.
     """
-    found = list(await host.table.abandoned(reserve_for=reserve_for))
-    if host.artifacts is not None:
-        try:
-            due = await host.artifacts.due(look_after=LOOK_AFTER)
-            found += [each.job for each in due if await _has_ended(host, each)]
-        except Exception as error:  # noqa: BLE001 - turns must not wait for files
-            told = "files that are due cannot be looked for now: %s"
-            _log.warning(told, error, exc_info=None if host.table.is_transient(error) else error)
+    return [*await host.table.abandoned(reserve_for=reserve_for), *await _whose_files_are_due(host)]
+
+
+async def _whose_files_are_due(host: JobHost) -> Sequence[TurnJob]:
+    """Turns must not wait for files, and the files of one turn not for those of another: errors are logged."""
+    if host.artifacts is None:
+        return []
+    found = []
+    try:
+        for due in await host.artifacts.due(look_after=LOOK_AFTER):
+            try:
+                if await _has_ended(host, due):
+                    found.append(due.job)
+            except Exception as error:  # noqa: BLE001 - logged
+                _warn(host, f"the files of {due.job} are due and cannot be collected now", error)
+    except Exception as error:  # noqa: BLE001 - logged
+        _warn(host, "files that are due cannot be looked for now", error)
     return found
+
+
+def _warn(host: JobHost, told: str, error: Exception) -> None:
+    _log.warning("%s: %s", told, error, exc_info=None if host.table.is_transient(error) else error)
 
 
 async def _has_ended(host: JobHost, due: Due) -> bool:
