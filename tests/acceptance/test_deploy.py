@@ -115,6 +115,20 @@ def test_the_units_are_right(unit, tmp_path):
     assert mine == []
 
 
+@pytest.mark.parametrize("file", ["systemd/opencode.service", "Dockerfile.opencode"])
+def test_the_servers_are_started_with_the_plugin_and_with_options_that_there_are(file):
+    words = re.findall(r"[\w.:/-]+", (DEPLOY / file).read_text().rpartition("opencode-sessions")[2])
+    serve = words[: words.index("3G") + 1]
+    assert serve[0] == "serve"
+    done = subprocess.run(
+        [sys.executable, "-m", "opencode_sessions.cli", *serve, "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_compose_file_names_what_there_is():
     said = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     services = said["services"]

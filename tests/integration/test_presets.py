@@ -353,6 +353,19 @@ def test_files_that_the_prompt_of_a_sub_agent_names_are_not_read_for_it(called, 
     assert "mail@example.com" in told
 
 
+@pytest.mark.parametrize("whose", ["another's", "a sub-agent's"])
+def test_a_sub_agent_is_always_a_new_one_and_never_a_session_that_is_there(guarded, called, place, whose):
+    """By the id of a task the server goes on with any session, under that session's rules."""
+    with Client(guarded.url, password=guarded.password, directory=str(place.folder)) as client:
+        parent = client.create(title="of somebody else").id
+        there = parent if whose == "another's" else client.create(title="of old", parent_id=parent).id
+        task = {"description": "d", "prompt": "Say hi.", "subagent_type": "general", "task_id": there}
+        called(Call("task", task), rules=[*READ_WRITE, allow("task")])
+        assert list(client.messages(there)) == []
+    (told,) = place.children
+    assert "Say hi." in told
+
+
 def test_a_step_up_from_a_link_stays_in_the_folder(called, place):
     """The system would go up from where the link leads."""
     read, _ = called(

@@ -18,6 +18,8 @@ from opencode_sessions.protocol.events import (
 )
 from opencode_sessions.protocol.reply import Part, Reply
 from opencode_sessions.protocol.values import Message
+from opencode_sessions.store.messages import MessageState
+from opencode_sessions.turns.results import snapshot
 
 
 @pytest.fixture
@@ -111,6 +113,15 @@ def test_the_prompt_and_other_turns_are_not_of_this_reply(reply):
 def test_another_session_changes_nothing(reply):
     assert reply.apply(SessionIdle(session_id="ses_child")) == []
     assert not reply.over
+
+
+@pytest.mark.parametrize(("counted", "stored_tokens"), [(3_000_000_000, 2**31 - 1), (-5, 0), (7, 7)])
+def test_tokens_that_no_integer_column_holds_do_not_keep_the_answer_from_being_stored(
+    reply, counted, stored_tokens
+):
+    fold(reply, assistant("msg_a", tokens={"input": counted, "output": counted}), part("p1", text="Hello"))
+    row = snapshot(reply, MessageState("hello"))
+    assert (row.content, row.input_tokens, row.output_tokens) == ("Hello", stored_tokens, stored_tokens)
 
 
 def test_cost_and_tokens_are_summed_over_the_messages(reply):

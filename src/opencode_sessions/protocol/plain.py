@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
 from opencode_sessions.protocol.visible import visible_line
 
-__all__ = ["LONGEST_LINE", "clean", "cut_line", "one_line", "plain", "said"]
+__all__ = ["LONGEST_LINE", "clean", "cut_line", "one_line", "plain", "said", "whole"]
 
 LONGEST_LINE = 100
 
@@ -24,20 +25,38 @@ _CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "\N{REPLACEMENT CHARAC
 _CONTROLS |= {ord("\n"): "\n", ord("\t"): "\t", ord("\r"): ""}
 
 
-def plain(value: Any, depth: int = _DEEPEST) -> Any:
-    """A copy of a JSON value. Values below `depth` levels are an ellipsis; NaN and infinity are None."""
+def plain(value: Any, depth: int = _DEEPEST, deeper: Callable[[Any], str] = lambda _: _ELLIPSIS) -> Any:
+    """A copy of a JSON value; NaN and infinity are None.
+
+    Args:
+        value: The value.
+        depth: How many levels are kept.
+        deeper: What stands for an object or a list below them.
+    """
     match value:
         case Mapping():
             if depth == 0:
-                return _ELLIPSIS
-            return {str(key): plain(item, depth - 1) for key, item in value.items()}
+                return deeper(value)
+            return {str(key): plain(item, depth - 1, deeper) for key, item in value.items()}
         case list() | tuple():
             if depth == 0:
-                return _ELLIPSIS
-            return [plain(item, depth - 1) for item in value]
+                return deeper(value)
+            return [plain(item, depth - 1, deeper) for item in value]
         case float() if not isfinite(value):
             return None
     return value
+
+
+def whole(value: Any) -> Any:
+    """The same, with all that it says: what is nested too deeply for a database stands there as JSON text."""
+    return plain(value, deeper=_as_json)
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return _ELLIPSIS
 
 
 def said(value: Any) -> str:

@@ -92,6 +92,9 @@ export default async ({ directory, worktree }) => {
       if (typeof args?.patchText === "string") args.patchText = args.patchText.split("\n").map(patched).join("\n");
       // The server reads each file that a sub-agent's prompt names with an @, whatever the rules say.
       if (tool === "task" && typeof args?.prompt === "string") args.prompt = args.prompt.replace(/(?<![\w`])@/g, "`@`");
+      // By its id a task goes on with any session of the server: another user's, with that one's rules; or an earlier
+      // sub-agent, with the rules of that time.
+      if (tool === "task") delete args?.task_id;
     },
   };
 };

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from opencode_sessions.errors import AskAnsweredError, ConfigurationError, NotFoundError
 from opencode_sessions.protocol.events import PermissionAsked, QuestionAsked
+from opencode_sessions.protocol.plain import whole
 from opencode_sessions.protocol.storable import storable
 from opencode_sessions.turns.ports import AskWire
 from opencode_sessions.validation import require
@@ -69,9 +70,9 @@ class Ask:
         }
         if isinstance(event, PermissionAsked):
             names = ("permission", "patterns", "metadata", "always")
-            asked = {name: getattr(event, name) for name in names}
+            asked = {name: whole(getattr(event, name)) for name in names}
             return cls(kind="permission", **asked, **common)  # type: ignore[arg-type]  # a dict of several types
-        return cls(kind="question", questions=event.questions, **common)  # type: ignore[arg-type]  # likewise
+        return cls(kind="question", questions=whole(event.questions), **common)  # type: ignore[arg-type]  # likewise
 
 
 @dataclass(frozen=True, slots=True)

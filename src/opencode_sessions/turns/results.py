@@ -23,6 +23,7 @@ _ABORTED = "MessageAbortedError"
 # A tool's error begins with one of these if a person refused the tool, or dismissed its question (1.18.33).
 _REJECTIONS = ("The user rejected permission", "The user dismissed this question")
 _WHOLE = "stop"
+_MOST_TOKENS = 2**31 - 1  # an integer column holds no more
 _FEEDBACK = "with the following feedback"  # the agent reads it, and goes on
 
 
@@ -122,9 +123,14 @@ def snapshot(reply: Reply, seen: MessageState, status: TurnStatus = TurnStatus.S
         content=storable(reply.text),
         parts=storable(_parts(reply)),
         cost=reply.cost,
-        input_tokens=tokens.input,
-        output_tokens=tokens.output,
+        input_tokens=_storable_tokens(tokens.input),
+        output_tokens=_storable_tokens(tokens.output),
     )
+
+
+def _storable_tokens(count: int) -> int:
+    """A provider may count what it likes, and the answer must be stored all the same."""
+    return max(0, min(count, _MOST_TOKENS))
 
 
 def outcome(
