@@ -10,7 +10,7 @@ from host_models import Prompt
 from host_rows import PATIENCE, Rows, urls_of
 
 from opencode_sessions import TRUSTED, BudgetExceededError, ConfigurationError, TurnLimitError
-from opencode_sessions.host import Limit
+from opencode_sessions.host import Limit, Server
 
 SLOW = "!slow 0.1\n!say one two three four five six"
 TOOLS = """!tool bash {"command": "true", "description": "nothing"}
@@ -49,6 +49,32 @@ def test_a_turn_over_the_limit_waits_and_runs_later(rows):
         assert rows.row(second).status == "pending"
         assert rows.ended(second).status == "completed"
         assert rows.row(first).status == "completed"
+    assert rows.told == []
+
+
+def test_a_place_goes_to_the_first_waiting_turn_that_no_other_limit_keeps_waiting(rows, server, held):
+    def limit_for(message):
+        is_adas = Prompt.prompt.contains("ada")
+        if "ada" in message.prompt:
+            return Limit(name="ada", of=is_adas, turns=1)
+        return Limit(name="others", of=~is_adas, turns=10)
+
+    servers = {"a": Server(url=server.url, password=server.password, turns=2)}
+    known = {"server": None, "password": None, "servers": servers}
+    with rows.host(**known, limit_for=limit_for, recover=False) as host:
+        adas = rows.send(host, "!say one two three four five ada")
+        rows.until(adas, lambda row: "three" in row.content)
+        ends = rows.send(host, "!slow 600\n!say one two three")
+        rows.until(ends, lambda row: row.status == "streaming" and row.opencode_prompt_id)
+        adas_next, other = rows.send(host, "hello ada"), rows.send(host, "hello")
+        for waiting in (adas_next, other):
+            rows.until(waiting, lambda row: row.opencode_turn_parked)
+        host.cancel(ends, by="them")
+        assert rows.ended(other).status == "completed"
+        assert rows.row(adas).status == "streaming"
+        assert rows.row(adas_next).status == "pending"
+        held.set()
+        assert rows.ended(adas_next).status == "completed"
     assert rows.told == []
 
 

@@ -36,12 +36,13 @@ from opencode_sessions.live.notes import RowWritten
 from opencode_sessions.reporting import ErrorContext, ErrorReporter
 from opencode_sessions.runtime.shutdown import install_handlers
 from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.sessions.servers import Placement
 from opencode_sessions.store.messages import PENDING_LEASE, MessageStore
 from opencode_sessions.store.turn_table import TurnJob, TurnTable
 from opencode_sessions.turns.claim import WhenBusy
 from opencode_sessions.turns.deadlines import Deadlines
 from opencode_sessions.turns.events import TurnFound
-from opencode_sessions.turns.gate import leave_places
+from opencode_sessions.turns.gate import Gate, leave_places, may_begin
 from opencode_sessions.turns.observers import drop
 from opencode_sessions.turns.results import TurnResult
 
@@ -246,16 +247,27 @@ class _Host:
 
     async def hand_on(self, message: models.Model) -> None:
         """See `JobHost.hand_on`."""
-        queue = RecordQueue(table, message, self)
+        queue = RecordQueue(table, message, self, self.may_begin)
         await queue.put_next()
-        gate, _ = settings().limits(message, table.running, table.usage)
-        with borrowed(database_of(message)):
-            record = session_for(record_of(message)).lifecycle.store
-        await leave_places(gate, record, queue)
+        await leave_places(*_gate(message), queue)
+
+    async def may_begin(self, message: models.Model) -> bool:
+        """Whether no limit keeps the turn of a message waiting."""
+        try:
+            gate, record = _gate(message)
+        except Exception:  # noqa: BLE001 - the turn begins, and fails with this error
+            return True
+        return await may_begin(gate, record, str(table.job_of(message)))
 
     def report(self, error: Exception, action: str, key: str) -> None:
         """See `JobHost.report`."""
         ErrorReporter(settings().on_error)(error, ErrorContext(action, key))
+
+
+def _gate(message: models.Model) -> tuple[Gate | None, Placement]:
+    gate, _ = settings().limits(message, table.running, table.usage)
+    with borrowed(database_of(message)):
+        return gate, Placement(session_for(record_of(message)).lifecycle.store)
 
 
 host = _Host()

@@ -29,7 +29,7 @@ class DjangoQueue:
 
     def __init__(self, message: models.Model, *, asynchronous: bool) -> None:
         self._message = message
-        self._queue = RecordQueue(table, message, host)
+        self._queue = RecordQueue(table, message, host, host.may_begin)
         self._asynchronous = asynchronous
         # As for a store: the thread of an event loop has no tenant; the thread that works has one.
         self._tenant = None if asynchronous else current_tenant(database_of(message))

@@ -15,12 +15,9 @@ from opencode_sessions.django.leases import being_run, waiting_for_place
 from opencode_sessions.django.registry import message_models, record_field
 from opencode_sessions.django.rows import all_rows, borrowed, database_of
 from opencode_sessions.store.record_columns import SERVER
-from opencode_sessions.store.turn_table import Place
+from opencode_sessions.store.turn_table import MOST_ASKED, Place
 
 __all__ = ["lacks_table", "record_column", "running", "waiting"]
-
-_RIVALS = 10
-"""How many processes may leave places in one instant: each finds a turn that no other one has taken."""
 
 
 def running() -> Mapping[str | None, int]:
@@ -52,7 +49,7 @@ def _waiting(model: type[models.Model], using: str, there: Q) -> Iterator[tuple[
     with borrowed(using):
         try:
             rows = all_rows(model, using).filter(waiting_for_place(), there).order_by("enqueued_at", "pk")
-            found = list(rows[:_RIVALS])
+            found = list(rows[:MOST_ASKED])
         except DatabaseError:
             if not lacks_table(model, using):
                 raise

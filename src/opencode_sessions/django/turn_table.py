@@ -38,7 +38,7 @@ from opencode_sessions.errors import WrongRowError
 from opencode_sessions.store import claims
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import UID
-from opencode_sessions.store.turn_table import Ahead, Place, TurnCounts, TurnJob, Usage
+from opencode_sessions.store.turn_table import Ahead, MayBegin, Place, TurnCounts, TurnJob, Usage
 
 __all__ = ["DjangoTurnTable", "table"]
 
@@ -222,10 +222,14 @@ class DjangoTurnTable:
             may_wait = _row(job).filter(_PENDING, Q(opencode_turn_parked=False) | abandoned())
             return not may_wait.update(opencode_turn_lease=Moment(seconds), opencode_turn_parked=True)
 
-    async def resume_waiting(self, message: models.Model, place: Place, seconds: float) -> TurnJob | None:
+    async def resume_waiting(
+        self, message: models.Model, place: Place, seconds: float, may_begin: MayBegin
+    ) -> TurnJob | None:
         """See `TurnTable.resume_waiting`. A server has turns of all models, in the tenant that is in force."""
         for using, found in waiting(message, place):
             job = self.job_of(found, using=using)
+            if not await may_begin(found):
+                continue
             with borrowed(using):
                 if _reserve(job, waiting_for_place(), seconds):
                     return job

@@ -31,14 +31,14 @@ from opencode_sessions.reporting import ErrorContext, ErrorReporter
 from opencode_sessions.runtime.ports import Runtime
 from opencode_sessions.runtime.shutdown import on_signal
 from opencode_sessions.runtime.stepping import result_of
-from opencode_sessions.sessions.servers import Servers
+from opencode_sessions.sessions.servers import Placement, Servers
 from opencode_sessions.store.messages import MessageStore
 from opencode_sessions.store.turn_table import ServerCount, TurnJob
 from opencode_sessions.turns.asks import Answer
 from opencode_sessions.turns.claim import WhenBusy
 from opencode_sessions.turns.deadlines import Deadlines
 from opencode_sessions.turns.events import TurnFound
-from opencode_sessions.turns.gate import leave_places
+from opencode_sessions.turns.gate import Gate, leave_places, may_begin
 from opencode_sessions.turns.observers import drop, listeners_of
 from opencode_sessions.turns.results import TurnResult
 from opencode_sessions.turns.turn import AsyncTurn, Turn
@@ -184,7 +184,7 @@ class HostCore(ABC, Generic[C]):
         defaults: dict[str, Any] = {
             "on_ask": self.settings.on_ask,
             "store": self.table.store(job, message),
-            "queue": RecordQueue(self.table, message, self),
+            "queue": RecordQueue(self.table, message, self, self._may_begin),
         }
         if self.settings.artifacts is not None:
             defaults["artifacts"] = self.settings.artifacts.of_turn(
@@ -230,10 +230,20 @@ class HostCore(ABC, Generic[C]):
 
     async def hand_on(self, message: Any) -> None:
         """See `JobHost.hand_on`."""
-        queue = RecordQueue(self.table, message, self)
+        queue = RecordQueue(self.table, message, self, self._may_begin)
         await queue.put_next()
+        await leave_places(*self._gate(message), queue)
+
+    async def _may_begin(self, message: Any) -> bool:
+        try:
+            gate, record = self._gate(message)
+        except Exception:  # noqa: BLE001 - the turn begins, and fails with this error
+            return True
+        return await may_begin(gate, record, str(self.table.job_of(message)))
+
+    def _gate(self, message: Any) -> tuple[Gate | None, Placement]:
         gate, _ = self.settings.limits(message, self.table.running, self.table.usage)
-        await leave_places(gate, self.table.of(message).record_store(message), queue)
+        return gate, Placement(self.table.of(message).record_store(message))
 
     def _show_end(self, message: Any, _result: TurnResult | None = None) -> None:
         key = self.table.key_of(message)

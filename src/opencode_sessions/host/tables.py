@@ -15,6 +15,7 @@ from opencode_sessions.store.records import RecordStore
 from opencode_sessions.store.turn_table import (
     Ahead,
     Head,
+    MayBegin,
     Place,
     RowKey,
     TurnCounts,
@@ -211,10 +212,12 @@ class HostTables:
         """See `TurnTable.wait_for_place`."""
         return await self.named(job.table).wait_for_place(job, seconds)
 
-    async def resume_waiting(self, message: Any, place: Place, seconds: float) -> TurnJob | None:
+    async def resume_waiting(
+        self, message: Any, place: Place, seconds: float, may_begin: MayBegin
+    ) -> TurnJob | None:
         """See `TurnTable.resume_waiting`. A server has turns of all tables."""
         for table in self._tables.values() if place.server is not None else [self.of(message)]:
-            if (job := await table.resume_waiting(message, place, seconds)) is not None:
+            if (job := await table.resume_waiting(message, place, seconds, may_begin)) is not None:
                 return job
         return None
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from opencode_sessions.jobs.ports import Dispatcher
-from opencode_sessions.store.turn_table import Place, TurnJob, TurnTable
+from opencode_sessions.store.turn_table import MayBegin, Place, TurnJob, TurnTable, always
 
 __all__ = ["RecordQueue"]
 
@@ -27,12 +27,16 @@ class RecordQueue:
         table: The table of the turns.
         message: The message of the turn.
         dispatcher: Makes the turns run.
+        may_begin: Says of the message of a waiting turn whether a limit keeps it from beginning.
     """
 
-    def __init__(self, table: TurnTable, message: Any, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, table: TurnTable, message: Any, dispatcher: Dispatcher, may_begin: MayBegin = always
+    ) -> None:
         self._table = table
         self._message = message
         self._dispatcher = dispatcher
+        self._may_begin = may_begin
 
     async def put(self) -> None:
         """See `TurnQueue.put`."""
@@ -45,7 +49,7 @@ class RecordQueue:
     async def put_waiting(self, place: Place) -> None:
         """See `TurnQueue.put_waiting`."""
         lease = self._dispatcher.pending_lease
-        self._dispatch(await self._table.resume_waiting(self._message, place, lease))
+        self._dispatch(await self._table.resume_waiting(self._message, place, lease, self._may_begin))
 
     def _dispatch(self, job: TurnJob | None) -> None:
         if job is not None:

@@ -69,6 +69,22 @@ class RecordLink:
             "belong to"
         )
 
+    def require(self, record: Identity | None, key: str) -> Identity:
+        """The primary key of a record.
+
+        Args:
+            record: What `identity` or `load` returned.
+            key: The message's key.
+
+        Raises:
+            ConfigurationError: There is no record.
+        """
+        if record is None or None in record:
+            raise ConfigurationError(
+                f"{key} belongs to no record: its {self.name} is null. Set it before the turn is enqueued"
+            )
+        return record
+
     def identity(self, message: Any) -> Identity | None:
         """The primary key of a message's record; None if it has no record. The call may load the foreign key.
 

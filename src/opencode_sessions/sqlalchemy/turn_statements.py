@@ -33,15 +33,12 @@ from opencode_sessions.sqlalchemy.tables import Identity, MappedTable, bound, is
 from opencode_sessions.store.index import batches
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import SERVER, UID
-from opencode_sessions.store.turn_table import Place, TurnCounts, TurnRow, Usage
+from opencode_sessions.store.turn_table import MOST_ASKED, Place, TurnCounts, TurnRow, Usage
 
 __all__ = ["Found", "TurnStatements"]
 
 _AT_ONCE = 500
 """How many abandoned turns one query finds at most."""
-
-_RIVALS = 10
-"""How many processes may leave places in one instant: each finds a turn that no other one has taken."""
 
 _LONG_AGO = 600.0
 """Seconds; longer than a renewal may wait until it can write."""
@@ -183,7 +180,7 @@ class TurnStatements:
             server = self._link.record.columns[SERVER]
             there = or_(server == place.server, server.is_(None) if place.unnamed else false())
             wanted = wanted.where(exists().where(*(ours == theirs for ours, theirs in keys), there))
-        first = wanted.order_by(self._enqueued_at, *self._table.primary_key).limit(_RIVALS)
+        first = wanted.order_by(self._enqueued_at, *self._table.primary_key).limit(MOST_ASKED)
         return [self._of(row) for row in connection.execute(first)]
 
     def resume_waiting(self, connection: Connection, identity: Identity, seconds: float) -> bool:
@@ -244,10 +241,10 @@ class TurnStatements:
                 *identity, status, revision = row
                 yield tuple(identity), status, revision
 
-    def row(self, connection: Connection, identity: Identity) -> Mapping[str, Any] | None:
+    def row(self, connection: Connection, identity: Identity) -> TurnRow | None:
         """The columns that watchers see."""
         row = connection.execute(self._one_shown, bound(identity)).one_or_none()
-        return None if row is None else row._asdict()
+        return None if row is None else TurnRow(**row._asdict())
 
     def _lend(
         self,

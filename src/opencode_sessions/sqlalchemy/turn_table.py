@@ -28,7 +28,17 @@ from opencode_sessions.sqlalchemy.uids import carried
 from opencode_sessions.store import claims
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import NOW, UID
-from opencode_sessions.store.turn_table import Ahead, Head, Place, RowKey, TurnCounts, TurnJob, TurnRow, Usage
+from opencode_sessions.store.turn_table import (
+    Ahead,
+    Head,
+    MayBegin,
+    Place,
+    RowKey,
+    TurnCounts,
+    TurnJob,
+    TurnRow,
+    Usage,
+)
 
 __all__ = ["SQLAlchemyTurnTable"]
 
@@ -82,7 +92,7 @@ class SQLAlchemyTurnTable:
     def job_of(self, message: Any) -> TurnJob:
         """See `TurnTable.job_of`. It may load the foreign key to the record, except with an `AsyncSession`."""
         identity = self._identity(message)
-        record = self._require_record(self._link.identity(message), identity)
+        record = self._link.require(self._link.identity(message), self._table.key(identity))
         return self._job(Found(identity, record, carried(message).get(UID), ""))
 
     def inside(self, tenant: str) -> AbstractContextManager[None]:  # noqa: ARG002 - the port's
@@ -146,7 +156,7 @@ class SQLAlchemyTurnTable:
                 session.add(again := new_message(old, make))
                 session.flush()
                 made = self._identity(again)
-                record = self._require_record(self._link.load(again), made)
+                record = self._link.require(self._link.load(again), self._table.key(made))
                 self._statements.reserve(connection, made, record, seconds)
                 self._statements.set_error(
                     connection, identity, {**error, RETRIED_AS: self._table.text(made)}
@@ -177,7 +187,7 @@ class SQLAlchemyTurnTable:
         def work(session: Session) -> None:
             session.flush()
             identity = self._identity(message)
-            record = self._require_record(self._link.load(message), identity)
+            record = self._link.require(self._link.load(message), self._table.key(identity))
             self._statements.reserve(self._connection_in(session), identity, record, seconds)
             session.refresh(message, ["opencode_turn_lease", "opencode_turn_order", "enqueued_at"])
 
@@ -255,12 +265,15 @@ class SQLAlchemyTurnTable:
         identity = self._identity_in(job)
         return not await self._write(lambda c: self._statements.wait_for_place(c, identity, seconds))
 
-    async def resume_waiting(self, _: Any, place: Place, seconds: float) -> TurnJob | None:
+    async def resume_waiting(
+        self, _: Any, place: Place, seconds: float, may_begin: MayBegin
+    ) -> TurnJob | None:
         """See `TurnTable.resume_waiting`."""
         for found in await self._transactions.run(lambda c: self._statements.waiting(c, place)):
+            job, waiting = self._job(found), await self._load(found.identity)
             resume = partial(self._statements.resume_waiting, identity=found.identity, seconds=seconds)
-            if await self._write(resume):
-                return self._job(found)
+            if waiting is not None and await may_begin(waiting) and await self._write(resume):
+                return job
         return None
 
     async def resume(self, message: Any, seconds: float) -> TurnJob | None:
@@ -315,8 +328,7 @@ class SQLAlchemyTurnTable:
     async def row(self, key: RowKey) -> TurnRow | None:
         """See `TurnRows.row`."""
         identity = self._identity_in(key)
-        row = await self._transactions.run(lambda connection: self._statements.row(connection, identity))
-        return None if row is None else TurnRow(**row)
+        return await self._transactions.run(lambda connection: self._statements.row(connection, identity))
 
     def is_transient(self, error: Exception) -> bool:
         """See `TurnTable.is_transient`."""
@@ -334,10 +346,8 @@ class SQLAlchemyTurnTable:
 
     async def _is_claimed(self, message: Any, identity: Identity) -> bool:
         """Does another turn hold its record?"""
-        record = self._link.identity(message)
-        if record is None:
-            return False
-        found = await self._records.run(lambda connection: self._link.record.select(connection, record, NOW))
+        record, select = self._link.identity(message), self._link.record.select
+        found = None if record is None else await self._records.run(lambda c: select(c, record, NOW))
         if found is None:
             return False
         row, holder = found._asdict(), self._table.key(identity)
@@ -372,14 +382,6 @@ class SQLAlchemyTurnTable:
             said = f"this {name} has no row yet: add it to a session and flush it first"
             raise RecordNotSavedError(said, record=name)
         return identity
-
-    def _require_record(self, record: Identity | None, identity: Identity) -> Identity:
-        if record is None or None in record:
-            key = self._table.key(identity)
-            raise ConfigurationError(
-                f"{key} belongs to no record: its {self._link.name} is null. Set it before the turn is enqueued"
-            )
-        return record
 
     def _require_model(self, message: Any) -> None:
         if not isinstance(message, self._model):

@@ -25,7 +25,18 @@ from opencode_sessions.store.memory import (
 )
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.store.record_columns import UID
-from opencode_sessions.store.turn_table import Ahead, Head, Place, RowKey, TurnCounts, TurnJob, TurnRow, Usage
+from opencode_sessions.store.turn_table import (
+    MOST_ASKED,
+    Ahead,
+    Head,
+    MayBegin,
+    Place,
+    RowKey,
+    TurnCounts,
+    TurnJob,
+    TurnRow,
+    Usage,
+)
 
 __all__ = ["MemoryTurnTable"]
 
@@ -163,7 +174,13 @@ class MemoryTurnTable:
         parked = {**_reserved_for(seconds), "opencode_turn_parked": True}
         return not any(_update(message, _may_wait, parked) for message in self._of([job]))
 
-    async def resume_waiting(self, message: Any, place: Place, seconds: float) -> TurnJob | None:  # noqa: ARG002 - the port's
+    async def resume_waiting(
+        self,
+        message: Any,  # noqa: ARG002 - the port's
+        place: Place,
+        seconds: float,
+        may_begin: MayBegin,
+    ) -> TurnJob | None:
         """See `TurnTable.resume_waiting`."""
         with self._lock:
             rows = [
@@ -171,8 +188,8 @@ class MemoryTurnTable:
                 for each, row in self._rows()
                 if _fits(each, place)
             ]
-        for *_, waiting in sorted(rows, key=lambda each: each[:2]):
-            if _update(waiting, _waits_for_a_place, _reserved_for(seconds)):
+        for *_, waiting in sorted(rows, key=lambda each: each[:2])[:MOST_ASKED]:
+            if await may_begin(waiting) and _update(waiting, _waits_for_a_place, _reserved_for(seconds)):
                 return self.job_of(waiting)
         return None
 

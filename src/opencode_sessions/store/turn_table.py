@@ -8,7 +8,7 @@ The rules of stores apply: each call is one short transaction, which blocks or s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -18,8 +18,10 @@ from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.store.messages import MessageStore
 
 __all__ = [
+    "MOST_ASKED",
     "Ahead",
     "Head",
+    "MayBegin",
     "Place",
     "RowKey",
     "ServerCount",
@@ -29,7 +31,18 @@ __all__ = [
     "TurnRows",
     "TurnTable",
     "Usage",
+    "always",
 ]
+
+MayBegin = Callable[[Any], Awaitable[bool]]
+
+MOST_ASKED = 20
+"""So many waiting turns are asked whether they may begin, for one place."""
+
+
+async def always(_message: Any) -> bool:
+    """Nothing keeps a turn from beginning."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,13 +273,19 @@ class TurnTable(Protocol):
             place may have become free in between. True if it waits already, or has begun or ended.
         """
 
-    async def resume_waiting(self, message: Any, place: Place, seconds: float) -> TurnJob | None:
-        """Reserve, of the turns that wait for such a place, the one that was enqueued first; None if there is none.
+    async def resume_waiting(
+        self, message: Any, place: Place, seconds: float, may_begin: MayBegin
+    ) -> TurnJob | None:
+        """Reserve, of the turns that wait for such a place, the first that may begin, in the order of their enqueuing.
 
         Args:
             message: One of the table's, whose turn had the place.
-            place: Which.
-            seconds: For how long the turn is reserved.
+            place: The place.
+            seconds: How long the turn is reserved.
+            may_begin: Says of a waiting turn's message whether another limit keeps it from beginning.
+
+        Returns:
+            None if none of the first twenty may begin.
         """
 
     async def resume(self, message: Any, seconds: float) -> TurnJob | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
+from opencode_sessions.errors import OpencodeError, TurnLimitError
 from opencode_sessions.sessions.servers import Placement
 from opencode_sessions.store.queue import TurnQueue
-from opencode_sessions.store.records import RecordStore
 from opencode_sessions.store.turn_table import Place
 
-__all__ = ["Gate", "leave_places"]
+__all__ = ["Gate", "leave_places", "may_begin"]
 
 
 class Gate(Protocol):
@@ -35,7 +35,25 @@ class Gate(Protocol):
         """The places that a turn of this record leaves when it ends or is parked: others may wait for them."""
 
 
-async def leave_places(gate: Gate | None, record: RecordStore, queue: TurnQueue) -> None:
+async def may_begin(gate: Gate | None, record: Placement, key: str) -> bool:
+    """Whether no limit keeps a turn waiting. A turn that fails when it begins may begin: its end wakes others.
+
+    Args:
+        gate: The gate of the turn.
+        record: The store of its record.
+        key: The message's key.
+    """
+    try:
+        if gate is not None:
+            await gate.admit(record, key, begun=False)
+    except TurnLimitError:
+        return False
+    except OpencodeError:
+        pass
+    return True
+
+
+async def leave_places(gate: Gate | None, record: Placement, queue: TurnQueue) -> None:
     """Run the turns that wait for the places of a turn of this record: one for each place."""
-    for place in await gate.places(cast("Placement", record)) if gate is not None else ():
+    for place in await gate.places(record) if gate is not None else ():
         await queue.put_waiting(place)

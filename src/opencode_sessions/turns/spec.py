@@ -43,11 +43,15 @@ class TurnSpec:
     async def admit(self, *, begun: bool) -> None:
         """See `Gate.admit`."""
         if self.gate is not None:
-            await self.gate.admit(cast("Placement", self.lifecycle.store), self.store.key, begun=begun)
+            await self.gate.admit(self._record, self.store.key, begun=begun)
 
     async def leave(self) -> None:
         """The turn runs no more: let those begin that wait for its places."""
-        await self.hand_on(lambda: leave_places(self.gate, self.lifecycle.store, self.queue))
+        await self.hand_on(lambda: leave_places(self.gate, self._record, self.queue))
+
+    @property
+    def _record(self) -> Placement:
+        return cast("Placement", self.lifecycle.store)
 
     async def hand_on(self, put: Callable[[], Awaitable[None]]) -> None:
         """Call the `queue`, so that a turn runs. An error is reported: recovery finds the turn later."""

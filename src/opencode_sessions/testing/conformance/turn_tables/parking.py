@@ -178,6 +178,23 @@ class Parking(Staged):
         place = _place_of(stage, first)
         assert [stage.resume_waiting(place) for _ in range(3)] == [first, second, None]
 
+    def test_a_place_goes_to_the_first_waiting_turn_that_may_begin(self, stage: Stage) -> None:
+        record = stage.bench.record()
+        first, second, third = (stage.reserved(record) for _ in range(3))
+        for message in (first, second, third):
+            stage.wait_for_place(message)
+        asked = []
+
+        async def may_begin(message: Any) -> bool:
+            asked.append(stage.named(stage.table.job_of(message)))
+            return bool(asked[-1] != first)
+
+        place = _place_of(stage, first)
+        assert stage.resume_waiting(place, may_begin=may_begin) == second
+        assert asked == [first, second]
+        assert stage.wait_for_place(first), "it still waits"
+        assert stage.resume_waiting(place) == first
+
     def test_a_place_on_a_server_goes_to_a_turn_whose_record_is_there(self, stage: Stage) -> None:
         name = uuid4().hex
         elsewhere, there, nowhere = (

@@ -10,7 +10,7 @@ import pytest
 
 from opencode_sessions.errors import ConfigurationError, RecordNotSavedError, WrongRowError
 from opencode_sessions.store.messages import MessageState
-from opencode_sessions.store.turn_table import Place, RowKey, TurnJob
+from opencode_sessions.store.turn_table import Place, RowKey, TurnJob, always
 from opencode_sessions.testing.conformance.turn_tables.stage import LIVE, OUT, Stage, Staged
 
 __all__ = ["Rows"]
@@ -192,7 +192,7 @@ class Rows(Staged):
             "ahead_of": lambda: table.ahead_of(job, found),
             "put_behind": lambda: table.put_behind(job, found, LIVE),
             "wait_for_place": lambda: table.wait_for_place(job, LIVE),
-            "resume_waiting": lambda: table.resume_waiting(copies[0], place, LIVE),
+            "resume_waiting": lambda: table.resume_waiting(copies[0], place, LIVE, always),
             "resume": lambda: table.resume(copies[0], LIVE),
             "resume_next": lambda: table.resume_next(copies[1], LIVE),
             "release": lambda: table.release([job]),

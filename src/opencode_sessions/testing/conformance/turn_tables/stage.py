@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from opencode_sessions.store.messages import MessageStore, TurnStatus
-from opencode_sessions.store.turn_table import Ahead, Place, TurnJob
+from opencode_sessions.store.turn_table import Ahead, MayBegin, Place, TurnJob, always
 from opencode_sessions.testing.conformance.bench import RecordBench
 
 __all__ = ["LIVE", "OUT", "Stage", "Staged"]
@@ -133,10 +133,10 @@ class Stage:
         waited: bool = self.bench.run(self.table.wait_for_place(self.job(message), seconds))
         return waited
 
-    def resume_waiting(self, place: Place, seconds: float = LIVE) -> Any:
-        """Resume the first turn that waits for such a place; its message, or None."""
+    def resume_waiting(self, place: Place, seconds: float = LIVE, may_begin: MayBegin = always) -> Any:
+        """Resume the first turn that waits for such a place and may begin; its message, or None."""
         message = self.bench.copy(next(iter(self._messages.values())))
-        return self.named(self.bench.run(self.table.resume_waiting(message, place, seconds)))
+        return self.named(self.bench.run(self.table.resume_waiting(message, place, seconds, may_begin)))
 
     def renew(self, *messages: Any, seconds: float = LIVE) -> None:
         """Renew the reservations of these."""
