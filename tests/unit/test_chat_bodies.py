@@ -7,7 +7,7 @@ import json
 import pytest
 
 from opencode_sessions.host import Refused
-from opencode_sessions.host.chats import json_object
+from opencode_sessions.host.chat_bodies import json_object
 
 
 def test_a_body_with_a_large_file_is_read():

@@ -10,14 +10,8 @@ from typing import Any
 from opencode_sessions.display import Given
 from opencode_sessions.frontends import sse
 from opencode_sessions.frontends.agui import AGUI, VERSION, messages_of
-from opencode_sessions.host.chats import (
-    ChatRequest,
-    Json,
-    Refusal,
-    json_object,
-    labels_of,
-    text_of,
-)
+from opencode_sessions.host.chat_bodies import json_object, labels_of, text_of
+from opencode_sessions.host.chats import ChatRequest, Json, Refusal
 from opencode_sessions.host.sent_files import SentFile
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.view import TurnView

@@ -8,14 +8,8 @@ from typing import Any
 from opencode_sessions.display import Given
 from opencode_sessions.frontends.vercel import HEADERS, QUESTION, VERCEL
 from opencode_sessions.frontends.vercel_messages import ui_messages
-from opencode_sessions.host.chats import (
-    ChatRequest,
-    Json,
-    Refusal,
-    json_object,
-    labels_of,
-    text_of,
-)
+from opencode_sessions.host.chat_bodies import json_object, labels_of, text_of
+from opencode_sessions.host.chats import ChatRequest, Json, Refusal
 from opencode_sessions.host.sent_files import SentFile
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.view import TurnView

@@ -1,0 +1,65 @@
+"""The JSON of a chat front end's request, and the values in it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from opencode_sessions.host.steering import Refused
+
+__all__ = ["MOST_BYTES", "json_object", "labels_of", "text_of"]
+
+MOST_BYTES = 1024 * 1024
+"""Of the body of a request without its files: a front end may send all that was said."""
+
+_MOST_VALUES = 200_000
+"""How many brackets, braces and commas the JSON of a request with files may have."""
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a request.
+
+    Raises:
+        Refused: The body is not a JSON object, or is large for another reason than its files.
+    """
+    # Only files may make a body large. Anything else takes 30 times as much memory when it is parsed.
+    if len(body) > MOST_BYTES and sum(map(body.count, (b"{", b"[", b","))) > _MOST_VALUES:
+        raise Refused(413, f"The body, without its files, may have {MOST_BYTES // 1024} KiB at most.")
+    try:
+        found = json.loads(body)
+        # Half a character could neither be stored nor sent.
+        json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, "The body must be JSON.") from error
+    if not isinstance(found, dict):
+        raise Refused(400, "The body must be a JSON object.")
+    return found
+
+
+def text_of(value: Any, name: str) -> str:
+    """A required text.
+
+    Raises:
+        Refused: It is missing.
+    """
+    if not isinstance(value, str) or not value:
+        raise Refused(400, f"The body must have a text `{name}`.")
+    return value
+
+
+def labels_of(value: Any, otherwise: str) -> tuple[tuple[str, ...], ...]:
+    """The chosen labels for each question.
+
+    Args:
+        value: The value in the request.
+        otherwise: The error's text.
+
+    Raises:
+        Refused: The value has another form.
+    """
+    fits = isinstance(value, list) and all(
+        isinstance(chosen, list) and all(isinstance(label, str) for label in chosen) for chosen in value
+    )
+    if not fits:
+        raise Refused(400, otherwise)
+    return tuple(tuple(chosen) for chosen in value)
