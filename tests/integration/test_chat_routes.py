@@ -14,6 +14,7 @@ from sqlalchemy import select
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from opencode_sessions.display import Tool, display
 from opencode_sessions.fastapi import chat_router
 from opencode_sessions.starlette import chat_routes
 
@@ -58,13 +59,60 @@ def agui(chat, prompt):
 FRONTS = {"vercel": (vercel, VercelReader), "agui": (agui, AguiReader)}
 
 
+def answered_by_vercel(chat, name, asks, approvals):
+    parts = [
+        {
+            "state": "approval-responded",
+            "approval": {"id": ask.id, "approved": approved, "descriptor": {"shown": ask.shown}},
+        }
+        for ask, approved in zip(asks, approvals, strict=True)
+    ]
+    return {"id": chat, "messages": [{"id": name, "role": "assistant", "parts": parts}]}
+
+
+def answered_by_agui(chat, name, asks, approvals):
+    resume = [
+        {
+            "interruptId": f"{ask.id}:{ask.shown}",
+            "status": "resolved",
+            "payload": {"approved": approved, "message": "Rather not."},
+        }
+        for ask, approved in zip(asks, approvals, strict=True)
+    ]
+    return {"threadId": chat, "runId": "r2", "messages": [], "resume": resume}
+
+
+ANSWERS = {"vercel": answered_by_vercel, "agui": answered_by_agui}
+TWO_AT_ONCE = """!tool bash {"command": "echo one", "description": "one"}
+!and bash {"command": "echo two", "description": "two"}
+!say Done."""
+
+
+@pytest.fixture
+def run(request, server, tmp_path):
+    """Call a test's coroutine function with rows, a host that is started, and a client of its app."""
+
+    def run(talk, app_of, chats_of=Chats):
+        async def main():
+            async with AsyncRows(server, urls_of(request, tmp_path, "sqlite")[1]) as rows:
+                async with rows.host() as host:
+                    transport = httpx2.ASGITransport(app_of(host, chats_of(rows, host)))
+                    async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as http:
+                        await asyncio.wait_for(talk(rows, host, http), 200)
+            assert own_tasks() == []
+
+        asyncio.run(main())
+
+    return run
+
+
 @pytest.mark.parametrize("app_of", [by_fastapi, by_starlette])
 @pytest.mark.parametrize("protocol", FRONTS)
-def test_a_prompt_is_stored_and_its_turn_told(request, server, tmp_path, app_of, protocol):
+def test_a_prompt_is_stored_and_its_turn_told(run, app_of, protocol):
     body_of, make = FRONTS[protocol]
     version = "v1" if protocol == "vercel" else None
 
-    async def talk(rows, http):
+    async def talk(rows, host, http):
         chat, url = str(await rows.conversation()), f"/chats/{protocol}"
         assert (await http.get(f"{url}/{chat}/stream")).status_code == 204
         assert (await http.post(f"{url}/{chat}/stop")).status_code == 204
@@ -81,12 +129,31 @@ def test_a_prompt_is_stored_and_its_turn_told(request, server, tmp_path, app_of,
         assert (row.prompt, row.status) == ("!say Hello.", "completed")
         assert (await http.put(url)).status_code == 405
 
-    async def main():
-        async with AsyncRows(server, urls_of(request, tmp_path, "sqlite")[1]) as rows:
-            async with rows.host() as host:
-                transport = httpx2.ASGITransport(app_of(host, Chats(rows, host)))
-                async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as http:
-                    await asyncio.wait_for(talk(rows, http), 200)
-        assert own_tasks() == []
+    run(talk, app_of)
 
-    asyncio.run(main())
+
+@pytest.mark.parametrize(
+    ("approvals", "states"), [((False, True), ["refused", "done"]), ((False, False), ["refused", "refused"])]
+)
+@pytest.mark.parametrize("protocol", FRONTS)
+def test_answers_to_two_asks_in_one_request_are_all_delivered_whatever_their_order(
+    run, protocol, approvals, states
+):
+    body_of, _ = FRONTS[protocol]
+
+    async def talk(rows, host, http):
+        chat, url = str(await rows.conversation()), f"/chats/{protocol}"
+        await http.post(url, json=body_of(chat, TWO_AT_ONCE))
+        (row,) = await rows.all()
+        row = await rows.until(row, lambda row: len(row.asks) == len(approvals))
+        asks = [await host.asked(row, ask["id"]) for ask in row.asks]
+        asks.sort(key=lambda ask: "echo two" in ask.target)
+        given = ANSWERS[protocol](chat, f"prompts-{row.id}", asks, approvals)
+        response = await http.post(url, json=given)
+        assert response.status_code == 200, response.text
+        row = await rows.ended(row)
+        tools = display(row.parts, status=row.status, asks=[])
+        assert [part.state for part in tools if isinstance(part, Tool)] == states
+        assert "echo two" in response.text  # a refused request has no events of a turn
+
+    run(talk, by_starlette)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from opencode_sessions.display import Given
+from opencode_sessions.errors import AskAnsweredError
 from opencode_sessions.files.message_files import MessageFile
 from opencode_sessions.files.uploads import Uploads
 from opencode_sessions.host.chat_bodies import MOST_BYTES
@@ -42,6 +43,9 @@ Json = Mapping[str, Any]
 
 CHAT_SECONDS = 600.0
 """The longest time of a stream, in seconds: front ends of chat protocols do not reconnect by themselves."""
+
+_DELIVERED = ("once", "always", "reject")
+"""The order in which answers are delivered, by their reply."""
 
 NO_CHAT = later("There is no such chat, or not for you.")
 OTHER_TURN = later("This is about another turn than the chat's newest one. Load the chat again.")
@@ -169,7 +173,12 @@ class Steering(Protocol):
         """The key of its row."""
 
     async def answer(self, message: Any, given: Given, /) -> None:
-        """Answer an ask."""
+        """Answer an ask.
+
+        Raises:
+            AskAnsweredError: The ask no longer waits for an answer.
+            Refused: This host does not accept such an answer.
+        """
 
     async def retry(self, message: Any, /) -> Any:
         """Retry a turn that failed or was cancelled."""
@@ -233,6 +242,7 @@ class ChatService:
 
         Raises:
             Refused: The request cannot be carried out.
+            OpencodeError: As `Turn.answer`.
         """
         asks = request.prompt is not None
         newest = None if asks and not request.strict else await self.newest(user, request.chat)
@@ -251,8 +261,7 @@ class ChatService:
             raise Refused(409, text(OTHER_TURN))
         if request.retry:
             return Turn(await self._steering.retry(newest))
-        for given in request.answers:
-            await self._steering.answer(newest, given)
+        await self._answer(newest, request.answers)
         return Turn(newest, frozenset(given.ask for given in request.answers))
 
     async def context(self, request: ChatRequest, user: Any, message: Any) -> RenderContext:
@@ -301,6 +310,21 @@ class ChatService:
         base = self._steering.context_of(message).files
         files = await self._steering.files_of(message)
         return [told_file(file, base) for file in files if not file.is_upload]
+
+    async def _answer(self, message: Any, answers: Sequence[Given]) -> None:
+        """Deliver answers to asks of one turn.
+
+        The server rejects all other permissions of a session with one of them, and allows those that an `always`
+        covers. So such answers are delivered last, and a later one of the same kind may find its ask settled.
+        """
+        delivered = set()
+        for given in sorted(answers, key=lambda given: _DELIVERED.index(given.reply)):
+            try:
+                await self._steering.answer(message, given)
+            except AskAnsweredError:
+                if given.reply == "once" or given.reply not in delivered:
+                    raise
+            delivered.add(given.reply)
 
     def _contents(self, files: Sequence[SentFile]) -> list[tuple[str, BinaryIO]]:
         if files and self._uploads is None:

@@ -173,7 +173,7 @@ class _Steering:
 
     async def answer(self, message: Any, given: Given) -> None:
         """See `Steering.answer`."""
-        await self._turns.answer(message, given)
+        await self._turns.give(message, given)
 
     async def retry(self, message: Any) -> Any:
         """See `Steering.retry`."""

@@ -225,6 +225,15 @@ class Turns:
         Raises:
             Refused: It cannot be done.
         """
+        await refusing(self.give(message, given))
+
+    async def give(self, message: Any, given: AnswerGiven | Given) -> None:
+        """Answer an ask.
+
+        Raises:
+            Refused: This host does not accept such an answer.
+            OpencodeError: As `Turn.answer`.
+        """
         if given.reply != "reject" and not given.shown:
             raise Refused(
                 400, "Say in `shown` what was shown (`shown` of the ask): nobody can agree to what is not."
@@ -235,7 +244,7 @@ class Turns:
         except UnicodeEncodeError as error:  # JSON can say half of one, which nobody can store or send
             raise Refused(400, "The message, or a label, has half a character.") from error
         answer = Answer(given.reply, labels, given.message, shown=given.shown)
-        await refusing(self._host.answer(message, given.ask, answer))
+        await self._host.answer(message, given.ask, answer)
 
     async def cancel(self, message: Any, by: str) -> None:
         """End the turn, wherever it runs. One that is cancelled already is left so.
