@@ -44,6 +44,8 @@ Json = Mapping[str, Any]
 CHAT_SECONDS = 600.0
 """The longest time of a stream, in seconds: front ends of chat protocols do not reconnect by themselves."""
 
+_NUL = "\0"
+
 _DELIVERED = ("once", "always", "reject")
 """The order in which answers are delivered, by their reply."""
 
@@ -252,6 +254,11 @@ class ChatService:
             files = self._contents(request.files)
             if not request.prompt.strip():
                 raise Refused(400, "The message has no text.")
+            if _NUL in request.prompt:
+                raise Refused(
+                    400, "The message has the character U+0000, which no database stores: leave it out."
+                )
+            _check_name(request.chat)
             sent = self._chats.send(user, request.chat, request.prompt, *([files] if files else []))
             message = await result_of(sent)
             if message is None:
@@ -334,6 +341,7 @@ class ChatService:
         return [file.content() for file in files]
 
     async def _turns(self, user: Any, chat: str, last: int | None) -> Sequence[Any]:
+        _check_name(chat)
         turns = await result_of(self._chats.turns(user, chat, last))
         if turns is None:
             raise Refused(404, text(NO_CHAT))
@@ -342,6 +350,12 @@ class ChatService:
 
     def _name(self, message: Any) -> str:
         return name_of(self._steering.key_of(message))
+
+
+def _check_name(chat: str) -> None:
+    """Refuse a name that no chat can have, as a database raises an error if it is asked for one."""
+    if _NUL in chat:
+        raise Refused(404, text(NO_CHAT))
 
 
 def _check_all_answered(request: ChatRequest, newest: Any | None) -> None:

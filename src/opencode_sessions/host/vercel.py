@@ -110,9 +110,9 @@ def _answers(message: Mapping[str, Any]) -> Iterator[Given]:
                     text_of(asked.get("id"), "input.id"), "once", labels, shown=_shown(asked, "input")
                 )
             elif state == "output-error":
-                yield Given(
-                    text_of(asked.get("id"), "input.id"), "reject", message=part.get("errorText") or None
-                )
+                said = part.get("errorText")
+                word = said if isinstance(said, str) and said else None
+                yield Given(text_of(asked.get("id"), "input.id"), "reject", message=word)
 
 
 def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
