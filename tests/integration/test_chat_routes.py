@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import httpx2
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy import select
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from opencode_sessions.display import Tool, display
+from opencode_sessions.display import Tool, display, display_message
 from opencode_sessions.fastapi import chat_router
 from opencode_sessions.starlette import chat_routes
 
@@ -155,5 +156,29 @@ def test_answers_to_two_asks_in_one_request_are_all_delivered_whatever_their_ord
         tools = display(row.parts, status=row.status, asks=[])
         assert [part.state for part in tools if isinstance(part, Tool)] == states
         assert "echo two" in response.text  # a refused request has no events of a turn
+
+    run(talk, by_starlette)
+
+
+@pytest.mark.parametrize("protocol", FRONTS)
+def test_turns_that_have_ended_are_not_rendered_in_the_thread_of_the_event_loop(run, protocol, monkeypatch):
+    threads = []
+
+    def render(*given, **more):
+        threads.append(threading.current_thread())
+        return display_message(*given, **more)
+
+    monkeypatch.setattr("opencode_sessions.live.view.display_message", render)
+
+    async def talk(rows, host, http):
+        chat = await rows.conversation()
+        for word in ("one", "two"):
+            parts = [{"id": word, "type": "text", "text": word}]
+            await rows.add(word, chat, status="completed", content=word, parts=parts)
+        for url in (f"/chats/{protocol}/{chat}", f"/chats/{protocol}/{chat}/stream"):
+            assert "two" in (await http.get(url)).text
+            assert threads
+            assert threading.main_thread() not in threads
+            threads.clear()
 
     run(talk, by_starlette)

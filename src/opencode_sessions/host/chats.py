@@ -7,9 +7,10 @@ request counts, and answers must be for the newest turn.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from functools import partial
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from opencode_sessions.display import Given
 from opencode_sessions.errors import AskAnsweredError
@@ -39,6 +40,7 @@ __all__ = [
     "name_of",
 ]
 
+T = TypeVar("T")
 Json = Mapping[str, Any]
 
 CHAT_SECONDS = 600.0
@@ -194,6 +196,18 @@ class Steering(Protocol):
     async def are_due(self, message: Any, /) -> bool:
         """Are files of its turn still to be collected?"""
 
+    async def render(self, rendering: Callable[[], T], /) -> T:
+        """The result of a call that may take seconds. It must not stop an event loop."""
+
+
+class _Stored(NamedTuple):
+    """What is stored of a turn, and how it is rendered."""
+
+    row: TurnRow
+    prompt: str
+    context: RenderContext
+    files: Sequence[MessageFile]
+
 
 class Turn(NamedTuple):
     """The turn that a front end watches, and its asks that were just answered."""
@@ -281,12 +295,10 @@ class ChatService:
         if self.protocol.retells:
             before = []
             for each in await self._turns(user, request.chat, None):
-                told = await self.told(each)
+                before.append(await self._stored(each))
                 if self._steering.key_of(each) == self._steering.key_of(message):
-                    before.append(told[0])
                     break
-                before += told
-            said = ", ".join(json.dumps(told, ensure_ascii=False) for told in before)
+            said = await self._steering.render(partial(self._history, before, self._name(message)))
         known, name = self._steering.context_of(message), self._name(message)
         return replace(known, turn=name, thread=request.chat, run=request.run, history=said)
 
@@ -296,19 +308,28 @@ class ChatService:
         Raises:
             Refused: There is no such chat.
         """
-        turns = await self._turns(user, chat, None)
-        return [told for message in turns for told in await self.told(message)]
+        turns = [await self._stored(message) for message in await self._turns(user, chat, None)]
+        return await self._steering.render(lambda: [told for stored in turns for told in self._told(stored)])
 
-    async def told(self, message: Any) -> list[dict[str, Any]]:
-        """The messages of one turn, from its row."""
-        name, context = self._name(message), self._steering.context_of(message)
-        view = view_of_row(
-            TurnRow.of(message), None, replace(context, turn=name), frozenset([self.protocol.encoder])
-        )
-        files = await self._steering.files_of(message)
+    async def _stored(self, message: Any) -> _Stored:
+        context = replace(self._steering.context_of(message), turn=self._name(message))
+        return _Stored(TurnRow.of(message), message.prompt, context, await self._steering.files_of(message))
+
+    def _told(self, stored: _Stored) -> list[dict[str, Any]]:
+        """The messages of one turn."""
+        row, prompt, context, files = stored
+        view = view_of_row(row, None, context, frozenset([self.protocol.encoder]))
         sent = [told_file(file, context.files) for file in files if file.is_upload]
         made = [told_file(file, context.files) for file in files if not file.is_upload]
-        return self.protocol.told(name, message.prompt, view, sent, made)
+        return self.protocol.told(context.turn, prompt, view, sent, made)
+
+    def _history(self, turns: Sequence[_Stored], newest: str) -> str:
+        """All messages of these turns, as JSON; of the newest turn only the prompt."""
+        said = []
+        for stored in turns:
+            told = self._told(stored)
+            said += told[:1] if stored.context.turn == newest else told
+        return ", ".join(json.dumps(each, ensure_ascii=False) for each in said)
 
     async def made(self, message: Any) -> list[dict[str, Any]] | None:
         """The files that a turn has made which has ended; None while they are being collected."""
