@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 
 import pytest
 
@@ -54,3 +55,27 @@ def test_a_prompt_or_a_chat_with_the_character_zero_is_refused_before_the_databa
     with pytest.raises(Refused, match=re.escape(said)) as caught:
         run_sync(service.turn(ChatRequest(chat=chat, prompt=prompt), None))
     assert caught.value.status == status
+
+
+def test_a_large_file_in_a_body_is_not_copied_to_check_its_text():
+    body = json.dumps({"url": "A" * 4_000_000, "name": "caf\u00e9"}).encode()
+    tracemalloc.start()
+    json_object(body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3.5 * len(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"a": "\ud800"}',
+        rb'{"\udfff": 1}',
+        rb'{"a": [{"b": ["caf\u00e9 \ud800"]}]}',
+        b'{"a": "\xed\xa0\x80"}',
+    ],
+)
+def test_a_body_with_half_a_character_is_refused(body):
+    with pytest.raises(Refused, match="must be JSON"):
+        json_object(body)
+    assert json_object(rb'{"a": "\ud83d\ude42"}') == {"a": "\U0001f642"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from opencode_sessions.host.steering import Refused
@@ -14,6 +15,8 @@ MOST_BYTES = 1024 * 1024
 
 _MOST_VALUES = 200_000
 """How many brackets, braces and commas the JSON of a request with files may have."""
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -27,13 +30,31 @@ def json_object(body: bytes) -> dict[str, Any]:
         raise Refused(413, f"The body, without its files, may have {MOST_BYTES // 1024} KiB at most.")
     try:
         found = json.loads(body)
-        # Half a character could neither be stored nor sent.
-        json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Refused(400, "The body must be JSON.") from error
+    if _has_half_character(found):
+        raise Refused(400, "The body must be JSON.")
     if not isinstance(found, dict):
         raise Refused(400, "The body must be a JSON object.")
     return found
+
+
+def _has_half_character(found: Any) -> bool:
+    """Whether a text has half a surrogate pair, which can neither be stored nor sent.
+
+    `isascii` takes no time. Encoding the body instead would copy the files in it.
+    """
+    left = [found]
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            if not each.isascii() and _HALF.search(each):
+                return True
+        elif isinstance(each, dict):
+            left += [*each, *each.values()]
+        elif isinstance(each, list):
+            left += each
+    return False
 
 
 def text_of(value: Any, name: str) -> str:

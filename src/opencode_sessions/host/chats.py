@@ -85,7 +85,8 @@ class Chats(Protocol):
             chat: What the front end calls the chat.
             prompt: What is asked.
             files: Those that were sent with it, for `Uploads.save`. They are given only if there are some, so a host
-                without `uploads` in its settings can leave the argument out.
+                without `uploads` in its settings can leave the argument out. They are decoded as they are read, so
+                first decide whether the user may see the chat.
 
         Returns:
             The committed message; None as for `turns`.
