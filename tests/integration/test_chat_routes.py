@@ -36,6 +36,19 @@ class Chats:
         return await self.rows.send(self.host, prompt, int(chat))
 
 
+class ChatsWithIds(Chats):
+    """Chats that know which messages of a front end they have."""
+
+    def __init__(self, rows, host):
+        super().__init__(rows, host)
+        self.known = {}
+
+    async def send(self, user, chat, prompt, *, message_id=None):
+        if message_id not in self.known:
+            self.known[message_id] = await super().send(user, chat, prompt)
+        return self.known[message_id]
+
+
 def by_fastapi(host, chats):
     app = FastAPI()
     app.include_router(chat_router(host, chats), prefix="/chats")
@@ -182,3 +195,19 @@ def test_turns_that_have_ended_are_not_rendered_in_the_thread_of_the_event_loop(
             threads.clear()
 
     run(talk, by_starlette)
+
+
+@pytest.mark.parametrize(("chats_of", "count"), [(ChatsWithIds, 1), (Chats, 2)])
+@pytest.mark.parametrize("protocol", FRONTS)
+def test_a_prompt_that_is_sent_twice_is_stored_once_by_chats_that_take_its_id(run, protocol, chats_of, count):
+    body_of, make = FRONTS[protocol]
+
+    async def talk(rows, host, http):
+        chat = str(await rows.conversation())
+        for _ in range(2):
+            reader = make()
+            reader.take((await http.post(f"/chats/{protocol}", json=body_of(chat, "!say Hello."))).content)
+            assert "Hello." in str(reader.parts if protocol == "vercel" else reader.messages)
+        assert len(await rows.all()) == count
+
+    run(talk, by_starlette, chats_of)

@@ -9,6 +9,7 @@ import tracemalloc
 import pytest
 
 from opencode_sessions.host import Refused
+from opencode_sessions.host.agui import AGUI_CHAT
 from opencode_sessions.host.chat_bodies import json_object
 from opencode_sessions.host.chats import ChatRequest, ChatService
 from opencode_sessions.host.vercel import VERCEL_CHAT
@@ -55,6 +56,19 @@ def test_a_prompt_or_a_chat_with_the_character_zero_is_refused_before_the_databa
     with pytest.raises(Refused, match=re.escape(said)) as caught:
         run_sync(service.turn(ChatRequest(chat=chat, prompt=prompt), None))
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [("msg-1", "msg-1"), ("a" * 255, "a" * 255), ("a" * 256, None), ("a\0", None), ("", None), (7, None)],
+)
+def test_the_id_of_a_message_is_taken_if_a_column_can_keep_it(given, taken):
+    vercel = {"role": "user", "id": given, "parts": [{"type": "text", "text": "hello"}]}
+    body = json.dumps({"id": "1", "messages": [vercel]}).encode()
+    assert VERCEL_CHAT.read(body, {}, None).message_id == taken
+    agui = {"role": "user", "id": given, "content": "hello"}
+    body = json.dumps({"threadId": "1", "runId": "r", "messages": [agui]}).encode()
+    assert AGUI_CHAT.read(body, {}, None).message_id == taken
 
 
 def test_a_large_file_in_a_body_is_not_copied_to_check_its_text():

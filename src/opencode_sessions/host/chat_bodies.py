@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from opencode_sessions.host.steering import Refused
 
-__all__ = ["MOST_BYTES", "json_object", "labels_of", "text_of"]
+__all__ = ["MOST_BYTES", "json_object", "labels_of", "message_id_of", "text_of"]
 
 MOST_BYTES = 1024 * 1024
 """Of the body of a request without its files: a front end may send all that was said."""
 
 _MOST_VALUES = 200_000
 """How many brackets, braces and commas the JSON of a request with files may have."""
+
+_LONGEST_ID = 255
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -66,6 +69,13 @@ def text_of(value: Any, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise Refused(400, f"The body must have a text `{name}`.")
     return value
+
+
+def message_id_of(message: Mapping[str, Any]) -> str | None:
+    """The front end's id of a message; None if a column of 255 characters cannot keep it."""
+    found = message.get("id")
+    fits = isinstance(found, str) and 0 < len(found) <= _LONGEST_ID and "\0" not in found
+    return found if fits else None
 
 
 def labels_of(value: Any, otherwise: str) -> tuple[tuple[str, ...], ...]:

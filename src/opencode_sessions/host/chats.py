@@ -10,6 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from opencode_sessions.display import Given
@@ -59,6 +60,9 @@ class Chats(Protocol):
     """The chats of a host. With an `AsyncHost`, both may be `async def`.
 
     The user is that of the route; with Django, it is the request.
+
+    A front end may send a prompt twice. To prompt only once, give `send` the keyword `message_id: str | None = None`,
+    for the front end's id of the message. None means that it has no id of at most 255 characters.
     """
 
     def turns(
@@ -101,6 +105,7 @@ class ChatRequest:
         chat: Which chat.
         run: What it calls this request.
         prompt: It asks this; None: nothing.
+        message_id: The front end's id of the message with the prompt.
         files: They come with the prompt.
         answers: It answers these asks of a turn.
         turn: That turn; empty: the newest one.
@@ -111,6 +116,7 @@ class ChatRequest:
     chat: str
     run: str = ""
     prompt: str | None = None
+    message_id: str | None = None
     files: tuple[SentFile, ...] = ()
     answers: tuple[Given, ...] = ()
     turn: str = ""
@@ -274,7 +280,9 @@ class ChatService:
                     400, "The message has the character U+0000, which no database stores: leave it out."
                 )
             _check_name(request.chat)
-            sent = self._chats.send(user, request.chat, request.prompt, *([files] if files else []))
+            send: Callable[..., Any] = self._chats.send
+            named = {"message_id": request.message_id} if "message_id" in signature(send).parameters else {}
+            sent = send(user, request.chat, request.prompt, *([files] if files else []), **named)
             message = await result_of(sent)
             if message is None:
                 raise Refused(404, text(NO_CHAT))

@@ -8,7 +8,7 @@ from typing import Any
 from opencode_sessions.display import Given
 from opencode_sessions.frontends.vercel import HEADERS, QUESTION, VERCEL
 from opencode_sessions.frontends.vercel_messages import ui_messages
-from opencode_sessions.host.chat_bodies import json_object, labels_of, text_of
+from opencode_sessions.host.chat_bodies import json_object, labels_of, message_id_of, text_of
 from opencode_sessions.host.chats import ChatRequest, Json, Refusal
 from opencode_sessions.host.sent_files import SentFile
 from opencode_sessions.host.steering import Refused
@@ -40,7 +40,12 @@ class VercelChat:
         if last.get("role") == "user":
             if message_id is not None:
                 raise Refused(409, text("A message that was sent cannot be changed. Send a new one."))
-            return ChatRequest(chat=named, prompt=_prompt(last), files=tuple(_files(last)))
+            return ChatRequest(
+                chat=named,
+                prompt=_prompt(last),
+                message_id=message_id_of(last),
+                files=tuple(_files(last)),
+            )
         answers = tuple(_answers(last))
         if not answers:
             raise Refused(
