@@ -15,6 +15,7 @@ from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
@@ -24,7 +25,15 @@ from opencode_sessions.host.chats import CHAT_SECONDS, Chats
 from opencode_sessions.host.steering import nobody
 from opencode_sessions.starlette.chats import ChatRoute, chat_routes_of
 from opencode_sessions.starlette.files import Files
-from opencode_sessions.starlette.turns import NOT_STORED, AnswerGiven, MaySee, Turns, read_body, speaking_to
+from opencode_sessions.starlette.turns import (
+    NOT_STORED,
+    AnswerGiven,
+    MaySee,
+    Turns,
+    read_body,
+    read_json,
+    speaking_to,
+)
 
 __all__ = ["AsyncHost", "HostSettings", "Refused", "chat_router", "turn_router"]
 
@@ -76,7 +85,14 @@ def _route_class(host: AsyncHost) -> type[APIRoute]:
 
             async def handle_short(request: Request) -> Response:
                 with speaking_to(host, request):
-                    return await handle(_ShortRequest(request.scope, request.receive))
+                    short = _ShortRequest(request.scope, request.receive)
+                    try:
+                        return await handle(short)
+                    except RequestValidationError as error:
+                        if any(each["loc"][0] == "body" for each in error.errors()):
+                            # FastAPI's response repeats the body, and fails for one that is not JSON.
+                            _json_of(await short.body())
+                        raise
 
             return handle_short
 
@@ -167,7 +183,7 @@ def turn_router(
         responses={
             **_UNSEEN,
             **_responses(
-                _400="It is no answer to what is asked.",
+                _400="It is no JSON, or no answer to what is asked.",
                 _403="Nothing is allowed for always here.",
                 _409=_LATE,
                 _413="The body is too long.",
@@ -281,6 +297,13 @@ def chat_router(
             include_in_schema=False,  # their bodies are the protocols', not ours
         )
     return router
+
+
+def _json_of(body: bytes) -> None:
+    try:
+        read_json(body)
+    except Refused as refused:
+        raise _answer_of(refused) from refused
 
 
 async def _doing(doing: Awaitable[T]) -> T:

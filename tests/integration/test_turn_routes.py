@@ -141,6 +141,13 @@ NONSENSE = [
     b'{"ask": "\\ud800", "reply": "perhaps"}',
     b'{"ask": "per_1", "reply": "once", "shown": null}',
 ]
+NO_JSON = [
+    b"Infinity",
+    b'{"ask": NaN, "reply": "once"}',
+    b'{"ask": 1e999}',
+    b'{"ask": "\xed\xa0\x80"}',
+    b"\xff\xfe",
+]
 
 
 @APPS
@@ -165,6 +172,21 @@ def test_a_body_that_is_no_answer_is_refused_in_words(run, app_of):
 
         response = await http.post(url, content=pieces(), headers={"content-type": "application/json"})
         assert response.status_code == 413
+
+    run(main, app_of)
+
+
+@APPS
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+def test_a_body_that_no_response_can_repeat_is_refused_alike_by_both_frameworks(run, app_of, kind):
+    async def main(rows, host, http):
+        message = await rows.add("hello")
+        url = f"/turns/prompts/{message.id}/answer"
+        for body in NO_JSON:
+            response = await http.post(url, content=body, headers={"content-type": kind})
+            assert (response.status_code, response.json()) == (400, {"detail": "The body must be JSON."}), (
+                body
+            )
 
     run(main, app_of)
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -294,3 +295,24 @@ def test_files_of_a_turn_are_told_in_the_language_of_its_watcher(place):
 
     place.run(main)
     assert spoken == ["de"]
+
+
+def test_an_ended_turn_is_rendered_beside_the_event_loop_or_in_the_thread_that_reads_the_stream():
+    threads = []
+
+    def render(part):
+        threads.append(threading.current_thread())
+        return part.markdown
+
+    told = HtmlEncoder(render_part=render, render_ask=lambda ask, _: "", render_error=str)
+    row = replace(ROW, status="completed", parts=[text("all of it")])
+
+    async def read(hub):
+        return b"".join([said async for said in astream(hub, request(row, encoder=told))])
+
+    suspending, blocking = InTasks(), InThreads()
+    assert b"all of it" in asyncio.run(read(suspending.hub))
+    assert threading.main_thread() not in threads
+    threads.clear()
+    assert b"all of it" in b"".join(stream(blocking.hub, request(row, encoder=told)))
+    assert {*threads} == {threading.main_thread()}

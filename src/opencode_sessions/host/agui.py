@@ -10,14 +10,8 @@ from typing import Any
 from opencode_sessions.display import Given
 from opencode_sessions.frontends import sse
 from opencode_sessions.frontends.agui import AGUI, VERSION, messages_of
-from opencode_sessions.host.chats import (
-    ChatRequest,
-    Json,
-    Refusal,
-    json_object,
-    labels_of,
-    text_of,
-)
+from opencode_sessions.host.chat_bodies import json_object, labels_of, message_id_of, text_of
+from opencode_sessions.host.chats import ChatRequest, Json, Refusal
 from opencode_sessions.host.sent_files import SentFile
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.view import TurnView
@@ -53,7 +47,8 @@ class AguiChat:
         if isinstance(name, str) and name.endswith(_PROMPT):  # it is in its row already
             return replace(wanted, turn=name.removesuffix(_PROMPT))
         content = last.get("content")
-        return replace(wanted, prompt=_prompt(content), files=tuple(_files(content)))
+        files = tuple(_files(content))
+        return replace(wanted, prompt=_prompt(content), message_id=message_id_of(last), files=files)
 
     def refusal(self, refused: Refused) -> Refusal:
         """See `ChatProtocol.refusal`: a run that ends at once."""

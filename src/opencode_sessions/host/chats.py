@@ -7,13 +7,17 @@ request counts, and answers must be for the newest turn.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from functools import partial
+from inspect import signature
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from opencode_sessions.display import Given
+from opencode_sessions.errors import AskAnsweredError
 from opencode_sessions.files.message_files import MessageFile
 from opencode_sessions.files.uploads import Uploads
+from opencode_sessions.host.chat_bodies import MOST_BYTES
 from opencode_sessions.host.files import told as told_file
 from opencode_sessions.host.sent_files import SentFile
 from opencode_sessions.host.steering import Refused
@@ -25,7 +29,6 @@ from opencode_sessions.texts import later, text
 
 __all__ = [
     "CHAT_SECONDS",
-    "MOST_BYTES",
     "NO_CHAT",
     "ChatProtocol",
     "ChatRequest",
@@ -35,22 +38,19 @@ __all__ = [
     "Refusal",
     "Steering",
     "Turn",
-    "json_object",
-    "labels_of",
     "name_of",
-    "text_of",
 ]
 
+T = TypeVar("T")
 Json = Mapping[str, Any]
-
-MOST_BYTES = 1024 * 1024
-"""Of the body of a request without its files: a front end may send all that was said."""
-
-_MOST_VALUES = 200_000
-"""How many brackets, braces and commas the JSON of a request with files may have."""
 
 CHAT_SECONDS = 600.0
 """The longest time of a stream, in seconds: front ends of chat protocols do not reconnect by themselves."""
+
+_NUL = "\0"
+
+_DELIVERED = ("once", "always", "reject")
+"""The order in which answers are delivered, by their reply."""
 
 NO_CHAT = later("There is no such chat, or not for you.")
 OTHER_TURN = later("This is about another turn than the chat's newest one. Load the chat again.")
@@ -60,6 +60,9 @@ class Chats(Protocol):
     """The chats of a host. With an `AsyncHost`, both may be `async def`.
 
     The user is that of the route; with Django, it is the request.
+
+    A front end may send a prompt twice. To prompt only once, give `send` the keyword `message_id: str | None = None`,
+    for the front end's id of the message. None means that it has no id of at most 255 characters.
     """
 
     def turns(
@@ -86,7 +89,8 @@ class Chats(Protocol):
             chat: What the front end calls the chat.
             prompt: What is asked.
             files: Those that were sent with it, for `Uploads.save`. They are given only if there are some, so a host
-                without `uploads` in its settings can leave the argument out.
+                without `uploads` in its settings can leave the argument out. They are decoded as they are read, so
+                first decide whether the user may see the chat.
 
         Returns:
             The committed message; None as for `turns`.
@@ -101,6 +105,7 @@ class ChatRequest:
         chat: Which chat.
         run: What it calls this request.
         prompt: It asks this; None: nothing.
+        message_id: The front end's id of the message with the prompt.
         files: They come with the prompt.
         answers: It answers these asks of a turn.
         turn: That turn; empty: the newest one.
@@ -111,6 +116,7 @@ class ChatRequest:
     chat: str
     run: str = ""
     prompt: str | None = None
+    message_id: str | None = None
     files: tuple[SentFile, ...] = ()
     answers: tuple[Given, ...] = ()
     turn: str = ""
@@ -178,7 +184,12 @@ class Steering(Protocol):
         """The key of its row."""
 
     async def answer(self, message: Any, given: Given, /) -> None:
-        """Answer an ask."""
+        """Answer an ask.
+
+        Raises:
+            AskAnsweredError: The ask no longer waits for an answer.
+            Refused: This host does not accept such an answer.
+        """
 
     async def retry(self, message: Any, /) -> Any:
         """Retry a turn that failed or was cancelled."""
@@ -191,6 +202,18 @@ class Steering(Protocol):
 
     async def are_due(self, message: Any, /) -> bool:
         """Are files of its turn still to be collected?"""
+
+    async def render(self, rendering: Callable[[], T], /) -> T:
+        """The result of a call that may take seconds. It must not stop an event loop."""
+
+
+class _Stored(NamedTuple):
+    """What is stored of a turn, and how it is rendered."""
+
+    row: TurnRow
+    prompt: str
+    context: RenderContext
+    files: Sequence[MessageFile]
 
 
 class Turn(NamedTuple):
@@ -242,6 +265,7 @@ class ChatService:
 
         Raises:
             Refused: The request cannot be carried out.
+            OpencodeError: As `Turn.answer`.
         """
         asks = request.prompt is not None
         newest = None if asks and not request.strict else await self.newest(user, request.chat)
@@ -251,7 +275,14 @@ class ChatService:
             files = self._contents(request.files)
             if not request.prompt.strip():
                 raise Refused(400, "The message has no text.")
-            sent = self._chats.send(user, request.chat, request.prompt, *([files] if files else []))
+            if _NUL in request.prompt:
+                raise Refused(
+                    400, "The message has the character U+0000, which no database stores: leave it out."
+                )
+            _check_name(request.chat)
+            send: Callable[..., Any] = self._chats.send
+            named = {"message_id": request.message_id} if "message_id" in signature(send).parameters else {}
+            sent = send(user, request.chat, request.prompt, *([files] if files else []), **named)
             message = await result_of(sent)
             if message is None:
                 raise Refused(404, text(NO_CHAT))
@@ -260,8 +291,7 @@ class ChatService:
             raise Refused(409, text(OTHER_TURN))
         if request.retry:
             return Turn(await self._steering.retry(newest))
-        for given in request.answers:
-            await self._steering.answer(newest, given)
+        await self._answer(newest, request.answers)
         return Turn(newest, frozenset(given.ask for given in request.answers))
 
     async def context(self, request: ChatRequest, user: Any, message: Any) -> RenderContext:
@@ -274,12 +304,10 @@ class ChatService:
         if self.protocol.retells:
             before = []
             for each in await self._turns(user, request.chat, None):
-                told = await self.told(each)
+                before.append(await self._stored(each))
                 if self._steering.key_of(each) == self._steering.key_of(message):
-                    before.append(told[0])
                     break
-                before += told
-            said = ", ".join(json.dumps(told, ensure_ascii=False) for told in before)
+            said = await self._steering.render(partial(self._history, before, self._name(message)))
         known, name = self._steering.context_of(message), self._name(message)
         return replace(known, turn=name, thread=request.chat, run=request.run, history=said)
 
@@ -289,19 +317,28 @@ class ChatService:
         Raises:
             Refused: There is no such chat.
         """
-        turns = await self._turns(user, chat, None)
-        return [told for message in turns for told in await self.told(message)]
+        turns = [await self._stored(message) for message in await self._turns(user, chat, None)]
+        return await self._steering.render(lambda: [told for stored in turns for told in self._told(stored)])
 
-    async def told(self, message: Any) -> list[dict[str, Any]]:
-        """The messages of one turn, from its row."""
-        name, context = self._name(message), self._steering.context_of(message)
-        view = view_of_row(
-            TurnRow.of(message), None, replace(context, turn=name), frozenset([self.protocol.encoder])
-        )
-        files = await self._steering.files_of(message)
+    async def _stored(self, message: Any) -> _Stored:
+        context = replace(self._steering.context_of(message), turn=self._name(message))
+        return _Stored(TurnRow.of(message), message.prompt, context, await self._steering.files_of(message))
+
+    def _told(self, stored: _Stored) -> list[dict[str, Any]]:
+        """The messages of one turn."""
+        row, prompt, context, files = stored
+        view = view_of_row(row, None, context, frozenset([self.protocol.encoder]))
         sent = [told_file(file, context.files) for file in files if file.is_upload]
         made = [told_file(file, context.files) for file in files if not file.is_upload]
-        return self.protocol.told(name, message.prompt, view, sent, made)
+        return self.protocol.told(context.turn, prompt, view, sent, made)
+
+    def _history(self, turns: Sequence[_Stored], newest: str) -> str:
+        """All messages of these turns, as JSON; of the newest turn only the prompt."""
+        said = []
+        for stored in turns:
+            told = self._told(stored)
+            said += told[:1] if stored.context.turn == newest else told
+        return ", ".join(json.dumps(each, ensure_ascii=False) for each in said)
 
     async def made(self, message: Any) -> list[dict[str, Any]] | None:
         """The files that a turn has made which has ended; None while they are being collected."""
@@ -311,6 +348,21 @@ class ChatService:
         files = await self._steering.files_of(message)
         return [told_file(file, base) for file in files if not file.is_upload]
 
+    async def _answer(self, message: Any, answers: Sequence[Given]) -> None:
+        """Deliver answers to asks of one turn.
+
+        The server rejects all other permissions of a session with one of them, and allows those that an `always`
+        covers. So such answers are delivered last, and a later one of the same kind may find its ask settled.
+        """
+        delivered = set()
+        for given in sorted(answers, key=lambda given: _DELIVERED.index(given.reply)):
+            try:
+                await self._steering.answer(message, given)
+            except AskAnsweredError:
+                if given.reply == "once" or given.reply not in delivered:
+                    raise
+            delivered.add(given.reply)
+
     def _contents(self, files: Sequence[SentFile]) -> list[tuple[str, BinaryIO]]:
         if files and self._uploads is None:
             raise Refused(400, "A prompt can only have text here, and no file.")
@@ -319,6 +371,7 @@ class ChatService:
         return [file.content() for file in files]
 
     async def _turns(self, user: Any, chat: str, last: int | None) -> Sequence[Any]:
+        _check_name(chat)
         turns = await result_of(self._chats.turns(user, chat, last))
         if turns is None:
             raise Refused(404, text(NO_CHAT))
@@ -329,6 +382,12 @@ class ChatService:
         return name_of(self._steering.key_of(message))
 
 
+def _check_name(chat: str) -> None:
+    """Refuse a name that no chat can have, as a database raises an error if it is asked for one."""
+    if _NUL in chat:
+        raise Refused(404, text(NO_CHAT))
+
+
 def _check_all_answered(request: ChatRequest, newest: Any | None) -> None:
     asked = {str(ask.get("id")) for ask in newest.asks} if newest is not None else set()
     left = asked - {given.ask for given in request.answers}
@@ -336,52 +395,3 @@ def _check_all_answered(request: ChatRequest, newest: Any | None) -> None:
         raise Refused(
             409, f"The agent waits for answers to {', '.join(sorted(left))}: give all of them first."
         )
-
-
-def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request.
-
-    Raises:
-        Refused: The body is not a JSON object, or is large for another reason than its files.
-    """
-    # Only files may make a body large. Anything else takes 30 times as much memory when it is parsed.
-    if len(body) > MOST_BYTES and sum(map(body.count, (b"{", b"[", b","))) > _MOST_VALUES:
-        raise Refused(413, f"The body, without its files, may have {MOST_BYTES // 1024} KiB at most.")
-    try:
-        found = json.loads(body)
-        # Half a character could neither be stored nor sent.
-        json.dumps(found, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, "The body must be JSON.") from error
-    if not isinstance(found, dict):
-        raise Refused(400, "The body must be a JSON object.")
-    return found
-
-
-def text_of(value: Any, name: str) -> str:
-    """A required text.
-
-    Raises:
-        Refused: It is missing.
-    """
-    if not isinstance(value, str) or not value:
-        raise Refused(400, f"The body must have a text `{name}`.")
-    return value
-
-
-def labels_of(value: Any, otherwise: str) -> tuple[tuple[str, ...], ...]:
-    """The chosen labels for each question.
-
-    Args:
-        value: The value in the request.
-        otherwise: The error's text.
-
-    Raises:
-        Refused: The value has another form.
-    """
-    fits = isinstance(value, list) and all(
-        isinstance(chosen, list) and all(isinstance(label, str) for label in chosen) for chosen in value
-    )
-    if not fits:
-        raise Refused(400, otherwise)
-    return tuple(tuple(chosen) for chosen in value)

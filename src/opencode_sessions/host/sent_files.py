@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 from base64 import b64decode
 from dataclasses import dataclass, field
-from io import BytesIO
+from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, RawIOBase
 from typing import Any, BinaryIO
 
 from opencode_sessions.host.steering import Refused
@@ -47,16 +47,57 @@ class SentFile:
         return cls.of_base64(name, mime, value if is_data else None)
 
     def content(self) -> tuple[str, BinaryIO]:
-        """What `Uploads.save` takes.
+        """What `Uploads.save` takes. Reading it decodes it, and raises `Refused` if it is not base64.
 
         Raises:
-            Refused: It came as a link: nothing is fetched from addresses that people name. Or it is not base64.
+            Refused: It came as a link: nothing is fetched from addresses that people name.
         """
         if self.base64 is None:
             raise Refused(
                 400, "Send the file itself, as a data URL in base64: nothing is fetched from a link."
             )
+        return self.name, BufferedReader(_Decoded(self.name, self.base64))
+
+
+class _Decoded(RawIOBase):
+    """The bytes of a base64 text, decoded as they are read. So a chat that a user may not see costs no decoding.
+
+    Args:
+        name: The file's name, for the error.
+        base64: The text.
+    """
+
+    def __init__(self, name: str, base64: str) -> None:
+        self._name = name
+        self._base64 = base64
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        size = len(self._base64) // 4 * 3 - self._base64.count("=", -2)
+        self._at = max(0, offset + {SEEK_SET: 0, SEEK_CUR: self._at, SEEK_END: size}[whence])
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        room = memoryview(buffer).cast("B")
+        # Four characters are three bytes.
+        first, last = self._at // 3 * 4, -(-(self._at + len(room)) // 3) * 4
         try:
-            return self.name, BytesIO(b64decode(self.base64, validate=True))
+            decoded = _decode(self._base64[first:last], is_end=last >= len(self._base64))
         except ValueError as error:
-            raise Refused(400, f"What came of “{visible_line(self.name)}” is not base64.") from error
+            raise Refused(400, f"What came of “{visible_line(self._name)}” is not base64.") from error
+        found = decoded[self._at % 3 :][: len(room)]
+        room[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+
+def _decode(text: str, *, is_end: bool) -> bytes:
+    if "=" in text and not is_end:
+        raise ValueError("there is padding before the end")
+    return b64decode(text, validate=True)

@@ -8,14 +8,8 @@ from typing import Any
 from opencode_sessions.display import Given
 from opencode_sessions.frontends.vercel import HEADERS, QUESTION, VERCEL
 from opencode_sessions.frontends.vercel_messages import ui_messages
-from opencode_sessions.host.chats import (
-    ChatRequest,
-    Json,
-    Refusal,
-    json_object,
-    labels_of,
-    text_of,
-)
+from opencode_sessions.host.chat_bodies import json_object, labels_of, message_id_of, text_of
+from opencode_sessions.host.chats import ChatRequest, Json, Refusal
 from opencode_sessions.host.sent_files import SentFile
 from opencode_sessions.host.steering import Refused
 from opencode_sessions.live.view import TurnView
@@ -46,7 +40,12 @@ class VercelChat:
         if last.get("role") == "user":
             if message_id is not None:
                 raise Refused(409, text("A message that was sent cannot be changed. Send a new one."))
-            return ChatRequest(chat=named, prompt=_prompt(last), files=tuple(_files(last)))
+            return ChatRequest(
+                chat=named,
+                prompt=_prompt(last),
+                message_id=message_id_of(last),
+                files=tuple(_files(last)),
+            )
         answers = tuple(_answers(last))
         if not answers:
             raise Refused(
@@ -116,9 +115,9 @@ def _answers(message: Mapping[str, Any]) -> Iterator[Given]:
                     text_of(asked.get("id"), "input.id"), "once", labels, shown=_shown(asked, "input")
                 )
             elif state == "output-error":
-                yield Given(
-                    text_of(asked.get("id"), "input.id"), "reject", message=part.get("errorText") or None
-                )
+                said = part.get("errorText")
+                word = said if isinstance(said, str) and said else None
+                yield Given(text_of(asked.get("id"), "input.id"), "reject", message=word)
 
 
 def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from random import uniform
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from opencode_sessions.live.channel import Channel, ToDo, Viewer
@@ -27,6 +28,8 @@ from opencode_sessions.store.turn_table import RowKey, TurnRow, TurnRows
 from opencode_sessions.texts import speaking
 
 __all__ = ["LiveHub"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger("opencode_sessions.live")
 
@@ -128,6 +131,14 @@ class LiveHub:
         """The last bytes for a browser, if `news` has not sent them."""
         with self._lock, speaking(viewer.context.language):
             return viewer.end()
+
+    def render(self, key: RowKey, rendering: Callable[[], T]) -> T:
+        """Render a turn in a thread that has no tenant and no connection. The host's templates may query there."""
+        try:
+            with self._rows.inside(key.tenant):
+                return rendering()
+        finally:
+            self._rows.give_back()
 
     def _end_of(self, request: WatchRequest) -> float:
         now, seconds = time.monotonic(), request.seconds

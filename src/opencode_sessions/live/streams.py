@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from opencode_sessions.live.channel import Viewer
@@ -31,6 +33,7 @@ has them."""
 _LOOK = 0.5
 _ENDS = tuple(status.value for status in TurnStatus if status.terminal)
 
+Ended = Callable[[WatchRequest], Awaitable[list[bytes]]]
 Opening = Callable[[], Awaitable[object]]
 
 
@@ -47,12 +50,22 @@ def astream(
     Raises:
         RuntimeError: No more threads can be started.
     """
-    return _stream(hub, request, TaskBell, opening)
+
+    async def render(
+        request: WatchRequest,
+    ) -> list[bytes]:  # a long turn would stop the event loop for seconds
+        return await asyncio.to_thread(hub.render, request.key, partial(ended, request))
+
+    return _stream(hub, request, TaskBell, render, opening)
 
 
 def stream(hub: LiveHub, request: WatchRequest, *, opening: Opening | None = None) -> Iterator[bytes]:
     """See `astream`; this one blocks, and so does `opening`."""
-    return iterate_sync(_stream(hub, request, ThreadBell, opening))
+
+    async def render(request: WatchRequest) -> list[bytes]:
+        return ended(request)
+
+    return iterate_sync(_stream(hub, request, ThreadBell, render, opening))
 
 
 def ended(request: WatchRequest) -> list[bytes]:
@@ -67,13 +80,17 @@ def ended(request: WatchRequest) -> list[bytes]:
 
 
 async def _stream(
-    hub: LiveHub, request: WatchRequest, make_bell: Callable[[], Bell], opening: Opening | None
+    hub: LiveHub,
+    request: WatchRequest,
+    make_bell: Callable[[], Bell],
+    render: Ended,
+    opening: Opening | None,
 ) -> AsyncGenerator[bytes, None]:
     if opening is not None:
         await opening()
     encoder, bell = request.encoder, make_bell()
     if TurnStatus(request.row.status).terminal:
-        async for said in _ended(request, bell):
+        async for said in _ended(request, bell, render):
             yield said
         return
     viewer = hub.watch(request, bell.ring)
@@ -105,15 +122,15 @@ async def _last(
     yield hub.end_of(viewer)
 
 
-async def _ended(request: WatchRequest, bell: Bell) -> AsyncGenerator[bytes, None]:
+async def _ended(request: WatchRequest, bell: Bell, render: Ended) -> AsyncGenerator[bytes, None]:
     """A turn whose row says how it ended, with the files that it has made."""
-    begin, said, end = ended(request)
+    begin, said, end = await render(request)
     yield begin
     yield said
     async for beat, made in _made(request, bell):
         yield beat
         if made:
-            end = ended(replace(request, context=replace(request.context, made=made)))[-1]
+            end = (await render(replace(request, context=replace(request.context, made=made))))[-1]
     yield end
 
 

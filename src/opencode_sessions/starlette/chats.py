@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -32,6 +32,7 @@ from opencode_sessions.texts import language, text
 
 __all__ = ["ChatRoute", "chat_routes_of"]
 
+T = TypeVar("T")
 Endpoint = Callable[[Any, Request], Awaitable[Response]]
 
 
@@ -123,7 +124,8 @@ class ServedChats:
     async def messages(self, user: Any, request: Request) -> Response:
         """All that was said in a chat, as its front end keeps it."""
         told = await self._service(request).messages(user, request.path_params["chat"])
-        return JSONResponse(told, headers=NOT_STORED)
+        # In a thread: a long chat has megabytes.
+        return await asyncio.to_thread(JSONResponse, told, headers=NOT_STORED)
 
     async def stop(self, user: Any, request: Request) -> Response:
         """End the chat's newest turn, wherever it runs."""
@@ -173,7 +175,7 @@ class _Steering:
 
     async def answer(self, message: Any, given: Given) -> None:
         """See `Steering.answer`."""
-        await self._turns.answer(message, given)
+        await self._turns.give(message, given)
 
     async def retry(self, message: Any) -> Any:
         """See `Steering.retry`."""
@@ -190,6 +192,10 @@ class _Steering:
     async def are_due(self, message: Any) -> bool:
         """See `Steering.are_due`."""
         return await self._host.files.are_collected_later(self._store_key(message))
+
+    async def render(self, rendering: Callable[[], T]) -> T:
+        """See `Steering.render`."""
+        return await asyncio.to_thread(rendering)
 
     def _store_key(self, message: Any) -> str:
         table = self._host.table

@@ -37,6 +37,7 @@ __all__ = [
     "Turns",
     "read_answer",
     "read_body",
+    "read_json",
     "refusing",
     "speaking_to",
 ]
@@ -97,19 +98,27 @@ async def read_body(chunks: AsyncIterator[bytes], most: int = MOST_BYTES) -> byt
     return bytes(body)
 
 
+def read_json(body: bytes) -> Any:
+    """The JSON of a request.
+
+    Raises:
+        Refused: It is not JSON, or it has NaN, Infinity or half a character: a response could not repeat these.
+    """
+    try:
+        found = json.loads(body)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, "The body must be JSON.") from error
+    return found
+
+
 def read_answer(body: bytes) -> AnswerGiven:
     """What a request's JSON says.
 
     Raises:
         Refused: It is no answer.
     """
-    try:
-        given = json.loads(body)
-        json.dumps(
-            given, ensure_ascii=False
-        ).encode()  # half a character is none that could be stored or sent
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, "The body must be JSON.") from error
+    given = read_json(body)
     fields = given if isinstance(given, dict) else {}
     labels, replies = fields.get("labels", []), get_args(get_type_hints(AnswerGiven)["reply"])
     message = fields.get("message")
@@ -225,6 +234,15 @@ class Turns:
         Raises:
             Refused: It cannot be done.
         """
+        await refusing(self.give(message, given))
+
+    async def give(self, message: Any, given: AnswerGiven | Given) -> None:
+        """Answer an ask.
+
+        Raises:
+            Refused: This host does not accept such an answer.
+            OpencodeError: As `Turn.answer`.
+        """
         if given.reply != "reject" and not given.shown:
             raise Refused(
                 400, "Say in `shown` what was shown (`shown` of the ask): nobody can agree to what is not."
@@ -235,7 +253,7 @@ class Turns:
         except UnicodeEncodeError as error:  # JSON can say half of one, which nobody can store or send
             raise Refused(400, "The message, or a label, has half a character.") from error
         answer = Answer(given.reply, labels, given.message, shown=given.shown)
-        await refusing(self._host.answer(message, given.ask, answer))
+        await self._host.answer(message, given.ask, answer)
 
     async def cancel(self, message: Any, by: str) -> None:
         """End the turn, wherever it runs. One that is cancelled already is left so.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -45,6 +45,8 @@ from opencode_sessions.store.turn_table import RowKey
 from opencode_sessions.texts import language
 
 __all__ = ["chat_urls"]
+
+T = TypeVar("T")
 
 
 def chat_urls() -> list[URLPattern]:
@@ -130,6 +132,10 @@ class _ServedChats:
     async def are_due(self, message: Any) -> bool:
         """See `Steering.are_due`."""
         return await service().are_collected_later(key_of(message))
+
+    async def render(self, rendering: Callable[[], T]) -> T:
+        """See `Steering.render`. A view has a thread of its own."""
+        return rendering()
 
     def _read(self, request: HttpRequest, chat: str | None, most: int) -> ChatRequest:
         body = request.read(most + 1)
