@@ -16,6 +16,7 @@ from opencode_sessions.django import enqueue
 from opencode_sessions.django.host import host
 from opencode_sessions.django.turn_table import table
 from opencode_sessions.jobs.attempts import TurnAttempts
+from opencode_sessions.jobs.dispatch import dispatch_abandoned
 from opencode_sessions.runtime.stepping import run_sync
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -104,8 +105,12 @@ def test_a_queue_that_is_down_is_reported_and_the_turn_is_free_for_who_looks(pag
     with override_settings(OPENCODE={**web_settings, "RUNNER": Down, "ON_ERROR": report}):
         message = pages.message("hello")
         enqueue(message)
-    assert reported == [("the broker is away", "enqueue")]
-    assert pages.row(message).opencode_turn_lease < timezone.now()
+        assert reported == [("the broker is away", "enqueue")]
+        assert pages.row(message).opencode_turn_lease < timezone.now()
+        for _ in range(8):  # each look tries to send it: nothing is in the queue
+            reported.clear()
+            run_sync(dispatch_abandoned(host))
+            assert ("the broker is away", "enqueue") in reported
 
 
 def test_views_are_outside_the_transactions_of_every_database(pages):

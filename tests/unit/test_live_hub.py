@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,16 @@ from watched_rows import KEY, ROW, WatchedRows, text, until
 
 from opencode_sessions import texts
 from opencode_sessions.frontends.html import HtmlEncoder
-from opencode_sessions.live import LiveHub, LiveObserver, RenderContext, WatchRequest, astream, ended, stream
+from opencode_sessions.live import (
+    LiveHub,
+    LiveObserver,
+    RenderContext,
+    WatchRequest,
+    astream,
+    channel,
+    ended,
+    stream,
+)
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.runtime.tasks import Tasks
 from opencode_sessions.runtime.threads import Threads
@@ -115,6 +125,50 @@ def test_a_turn_that_runs_here_is_shown_as_it_grows(place):
     place.run(main)
     assert '"live": true' in "".join(told)
     assert "one two three" in told[-1]
+
+
+def test_page_newer_than_its_channel_gets_no_older_text_and_the_row_is_read_at_once(place):
+    told, later = [], []
+
+    async def main(place):
+        place.rows.write(status="streaming", parts=[text("half")])
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(place.watch(told))
+            await until(lambda: "half" in "".join(told))
+            place.hub._channels[KEY][""]._look_at = time.monotonic() + 3600  # nothing has changed for long
+            place.rows.write(parts=[text("half and more")])
+            tasks.create_task(place.watch(later, has=place.rows.rows[KEY].revision))
+            await until(lambda: "half" in "".join(later))
+            assert "half and more" in next(said for said in later if "half" in said)
+            place.rows.write(status="completed")
+            place.hub.finished(KEY)
+
+    place.run(main)
+
+
+OLD = replace(ROW, status="streaming", revision=1, parts=[text("half")])
+NEW = replace(OLD, revision=2, parts=[text("half and more")])
+
+
+@pytest.mark.parametrize(
+    ("row", "has", "says"),
+    [
+        (NEW, 2, ["", "half and more"]),  # its page shows what was read for it
+        (OLD, 999_999, ["half", "half and more"]),  # invented: nobody has read that
+        (NEW, 999_999, ["", "half and more"]),
+        (OLD, None, ["half", "half and more"]),
+    ],
+)
+def test_viewer_is_silent_until_the_view_has_the_revision_that_was_read_for_it(row, has, says, monkeypatch):
+    monkeypatch.setattr(channel, "_CATCH_UP", 0.0)
+    watched = channel.Channel(KEY, OLD, RenderContext())
+    viewer = channel.Viewer(watched, request(row, has=has), lambda: None, float("inf"))
+    watched.viewers.add(viewer)
+    for now, said in zip((OLD, NEW), says, strict=True):
+        watched.begin(float("inf"))
+        watched.show(watched.render(set(), now))
+        news = viewer.news().decode()
+        assert (f"<html>{said}" in news) if said else not news
 
 
 def test_two_protocols_share_one_look_and_each_renders_once(place):

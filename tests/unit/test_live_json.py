@@ -116,7 +116,7 @@ class World:
     def read(self):
         self.client.take(self.viewer.news())
         view = self.viewer.channel.feed.view
-        if self.viewer._has is None and view is not None:
+        if self.viewer._has is None and view is not None and not self.viewer.pause:
             shown = {**self.client.state, "revision": view.revision}  # which alone is told as an id
             assert shown == state_of(view)
 

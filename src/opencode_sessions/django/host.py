@@ -31,6 +31,7 @@ from opencode_sessions.host.server_counts import count_servers
 from opencode_sessions.jobs import dispatch
 from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn, QueueDispatcher
 from opencode_sessions.jobs.queue import RecordQueue
+from opencode_sessions.jobs.resends import Resends
 from opencode_sessions.jobs.thread_pool import SHUTDOWN_TIMEOUT, ThreadPool
 from opencode_sessions.live.notes import RowWritten
 from opencode_sessions.reporting import ErrorContext, ErrorReporter
@@ -194,6 +195,9 @@ class _Host:
 
     table: TurnTable = table
 
+    def __init__(self) -> None:
+        self.resends = Resends()
+
     @property
     def pending_lease(self) -> float:
         """See `Dispatcher.pending_lease`. It is read at the end of every turn, so it must not create a pool."""
@@ -217,6 +221,7 @@ class _Host:
             dispatcher().dispatch(job)
         except Exception as error:  # noqa: BLE001 - the row is committed, and recovery finds it
             self.report(error, "enqueue", str(job))
+            self.resends.forget(job)
             try:
                 run_sync(table.release([job]))
             except DatabaseError as second:  # its reservation then expires by itself

@@ -21,6 +21,7 @@ from opencode_sessions.host.tables import HostTables
 from opencode_sessions.host.turn_options import turn_options, with_uploads
 from opencode_sessions.jobs.ports import Dispatcher, PreparedTurn, TransactionalDispatcher
 from opencode_sessions.jobs.queue import RecordQueue
+from opencode_sessions.jobs.resends import Resends
 from opencode_sessions.jobs.task_pool import TaskPool
 from opencode_sessions.jobs.thread_pool import ThreadPool
 from opencode_sessions.live import LiveHub
@@ -56,6 +57,7 @@ class HostCore(ABC, Generic[C]):
         settings: The host's settings.
         table: All tables as one.
         live: The watchers of turns in this process.
+        resends: See `QueueHost.resends`.
     """
 
     suspends: ClassVar[bool]
@@ -71,6 +73,7 @@ class HostCore(ABC, Generic[C]):
         self.settings = settings
         self.table = tables
         self.live = LiveHub(tables, runtime, lambda: relay)
+        self.resends = Resends()
         self._relay = relay
         self._given = dispatcher
         self._pool: ThreadPool | TaskPool | None = None
@@ -267,6 +270,7 @@ class HostCore(ABC, Generic[C]):
         """Release a turn, so that others can run it."""
 
     async def _leave(self, job: TurnJob) -> None:
+        self.resends.forget(job)
         try:
             await self.table.release([job])
         except Exception as error:  # noqa: BLE001 - its lease then expires by itself

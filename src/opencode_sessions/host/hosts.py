@@ -23,8 +23,9 @@ from opencode_sessions.live.notifier import Notifier
 from opencode_sessions.live.relay import Relay
 from opencode_sessions.runtime.shutdown import install_handlers, on_signal
 from opencode_sessions.runtime.stepping import run_sync
-from opencode_sessions.runtime.tasks import Tasks
+from opencode_sessions.runtime.tasks import TaskLock, Tasks
 from opencode_sessions.runtime.threads import Threads
+from opencode_sessions.sessions.servers import Servers
 from opencode_sessions.sessions.session import AsyncSession, Session
 from opencode_sessions.store.turn_table import ServerCount, TurnJob
 from opencode_sessions.turns.asks import Answer
@@ -65,6 +66,7 @@ class AsyncHost(HostCore[AsyncClient]):
         found = HostTables(tables, suspend=True)
         super().__init__(settings, found, Relay(notifier, Tasks()), Tasks(), dispatcher)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = TaskLock()
 
     async def __aenter__(self) -> Self:
         """Start it.
@@ -92,8 +94,13 @@ class AsyncHost(HostCore[AsyncClient]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._servers is None:
-            return
+        """Stop it. A second stop waits for the first one."""
+        servers = self._servers
+        async with self._stopping:
+            if servers is not None and servers is self._servers:  # else another stop was first
+                await self._stop(servers)
+
+    async def _stop(self, servers: Servers[AsyncClient]) -> None:
         try:
             # Turns that are just ending or beginning need the client and the pool until the end.
             if self._pool is not None:
@@ -103,7 +110,7 @@ class AsyncHost(HostCore[AsyncClient]):
                 await asyncio.wait(self._tasks, timeout=SHUTDOWN_TIMEOUT)
             await self._relay.close()
         finally:
-            servers, self._pool, self._servers = self._servers, None, None
+            self._pool = self._servers = None
             self._begun.close()
             for client in servers.values():
                 await client.close()
@@ -213,6 +220,7 @@ class Host(HostCore[Client]):
         found = HostTables(tables, suspend=False)
         super().__init__(settings, found, Relay(notifier, Threads()), Threads(), dispatcher)
         self._starting = threading.Lock()
+        self._stopping = threading.RLock()  # a signal handler may stop it while its thread is stopping it
 
     def __enter__(self) -> Self:
         """Start it.
@@ -243,8 +251,13 @@ class Host(HostCore[Client]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._servers is None:
-            return
+        """Stop it. A second stop waits for the first one."""
+        servers = self._servers
+        with self._stopping:
+            if servers is not None and servers is self._servers:  # else another stop was first
+                self._stop(servers)
+
+    def _stop(self, servers: Servers[Client]) -> None:
         try:
             if self._pool is not None:
                 self._pool.stop()
@@ -252,7 +265,7 @@ class Host(HostCore[Client]):
             run_sync(self.live.close(SHUTDOWN_TIMEOUT))
             run_sync(self._relay.close())
         finally:
-            servers, self._pool, self._servers = self._servers, None, None
+            self._pool = self._servers = None
             self._begun.close()
             for client in servers.values():
                 client.close()

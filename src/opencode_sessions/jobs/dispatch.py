@@ -84,13 +84,20 @@ class JobRun:
 async def dispatch_abandoned(host: QueueHost) -> int:
     """Enqueue the abandoned turns again, and return how many those were.
 
+    If a turn has begun and no worker has taken it since the last call, it is sent again in pauses that double, up to
+    `pending_lease`. Each process counts its own calls.
+
     Raises:
         ConfigurationError: The host cannot be started here.
     """
     await host.ready()
-    jobs = await left_behind(host, reserve_for=host.pending_lease)
+    found = await left_behind(host, reserve_for=host.pending_lease)
+    jobs = host.resends.due(found, host.pending_lease)
     for job in jobs:
         host.dispatch(job)
+    if later := set(found).difference(jobs):
+        # Those that have not begun were reserved, and no job for them is on its way.
+        await host.table.release(later)
     await host.count()
     return len(jobs)
 

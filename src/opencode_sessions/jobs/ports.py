@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from opencode_sessions.files.ports import ArtifactStore
+from opencode_sessions.jobs.resends import Resends
 from opencode_sessions.store.messages import MessageStore
 from opencode_sessions.store.turn_table import TurnJob, TurnTable
 from opencode_sessions.turns.claim import WhenBusy
@@ -122,3 +123,7 @@ class TransactionalDispatcher(QueueDispatcher, Protocol):
 
 class QueueHost(JobHost, Dispatcher, Protocol):
     """A host whose turns a queue runs. Its `dispatch` reports an error, and recovery finds the turn."""
+
+    @property
+    def resends(self) -> Resends:
+        """The jobs that recovery has sent. `dispatch` makes it forget a job that could not be sent."""

@@ -83,6 +83,8 @@ class Viewer:
         has = request.has
         # At revision 0 a turn can begin, and be reset to pending, without a change of the number.
         self._has = has if has and channel.shows(has) else None
+        # What the browser says is trusted only as far as the row that was read for it: it could name any number.
+        self._least = min(has or 0, request.row.revision)
         self._waits_until = time.monotonic() + _CATCH_UP if has else 0.0
         self._seen = max(channel.feed.version, 1) if self._has else 0
 
@@ -109,7 +111,11 @@ class Viewer:
             return 0.0
         if view is not None and not self._answered.isdisjoint(view.asks):
             return float("inf")
-        return 0.0 if view is not None and view.live else max(self._waits_until - now, 0.0)
+        if view is not None and view.live:
+            return 0.0
+        if view is not None and view.revision < self._least:  # it would replace newer text by older text
+            return float("inf")
+        return max(self._waits_until - now, 0.0)
 
     def news(self) -> bytes:
         """The bytes not sent yet, with the end, unless the end of the turn waits for its files."""
@@ -247,6 +253,11 @@ class Channel:
         self._look_at = 0.0
         if eagerly:
             self._eager_until = time.monotonic() + _EAGER
+
+    def look_if_behind(self, revision: int) -> None:
+        """Read the row soon, if a browser's request has read a later revision of it."""
+        if revision > self._row.revision:
+            self.look_soon()
 
     def begin(self, now: float) -> ToDo:
         """The work that is due now."""

@@ -100,6 +100,7 @@ class LiveHub:
                         channel.follow(reply)
                     viewer = Viewer(channel, request, wake, self._end_of(request))
                     channel.viewers.add(viewer)
+                    channel.look_if_behind(request.row.revision)
                     self._hurry(channel)
                     return viewer
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from opencode_sessions.live.notes import Delta, Note, RowWritten
+from opencode_sessions.live.notes import Delta, Note
 
 __all__ = ["Outbox"]
 
 _MOST = 5_000
-"""How many notes wait at most. If more come, each topic keeps only one, which says that the row must be read."""
+"""How many notes wait at most. If more come, all are dropped, because nobody takes them: watchers poll the rows."""
 
 
 class Outbox:
@@ -22,8 +22,7 @@ class Outbox:
         for piece in note.pieces() if isinstance(note, Delta) else (note,):
             self._add(self._topics.setdefault(topic, []), piece)
         if self._count > _MOST:
-            self._topics = {each: [RowWritten()] for each in self._topics}
-            self._count = len(self._topics)
+            self.take()
 
     def take(self) -> list[tuple[str, Note]]:
         """Remove and return all notes."""

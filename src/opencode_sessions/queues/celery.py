@@ -9,11 +9,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from functools import partial
 from typing import Any
 
+from opencode_sessions.queues.send_threads import SendThreads
 from opencode_sessions.queues.worker import PENDING_LEASE, RECOVER, RECOVER_EVERY, RUN, HostOf, Worker, needs
 from opencode_sessions.store.turn_table import TurnJob
 
@@ -50,6 +50,7 @@ class CeleryDispatcher:
         **options: Any,
     ) -> None:
         self.pending_lease = pending_lease
+        self._threads = SendThreads(self.dispatch)
         worker = Worker(host)
         task = partial(app.task, ignore_result=True, acks_late=False, **options)
 
@@ -76,5 +77,5 @@ class CeleryDispatcher:
         self._run_turn.apply_async(kwargs=job.to_fields(), retry_policy=_RETRY_ONCE)
 
     async def adispatch(self, job: TurnJob) -> None:
-        """The same, in a thread."""
-        await asyncio.to_thread(self.dispatch, job)
+        """The same for asyncio, in a thread of the dispatcher."""
+        await self._threads.send(job)

@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from typing import Any
 
+from opencode_sessions.queues.send_threads import SendThreads
 from opencode_sessions.queues.worker import PENDING_LEASE, RECOVER, RECOVER_EVERY, RUN, HostOf, Worker, needs
 from opencode_sessions.store.turn_table import TurnJob
 
@@ -51,6 +51,7 @@ class DBOSDispatcher:
     ) -> None:
         self.transactional = transactional
         self.pending_lease = pending_lease
+        self._threads = SendThreads(self.dispatch)
         self._client = client
         self._recover_every = recover_every
         self._queue = queue
@@ -88,5 +89,5 @@ class DBOSDispatcher:
         self._client.enqueue_in_transaction(connection, self._options, job.to_fields())
 
     async def adispatch(self, job: TurnJob) -> None:
-        """The same, in a thread."""
-        await asyncio.to_thread(self.dispatch, job)
+        """The same for asyncio, in a thread of the dispatcher."""
+        await self._threads.send(job)

@@ -8,9 +8,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
+from opencode_sessions.queues.send_threads import SendThreads
 from opencode_sessions.queues.worker import PENDING_LEASE, RUN, HostOf, Worker, needs
 from opencode_sessions.store.turn_table import TurnJob
 
@@ -49,6 +49,7 @@ class DramatiqDispatcher:
         self, broker: dramatiq.Broker, host: HostOf, *, pending_lease: float = PENDING_LEASE, **options: Any
     ) -> None:
         self.pending_lease = pending_lease
+        self._threads = SendThreads(self.dispatch)
         worker = Worker(host)
         broker.add_middleware(_Stop(worker))
         # A broker knows the options of the middleware that it has.
@@ -64,5 +65,5 @@ class DramatiqDispatcher:
         self._run_turn.send(**job.to_fields())
 
     async def adispatch(self, job: TurnJob) -> None:
-        """The same, in a thread."""
-        await asyncio.to_thread(self.dispatch, job)
+        """The same for asyncio, in a thread of the dispatcher."""
+        await self._threads.send(job)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from opencode_sessions.errors import ConfigurationError
@@ -19,6 +20,7 @@ from opencode_sessions.jobs.ports import QueueHost
 from opencode_sessions.jobs.thread_pool import SHUTDOWN_TIMEOUT
 from opencode_sessions.runtime.shutdown import install_handlers, on_signal
 from opencode_sessions.runtime.stepping import blocking_sleep, run_sync
+from opencode_sessions.runtime.tasks import in_own_thread
 from opencode_sessions.store.turn_table import TurnJob
 
 __all__ = ["PENDING_LEASE", "RECOVER", "RECOVER_EVERY", "RUN", "HostOf", "Worker", "needs"]
@@ -84,7 +86,7 @@ class Worker:
         run_sync(self._run(self._blocking(), fields, blocking_sleep))
 
     async def arun(self, fields: Mapping[str, str]) -> None:
-        """The same for asyncio. A host that blocks runs the turn in a thread.
+        """The same for asyncio. A host that blocks runs the turn in a thread of its own.
 
         If SIGTERM or SIGINT comes to the main thread afterwards, the worker stops before its queue does.
         """
@@ -95,7 +97,7 @@ class Worker:
         if isinstance(host, AsyncHost):
             await self._run(host, fields, asyncio.sleep)
         else:
-            await asyncio.to_thread(self.run, fields)
+            await self._apart(host, partial(self.run, fields))
 
     async def _run(
         self, host: QueueHost, fields: Mapping[str, str], sleep: Callable[[float], Awaitable[None]]
@@ -164,7 +166,18 @@ class Worker:
         if isinstance(host, AsyncHost):
             await dispatch_abandoned(host)
         else:
-            await asyncio.to_thread(self.recover)
+            await self._apart(host, self.recover)
+
+    async def _apart(self, host: QueueHost, work: Callable[[], None]) -> None:
+        """Do the work of a host that blocks in a thread of its own: long turns would fill the loop's own threads."""
+
+        def main() -> None:
+            try:
+                work()
+            finally:
+                host.table.give_back()  # the thread ends, and with it nobody could use its connections
+
+        await in_own_thread(main)
 
     def _blocking(self) -> QueueHost:
         host = self.host

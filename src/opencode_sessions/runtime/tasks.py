@@ -18,7 +18,7 @@ import anyio
 from opencode_sessions.runtime.closing import Closing
 from opencode_sessions.runtime.ports import LONGEST_TURN, Bell, Buffer, Mailbox, closed
 
-__all__ = ["TaskBell", "TaskLock", "Tasks", "guarded"]
+__all__ = ["TaskBell", "TaskLock", "Tasks", "guarded", "in_own_thread"]
 
 _log = logging.getLogger("opencode_sessions.turn")
 
@@ -67,25 +67,8 @@ class Tasks(Closing):
         return task.cancel
 
     async def call(self, function: Callable[[], T]) -> T:
-        """See `Clock.call`.
-
-        It runs in a daemon thread of its own, because it may wait for a person. The few threads of `asyncio.to_thread`
-        also look up names for the loop, and the process waits for them at its end.
-        """
-        ended: Future[T] = Future()
-        ended.set_running_or_notify_cancel()  # a caller that stops waiting does not stop the function
-        context = copy_context()
-
-        def main() -> None:
-            try:
-                ended.set_result(context.run(function))
-            except StopIteration:  # a future refuses it, and a coroutine raises RuntimeError in its place
-                ended.set_exception(RuntimeError(f"{function!r} raised StopIteration"))
-            except BaseException as error:  # noqa: BLE001 - raised to the caller
-                ended.set_exception(error)
-
-        threading.Thread(target=main, name="opencode-sessions call", daemon=True).start()
-        return await asyncio.wrap_future(ended)
+        """See `Clock.call`. It may wait for a person; see `in_own_thread`."""
+        return await in_own_thread(function)
 
     @asynccontextmanager
     async def in_turn(self, key: str) -> AsyncIterator[None]:
@@ -112,6 +95,30 @@ class Tasks(Closing):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
+
+
+async def in_own_thread(function: Callable[[], T]) -> T:
+    """Call a function that may block for long in a daemon thread of its own, and return its result.
+
+    The few threads of `asyncio.to_thread` also look up names for the loop, and the process waits for them at its end.
+
+    Raises:
+        RuntimeError: No more threads can be started.
+    """
+    ended: Future[T] = Future()
+    ended.set_running_or_notify_cancel()  # a caller that stops waiting does not stop the function
+    context = copy_context()
+
+    def main() -> None:
+        try:
+            ended.set_result(context.run(function))
+        except StopIteration:  # a future refuses it, and a coroutine raises RuntimeError in its place
+            ended.set_exception(RuntimeError(f"{function!r} raised StopIteration"))
+        except BaseException as error:  # noqa: BLE001 - raised to the caller
+            ended.set_exception(error)
+
+    threading.Thread(target=main, name="opencode-sessions call", daemon=True).start()
+    return await asyncio.wrap_future(ended)
 
 
 class TaskBell:
