@@ -109,6 +109,13 @@ def test_a_wildcard_that_would_mean_something_else_there_is_refused_before_anyth
     assert carried == []
 
 
+@pytest.mark.parametrize("name", ["shell", "subagent"])
+def test_a_rule_with_the_servers_own_name_is_refused_before_anything_is_sent(client, carried, record, name):
+    with pytest.raises(errors.InvalidRulesError, match=f"the rule for '{name}'"):
+        Session(record, permissions_for=[deny(name)]).ensure(client)
+    assert carried == []
+
+
 def test_tools_have_this_librarys_names(client, record, tmp_path):
     message = MemoryMessage('!tool bash {"command": "echo hello"}\n!say done')
     (call,) = turn(message, record, client).run().tools

@@ -1,33 +1,11 @@
 from __future__ import annotations
 
-import signal
-import sys
 import threading
-import time
-from concurrent.futures import Future
 
 import pytest
+from interrupting import interrupt_soon
 
 from opencode_sessions.cli.interrupts import run_stoppable
-
-
-def interrupt_soon():
-    """Ctrl-C, as soon as the main thread waits for the work."""
-    main = threading.main_thread().ident
-
-    def interrupt():
-        while Future.result.__code__ not in codes_of(sys._current_frames()[main]):
-            time.sleep(0.01)
-        signal.pthread_kill(main, signal.SIGINT)
-
-    threading.Thread(target=interrupt).start()
-
-
-def codes_of(frame):
-    """What a thread is in the middle of."""
-    while frame is not None:
-        yield frame.f_code
-        frame = frame.f_back
 
 
 def test_work_that_is_left_alone_gives_its_result():

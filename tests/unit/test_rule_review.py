@@ -44,6 +44,8 @@ def test_nothing_is_said_of_rules_that_leave_nothing_open(rules):
         ([allow("*"), deny("external_directory")], ["opens dotenv files as well"]),
         ([allow("*", "/etc/*"), *CLOSED[1:]], ["allow('*', '/etc/*') opens files outside"]),
         ([allow("*"), *CLOSED, ask("bash"), ask("edit", "a*")], ["these rules ask for (bash, edit)"]),
+        ([deny("shell")], ["deny('shell') has OpenCode 2's name of 'bash'"]),
+        ([deny("subagent", "a*")], ["deny('subagent', 'a*') has OpenCode 2's name of 'task'"]),
         ([ask("webfetch")], ["these rules ask for (webfetch)"]),
     ],
 )

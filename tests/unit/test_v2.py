@@ -290,6 +290,12 @@ def test_a_wildcard_that_would_mean_something_else_there_is_refused(name):
         names.rules_to_json([deny(name)])
 
 
+@pytest.mark.parametrize(("theirs", "ours"), [("shell", "bash"), ("subagent", "task")])
+def test_a_rule_with_the_servers_own_name_is_refused_with_the_name_to_write(theirs, ours):
+    with pytest.raises(InvalidRulesError, match=f"the rule for '{theirs}' .* write '{ours}'"):
+        names.rules_to_json([allow("*"), deny(theirs)])
+
+
 FORM = {
     "id": "frm_1",
     "sessionID": SESSION,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from opencode_sessions.cli.database import Database
+from dataclasses import replace
+from functools import partial
+
+from opencode_sessions.cli.database import Database, Message
 from opencode_sessions.cli.interrupts import run_stoppable
 from opencode_sessions.cli.screen import Screen
 from opencode_sessions.protocol.presets import READ_WRITE
 from opencode_sessions.sessions.session import Session
+from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.turns.claim import WhenBusy
 from opencode_sessions.turns.results import TurnResult
 from opencode_sessions.turns.turn import Turn
@@ -47,7 +51,7 @@ class Chat:
         return session.ensure(self._client), session.just_created
 
     def say(self, prompt: str) -> TurnResult:
-        """Run one turn and show it on the screen. Ctrl-C stops it, and its row says so.
+        """Run one turn and show it on the screen. Ctrl-C cancels it, and its row says so.
 
         Raises:
             OpencodeError: The turn could not begin, see `Turn.run`; its row stays pending.
@@ -57,16 +61,20 @@ class Chat:
         turn = Turn(message, self._session(), self._client, observer=self._screen, when_busy=self._when_busy)
         self._screen.wait("thinking")
         try:
-            result = run_stoppable(turn.run, self._stop)
+            result = run_stoppable(turn.run, partial(self._stop, message))
+            if result.status is TurnStatus.CANCELLED:
+                # The row, where the cancel may have stored a later part of the answer.
+                result = replace(turn.run(), just_created=result.just_created, duration=result.duration)
         finally:
             self._screen.settle()
         self._screen.end(result)
         return result
 
-    def _stop(self, attempt: int) -> None:
+    def _stop(self, message: Message, attempt: int) -> None:
+        """Cancel this turn only: another chat's answer may be running in the session."""
         if attempt == 1:
             self._screen.note("stopping; Ctrl-C once more leaves at once")
-        self._session().abort(self._client)
+        Turn(message, self._session(), self._client).cancel(by="Ctrl-C")
 
     def _session(self) -> Session:
         # Use one object in one thread; the stop comes from another thread than the turn.

@@ -202,7 +202,7 @@ def connect(url: URL) -> Engine:
         ConfigurationError: The driver is not installed, or the database cannot be reached.
     """
     try:
-        engine = create_engine(url, connect_args=_connect_args(url))
+        engine = create_engine(url, connect_args=_connect_args(url), hide_parameters=True)
     except ModuleNotFoundError as error:
         raise _no_driver(url, error) from error
     try:

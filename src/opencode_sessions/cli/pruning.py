@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from sqlalchemy import Column, Engine, MetaData, String, Table, inspect
+from sqlalchemy import Column, Engine, MetaData, String, Table, func, inspect, select
 from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
 from opencode_sessions.cli.database import DEFAULT_DATABASE, connect, parse_database_url
@@ -88,10 +88,12 @@ def prune(
     report = _Report(as_json=as_json, deleting=delete, named=namespace is not None)
     try:
         with _opened(database) as engine:
-            indexes = [SQLAlchemyIndex(_table(engine, name), engine) for name in table]
+            tables = [_table(engine, name) for name in table]
+            indexes = [SQLAlchemyIndex(each, engine) for each in tables]
             pruner = Pruner(*indexes, namespace=namespace, grace=grace, on_error=report.failed)
             if delete:
                 pruner.check_may_delete()
+                _check_all_rows_seen(engine, tables)
             walk = pruner.delete if delete else pruner.find
             with _reached(server, found) as reached, report.watching(pruner):
                 for leftover in walk(reached):
@@ -151,6 +153,25 @@ def _table(engine: Engine, name: str) -> Table:
             "another name, prune from Python, with opencode_sessions.Pruner"
         )
     return Table(plain, MetaData(), Column(_COLUMN, String), schema=schema or None)
+
+
+def _check_all_rows_seen(engine: Engine, tables: Iterable[Table]) -> None:
+    """Refuse tables of which PostgreSQL's row-level security may hide rows from this role.
+
+    The command line knows no tenant. The sessions of hidden rows would look like leftovers.
+    """
+    if engine.dialect.name != "postgresql":
+        return
+    shown_as = engine.dialect.identifier_preparer.format_table
+    with engine.connect() as connection:
+        for table in tables:
+            if connection.scalar(select(func.row_security_active(shown_as(table)))):
+                raise ConfigurationError(
+                    f"nothing is deleted, as row-level security can hide rows of {table.fullname} from the role "
+                    f"{engine.url.username!r}, so the sessions of live rows would be deleted. Connect as a role that "
+                    "sees all rows (BYPASSRLS), or prune from Python with an index for each tenant, as in "
+                    "docs/tenants.md"
+                )
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from typing import Literal, cast, get_args
 from opencode_sessions.errors import InvalidRulesError
 
 __all__ = [
+    "NAMES_ON_2",
     "Action",
     "Rule",
     "allow",
@@ -43,6 +44,9 @@ __all__ = [
 ]
 
 Action = Literal["allow", "ask", "deny"]
+
+NAMES_ON_2 = {"bash": "shell", "task": "subagent"}
+"""The permissions that an OpenCode 2.x server calls by another name, with that name."""
 
 _ACTIONS: tuple[str, ...] = get_args(Action)
 _FIELDS = ("permission", "pattern", "action")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from opencode_sessions.protocol.permissions import Rule, allow, deciding_rule, evaluate
+from opencode_sessions.protocol.permissions import NAMES_ON_2, Rule, allow, deciding_rule, evaluate
 
 __all__ = ["review_rules"]
 
@@ -22,7 +22,7 @@ def review_rules(rules: Sequence[Rule]) -> list[str]:
     Args:
         rules: The rules of a session, in their order.
     """
-    return [*_opened(rules), *_unasked(rules)]
+    return [*_opened(rules), *_unasked(rules), *_misnamed(rules)]
 
 
 def _opened(rules: Sequence[Rule]) -> list[str]:
@@ -56,6 +56,17 @@ def _unasked(rules: Sequence[Rule]) -> list[str]:
         "ask('task'), or give the rules to every agent in the server's configuration (permission_config)"
     )
     return [said]
+
+
+def _misnamed(rules: Sequence[Rule]) -> list[str]:
+    """Rules with an OpenCode 2 name, which match nothing on a 1.x server."""
+    return [
+        f"{_shown(rule)} has OpenCode 2's name of {name!r}, and has no effect on OpenCode 1: write {name!r}, which "
+        "holds on both"
+        for rule in rules
+        for name, renamed in NAMES_ON_2.items()
+        if rule.permission == renamed
+    ]
 
 
 def _shown(rule: Rule) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from opencode_sessions.errors import ServerStartError
+from opencode_sessions.runtime.forks import renew_in_children
 
 __all__ = ["DataFolder"]
 
@@ -34,13 +35,15 @@ class DataFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self._keep_others_out()
         self._lock = self._take(self.path / "server.lock")
+        # The lock ends when no process has the file open. Closing it in a child does not unlock it for the parent.
+        renew_in_children(self, lambda folder: folder._lock.close())  # noqa: SLF001 - its own
 
     def release(self) -> None:
-        """Release the lock."""
-        fcntl.flock(
-            self._lock, fcntl.LOCK_UN
-        )  # a forked child may have the file open, so closing is not enough
-        self._lock.close()
+        """Release the lock; a forked child leaves it to the parent."""
+        if not self._lock.closed:
+            # Closing is not enough: a child that was forked without Python's hooks has the file open.
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            self._lock.close()
         if self._temporary:
             shutil.rmtree(self.path, ignore_errors=True)
 

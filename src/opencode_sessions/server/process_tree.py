@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from opencode_sessions.runtime.forks import renew_in_children
+
 __all__ = ["ProcessTree"]
 
 _MARK = "OPENCODE_SESSIONS_TREE"
@@ -33,8 +35,9 @@ done
 class ProcessTree:
     """A command in a session of its own, whose output goes to a log.
 
-    The tree ends with the process that started it, also after SIGKILL. Descendants in sessions of their own are found
-    through `/proc`. Without `/proc`, as on macOS, only the command's group ends.
+    The tree ends with the process that started it, also after SIGKILL, and even if a forked child of that process runs
+    on. Descendants in sessions of their own are found through `/proc`. Without `/proc`, as on macOS, only the command's
+    group ends.
 
     Args:
         command: The program and its arguments.
@@ -66,11 +69,13 @@ class ProcessTree:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
+                bufsize=0,  # a buffer has a lock, which another thread may hold when this process forks
             )
         except BaseException:
             self._signal(signal.SIGKILL)  # without a watcher, nothing would end the tree
             self._leader.wait()
             raise
+        renew_in_children(self, lambda tree: tree._close_pipe())  # noqa: SLF001 - its own
 
     @property
     def pid(self) -> int:
@@ -92,9 +97,14 @@ class ProcessTree:
     def kill(self) -> None:
         """Kill the tree at once, also the descendants of a leader that died by itself."""
         self._signal(signal.SIGKILL)
-        with suppress(BrokenPipeError):
+        with suppress(BrokenPipeError, ValueError):  # the latter in a forked child, where the pipe is closed
             self._watcher.communicate(b"\n")
         self._leader.wait()
+
+    def _close_pipe(self) -> None:
+        """In a forked child: the watcher's input ends only when no process has the other end open."""
+        if self._watcher.stdin is not None:
+            self._watcher.stdin.close()
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):  # macOS raises the latter for a group of zombies

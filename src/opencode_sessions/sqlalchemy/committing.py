@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import async_object_session
 from sqlalchemy.orm import Session, SessionTransaction, object_session
 
 from opencode_sessions.errors import ConfigurationError
+from opencode_sessions.sqlalchemy.transactions import values_hidden
 
 __all__ = ["after_commit", "in_session"]
 
@@ -94,7 +95,8 @@ async def in_session(message: Any, work: Callable[[Session], None], *, suspends:
             f"this {name} is attached to {has}, and its turn table was made with {made_with}: make the table with "
             "the engine or sessionmaker of that session"
         )
-    if suspending is not None:
-        await suspending.run_sync(work)
-    else:
-        work(session)
+    with values_hidden():
+        if suspending is not None:
+            await suspending.run_sync(work)
+        else:
+            work(session)

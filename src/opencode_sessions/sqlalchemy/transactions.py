@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from opencode_sessions.runtime.tasks import guarded
 from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
 
-__all__ = ["Prepare", "Transactions", "transactions_over"]
+__all__ = ["Prepare", "Transactions", "transactions_over", "values_hidden"]
 
 _log = logging.getLogger("opencode_sessions.sqlalchemy")
 
@@ -62,13 +63,25 @@ def transactions_over(engine: Engine, prepare: Prepare | None = None) -> Transac
     return _BlockingTransactions(engine, prepare)
 
 
-def _prepared(prepare: Prepare | None, work: Callable[[Connection], T]) -> Callable[[Connection], T]:
-    if prepare is None:
-        return work
+@contextmanager
+def values_hidden() -> Iterator[None]:
+    """Leave the values of a statement out of the text of its error.
 
+    SQLAlchemy adds them, and they are prompts and answers. The text goes to the log and into the `error` of a message.
+    """
+    try:
+        yield
+    except StatementError as error:
+        error.hide_parameters = True
+        raise
+
+
+def _prepared(prepare: Prepare | None, work: Callable[[Connection], T]) -> Callable[[Connection], T]:
     def both(connection: Connection) -> T:
-        prepare(connection)
-        return work(connection)
+        with values_hidden():
+            if prepare is not None:
+                prepare(connection)
+            return work(connection)
 
     return both
 

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from opencode_sessions.errors import InvalidRulesError
-from opencode_sessions.protocol.permissions import Rule, deciding_rule
+from opencode_sessions.protocol.permissions import NAMES_ON_2, Rule, deciding_rule
 
 __all__ = ["ABORTED", "input_of", "name_of_error", "ours", "rules_of", "rules_to_json", "theirs"]
 
-_THEIRS = {"bash": "shell", "task": "subagent"}
-_OURS = {theirs: ours for ours, theirs in _THEIRS.items()}
+_OURS = {theirs: ours for ours, theirs in NAMES_ON_2.items()}
 
 _FILE = {"path": "filePath"}
 _INPUTS = {"read": _FILE, "write": _FILE, "edit": _FILE, "subagent": {"agent": "subagent_type"}}
@@ -32,7 +31,7 @@ def ours(name: str) -> str:
 
 def theirs(name: str) -> str:
     """The server's name of an action or a tool."""
-    return _THEIRS.get(name, name)
+    return NAMES_ON_2.get(name, name)
 
 
 def input_of(tool: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,12 +49,19 @@ def rules_to_json(rules: Iterable[Rule]) -> list[dict[str, str]]:
     """The rules as the server takes them.
 
     Raises:
-        InvalidRulesError: A wildcard matches only one of the two names that an action has.
+        InvalidRulesError: A rule has the server's name of an action, or a wildcard that matches only one of the two
+            names that an action has.
     """
     rules = tuple(rules)
     for rule in rules:
-        for name, renamed in _THEIRS.items():
-            if rule.permission not in (name, renamed) and _matches(rule, name) != _matches(rule, renamed):
+        if rule.permission in _OURS:
+            name = ours(rule.permission)
+            raise InvalidRulesError(
+                f"the rule for {rule.permission!r} has the name that an OpenCode 2.x server uses: write {name!r}, "
+                "which this library translates for it"
+            )
+        for name, renamed in NAMES_ON_2.items():
+            if rule.permission != name and _matches(rule, name) != _matches(rule, renamed):
                 raise InvalidRulesError(
                     f"the rule for {rule.permission!r} matches only one of {name!r} and {renamed!r}, which is what an "
                     f"OpenCode 2.x server calls it: write a rule for {name!r}, and one for each other permission"
