@@ -10,7 +10,7 @@ import weakref
 import pytest
 from fix_cli import eventually
 
-from opencode_sessions import IN_THE_ROW, Answer, Observer, Session, Turn, aio, allow, ask
+from opencode_sessions import IN_THE_ROW, Answer, Deadlines, Observer, Session, Turn, aio, allow, ask
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord, MemoryRecordStore
 from opencode_sessions.store.messages import TurnStatus
@@ -144,3 +144,33 @@ def test_nothing_of_an_answer_is_kept_once_its_turn_has_ended(client, record):
         assert sees.reply() is None
     finally:
         gc.enable()
+
+
+class Refusing(MemoryMessageStore):
+    """Refuses each answer that is not whole, as a constraint of a column does."""
+
+    def __init__(self, message):
+        super().__init__(message)
+        self.extended = 0
+
+    async def snapshot(self, epoch, state, lease):
+        raise ValueError("out of range")
+
+    async def extend(self, epoch, lease):
+        self.extended += 1
+        return await super().extend(epoch, lease)
+
+
+def test_a_runner_whose_snapshots_the_database_refuses_keeps_its_turn(client, record, held):
+    message = MemoryMessage("!say one two three four five six")
+    store = Refusing(message)
+    turn = Turn(message, session_of(record), client, store=store, deadlines=Deadlines(lease=600))
+    running = threading.Thread(target=turn.run)
+    running.start()
+    try:
+        before = 1  # right before the prompt is sent
+        eventually(lambda: store.extended > before + 1, seconds=60)
+    finally:
+        held.set()
+        running.join(60)
+    assert message.state.status is TurnStatus.COMPLETED

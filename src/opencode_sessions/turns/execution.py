@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 
 from opencode_sessions.errors import (
@@ -310,6 +311,9 @@ class TurnExecution:
             raise
         except Exception as error:  # noqa: BLE001 - the database is away, and the agent goes on
             self._spec.lifecycle.report_suppressed("snapshot", self._reply.session_id, error)
+            # If the database refuses this answer alone, the turn is still this runner's.
+            with suppress(Exception):
+                await self._leases.extend()
             return False
         if not kept:
             raise taken(self._key)
