@@ -82,9 +82,9 @@ class RecordLock:
 
         return await self.until_free(wire, busy_with, make_way=make_way)
 
-    async def keep(self, seconds: float | None = None) -> None:
-        """Renew the lock, by default for another lease, if this turn still holds it."""
-        await self._lifecycle.store.hold(self._key, self._lease if seconds is None else seconds)
+    async def keep(self, seconds: float | None = None) -> bool:
+        """Renew the lock, by default for another lease. False if this turn no longer holds it."""
+        return await self._lifecycle.store.hold(self._key, self._lease if seconds is None else seconds)
 
     async def share(self) -> None:
         """Hold the lock together with the turn's runner, or in place of a dead one, unless another turn holds it."""
@@ -141,6 +141,14 @@ class RecordLock:
             # At most a third of a lease: a turn that waits must renew its own lease in between.
             pause = min(pause * 2, _LAST_LOOK, self._lease / 3)
         return True
+
+    def lost(self) -> TurnInProgressError:
+        """The error of a turn whose lock expired before it could send its prompt."""
+        return TurnInProgressError(
+            f"the turn of {self._key} cannot send its prompt: its lock on the record was not renewed for "
+            f"{self._lease:g} s (Deadlines.lease), and another turn took the lock. Run it later",
+            message_key=self._key,
+        )
 
     def _in_progress(self, other: str) -> TurnInProgressError:
         if self._when_busy == "reject":

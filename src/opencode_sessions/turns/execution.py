@@ -10,7 +10,7 @@ from opencode_sessions.errors import (
     OpencodeError,
     RecordGoneError,
     SessionNotFoundError,
-    StaleSessionError,
+    TurnInProgressError,
     TurnParkedError,
     TurnReleasedError,
     TurnTakenError,
@@ -26,12 +26,13 @@ from opencode_sessions.turns.deadlines import DeadlineTimer
 from opencode_sessions.turns.events import SessionCreated, TurnFinished, TurnRecovered, TurnStarted
 from opencode_sessions.turns.exchange import check_directory, is_newest, is_stored
 from opencode_sessions.turns.follower import PASSING, EventFollower, Over
+from opencode_sessions.turns.leases import RunLeases, taken
 from opencode_sessions.turns.parking import Parking
 from opencode_sessions.turns.pending_asks import PendingAsks
 from opencode_sessions.turns.ports import Events, TurnWire
 from opencode_sessions.turns.releasing import Release
 from opencode_sessions.turns.results import TurnResult, outcome, snapshot, was_aborted, was_rejected
-from opencode_sessions.turns.sending import send_prompt
+from opencode_sessions.turns.sending import prepare_prompt, send_prompt, stale_session
 from opencode_sessions.turns.spec import TurnSpec
 from opencode_sessions.turns.stop_agent import stop_agent, stop_late
 from opencode_sessions.turns.store_result import store_result
@@ -74,7 +75,9 @@ class TurnExecution:
         self._parking = Parking(spec, claim, release, row.epoch) if park else None
         self._key = spec.store.key
         self._watch = DeadlineTimer(wire.clock, spec.deadlines, self._key)
-        self._kept = self._began = wire.clock.monotonic()
+        self._leases = RunLeases(spec, wire.clock, claim, release, epoch=row.epoch)
+        self._began = wire.clock.monotonic()
+        self._unsent = row.prompt_id is None
         self._just_created = self._doubted = self._prepared = False
         self._follower: EventFollower
         self._events: Events
@@ -101,7 +104,8 @@ class TurnExecution:
         except TurnTakenError:
             return await self._ended_elsewhere()
         except BaseException as error:
-            if not (self._prepared and isinstance(error, OpencodeError)):
+            goes_on = isinstance(error, TurnInProgressError)  # once the other turn of its record has ended
+            if goes_on or not (self._prepared and isinstance(error, OpencodeError)):
                 await self._leave(error)
                 raise
             _log.warning("the turn of %s failed: %s", self._key, error)
@@ -165,18 +169,8 @@ class TurnExecution:
 
     async def _stay(self) -> None:
         """Renew the leases while this run waits for the session."""
-        now, lease = self._wire.clock.monotonic(), self._spec.deadlines.lease
-        if now - self._kept < lease / 3:
-            return
-        if not await self._hold():
-            raise self._taken()
-        await self._claim.keep()
-        self._kept = now
-
-    async def _hold(self) -> bool:
-        """Extend the turn's lease. False if another runner has taken or ended the turn."""
-        store, lease = self._spec.store, self._spec.deadlines.lease
-        return await self._release.write(lambda: store.extend(self._row.epoch, lease))
+        if self._leases.due:
+            await self._leases.check()
 
     async def _recreated(self, gone: str) -> str:
         began = self._wire.clock.monotonic()
@@ -197,7 +191,7 @@ class TurnExecution:
         prompt_id = new_message_id()
         await self._listen(session_id, prompt_id)
         if not await self._spec.store.set_prompt_target(self._row.epoch, session_id, prompt_id):
-            raise self._taken()
+            raise taken(self._key)
         self._row = replace(self._row, session_id=session_id, prompt_id=prompt_id)
 
     async def _listen(self, session_id: str, prompt_id: str) -> None:
@@ -259,23 +253,25 @@ class TurnExecution:
             self._listen_no_more()
             await self._address(await self._recreated(gone))
             if not await self._sent():
-                raise self._stale()
-        if not await self._hold():
+                raise stale_session(self._reply.session_id, self._spec.lifecycle.store.key)
+        if not await self._leases.extend():
             # Another process took or ended the turn while the prompt was on its way. A runner that took it follows it.
             row, reply = await self._spec.store.load(), self._reply
             if row.status.terminal:
                 await stop_late(self._spec.lifecycle, self._wire, reply.session_id, reply.prompt_id)
                 await self._spec.collect_files(self._wire, row)  # sending the prompt marked them as due again
-            raise self._taken()
+            raise taken(self._key)
 
     async def _sent(self) -> bool:
         """Send the prompt once. False if the session does not exist."""
         ids = (self._reply.session_id, self._reply.prompt_id)
         self._spec.listeners.tell(TurnStarted(*ids))
-        if not await self._hold():  # this process may have been stopped for longer than its lease
-            raise self._taken()
+        await self._leases.check()
         self._follower.sending()
-        return await send_prompt(self._wire, self._spec, *ids, self._row.prompt)
+        parts = await prepare_prompt(self._wire, self._spec, ids[1], self._row.prompt)
+        await self._leases.check()  # again, because the files can take longer than the leases
+        self._unsent = False
+        return await send_prompt(self._wire, self._spec, *ids, parts)
 
     async def _may_resume(self) -> bool:
         """The session is not busy, and the turn has not ended. True if sending the prompt again is needed and safe."""
@@ -307,17 +303,16 @@ class TurnExecution:
                 row = self._row = self._so_far()
                 kept = await self._release.write(lambda: store.snapshot(row.epoch, row, lease))
             else:
-                kept = await self._hold()
-            if kept and self._wire.clock.monotonic() - self._kept >= lease / 3:
-                await self._claim.keep()
-                self._kept = self._wire.clock.monotonic()
+                kept = await self._leases.extend()
+            if kept and self._leases.due:
+                await self._leases.lock()  # a lost lock changes nothing here: the prompt was sent
         except OpencodeError:
             raise
         except Exception as error:  # noqa: BLE001 - the database is away, and the agent goes on
             self._spec.lifecycle.report_suppressed("snapshot", self._reply.session_id, error)
             return False
         if not kept:
-            raise self._taken()
+            raise taken(self._key)
         return True
 
     # The end.
@@ -337,15 +332,15 @@ class TurnExecution:
 
     async def _ended_elsewhere(self) -> TurnResult:
         """The row refused this runner's write. If the turn was cancelled, the cancelling process stops the agent."""
+        self.owns = False
         try:
             row = await self._spec.store.load()
         except RecordGoneError:
             self.owns = True  # the row was deleted, so this run stops the agent and releases the record
             await self._stop_agent()
             raise
-        self.owns = False
         if not row.status.terminal:
-            raise self._taken()
+            raise taken(self._key)
         return self._report(row)
 
     async def _leave(self, cause: BaseException) -> None:
@@ -362,7 +357,7 @@ class TurnExecution:
             self._spec.on_cancel == "release" and not isinstance(cause, Exception)
         )
         try:
-            if self._row.prompt_id is None and not released:
+            if self._unsent and not released:
                 await self._release.write(lambda: store.reset_to_pending(epoch), last=True)
             elif not self._prepared:
                 self.owns = await store.extend(epoch, 0)
@@ -384,16 +379,3 @@ class TurnExecution:
         if self._row.session_id is not None and self._row.prompt_id is not None:
             ids = (self._row.session_id, self._row.prompt_id)
             await stop_agent(self._spec.lifecycle, self._wire, *ids, patiently=patiently)
-
-    def _taken(self) -> TurnTakenError:
-        self.owns = False
-        return TurnTakenError(f"the turn of {self._key} was taken or ended elsewhere", message_key=self._key)
-
-    def _stale(self) -> StaleSessionError:
-        error = StaleSessionError(
-            f"the server has no session {self._reply.session_id}, which {self._spec.lifecycle.store.key} names, and "
-            "the fresh one that replaced it is gone too: is something deleting sessions, or are there two servers "
-            "behind this address?"
-        )
-        error.session_id, error.record = self._reply.session_id, self._spec.lifecycle.store.key
-        return error

@@ -14,11 +14,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from opencode_sessions.errors import OpencodeError, RecordGoneError, TurnParkedError, TurnTakenError
+from opencode_sessions.errors import OpencodeError, RecordGoneError, TurnParkedError
 from opencode_sessions.protocol.reply import Reply
 from opencode_sessions.turns.asks import Ask
 from opencode_sessions.turns.claim import RecordLock
 from opencode_sessions.turns.events import AskAnswered
+from opencode_sessions.turns.leases import taken
 from opencode_sessions.turns.pending_asks import PendingAsks
 from opencode_sessions.turns.releasing import Release
 from opencode_sessions.turns.spec import TurnSpec
@@ -111,9 +112,7 @@ class Parking:
         await self._claim.keep(seconds)
         # A short lease at first: this process may die before it has asked the server.
         if not await self._release.write(lambda: store.park(self._epoch, limits.lease)):
-            raise TurnTakenError(
-                f"the turn of {store.key} was taken or ended elsewhere", message_key=store.key
-            )
+            raise taken(store.key)
         if not await asking.still_wait():
             return False
         await self._release.write(lambda: store.park(self._epoch, seconds))

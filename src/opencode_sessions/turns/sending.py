@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from opencode_sessions.errors import (
     ConnectionLostError,
     RequestTimedOutError,
     ServerUnreachableError,
     SessionNotFoundError,
+    StaleSessionError,
 )
-from opencode_sessions.turns.options import File, check_files, prompt_parts
+from opencode_sessions.turns.options import check_files, prompt_parts
 from opencode_sessions.turns.ports import TurnWire
 from opencode_sessions.turns.spec import TurnSpec
 
-__all__ = ["send_prompt"]
+__all__ = ["prepare_prompt", "send_prompt", "stale_session"]
 
 _log = logging.getLogger("opencode_sessions.turn")
 
 _UNACKNOWLEDGED = (RequestTimedOutError, ConnectionLostError, ServerUnreachableError)
 
 
-async def send_prompt(wire: TurnWire, spec: TurnSpec, session_id: str, prompt_id: str, prompt: str) -> bool:
+async def prepare_prompt(wire: TurnWire, spec: TurnSpec, prompt_id: str, prompt: str) -> list[dict[str, Any]]:
+    """The prompt with its files, once the state of the agent's folder is noted. It can be slow."""
+    files = spec.options.files
+    if not isinstance(files, Sequence):
+        _, found = await spec.lifecycle.store.read(files.locate)
+        files = check_files(await wire.clock.call(found))
+    await spec.artifacts.begin(wire, spec.store)
+    return prompt_parts(prompt_id, prompt, files)
+
+
+async def send_prompt(
+    wire: TurnWire, spec: TurnSpec, session_id: str, prompt_id: str, parts: Sequence[Mapping[str, Any]]
+) -> bool:
     """Send the prompt once. False if the session does not exist; True also if the server did not acknowledge it."""
     options = spec.options
-    files = await _files(wire, spec)
-    await spec.artifacts.begin(wire, spec.store)
     try:
         await wire.prompt(
             session_id,
-            prompt_parts(prompt_id, prompt, files),
+            parts,
             message_id=prompt_id,
             agent=options.agent,
             model=options.model,
@@ -46,9 +58,11 @@ async def send_prompt(wire: TurnWire, spec: TurnSpec, session_id: str, prompt_id
     return True
 
 
-async def _files(wire: TurnWire, spec: TurnSpec) -> Sequence[File]:
-    files = spec.options.files
-    if isinstance(files, Sequence):
-        return files
-    _, found = await spec.lifecycle.store.read(files.locate)
-    return check_files(await wire.clock.call(found))
+def stale_session(session_id: str, record: str) -> StaleSessionError:
+    """The error of a turn whose new session is gone, too."""
+    error = StaleSessionError(
+        f"the server has no session {session_id}, which {record} names, and the fresh one that replaced it is gone "
+        "too: is something deleting sessions, or are there two servers behind this address?"
+    )
+    error.session_id, error.record = session_id, record
+    return error

@@ -201,7 +201,8 @@ class Turn(_Turn[Session, Client]):
                 `queue`; run the turn again then. If nobody answers within `Deadlines.person`, the row is abandoned.
 
         Raises:
-            TurnInProgressError: This turn, or another turn of its record, runs already: see `when_busy`.
+            TurnInProgressError: This turn, or another turn of its record, runs already: see `when_busy`. Or another
+                turn took the record, because this process stalled for `Deadlines.lease` before it sent the prompt.
             TurnTakenError: Another runner took the turn from this one.
             TurnReleasedError: `release` was called.
             TurnParkedError: See `park`.
