@@ -6,6 +6,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -31,11 +32,11 @@ def stream(
 
     Args:
         run: Called with the function to which it sends its values.
-        close: Called if the iterator is closed before `run` has returned.
-        report: Called with an error that `run` raises after that.
+        close: Called if the iterator is closed before the last value was requested.
+        report: Called with an error of `run` that the closed iterator did not raise.
 
     Raises:
-        BaseException: An error that `run` raises before that.
+        BaseException: An error that `run` raises.
     """
     told: queue.SimpleQueue[T | _End[T]] = queue.SimpleQueue()
     closed = threading.Event()
@@ -45,8 +46,8 @@ def stream(
             told.put(_End(run(told.put)))
         except BaseException as error:  # noqa: BLE001 - raised in the thread that iterates
             told.put(_End(error=error))
-            if closed.is_set() and isinstance(error, Exception):
-                report(error)
+        if closed.is_set():
+            _report_unread(told.get_nowait, report)
 
     context = copy_context()
     thread = threading.Thread(target=context.run, args=(main,), name="opencode-sessions stream", daemon=True)
@@ -59,6 +60,7 @@ def stream(
     finally:
         closed.set()
         if not ended:
+            _report_unread(told.get_nowait, report)
             close()
     yield _last(value)
 
@@ -78,8 +80,8 @@ async def astream(
             told.put_nowait(_End(await run(told.put_nowait)))
         except BaseException as error:  # noqa: BLE001 - likewise
             told.put_nowait(_End(error=error))
-            if closed and isinstance(error, Exception):
-                report(error)
+        if closed:
+            _report_unread(told.get_nowait, report)
 
     task = asyncio.get_running_loop().create_task(main(), name="opencode-sessions stream")
     _running.add(task)
@@ -92,8 +94,18 @@ async def astream(
     finally:
         closed = True
         if not ended:
+            _report_unread(told.get_nowait, report)
             await close()
     yield _last(value)
+
+
+def _report_unread(take: Callable[[], Any], report: Report) -> None:
+    """Report the error that nobody will read. `take` gives each value once, so the error is reported once."""
+    with suppress(queue.Empty, asyncio.QueueEmpty):
+        while True:
+            value = take()
+            if isinstance(value, _End) and isinstance(value.error, Exception):
+                report(value.error)
 
 
 def _last(end: _End[Any]) -> Any:
