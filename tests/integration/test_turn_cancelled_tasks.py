@@ -9,8 +9,8 @@ import pytest
 from selection import sample
 from turn_observers import AtFirstWord
 
-from opencode_sessions import READ_ONLY, aio
-from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
+from opencode_sessions import READ_ONLY, Deadlines, aio
+from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
 
 SLOW = "!slow 0.5\n!say " + "word " * 200
 
@@ -128,6 +128,44 @@ def test_a_turn_that_is_cancelled_by_a_task_which_is_cancelled_too_stops_its_age
 
     asyncio.run(main())
     assert (message.state.status, message.state.error["by"]) == ("cancelled", "ada")
+
+
+class TellsOfTheEnd(MemoryMessageStore):
+    """Tells that the end of the turn is being stored, or was stored; the first write takes a while."""
+
+    def __init__(self, message, *, after):
+        super().__init__(message)
+        self.after = after
+        self.told = asyncio.Event()
+
+    async def finish(self, epoch, state):
+        if self.after:
+            stored = await super().finish(epoch, state)
+            self.told.set()
+            return stored
+        if not self.told.is_set():
+            self.told.set()
+            await asyncio.sleep(60)
+        return await super().finish(epoch, state)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["while the end is stored", "right after that"])
+def test_a_task_that_is_cancelled_when_its_turn_has_failed_stops_its_agent(server, after):
+    message, record = MemoryMessage(SLOW), MemoryRecord("Failed and cancelled")
+
+    async def main():
+        async with aio.Client(server.url, password=server.password) as client:
+            store = TellsOfTheEnd(message, after=after)
+            turn = turn_of(message, record, client, store=store, deadlines=Deadlines(total=2))
+            running = asyncio.create_task(turn.run())
+            await store.told.wait()
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert not await client.busy(record.opencode_session_id)
+
+    asyncio.run(main())
+    assert (message.state.status, message.state.error["name"]) == ("failed", "TotalTimeoutError")
 
 
 @pytest.mark.full

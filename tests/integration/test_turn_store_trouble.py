@@ -110,11 +110,22 @@ class Slow(MemoryMessageStore):
         return await super().finish(epoch, state)
 
 
-def test_a_task_that_is_cancelled_while_the_end_is_stored_stores_it(server, record):
+class AwayForAMoment(Slow):
+    """Fails at first, so that the end is stored after a pause."""
+
+    async def finish(self, epoch, state):
+        if not self.began.is_set():
+            self.began.set()
+            raise AwayError
+        return await super().finish(epoch, state)
+
+
+@pytest.mark.parametrize("kind", [Slow, AwayForAMoment])
+def test_a_task_that_is_cancelled_while_the_end_is_stored_stores_it(server, record, kind):
     message = MemoryMessage("hello")
 
     async def run_and_cancel():
-        store = Slow(message)
+        store = kind(message)
         async with aio.Client(server.url, password=server.password) as client:
             turn = aio.Turn(message, session_of(record, kind=aio.Session), client, store=store)
             task = asyncio.create_task(turn.run())

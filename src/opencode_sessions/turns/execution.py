@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from opencode_sessions.errors import (
     EndlessAnswerError,
@@ -114,12 +115,11 @@ class TurnExecution:
         finally:
             self._listen_no_more()
         end = outcome(self._reply, self._row, failure, fallback=self._spec.said_of)
-        if not await store_result(self._spec.store, self._wire.clock, self._row.epoch, end):
+        stop = partial(self._stop_after, failure)
+        store, clock = self._spec.store, self._wire.clock
+        if not await store_result(store, clock, self._row.epoch, end, if_interrupted=stop):
             return await self._ended_elsewhere()
-        if failure is not None:
-            # A deadline can pass just after the prompt was sent, and an answer can end just before the next step.
-            patiently = isinstance(failure, TurnTimeoutError | EndlessAnswerError)
-            await self._stop_agent(patiently=patiently)
+        await stop()
         await self._spec.collect_files(self._wire, end)
         return self._report(end)
 
@@ -377,6 +377,13 @@ class TurnExecution:
         except Exception as error:  # noqa: BLE001 - the cause is what is raised
             action = "finish" if self._prepared else "reset_to_pending"
             self._spec.lifecycle.report_suppressed(action, self._row.session_id, error)
+
+    async def _stop_after(self, failure: OpencodeError | None) -> None:
+        """Stop the agent if the turn has failed."""
+        if failure is not None:
+            # A deadline can pass just after the prompt was sent, and an answer can end just before the next step.
+            patiently = isinstance(failure, TurnTimeoutError | EndlessAnswerError)
+            await self._stop_agent(patiently=patiently)
 
     async def _stop_agent(self, *, patiently: bool = False) -> None:
         """Stop the agent if it works on this turn's prompt. Never raises."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from opencode_sessions.errors import AskAnsweredError, SessionNotFoundError
@@ -29,6 +30,8 @@ async def stop_agent(
     It works on the prompt if that is the newest prompt, or its answer is the newest message, and the answer has not
     ended. If the answer has ended, the session is left alone, because the next turn's prompt may be on its way.
 
+    If this task is cancelled, the agent is stopped first.
+
     Args:
         lifecycle: The lifecycle of the session's record.
         wire: The server.
@@ -37,6 +40,19 @@ async def stop_agent(
         patiently: Return only when the agent has stopped. The prompt may be on its way: the server accepts a prompt
             before it stores it, and stores it before it runs it. An abort in between does not prevent the run.
     """
+    stop = partial(_stop, lifecycle, wire, session_id, prompt_id, patiently=patiently)
+    try:
+        await stop()
+    except GeneratorExit:
+        raise  # a closed generator may await nothing
+    except BaseException:
+        await stop()  # the row says that the turn has ended, so nobody else would stop the agent
+        raise
+
+
+async def _stop(
+    lifecycle: Lifecycle, wire: TurnWire, session_id: str, prompt_id: str, *, patiently: bool
+) -> None:
     ids = (session_id, prompt_id)
     looks = _LOOKS if patiently else ()
     stopped = False

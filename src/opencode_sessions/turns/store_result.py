@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from opencode_sessions.errors import OpencodeError, RecordGoneError, ServerUnreachableError
@@ -17,7 +18,14 @@ _PAUSES = (0.2, 1.0, 3.0)
 """Seconds between the attempts."""
 
 
-async def store_result(store: MessageStore, clock: Clock, epoch: int, end: MessageState) -> bool:
+async def store_result(
+    store: MessageStore,
+    clock: Clock,
+    epoch: int,
+    end: MessageState,
+    *,
+    if_interrupted: Callable[[], Awaitable[None]],
+) -> bool:
     """Store the end of a turn. If this task is cancelled, the end is stored first.
 
     Args:
@@ -25,16 +33,29 @@ async def store_result(store: MessageStore, clock: Clock, epoch: int, end: Messa
         clock: The clock of the waits.
         epoch: This runner's epoch.
         end: The answer, and its terminal status.
+        if_interrupted: If this task is cancelled, it is called once the end is stored.
 
     Returns:
         False if another runner has taken or ended the turn.
     """
+    try:
+        return await _store(store, clock, epoch, end)
+    except (Exception, GeneratorExit):
+        raise
+    except BaseException:
+        with suppress(Exception):
+            if await store.finish(epoch, end) or await _is_stored(store, epoch):
+                await if_interrupted()
+        raise
+
+
+async def _store(store: MessageStore, clock: Clock, epoch: int, end: MessageState) -> bool:
     doubtful = False
     pauses = iter(_PAUSES)
     while True:
         try:
             return await store.finish(epoch, end) or (doubtful and await _is_stored(store, epoch))
-        except (OpencodeError, GeneratorExit):
+        except OpencodeError:
             raise
         except Exception as error:
             pause = next(pauses, None)
@@ -42,10 +63,6 @@ async def store_result(store: MessageStore, clock: Clock, epoch: int, end: Messa
                 raise
             _log.warning("the end of %s cannot be stored now: %s", store.key, error)
             doubtful = True  # the write may have been committed although an error came back
-        except BaseException:
-            with suppress(Exception):
-                await store.finish(epoch, end)
-            raise
         with suppress(ServerUnreachableError):  # the client was closed, but only the database is needed here
             await clock.sleep(pause)
 
