@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import anyio
 import pytest
 
 from opencode_sessions import Session, Turn, aio, allow, ask, deny, errors
 from opencode_sessions.protocol.ids import new_message_id
-from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
+from opencode_sessions.store.memory import MemoryMessage, MemoryRecord, MemoryRecordStore
 from opencode_sessions.wire.v1 import calls as v1
 from opencode_sessions.wire.v2 import calls as v2
 
@@ -129,6 +130,65 @@ def test_a_copy_whose_maker_died_is_finished_by_the_next_caller(client, source, 
     assert session_of(record).ensure(client) == record.opencode_session_id
     assert prompts(client, record.opencode_session_id) == ["one", "two"]
     assert client.get(record.opencode_session_id).rules
+
+
+class DatabaseAwayError(Exception):
+    pass
+
+
+class Fails(MemoryRecordStore):
+    """Raises when the copy is to be written into the row, or right after that."""
+
+    def __init__(self, record, error, *, committed):
+        super().__init__(record)
+        self.error, self.committed = error, committed
+
+    async def reserve(self, expected, session_id, *, server=None):
+        if self.committed:
+            await super().reserve(expected, session_id, server=server)
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [DatabaseAwayError, KeyboardInterrupt])
+def test_a_copy_is_deleted_if_any_error_keeps_it_out_of_the_row(client, source, error):
+    record = MemoryRecord("Another way")
+    before = {info.id for info in client.list(all_directories=True)}
+    with pytest.raises(error):
+        Session(record, store=Fails(record, error, committed=False)).fork(client, source.opencode_session_id)
+    assert record.opencode_session_id is None
+    assert {info.id for info in client.list(all_directories=True)} == before
+
+
+def test_a_copy_that_the_row_names_is_kept_although_the_write_raised(client, source):
+    record = MemoryRecord("Another way")
+    store = Fails(record, DatabaseAwayError, committed=True)
+    with pytest.raises(DatabaseAwayError):
+        Session(record, store=store).fork(client, source.opencode_session_id)
+    copy = record.opencode_session_id
+    assert session_of(record).ensure(client) == copy
+    assert prompts(client, copy) == ["one", "two"]
+
+
+def test_a_fork_is_completed_although_its_task_is_cancelled_again_and_again(server, client, source):
+    record = MemoryRecord("Another way")
+    before = {info.id for info in client.list(all_directories=True)}
+
+    async def main():
+        async with aio.Client(server.url, password=server.password) as fellow:
+            forked = fellow.fork
+            with anyio.CancelScope() as scope:
+
+                async def fork(*ids):
+                    scope.cancel()
+                    return await forked(*ids)
+
+                fellow.fork = fork
+                await aio.Session(record).fork(fellow, source.opencode_session_id)
+            assert scope.cancelled_caught
+
+    asyncio.run(main())
+    assert {info.id for info in client.list(all_directories=True)} == before | {record.opencode_session_id}
+    assert record.state.ready
 
 
 def test_asyncio_copies_too(server, client, source):

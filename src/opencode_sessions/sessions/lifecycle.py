@@ -39,7 +39,6 @@ from opencode_sessions.errors import (
     RecordContendedError,
     RecordGoneError,
     SessionNotFoundError,
-    WireError,
 )
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE, mark_of, new_session_id
 from opencode_sessions.protocol.values import SessionInfo
@@ -109,12 +108,17 @@ class Lifecycle(Discarding):
             await self._read()
             copied = await wire.fork(source, before)
             copy = copied.id
+            self._doubtful.add(copy)
             try:
                 if self._directory is not None and not is_in(copied, self._directory):
                     await wire.move(copy, self._directory)
                 reserved = await self.store.reserve(None, copy)
-            except (RecordGoneError, WireError):
-                await self._discard(wire, copy, "delete_unconfirmed", used=False)
+            except GeneratorExit:
+                raise  # a closed generator may await nothing
+            except BaseException:
+                await self._discard_doubtful(
+                    wire
+                )  # the write may have been committed although an error came back
                 raise
             self._reserved.add(copy)
             if reserved.session_id != copy:

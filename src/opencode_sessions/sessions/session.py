@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast
 from opencode_sessions.protocol.ids import DEFAULT_NAMESPACE
 from opencode_sessions.reporting import OnError
 from opencode_sessions.runtime.stepping import run_sync
+from opencode_sessions.runtime.tasks import guarded
 from opencode_sessions.sessions.events import Action, SessionEnsured
 from opencode_sessions.sessions.lifecycle import Lifecycle
 from opencode_sessions.sessions.servers import Placement, Servers
@@ -233,8 +234,9 @@ class AsyncSession(_Session):
     async def fork(
         self, client: AsyncClient | Servers[AsyncClient], source: str, *, before: str | None = None
     ) -> str:
-        """See `Session.fork`."""
-        return await self._told("fork", self.lifecycle.fork(self.wire(client), source, before=before))
+        """See `Session.fork`. It is completed even if the task is cancelled."""
+        forked = guarded(self.lifecycle.fork(self.wire(client), source, before=before), cancels=False)
+        return await self._told("fork", forked)
 
     async def reconcile(self, client: AsyncClient | Servers[AsyncClient]) -> bool:
         """See `Session.reconcile`."""
