@@ -51,9 +51,8 @@ def astream(
         RuntimeError: No more threads can be started.
     """
 
-    async def render(
-        request: WatchRequest,
-    ) -> list[bytes]:  # a long turn would stop the event loop for seconds
+    async def render(request: WatchRequest) -> list[bytes]:
+        # In a thread: a long turn would stop the event loop for seconds.
         return await asyncio.to_thread(hub.render, request.key, partial(ended, request))
 
     return _stream(hub, request, TaskBell, render, opening)
