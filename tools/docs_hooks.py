@@ -1,6 +1,7 @@
 """What the site makes of its pages.
 
 - A code block that begins with a language and a file's name shows that name.
+- The reference of the commands has what the program says of itself.
 - `llms.txt` lists the pages, and `llms-full.txt` has their text, for readers that are programs.
 """
 
@@ -10,6 +11,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from docs_commands import commands
+
+_COMMANDS = "<!-- commands -->"
 _FENCE = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
 
 _order: list[str] = []
@@ -22,7 +26,9 @@ def on_nav(nav: Any, **_: Any) -> None:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Keep a page's title and text; show the names of files."""
+    """Keep a page's title and text; show the names of files, and the commands."""
+    if _COMMANDS in markdown:
+        markdown = markdown.replace(_COMMANDS, commands())
     heading = re.search(r"^# (.+)$", markdown, re.MULTILINE)
     _pages[page.url] = (heading[1] if heading else page.title, markdown)
     return _FENCE.sub(_named, markdown)
