@@ -69,10 +69,11 @@ class Ask:
             "asked_at": datetime.now(UTC).isoformat(),
         }
         if isinstance(event, PermissionAsked):
-            names = ("permission", "patterns", "metadata", "always")
-            asked = {name: whole(getattr(event, name)) for name in names}
+            names = ("permission", "patterns", "always")
+            asked = {name: getattr(event, name) for name in names} | {"metadata": whole(event.metadata)}
             return cls(kind="permission", **asked, **common)  # type: ignore[arg-type]  # a dict of several types
-        return cls(kind="question", questions=whole(event.questions), **common)  # type: ignore[arg-type]  # likewise
+        questions = tuple(whole(question) for question in event.questions)
+        return cls(kind="question", questions=questions, **common)  # type: ignore[arg-type]  # likewise
 
 
 @dataclass(frozen=True, slots=True)
