@@ -145,7 +145,8 @@ def test_the_doctor_and_the_admin_say_what_a_parked_turn_waits_for(chat, asking,
         is_parked(chat, message)
     out = io.StringIO()
     call_command("opencode_doctor", stdout=out)
-    assert "2 turns, 1 wait for an answer, 1 wait for another turn" in out.getvalue()
+    said = f"2 turns, 1 wait for an answer ({first.pk}), 1 wait for another turn ({second.pk})"
+    assert said in out.getvalue()
     said = [TurnAdmin.turn_state(None, chat.row(each)) for each in (first, second)]
     assert said == ["streaming (waits for an answer)", "pending (waits for another turn)"]
     cancel(first, by="ada")
