@@ -10,7 +10,7 @@ import pytest
 from fix_cli import eventually
 from model_bodies import bodies_asked
 
-from opencode_sessions import Client, Session, Turn, allow
+from opencode_sessions import Client, Session, Timeouts, Turn, allow
 from opencode_sessions.store.memory import MemoryMessage, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
 
@@ -46,8 +46,9 @@ def trap(tmp_path):
 
 def what_it_takes_from(server, folder):
     """Everything that a folder got the server to do, or to tell the model."""
+    patient = Timeouts(read=150)  # the server first runs what the folder names, and asks npm for types
     with (
-        Client(server.url, password=server.password, directory=str(folder)) as client,
+        Client(server.url, password=server.password, directory=str(folder), timeouts=patient) as client,
         bodies_asked() as bodies,
     ):
         session = Session(MemoryRecord("trap"), permissions_for=lambda _: [allow("*")])
