@@ -1,4 +1,4 @@
-"""What a process owns ends with it, although a child that it forked runs on."""
+"""A process that ends takes its server and its locks with it, although a child that it forked runs on."""
 
 from __future__ import annotations
 

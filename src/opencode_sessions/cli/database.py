@@ -254,10 +254,8 @@ def turns_in(engine: Engine, table: Table) -> str:
         "wait for a place": is_waiting_for_place(columns),
         ABANDONED: is_abandoned(columns),
     }
-    count, keys = (
-        select(func.count()).select_from(table),
-        select(*table.primary_key).order_by(*table.primary_key),
-    )
+    count = select(func.count()).select_from(table)
+    keys = select(*table.primary_key).order_by(*table.primary_key)
     with engine.connect() as connection:
         found = {
             state: (

@@ -258,11 +258,7 @@ class _Host:
 
     async def may_begin(self, message: models.Model) -> bool:
         """Whether no limit keeps the turn of a message waiting."""
-        try:
-            gate, record = _gate(message)
-        except Exception:  # noqa: BLE001 - the turn begins, and fails with this error
-            return True
-        return await may_begin(gate, record, str(table.job_of(message)))
+        return await may_begin(lambda: _gate(message), str(table.job_of(message)))
 
     def report(self, error: Exception, action: str, key: str) -> None:
         """See `JobHost.report`."""

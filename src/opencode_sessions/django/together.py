@@ -2,8 +2,8 @@
 
 To open a connection, and to have the ORM make the statement, takes ten times as long as the rest of a snapshot. While
 two or more turns of a process write here, one connection is held, and used by whoever has the lock. It is closed when
-fewer do. A connection from a pool goes back after each transaction. Where a turn has a tenant's context it writes
-alone, since the context holds for its own thread.
+fewer do. A connection from a pool goes back after each transaction. A turn with a tenant's context writes alone,
+since the context holds for its own thread.
 """
 
 # ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore

@@ -238,11 +238,7 @@ class HostCore(ABC, Generic[C]):
         await leave_places(*self._gate(message), queue)
 
     async def _may_begin(self, message: Any) -> bool:
-        try:
-            gate, record = self._gate(message)
-        except Exception:  # noqa: BLE001 - the turn begins, and fails with this error
-            return True
-        return await may_begin(gate, record, str(self.table.job_of(message)))
+        return await may_begin(partial(self._gate, message), str(self.table.job_of(message)))
 
     def _gate(self, message: Any) -> tuple[Gate | None, Placement]:
         gate, _ = self.settings.limits(message, self.table.running, self.table.usage)

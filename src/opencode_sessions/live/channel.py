@@ -83,7 +83,7 @@ class Viewer:
         has = request.has
         # At revision 0 a turn can begin, and be reset to pending, without a change of the number.
         self._has = has if has and channel.shows(has) else None
-        # What the browser says is trusted only as far as the row that was read for it: it could name any number.
+        # A browser could name any revision, so it is trusted only as far as the row that was read for it.
         self._least = min(has or 0, request.row.revision)
         self._waits_until = time.monotonic() + _CATCH_UP if has else 0.0
         self._seen = max(channel.feed.version, 1) if self._has else 0

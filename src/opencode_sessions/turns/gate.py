@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from opencode_sessions.errors import OpencodeError, TurnLimitError
@@ -35,14 +35,17 @@ class Gate(Protocol):
         """The places that a turn of this record leaves when it ends or is parked: others may wait for them."""
 
 
-async def may_begin(gate: Gate | None, record: Placement, key: str) -> bool:
+async def may_begin(gate_of: Callable[[], tuple[Gate | None, Placement]], key: str) -> bool:
     """Whether no limit keeps a turn waiting. A turn that fails when it begins may begin: its end wakes others.
 
     Args:
-        gate: The gate of the turn.
-        record: The store of its record.
+        gate_of: Makes the gate of the turn, and the store of its record, by functions of the host, which may raise.
         key: The message's key.
     """
+    try:
+        gate, record = gate_of()
+    except Exception:  # noqa: BLE001 - the turn begins, and fails with this error
+        return True
     try:
         if gate is not None:
             await gate.admit(record, key, begun=False)
