@@ -44,14 +44,17 @@ def logged(caplog):
     return log
 
 
+def tells_the_statement_alone(told, verb):
+    assert SECRET not in told
+    assert f"{verb} {Prompt.__tablename__}" in told
+
+
 def test_an_answer_that_a_blocking_engine_cannot_store_is_not_logged(path, logged):
     engine = create_engine(f"sqlite:///{path}")
     with pytest.raises(DBAPIError) as caught:
         run_sync(SQLAlchemyMessageStore(Prompt, 1, engine).snapshot(1, STATE, 10))
     engine.dispose()
-    told = logged(caught.value)
-    assert SECRET not in told
-    assert f"UPDATE {Prompt.__tablename__}" in told
+    tells_the_statement_alone(logged(caught.value), "UPDATE")
 
 
 def test_an_answer_that_an_async_engine_cannot_store_is_not_logged(path, logged):
@@ -64,9 +67,7 @@ def test_an_answer_that_an_async_engine_cannot_store_is_not_logged(path, logged)
 
     with pytest.raises(DBAPIError) as caught:
         asyncio.run(store())
-    told = logged(caught.value)
-    assert SECRET not in told
-    assert f"UPDATE {Prompt.__tablename__}" in told
+    tells_the_statement_alone(logged(caught.value), "UPDATE")
 
 
 def test_a_prompt_that_cannot_be_enqueued_in_a_session_is_not_logged(path, logged):
@@ -78,9 +79,7 @@ def test_a_prompt_that_cannot_be_enqueued_in_a_session_is_not_logged(path, logge
         with pytest.raises(DBAPIError) as caught:
             run_sync(SQLAlchemyTurnTable(Prompt, engine).reserve(message, 60))
     engine.dispose()
-    told = logged(caught.value)
-    assert SECRET not in told
-    assert f"INSERT INTO {Prompt.__tablename__}" in told
+    tells_the_statement_alone(logged(caught.value), "INSERT INTO")
 
 
 def test_a_prompt_that_cannot_be_enqueued_in_an_async_session_is_not_logged(path, logged):
@@ -97,9 +96,7 @@ def test_a_prompt_that_cannot_be_enqueued_in_an_async_session_is_not_logged(path
 
     with pytest.raises(DBAPIError) as caught:
         asyncio.run(enqueue())
-    told = logged(caught.value)
-    assert SECRET not in told
-    assert f"INSERT INTO {Prompt.__tablename__}" in told
+    tells_the_statement_alone(logged(caught.value), "INSERT INTO")
 
 
 def test_a_prompt_that_the_command_line_cannot_store_is_not_in_the_error(tmp_path, logged):

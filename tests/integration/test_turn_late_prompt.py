@@ -71,38 +71,34 @@ def test_a_prompt_that_is_sent_after_the_end_of_its_turn_is_stopped_by_its_runne
     assert newest.info.error["name"] == "MessageAbortedError"
 
 
+def resume_within_the_next_turn(rows, server, record, *, runners, runner, held):
+    """The record's next turn runs when a runner goes on that was stopped, and is completed all the same."""
+    after, results = rows.message(f"!say {SAID}"), []
+    running = threading.Thread(
+        target=lambda: results.append(run_here(rows, server, after, rows.another(record)))
+    )
+    running.start()
+    eventually(lambda: "four" in rows.row(after)["content"])
+    runners.resume(runner)
+    held.set()
+    running.join(60)
+    assert (results[0].status, results[0].content) == (TurnStatus.COMPLETED, SAID)
+
+
 @pytest.mark.full
 def test_a_prompt_that_is_sent_late_into_the_next_turn_does_not_stop_that_one(
     rows, server, runners, client, held
 ):
     record, message, runner = stopped_before_sending(rows, server, runners, "after the check")
     assert run_here(rows, server, rows.another(message), rows.another(record)).content == 'You said: "hello".'
-    after, results = rows.message(f"!say {SAID}"), []
-    running = threading.Thread(
-        target=lambda: results.append(run_here(rows, server, after, rows.another(record)))
-    )
-    running.start()
-    eventually(lambda: "four" in rows.row(after)["content"])
-    runners.resume(runner)
-    held.set()
-    running.join(60)
-    assert (results[0].status, results[0].content) == (TurnStatus.COMPLETED, SAID)
+    resume_within_the_next_turn(rows, server, record, runners=runners, runner=runner, held=held)
 
 
 def test_a_runner_that_lost_the_lock_while_it_was_stopped_does_not_send_into_the_next_turn(
     rows, server, runners, held
 ):
     record, message, runner = stopped_before_sending(rows, server, runners, "before the check")
-    after, results = rows.message(f"!say {SAID}"), []
-    running = threading.Thread(
-        target=lambda: results.append(run_here(rows, server, after, rows.another(record)))
-    )
-    running.start()
-    eventually(lambda: "four" in rows.row(after)["content"])
-    runners.resume(runner)
-    held.set()
-    running.join(60)
-    assert (results[0].status, results[0].content) == (TurnStatus.COMPLETED, SAID)
+    resume_within_the_next_turn(rows, server, record, runners=runners, runner=runner, held=held)
     assert rows.row(message)["status"] == TurnStatus.PENDING
     later = run_here(rows, server, rows.another(message), rows.another(record))
     assert later.content.startswith('You said: "hello".')
