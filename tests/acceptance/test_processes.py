@@ -38,6 +38,9 @@ CALLS = {
 """The kinds of rounds, by what the processes may call: on a new row, on one whose maker died as soon as it had
 reserved an id, on one whose session is stale, and on one where anything goes."""
 
+MAKING = {f"{where} {step}" for where in ("in", "after") for step in ("create", "guard", "confirm", "delete")}
+"""Where a process may die after it has asked for a session of its own."""
+
 PLACES = ["before all", *(f"{where} {step}" for step in STEPS for where in ("in", "after")), "survived"]
 
 
@@ -164,9 +167,11 @@ class Round:
         assert [dict(rule) for rule in info.rules[-len(RULES) :]] == RULES
         assert info.metadata["record"] == f"conversations:{self.row}"
         if self.kind in ("ensure", "help"):
-            # One that nobody needs is deleted, unless the server is just dead: that is reported, and left to prune.
+            # One that nobody needs is deleted by its maker. `prune` finds those whose maker was killed when another
+            # one had superseded its id, or met a dead server, which it reports.
             undeleted = sum(said.startswith("delete_") for end in self.ends for said in end.swallowed)
-            assert len(found.keys() & set(named)) <= 1 + undeleted
+            killed = sum(end.status == -signal.SIGKILL and end.step in MAKING for end in self.ends)
+            assert len(found.keys() & set(named)) <= 1 + undeleted + killed
 
     def _check_ends(self, named):
         for member, end in zip(self.members, self.ends, strict=True):

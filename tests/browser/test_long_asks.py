@@ -100,6 +100,16 @@ def test_the_reason_for_a_refusal_opens_where_it_was_asked_for(tab, asked):
     tab.ends()
 
 
+def test_nothing_moves_when_the_way_to_the_latest_comes_and_goes(tab, asked):
+    asked(command(40))
+    to_end(tab)
+    expect(tab.button("Latest")).to_be_hidden()
+    height = tab.page.evaluate("document.documentElement.scrollHeight")
+    tab.page.evaluate("scrollBy(0, -300)")
+    expect(tab.button("Latest")).to_be_visible()
+    assert tab.page.evaluate("document.documentElement.scrollHeight") == height
+
+
 def answer(tab):
     for number in range(4):
         tab.ask.get_by_role("group").nth(number).get_by_label("Rye").check()

@@ -214,9 +214,9 @@ def test_a_quiet_tool_in_another_directory_than_the_clients_is_not_the_end(serve
     assert (result.status, result.content) == (TurnStatus.COMPLETED, "it is built")
 
 
-def test_a_busy_sub_agent_is_no_silence(client, record, hours):
+def test_a_busy_sub_agent_is_no_silence(client, record, hours, held):
     class SlowSpeaker(Observer):
-        """An hour passes with every word of the sub-agent."""
+        """An hour passes with every word of the sub-agent, which does not end before most of them were heard."""
 
         words = 0
 
@@ -225,8 +225,11 @@ def test_a_busy_sub_agent_is_no_silence(client, record, hours):
             if len(said) > self.words:
                 self.words = len(said)
                 hours.leap(3600)
+            if self.words > 10:
+                held.set()
 
-    task = json.dumps({"description": "c", "subagent_type": "general", "prompt": "!say " + "word " * 60})
+    said = "word " * 30 + "five " + "word " * 30
+    task = json.dumps({"description": "c", "subagent_type": "general", "prompt": f"!say {said}"})
     message, speaker = MemoryMessage(f"!tool task {task}\n!say counted"), SlowSpeaker()
     deadlines = Deadlines(silence=10 * 3600, total=1000 * 3600)
     result = Turn(message, session_of(record), client, observer=speaker, deadlines=deadlines).run()

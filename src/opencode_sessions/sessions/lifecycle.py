@@ -291,12 +291,16 @@ class Lifecycle(Discarding):
         return {"namespace": self._namespace, "record": self.store.key}
 
     async def _wait_for_maker(self, wire: SessionWire, reserved: RecordState) -> RecordState:
-        """The row, once its id is no longer only reserved, or after about a second."""
-        for pause in _PATIENCE:
-            if reserved.ready or reserved.deleting or reserved.session_id is None:
+        """The row, once its id is no longer only reserved, or has been the same for about a second."""
+        pauses = iter(_PATIENCE)
+        while reserved.session_id is not None and not reserved.ready and not reserved.deleting:
+            pause = next(pauses, None)
+            if pause is None:
                 break
             await wire.clock.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - so that callers help one by one
-            reserved = await self.store.load()
+            awaited, reserved = reserved.session_id, await self.store.load()
+            if reserved.session_id != awaited:  # the caller that has just superseded it needs time, too
+                pauses = iter(_PATIENCE)
         return reserved
 
     async def _read(self) -> tuple[RecordState, SessionSpec]:
