@@ -96,6 +96,7 @@ from opencode_sessions.turns.observers import Observer
 from opencode_sessions.turns.options import File
 from opencode_sessions.turns.recovery import recover
 from opencode_sessions.turns.results import TurnResult
+from opencode_sessions.turns.retelling import retold
 from opencode_sessions.turns.turn import Turn
 from opencode_sessions.wire.address import Timeouts
 from opencode_sessions.wire.clients import Client
@@ -207,4 +208,5 @@ __all__ = [
     "new_session_id",
     "permission_config",
     "recover",
+    "retold",
 ]

@@ -105,6 +105,7 @@ from opencode_sessions import (
 from opencode_sessions.sessions.pruning import AsyncPruner as Pruner
 from opencode_sessions.sessions.session import AsyncSession as Session
 from opencode_sessions.turns.recovery import recover_async as recover
+from opencode_sessions.turns.retelling import retold
 from opencode_sessions.turns.turn import AsyncTurn as Turn
 from opencode_sessions.wire.clients import AsyncClient as Client
 from opencode_sessions.wire.event_stream import Subscription
@@ -213,4 +214,5 @@ __all__ = [
     "new_session_id",
     "permission_config",
     "recover",
+    "retold",
 ]

@@ -11,8 +11,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db.models import Q
 from fix_django_app import wait_until
+from model_bodies import bodies_asked
 
-from opencode_sessions import BudgetExceededError, ConfigurationError, UnknownServerError
+from opencode_sessions import BudgetExceededError, ConfigurationError, UnknownServerError, retold
 from opencode_sessions.django import aturn_for, client, enqueue, servers, session_for, turn_for
 from opencode_sessions.django.conf import settings
 from opencode_sessions.host import Limit
@@ -52,6 +53,22 @@ def test_a_record_is_placed_and_its_turns_go_there(chat, several):
             client()
         with pytest.raises(ConfigurationError, match=r"no server 'c': OPENCODE\[\"SERVERS\"\] has a, b"):
             client("c")
+
+
+def retell(record):
+    turns = record.message_set.filter(status="completed").order_by("pk")
+    return retold(turns.values_list("prompt", "content"))
+
+
+def test_a_session_that_was_replaced_is_told_what_was_said(chat, opencode):
+    with chat.configured(opencode, TURN_OPTIONS=lambda _: {"retell": retell}):
+        first = chat.message("!say We go to Lisbon.")
+        assert turn_for(first).run().status == "completed"
+        session_for(first.conversation).recreate(client())
+        with bodies_asked() as bodies:
+            again = turn_for(chat.message("!say In May.", conversation=first.conversation)).run()
+    assert (again.status, again.content) == ("completed", "In May.")
+    assert '{"user": "!say We go to Lisbon.", "you": "We go to Lisbon."}' in str(bodies[-1])
 
 
 @pytest.mark.full

@@ -8,9 +8,11 @@ from itertools import cycle
 
 import pytest
 from fix_server import LEAN
-from host_models import Conversation
+from host_models import Conversation, Prompt
 from host_rows import Rows, urls_of
-from sqlalchemy import event
+from model_bodies import bodies_asked
+from sqlalchemy import event, select
+from sqlalchemy.orm import object_session
 
 from opencode_sessions import (
     Answer,
@@ -22,6 +24,7 @@ from opencode_sessions import (
     Turn,
     UnknownServerError,
     aio,
+    retold,
 )
 from opencode_sessions.host import Server
 from opencode_sessions.runtime.stepping import run_sync
@@ -207,6 +210,29 @@ def test_a_draining_server_gets_no_new_records_and_keeps_those_that_it_has(rows,
     with host_of(rows, both, a={"draining": True}, b={"draining": True}) as host:
         failed = rows.ended(rows.send(host, "hello"))
         assert (failed.status, "are draining" in failed.error["message"]) == ("failed", True)
+
+
+def retell(record):
+    of = (Prompt.conversation_id == record.id, Prompt.status == "completed")
+    turns = object_session(record).scalars(select(Prompt).where(*of).order_by(Prompt.id))
+    return retold((turn.prompt, turn.content) for turn in turns)
+
+
+def test_a_record_that_was_moved_tells_its_new_session_what_was_said(rows, both, clients):
+    options = {"turn_options": lambda _: {"retell": retell}, "servers": servers_of(both)}
+    record, other = rows.conversation(), rows.conversation()
+    with rows.host(server=None, password=None, server_for=lambda _: "a", **options) as host:
+        assert rows.ended(rows.send(host, "hello", other)).status == "completed"
+        assert rows.ended(rows.send(host, "!say We go to Lisbon.", record)).status == "completed"
+        with rows.sessions() as db:
+            records = db.scalars(select(Conversation).where(Conversation.opencode_server == "a")).all()
+            db.commit()
+            for each in records:
+                Session(each).recreate(Servers(clients), server="b")
+        with bodies_asked() as bodies:
+            assert rows.ended(rows.send(host, "!say In May.", record)).content == "In May."
+    assert server_of(rows, record) == server_of(rows, other) == "b"
+    assert '{"user": "!say We go to Lisbon.", "you": "We go to Lisbon."}' in str(bodies[-1])
 
 
 @pytest.mark.full

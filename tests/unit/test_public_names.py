@@ -74,6 +74,7 @@ def test_the_public_names_are_exactly_these():
         "new_session_id",
         "permission_config",
         "recover",
+        "retold",
     ]
 
 

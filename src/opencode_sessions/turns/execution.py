@@ -169,7 +169,7 @@ class TurnExecution:
         return session_id
 
     async def _stay(self) -> None:
-        """Renew the leases while this run waits for the session."""
+        """Renew the leases, if it is time, before this run waits for the session or reads files."""
         if self._leases.due:
             await self._leases.check()
 
@@ -267,10 +267,10 @@ class TurnExecution:
         """Send the prompt once. False if the session does not exist."""
         ids = (self._reply.session_id, self._reply.prompt_id)
         self._spec.listeners.tell(TurnStarted(*ids))
-        await self._leases.check()
+        await self._stay()
         self._follower.sending()
-        parts = await prepare_prompt(self._wire, self._spec, ids[1], self._row.prompt)
-        await self._leases.check()  # again, because the files can take longer than the leases
+        parts = await prepare_prompt(self._wire, self._spec, *ids, self._row.prompt)
+        await self._leases.check()  # after the files, which can take longer than the leases
         self._unsent = False
         return await send_prompt(self._wire, self._spec, *ids, parts)
 

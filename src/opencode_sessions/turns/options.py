@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from opencode_sessions.errors import ConfigurationError
 from opencode_sessions.turns.output_schema import OutputSchema
+from opencode_sessions.turns.retelling import Retell
 
 __all__ = ["File", "FilesOf", "TurnOptions", "check_files", "is_blank", "prompt_parts"]
 
@@ -90,6 +91,7 @@ class TurnOptions:
         variant: The model's variant, such as `high`.
         files: The files of the prompt.
         shape: The schema of a structured answer.
+        retell: What was said before, for a session that no prompt was sent to.
 
     Raises:
         ConfigurationError: One of them cannot work.
@@ -101,6 +103,7 @@ class TurnOptions:
     variant: str | None = None
     files: Sequence[File] | FilesOf = ()
     shape: OutputSchema | None = None
+    retell: Retell | None = None
 
     def __post_init__(self) -> None:
         if not hasattr(self.files, "locate"):
@@ -133,13 +136,24 @@ def is_blank(prompt: str | None) -> bool:
     return not (prompt or "").strip()
 
 
-def prompt_parts(prompt_id: str, text: str, files: Sequence[File]) -> list[dict[str, Any]]:
+def prompt_parts(
+    prompt_id: str, text: str, files: Sequence[File], *, before: str = ""
+) -> list[dict[str, Any]]:
     """The prompt's parts in the server's form, with ids that are derived from the prompt's id.
 
     The ids are the same each time that the prompt is sent, because the server appends a part with an unknown id.
+
+    Args:
+        prompt_id: The prompt's id.
+        text: The prompt.
+        files: Its files.
+        before: What was said before, in another session. It comes first.
     """
     stem = f"prt_{prompt_id.removeprefix('msg_')}"
     parts: list[dict[str, Any]] = []
+    if before:
+        # The server orders parts by their ids, and its own interfaces do not show synthetic ones.
+        parts.append({"id": f"{stem}000", "type": "text", "text": before, "synthetic": True})
     if not is_blank(text):  # providers reject an empty text
         parts.append({"id": f"{stem}0000", "type": "text", "text": text})
     for number, file in enumerate(files, start=1):

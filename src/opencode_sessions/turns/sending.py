@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opencode_sessions.errors import (
+    ConfigurationError,
     ConnectionLostError,
     RequestTimedOutError,
     ServerUnreachableError,
@@ -15,6 +16,7 @@ from opencode_sessions.errors import (
 )
 from opencode_sessions.turns.options import check_files, prompt_parts
 from opencode_sessions.turns.ports import TurnWire
+from opencode_sessions.turns.retelling import is_unused
 from opencode_sessions.turns.spec import TurnSpec
 
 __all__ = ["prepare_prompt", "send_prompt", "stale_session"]
@@ -24,14 +26,32 @@ _log = logging.getLogger("opencode_sessions.turn")
 _UNACKNOWLEDGED = (RequestTimedOutError, ConnectionLostError, ServerUnreachableError)
 
 
-async def prepare_prompt(wire: TurnWire, spec: TurnSpec, prompt_id: str, prompt: str) -> list[dict[str, Any]]:
-    """The prompt with its files, once the state of the agent's folder is noted. It can be slow."""
+async def prepare_prompt(
+    wire: TurnWire, spec: TurnSpec, session_id: str, prompt_id: str, prompt: str
+) -> list[dict[str, Any]]:
+    """The prompt with its files, once the state of the agent's folder is noted. It can be slow.
+
+    The first prompt of a session also has what was said before, if the host tells it.
+    """
     files = spec.options.files
     if not isinstance(files, Sequence):
         _, found = await spec.lifecycle.store.read(files.locate)
         files = check_files(await wire.clock.call(found))
     await spec.artifacts.begin(wire, spec.store)
-    return prompt_parts(prompt_id, prompt, files)
+    return prompt_parts(prompt_id, prompt, files, before=await _said_before(wire, spec, session_id))
+
+
+async def _said_before(wire: TurnWire, spec: TurnSpec, session_id: str) -> str:
+    retell = spec.options.retell
+    try:
+        if retell is None or not await is_unused(wire, session_id):
+            return ""
+    except SessionNotFoundError:
+        return ""  # the request that sends the prompt finds that out, too, and the session is made again
+    _, said = await spec.lifecycle.store.read(retell)
+    if not isinstance(said, str):
+        raise ConfigurationError(f"retell must return a text, not {said!r}")
+    return said
 
 
 async def send_prompt(

@@ -26,6 +26,7 @@ from opencode_sessions.turns.options import File, FilesOf, TurnOptions
 from opencode_sessions.turns.output_schema import SchemaLike, shape_of
 from opencode_sessions.turns.ports import NoFiles, TurnFiles
 from opencode_sessions.turns.results import Fallback, TurnResult
+from opencode_sessions.turns.retelling import Retell
 from opencode_sessions.turns.spec import OnCancel, TurnSpec
 from opencode_sessions.validation import check_ordinary, is_coroutine_function, require
 from opencode_sessions.wire.clients import AsyncClient, Client
@@ -57,6 +58,7 @@ class _Turn(Generic[S, C]):
         variant: str | None = None,
         files: Sequence[File] | FilesOf = (),
         schema: SchemaLike = None,
+        retell: Retell | None = None,
         when_busy: WhenBusy = "reject",
         on_cancel: OnCancel = "stop",
         on_ask: AskHandler | InTheRow | None = None,
@@ -90,6 +92,8 @@ class _Turn(Generic[S, C]):
             deadlines is None or isinstance(deadlines, Deadlines), "deadlines must be Deadlines", deadlines
         )
         check_ordinary("fallback", fallback)
+        check_ordinary("retell", retell)
+        require(retell is None or callable(retell), "retell must be a function of a record", retell)
         module = "opencode_sessions.aio" if self._asynchronous else "opencode_sessions"
         require(
             isinstance(session, self._session_kind), f"session must be the record's {module}.Session", session
@@ -98,7 +102,13 @@ class _Turn(Generic[S, C]):
         self._session: S = session
         self._client: C | Servers[C] = client
         options = TurnOptions(
-            agent=agent, model=model, system=system, variant=variant, files=files, shape=shape_of(schema)
+            agent=agent,
+            model=model,
+            system=system,
+            variant=variant,
+            files=files,
+            shape=shape_of(schema),
+            retell=retell,
         )
         self._spec = TurnSpec(
             store=found,
@@ -159,6 +169,8 @@ class Turn(_Turn[Session, Client]):
         files: Files that go with the prompt; see also `opencode_sessions.files.Uploads.attached`.
         schema: The schema of a structured answer: a JSON schema, a pydantic model or a dataclass. See
             `TurnResult.structured` and `TurnResult.value`. Not on a server of the 2.x line.
+        retell: A function from the record to what was said before, such as `retold` writes it. The text goes with the
+            first prompt of each session, so that an agent in a new session knows it. It costs one request a prompt.
         when_busy: The action if another turn of the same record runs in any process. `reject` raises, and `wait` waits.
             `cancel` cancels the other turn: its row, with this message's key as `by`, and then its agent. With `wait`
             and `cancel`, if this same turn runs in another process, the caller waits for its end.
