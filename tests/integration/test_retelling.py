@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import httpx2
 import pytest
 from model_bodies import bodies_asked
 
@@ -81,14 +82,25 @@ def test_a_turn_that_is_taken_up_in_a_new_session_tells_it_there(client, record,
     gone = record.opencode_session_id
     message = MemoryMessage("!say In May.")
     store = MemoryMessageStore(message)
-    assert run_sync(store.take(run_sync(store.load()), 0.01))
+    assert run_sync(store.take(message.state, 0))
     assert run_sync(store.set_prompt_target(1, gone, new_message_id()))
+    run_sync(store.extend(1, 0))
     client.delete(gone)
     with bodies_asked() as bodies:
         result = Turn(message, session, client, retell=lambda _: retold([("!say We go.", "We go.")])).run()
     assert (result.status, result.content) == (TurnStatus.COMPLETED, "In May.")
     assert result.session_id == record.opencode_session_id != gone
     assert "We go." in texts_of(bodies[-1])[0]
+
+
+@pytest.mark.lines("v2")
+def test_a_session_for_which_only_an_agent_was_chosen_is_told_it(client, server, session, say):
+    say("!say We go to Lisbon.")
+    url = f"{server.url}/api/session/{session.recreate(client)}/agent"
+    auth = ("opencode", server.password)
+    assert httpx2.post(url, json={"agent": "plan"}, auth=auth).is_success  # and then its runner died
+    (told,), _ = say("!say In May.", agent="plan")
+    assert "We go to Lisbon." in told
 
 
 def test_a_turn_whose_function_returns_no_text_fails_and_sends_nothing(client, session):
