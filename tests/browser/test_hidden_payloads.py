@@ -121,11 +121,15 @@ def test_what_is_too_long_is_allowed_only_where_all_of_it_stands(stage, reader, 
     wait_until(file.exists)
 
 
+# Once nothing else writes the row any more: the turn is parked.
 CHANGE = """
-import django
+import django, time
 django.setup()
 from chat.models import Message
 message = Message.objects.get(pk={pk})
+while not message.opencode_turn_parked:
+    time.sleep(0.1)
+    message.refresh_from_db()
 asks = [{{**ask, "metadata": {{"command": "rm -rf /"}}}} for ask in message.asks]
 Message.objects.filter(pk=message.pk).update(asks=asks)
 """
@@ -134,6 +138,8 @@ Message.objects.filter(pk=message.pk).update(asks=asks)
 @pytest.mark.full
 def test_an_ask_that_has_changed_is_not_allowed_and_shown_anew(stage, tab, scenes):
     asks((tab, True), scenes.add(Step(calls=(run("touch as-shown"),)), Step(say="Done.")))
+    turn = tab.turn.locator("opencode-turn")
+    turn.evaluate("(turn) => turn.follow(false)")  # as in a tab that is not seen
     stage.python("-c", CHANGE.format(pk=tab.turn.get_attribute("data-pk")))
     tab.visitor.expects("status of 409")
     tab.button("Allow once").click()
@@ -142,6 +148,7 @@ def test_an_ask_that_has_changed_is_not_allowed_and_shown_anew(stage, tab, scene
     )
     expect(tab.ask).to_have_count(1)
     expect(tab.ask).to_contain_text("rm -rf /")
+    turn.evaluate("(turn) => turn.follow(true)")
     tab.button("Refuse").click()
     tab.ends("failed")
     assert not (stage.work / "as-shown").exists()
