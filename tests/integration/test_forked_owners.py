@@ -30,9 +30,12 @@ folder = DataFolder(Path(sys.argv[1]))
 told = os.getpid()
 """
 FORK = """
+readable, writable = os.pipe()
 child = os.fork()
 if child == 0:
+    os.write(writable, b".")
     time.sleep(300)
+os.read(readable, 1)  # the child has run, and given up what it must not hold
 print(told, child, flush=True)
 time.sleep(300)
 """
