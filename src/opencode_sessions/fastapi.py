@@ -89,10 +89,10 @@ def _route_class(host: AsyncHost) -> type[APIRoute]:
                     try:
                         return await handle(short)
                     except RequestValidationError as error:
-                        if any(each["loc"][0] == "body" for each in error.errors()):
-                            # FastAPI's response repeats the body, and fails for one that is not JSON.
-                            _json_of(await short.body())
-                        raise
+                        if all(each["loc"][0] != "body" for each in error.errors()):
+                            raise
+                        _json_of(await short.body())
+                        raise _without_the_body(error) from None
 
             return handle_short
 
@@ -297,6 +297,13 @@ def chat_router(
             include_in_schema=False,  # their bodies are the protocols', not ours
         )
     return router
+
+
+def _without_the_body(error: RequestValidationError) -> RequestValidationError:
+    """The same, without what it would repeat of the body: FastAPI's response fails for one that is deeply nested."""
+    return RequestValidationError(
+        [{name: each[name] for name in each if name not in ("input", "ctx")} for each in error.errors()]
+    )
 
 
 def _json_of(body: bytes) -> None:

@@ -129,6 +129,7 @@ NONSENSE = [
     b"7",
     b"\xff\xfe",
     b"[" * 60_000,
+    *(b'{"ask": ' + b"[" * deep + b"]" * deep + b"}" for deep in range(300, 1_000, 20)),
     b"9" * 5000,
     b'{"ask": 7, "reply": "once"}',
     b'{"ask": "per_1", "reply": ["once"]}',
