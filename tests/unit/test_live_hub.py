@@ -127,6 +127,29 @@ def test_a_turn_that_runs_here_is_shown_as_it_grows(place):
     assert "one two three" in told[-1]
 
 
+def test_a_turn_that_begins_to_grow_while_its_row_is_rendered_is_shown_as_it_grows(place):
+    told, reply, parts = [], Reply(SESSION, "msg_prompt"), []
+
+    def render_part(shown):
+        if not parts:
+            parts.append(shown)
+            for change in fold(reply, assistant(), part("p1", text="one")):
+                place.hub.changed(KEY, reply, change)
+        return shown.markdown
+
+    encoding = HtmlEncoder(render_part=render_part, render_ask=lambda ask, _: "", render_error=str)
+
+    async def main(place):
+        place.rows.write(status="streaming", parts=[text("half")])
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(place.watch(told, encoder=encoding))
+            await until(lambda: "one" in "".join(told))
+            place.rows.write(status="completed", parts=[text("one", "p1")])
+            place.hub.finished(KEY)
+
+    place.run(main)
+
+
 def test_page_newer_than_its_channel_gets_no_older_text_and_the_row_is_read_at_once(place):
     told, later = [], []
 

@@ -173,6 +173,7 @@ class Channel:
         self._context = context
         self._renderers: Renderers = frozenset()
         self._reply: LiveReply | None = None
+        self._rendered_reply: LiveReply | None = None  # the one that the last rendering found
         self._growth = Growth()
         self._notes: list[Note] = []
         self._notes_due = float("inf")
@@ -314,6 +315,7 @@ class Channel:
         if row is not None:
             self._row, self._doubts = row, False
         shown, reply, renderers = self.feed.view, self._reply, self._renderers
+        self._rendered_reply = reply
         news = row is not None or self._grew or not self._is_rendered
         if reply is not None and not TurnStatus(self._row.status).terminal:
             view = self._live(reply, dirty, renderers, news=news) if dirty or news else shown
@@ -336,7 +338,7 @@ class Channel:
         """Show this view to the viewers."""
         now = time.monotonic()
         serves = self.feed.view is not None and view.renderers <= self.feed.view.renderers
-        if not view.live:
+        if not view.live and self._reply is self._rendered_reply:  # not one that began meanwhile
             self._reply = None
         if size := self.feed.take(view):
             self._changed_at = now
