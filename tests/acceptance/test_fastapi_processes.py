@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from fix_fastapi import wait_until
 from selection import sample
 
 LONG = "!slow 0.05\n!say one two three four five six"
@@ -43,8 +44,8 @@ def test_an_ask_is_answered_at_another_process_though_the_first_one_was_killed(
     message = ada.send('!tool bash {"command": "echo hello", "description": "greets"}')
     with ada.watch(message) as watched:
         ask = watched.ask()
-        # Parked: nothing runs for it any more.
-        time.sleep(3)
+        parked = "SELECT opencode_turn_parked FROM messages WHERE id = :id"
+        wait_until(lambda: _execute(url, parked, message).scalar())  # nothing runs for it any more
     dies.kill()
     ada.at(lives)
     assert ada.act(message, "answer", ask=ask["id"], reply="once", shown=ask["shown"]).status_code == 204
@@ -117,17 +118,21 @@ def test_a_server_that_is_killed_fails_the_turn_and_the_next_one_runs_on_the_nex
 
 
 def _expire(url, message):
+    _execute(url, "UPDATE messages SET opencode_turn_lease = '2020-01-01' WHERE id = :id", message)
+
+
+def _execute(url, statement, message):
+    """The result of a statement about a message, in the chat's database."""
     import asyncio  # noqa: PLC0415 - for this one
 
     from sqlalchemy import text  # noqa: PLC0415 - likewise
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - likewise
 
-    async def expire():
+    async def execute():
         engine = create_async_engine(url)
         async with engine.begin() as connection:
-            await connection.execute(
-                text("UPDATE messages SET opencode_turn_lease = '2020-01-01' WHERE id = :id"), {"id": message}
-            )
+            result = await connection.execute(text(statement), {"id": message})
         await engine.dispose()
+        return result
 
-    asyncio.run(expire())
+    return asyncio.run(execute())
