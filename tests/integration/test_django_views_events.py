@@ -15,6 +15,7 @@ from fix_django_app import wait_until
 
 from opencode_sessions.django import enqueue
 from opencode_sessions.django.live_hub import hub, rows
+from opencode_sessions.live import channel
 
 SAID = "one two three four five six seven eight nine ten"
 STORY = f"!say {SAID}"
@@ -77,14 +78,22 @@ def test_what_the_browser_has_is_not_sent_again(pages, address, watch):
         assert behind.first_state()["revision"] == 5
 
 
-def test_what_a_browser_shows_gets_no_shorter_where_the_row_is_a_little_behind(pages, address, watch):
+def test_what_a_browser_shows_gets_no_shorter_where_the_row_is_a_little_behind(
+    pages, address, watch, monkeypatch
+):
     """It was shown the answer live, by another process, which stores it four times a second."""
+    monkeypatch.setattr(channel, "_CATCH_UP", 3600.0)  # until the test says so
     message = pages.message("hello")
     row = pages.Message.objects.filter(pk=message.pk)
     row.update(status="streaming", revision=4, content="one two")
     with watch(address, message, last=3) as browser:
-        time.sleep(0.25)
+        _wait_until_read(message, revision=4)
+        assert browser.events == []
         row.update(revision=5, content="one two three four")
+        _wait_until_read(message, revision=5)
+        for viewer in _viewers(message):
+            viewer._waits_until = 0.0
+            viewer.wake()
         state = browser.first_state()
     assert (state["revision"], state["parts"][0]["html"].count("one two three four")) == (5, 1)
 
@@ -206,6 +215,16 @@ def test_all_who_watch_a_turn_share_one_look_at_its_row(pages, asgi, watch, monk
     assert looks[6] - looks[0] > 1.2, "two turns, which eight browsers watch, every 0.3 s"
     keys = {str(message.pk) for message in messages}
     wait_until(lambda: not keys & {key.pk for key in hub._channels})
+
+
+def _wait_until_read(message, *, revision):
+    """Until the hub has read this revision of the row."""
+    wait_until(lambda: [viewer for viewer in _viewers(message) if viewer.channel._row.revision == revision])
+
+
+def _viewers(message):
+    found = [each for each in hub._all() if each.key.pk == str(message.pk)]
+    return [viewer for each in found for viewer in list(each.viewers)]
 
 
 def _get(url, headers):
