@@ -129,9 +129,10 @@ def test_a_worker_parks_what_waits_for_another_turn_and_who_takes_that_up_when_i
     chat, make_runner
 ):
     conversation = chat.conversation()
-    first, second = begun(chat, conversation, 1.5), enqueued(chat.message("second", conversation))
+    first, second = begun(chat, conversation, 60), enqueued(chat.message("second", conversation))
     assert run_job(table.job_of(second)) is None
     assert chat.Message.objects.parked().get() == second
+    chat.Message.objects.filter(pk=first.pk).update(opencode_turn_lease=soon(-1))
     runner = make_runner(every=0.2)
     runner.start()
     in_order(chat, first, second)

@@ -176,9 +176,9 @@ def test_a_database_that_is_away_keeps_no_other_ones_turns_from_being_found_and_
     type(lost).objects.using("postgres").filter(pk=lost.pk).update(
         opencode_turn_lease=timezone.now() - timedelta(seconds=1)
     )
-    run_sync(table.reserve(waiting, 5))
+    run_sync(table.reserve(waiting, 200))
     elsewhere = chat.message("hello")
-    run_sync(table.reserve(elsewhere, 5))
+    run_sync(table.reserve(elsewhere, 200))
     with unreachable("default"):
         assert [job.pk for job in left_behind()] == [str(lost.pk)]
         run_sync(table.renew([table.job_of(elsewhere), table.job_of(waiting)], 600))

@@ -15,6 +15,7 @@ from opencode_sessions import Answer, allow, ask
 from opencode_sessions.django import enqueue, host, turn_for
 from opencode_sessions.django.host import thread_pool
 from opencode_sessions.django.turn_table import table
+from opencode_sessions.turns import parking
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -143,8 +144,9 @@ def test_a_turn_for_which_no_thread_can_be_started_is_left_to_others_and_can_be_
 
 @pytest.mark.usefixtures("asking")
 def test_a_turn_asks_where_no_thread_can_stand_in_for_its_own_and_what_is_due_runs_once_one_can(
-    chat, make_runner, at_the_limit, caplog
+    chat, make_runner, at_the_limit, caplog, monkeypatch
 ):
+    monkeypatch.setattr(parking, "QUIET", 60)  # parked, the turn would leave its thread to the next one
     runner = make_runner(1)
     first, second = chat.message(ASKING), chat.message("hello")
     runner.dispatch(table.job_of(first))

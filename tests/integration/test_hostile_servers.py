@@ -10,6 +10,7 @@ import tracemalloc
 
 import pytest
 from event_stage import HEAD as STREAM
+from fix_cli import eventually
 from scripted_server import FACES, ScriptedServer, response
 from selection import sample
 
@@ -131,6 +132,9 @@ def test_an_event_that_is_compressed_all_the_same_is_read_no_further_than_its_li
 
 # -- time ------------------------------------------------------------------------------------------
 
+# What must come in time has seconds more than it takes, and what drips would take a minute.
+AT_MOST = 30
+
 
 def dripping(head, drips):
     """A server that sends the head, and then bytes of `drips`, ten a second."""
@@ -170,8 +174,8 @@ DRIPS = {
 def test_a_dripping_answer_ends_with_the_time_for_the_whole(ask, kind):
     head, drips, status = DRIPS[kind]
     with ScriptedServer(dripping(head, drips)) as server:
-        error, seconds = seconds_of(ask, server.url, delete, timeouts=Timeouts(read=1))
-    assert 0.9 < seconds < 5
+        error, seconds = seconds_of(ask, server.url, delete, timeouts=Timeouts(read=3))
+    assert 2.9 < seconds < AT_MOST
     assert error.status == status
     assert len(server.heads) == 1
 
@@ -179,14 +183,15 @@ def test_a_dripping_answer_ends_with_the_time_for_the_whole(ask, kind):
 def test_an_answer_to_a_reading_that_never_begins_is_asked_for_twice(ask):
     with ScriptedServer(dripping(b"", b"HTTP/1.1 200 OK" + b" " * 600)) as server:
         _, seconds = seconds_of(ask, server.url, get, timeouts=Timeouts(first_read=0.5, read=1))
-    assert 1.4 < seconds < 6
+        eventually(lambda: len(server.heads) > 1)
+    assert 1.4 < seconds < AT_MOST
     assert len(server.heads) == 2
 
 
 def test_an_answer_to_a_reading_that_has_begun_has_the_time_for_the_whole_and_is_asked_for_once(ask):
     with ScriptedServer(dripping(*DRIPS["body"][:2])) as server:
-        _, seconds = seconds_of(ask, server.url, get, timeouts=Timeouts(first_read=0.3, read=1.5))
-    assert 1.4 < seconds < 6
+        _, seconds = seconds_of(ask, server.url, get, timeouts=Timeouts(first_read=3, read=4))
+    assert 3.9 < seconds < AT_MOST
     assert len(server.heads) == 1
 
 
@@ -207,14 +212,14 @@ def test_a_creation_has_a_time_of_its_own(ask):
         _, seconds = seconds_of(
             ask, server.url, lambda client: client.create("ses_1"), timeouts=Timeouts(read=60, creation=1)
         )
-    assert 0.9 < seconds < 5
+    assert 0.9 < seconds < AT_MOST
 
 
 @pytest.mark.full
 def test_the_second_request_of_a_connection_has_its_own_time(ask):
     def answer(connection, _):
         if len(server.heads) < 3:
-            time.sleep(0.7)
+            time.sleep(2)
             connection.sendall(response(b"true"))
         else:
             dripping(b"HTTP/1.1 ", b"2" * 600)(connection, _)
@@ -230,23 +235,23 @@ def test_the_second_request_of_a_connection_has_its_own_time(ask):
         return main()
 
     with ScriptedServer(answer) as server:
-        _, seconds = seconds_of(ask, server.url, thrice, timeouts=Timeouts(read=1))
+        _, seconds = seconds_of(ask, server.url, thrice, timeouts=Timeouts(read=3.5))
     assert server.connections == 1
-    assert 2.3 < seconds < 7
+    assert 7.4 < seconds < AT_MOST
 
 
 @pytest.mark.full
 def test_a_server_that_takes_a_request_slowly_is_given_up_too(ask):
     def answer(connection, _):
         while connection.recv(MIB // 4):  # often enough for each write, too slowly for all of them
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     answer.reads_the_body = True
     with ScriptedServer(answer) as server:
         _, seconds = seconds_of(
             ask, server.url, lambda client: client.prompt("ses_1", "x" * 64 * MIB), timeouts=Timeouts(read=2)
         )
-    assert 1.9 < seconds < 8
+    assert 1.9 < seconds < AT_MOST
 
 
 @pytest.mark.full
@@ -261,7 +266,7 @@ def test_a_stream_whose_head_drips_is_given_up(ask):
     began = time.monotonic()
     with ScriptedServer(answer) as server, pytest.raises(errors.CredentialsRefusedError):
         ask(server.url, lambda client: client.subscribe("ses_1"), timeouts=Timeouts(connect=1))
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < AT_MOST
 
 
 # -- redirects -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from host_rows import PATIENCE, Rows, urls_of
 from opencode_sessions import TRUSTED, BudgetExceededError, ConfigurationError, TurnLimitError
 from opencode_sessions.host import Limit, Server
 
-SLOW = "!slow 0.1\n!say one two three four five six"
+HELD = "!say one two three four five six"
 TOOLS = """!tool bash {"command": "true", "description": "nothing"}
 !tool bash {"command": "sleep 30", "description": "waits"}"""
 
@@ -39,14 +39,15 @@ def everybodys(rows, **limit):
 
 
 @pytest.mark.full
-def test_a_turn_over_the_limit_waits_and_runs_later(rows):
+def test_a_turn_over_the_limit_waits_and_runs_later(rows, held):
     with everybodys(rows, turns=1) as host:
-        first = rows.send(host, SLOW)
+        first = rows.send(host, HELD)
         rows.until(first, lambda row: row.content)
         second = rows.send(host, "hello")
         with pytest.raises(TurnLimitError, match="1 turns of everybody run"):
             host.turn_for(second).run()
         assert rows.row(second).status == "pending"
+        held.set()
         assert rows.ended(second).status == "completed"
         assert rows.row(first).status == "completed"
     assert rows.told == []
@@ -78,12 +79,13 @@ def test_a_place_goes_to_the_first_waiting_turn_that_no_other_limit_keeps_waitin
     assert rows.told == []
 
 
-def test_a_turn_over_the_limit_fails_if_the_host_says_so(rows):
+def test_a_turn_over_the_limit_fails_if_the_host_says_so(rows, held):
     with everybodys(rows, turns=1, waits=False) as host:
-        first = rows.send(host, SLOW)
+        first = rows.send(host, HELD)
         rows.until(first, lambda row: row.content)
         refused = rows.ended(rows.send(host, "hello"))
         assert (refused.status, refused.error["name"]) == ("failed", "TurnLimitError")
+        held.set()
         assert rows.ended(first).status == "completed"
 
 

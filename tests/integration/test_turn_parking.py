@@ -169,7 +169,8 @@ def test_the_same_for_asyncio(server, record, tmp_path):
     assert asyncio.run(main()) == ("done", ["this", "next"])
 
 
-def test_a_quick_answer_parks_nothing(place, record):
+def test_a_quick_answer_parks_nothing(place, record, monkeypatch):
+    monkeypatch.setattr(parking, "QUIET", 60)  # so that on no machine the answer is a slow one
     message, queue = MemoryMessage(BASH), Queue()
 
     class Quick(Observer):
