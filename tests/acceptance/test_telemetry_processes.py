@@ -38,6 +38,7 @@ def test_a_turn_is_one_trace_from_the_request_to_the_answer_through_a_killed_wor
     (key,) = observed.send(STORY)
     first = observed.work()
     observed.wait(key, lambda row: any("four" in part.get("text", "") for part in row.parts))
+    wait_until(lambda: "opencode.turn.queue_delay" in otlp.metrics, PATIENCE)  # which no other run will tell
     observed.kill(first)
     observed.work()
     observed.recover()
