@@ -307,6 +307,20 @@ def test_of_two_asks_the_answer_to_one_leads_to_the_other(tab):
     tab.ends("Done")
 
 
+@pytest.mark.full
+def test_an_ask_is_answered_before_it_is_known_that_the_answer_to_another_has_arrived(tab):
+    ask = tab.asked(f"{run('echo first')}\n!and{run('echo second').removeprefix('!tool')}")
+    expect(ask).to_have_count(2)
+    late = []
+    tab.page.route("**/answer", lambda route: late.append((route, route.fetch())), times=1)
+    ask.first.get_by_role("button", name="Allow once").click()
+    expect(ask).to_have_count(1)
+    ask.get_by_role("button", name="Allow once").click()
+    tab.ends("Done")
+    for route, response in late:
+        route.fulfill(response=response)
+
+
 # -- What is stopped, fails, and is tried again.
 
 
@@ -345,6 +359,17 @@ def test_a_turn_that_waits_for_another_is_stopped_at_once(tab, held):
 def test_why_a_turn_failed_is_said(tab):
     tab.say("!error 400 The oven is cold.")
     tab.ends("The model's provider refused the request. The oven is cold.")
+    expect(tab.page.get_by_role("status")).to_contain_text("refused the request")
+
+
+@pytest.mark.full
+def test_why_a_turn_failed_is_said_also_where_the_page_hears_of_it_afterwards(tab):
+    def late(route):
+        route.fetch(timeout=PATIENCE)  # which is answered when the turn is over
+        route.continue_()
+
+    tab.page.route(re.compile("/events$"), late, times=1)
+    tab.say("!error 400 The oven is cold.")
     expect(tab.page.get_by_role("status")).to_contain_text("refused the request")
 
 

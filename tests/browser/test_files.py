@@ -156,9 +156,8 @@ def test_what_the_agent_made_is_listed_previewed_compared_and_downloaded(sandbox
         first.get_by_role("link", name="Download all of them").click()
     assert download.value.suggested_filename == "files.zip"
     assert "evil" not in tab.page.title()
-    tab.page.get_by_label("Edit and send again").last.click()
-    tab.page.get_by_label("Your message, in other words").last.fill("What is in the plan now?")
-    tab.page.get_by_role("button", name="Send", exact=True).locator("visible=true").first.click()
+    tab.open_edit(tab.turn).fill("What is in the plan now?")
+    tab.turn.get_by_role("button", name="Send", exact=True).click()
     tab.page.wait_for_url(lambda url: url != first_page)
     tab.ends()
     branch = next(each for each in folder.parent.iterdir() if each != folder)

@@ -173,6 +173,39 @@ def test_what_failed_can_be_tried_again_though_its_foot_did_not_arrive(alice, ta
     expect(tab.button("Try again")).to_be_visible()
 
 
+def test_a_foot_that_comes_late_does_not_take_away_the_button_that_is_being_pressed(tab, paused, hold):
+    scene = paused(Step(trouble=Refusal(400, "No.")))
+    late = hold(tab, "**/m/*/", answered=True)
+    scene.go_on()
+    tab.ends("failed")
+    late.wait()
+    tab.page.evaluate(LOOK_AGAIN)
+    tab.button("Try again").hover()
+    tab.page.mouse.down()
+    with tab.page.expect_response("**/m/*/") as foot:
+        late.let_go()
+    foot.value.finished()
+    tab.page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    tab.page.mouse.up()
+    expect(tab.turns).to_have_count(2)
+
+
+def test_what_is_edited_stays_though_it_is_known_late_that_it_was_taken_back(tab, paused, hold):
+    paused(Step(say="Then that."))
+    tab.say("Second")
+    expect(tab.turns).to_have_count(2)
+    late = hold(tab, "**/cancel", answered=True)
+    tab.button("Take back").click()
+    expect(tab.button("Try again")).to_be_visible()  # as the stream is faster
+    edit = tab.open_edit(tab.turn)
+    edit.fill("Otherwise")
+    late.wait()
+    late.let_go()
+    expect(tab.page.locator("[data-said]")).to_have_text("Taken back.")
+    expect(edit).to_be_focused()
+    expect(edit).to_have_value("Otherwise")
+
+
 def test_what_ended_before_the_script_had_come_has_its_foot_too(tab, paused, hold):
     scene = paused(Step(say="Then that."))
     script = hold(tab, "**/chat.js")

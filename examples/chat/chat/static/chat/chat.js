@@ -105,16 +105,18 @@ const goOn = (from) => {
   if (!touch && (at === document.body || from?.contains(at))) prompt.focus({ preventScroll: true });
 };
 
-const refreshTurn = async (turn) => {
+const refreshTurn = async (turn, lacks = () => true) => {
   const page = await part(`/m/${turn.dataset.pk}/`);
   const foot = $(".foot", page);
-  if (foot) $(".foot", turn).replaceWith(foot);
+  if (foot && lacks(turn)) $(".foot", turn).replaceWith(foot);
   adopt(page);
 };
 
-// What has ended has another foot; again and again, as its end may not have been heard, and the foot may not arrive.
+// What has ended has another foot; again and again, as its end may not have been heard, and the foot may not arrive. Of
+// two that arrive the second stays away: somebody may be pressing a button of the first.
+const unsettled = (turn) => $(".foot__stop", turn);
 const settle = () => {
-  for (const turn of $$(".turn:has(.foot__stop)")) if (!$(RUNNING, turn)) refreshTurn(turn).catch(() => {});
+  for (const turn of $$(".turn:has(.foot__stop)")) if (!$(RUNNING, turn)) refreshTurn(turn, unsettled).catch(() => {});
 };
 
 const showCurrent = () => $("[data-list] a[aria-current]")?.scrollIntoView({ block: "nearest" });
@@ -186,8 +188,8 @@ addEventListener("submit", ({ target }) => {
 
 const takeBack = async (turn) => {
   const page = await part(`/m/${turn.dataset.pk}/`);
-  goOn(turn);
-  turn.replaceWith($(".turn", page));
+  goOn($(".foot", turn));
+  for (const each of ["opencode-turn", ".foot"]) $(each, turn).replaceWith($(each, page)); // its prompt may be edited by now
   said.textContent = text("Taken back.");
   showLine();
   showState();
