@@ -19,6 +19,12 @@ def turn_of(message, record, client, **options):
     return aio.Turn(message, aio.Session(record, permissions_for=READ_ONLY), client, **options)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """A cancelled task waits for its agent's end for as long as a busy machine takes."""
+    monkeypatch.setattr("opencode_sessions.runtime.tasks._PATIENCE", 100)
+
+
 async def by_anyio(turn_with):
     """As when the browser of a FastAPI request is gone: each await is cancelled, again and again."""
     with anyio.CancelScope() as scope:

@@ -162,6 +162,7 @@ def test_a_deadline_strikes_when_it_passes_and_not_at_the_next_look(client, reco
     assert result.duration < 60
 
 
+@pytest.mark.usefixtures("stops_patiently")
 def test_a_deadline_that_passes_as_the_prompt_is_sent_stops_what_was_sent(place, record):
     """The first prompt in a directory is accepted a second before it is stored."""
     result = run(MemoryMessage(MUTE), record, place, deadlines=Deadlines(total=0.001))

@@ -80,6 +80,7 @@ class Interrupted(httpx2.HTTPTransport):
         return response
 
 
+@pytest.mark.usefixtures("stops_patiently")
 def test_ctrl_c_as_the_prompt_is_sent_stops_what_was_sent(server, place, record):
     message, options = MemoryMessage(SLOW), {"directory": place.directory, "password": server.password}
     with (

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 import pytest
 from fix_cli import eventually
 from selection import sample
 
-from opencode_sessions import Answer, Client, Observer, Session, Turn, allow, ask, errors
+from opencode_sessions import Answer, Client, Deadlines, Observer, Session, Turn, allow, ask, errors
 from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord
 from opencode_sessions.store.messages import TurnStatus
 from opencode_sessions.testing import FaultProxy
+from opencode_sessions.turns.follower import EventFollower
 
 ASKING = '!tool bash {"command": "true", "description": "nothing"}\n!say done'
 SAID = "one two three four five six seven eight"
@@ -162,6 +164,28 @@ def test_an_eventful_turn_is_told_in_order(eventful, record, diary):
     assert diary.of("finished") == [[result]]
     assert diary.told[-1] == ("finished", result)
     assert diary.finished_in is threading.current_thread()
+
+
+def test_an_ask_is_told_to_be_answered_though_a_look_finds_the_end_of_the_turn_first(
+    client, record, diary, monkeypatch
+):
+    looks, busy = threading.Event(), EventFollower._busy
+
+    async def end_meanwhile(follower):
+        if diary.of("asked") and not looks.is_set():
+            looks.set()
+            while await busy(follower):
+                time.sleep(0.05)  # noqa: ASYNC251 - the turn blocks
+        return await busy(follower)
+
+    def answer(_):
+        assert looks.wait(60)
+        return Answer.once()
+
+    monkeypatch.setattr(EventFollower, "_busy", end_meanwhile)
+    options = {"on_ask": answer, "observer": diary, "deadlines": Deadlines(look=0.3)}
+    assert turn_of(MemoryMessage(ASKING), record, client, **options).run().content == "done"
+    assert diary.story == ["created", "started", "first_token", "asked", "answered", "finished"]
 
 
 def test_the_answer_grows_between_its_first_token_and_the_end(eventful, diary):

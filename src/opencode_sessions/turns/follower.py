@@ -159,7 +159,7 @@ class EventFollower:
                 self._watch.begun |= bool(stored.messages)
                 self._unreadable_since = None
                 if stored.final and (not busy or await self._is_overtaken()):
-                    self._tell(self.reply.settle(messages))
+                    self._settle(messages)
                     return Over()
                 self._tell(self.reply.absorb(messages))
                 if busy:
@@ -170,7 +170,7 @@ class EventFollower:
                 if self._only_just_sent(stored):
                     return None
                 if pause is None:
-                    self._tell(self.reply.settle(messages))
+                    self._settle(messages)
                     return Over(stalled=True)
                 # An idle can come before the server's last write, so look again.
                 await self._clock.sleep(pause)
@@ -251,6 +251,11 @@ class EventFollower:
         """
         self._unstored, self._quiet_since = True, self._clock.monotonic()
         self._stored = self._quiet_since + _FOR_MORE
+
+    def _settle(self, messages: list[Message]) -> None:
+        """Nobody works on the turn: what the server has stored is all there is, and nothing is asked any more."""
+        self._tell(self.reply.settle(messages))
+        self.asking.settle()
 
     def _tell(self, changes: list[Change]) -> None:
         if changes:

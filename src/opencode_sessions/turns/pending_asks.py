@@ -137,6 +137,11 @@ class PendingAsks:
                 await self._deliver(known[request_id], answer)
         return found.keys() != known.keys() | adopted.keys()
 
+    def settle(self) -> None:
+        """Nothing waits any more, because the turn has ended. The events that say so need not have been read yet."""
+        for request_id in list(self._pending):
+            self._answered(request_id)
+
     def waiting_for_a_person(self) -> float | None:
         """How long the turn has waited for a person, in seconds; None if no ask waits or all answers are known."""
         if self._on_ask is None:
