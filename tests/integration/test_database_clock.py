@@ -103,8 +103,9 @@ def test_a_query_within_a_long_transaction_goes_by_the_time_of_its_statement(req
     message = answers.create(prompt="?", status="streaming")
     mine = answers.filter(pk=message.pk)
     with transaction.atomic(using=alias):
-        mine.update(opencode_turn_lease=Moment(0.3))
+        mine.update(opencode_turn_lease=Moment(60))
         assert mine.filter(being_run()).exists()
+        mine.update(opencode_turn_lease=Moment(0.3))
         time.sleep(0.4)
         assert mine.filter(abandoned()).exists()
 
