@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import psycopg
 import pytest
 
@@ -87,11 +85,19 @@ def test_a_prompt_whose_acceptance_is_not_heard_is_answered_once(through):
     assert sorted(roles) == ["assistant", "user"]
 
 
-def test_a_server_that_refuses_connections_for_a_moment_is_asked_again(through):
+def test_a_server_that_refuses_connections_for_a_moment_is_asked_again(through, monkeypatch):
     proxy, client = through
+    pauses = []
+
+    async def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            proxy.admit()
+
+    monkeypatch.setattr(client._core.clock, "sleep", pause)
     proxy.refuse()
-    threading.Timer(0.3, proxy.admit).start()
     assert client.health().version
+    assert pauses == [0.1, 0.4]
 
 
 # PostgreSQL behind it.
