@@ -185,8 +185,9 @@ def test_an_answer_to_a_reading_that_never_begins_is_asked_for_twice(ask):
 
 def test_an_answer_to_a_reading_that_has_begun_has_the_time_for_the_whole_and_is_asked_for_once(ask):
     with ScriptedServer(dripping(*DRIPS["body"][:2])) as server:
-        _, seconds = seconds_of(ask, server.url, get, timeouts=Timeouts(first_read=0.3, read=1.5))
-    assert 1.4 < seconds < 6
+        # On a busy machine the head may come late.
+        _, seconds = seconds_of(ask, server.url, get, timeouts=Timeouts(first_read=4, read=5))
+    assert 4.9 < seconds < 50  # rather than a minute, in which it would end
     assert len(server.heads) == 1
 
 
