@@ -86,8 +86,8 @@ def test_busy_sessions_get_the_grace_period_to_end(own_server, memory):
         memory.exceed(pid)
         result = turn.result(timeout=120)
         assert result.content == SAID
+        eventually(lambda: server.pid != pid)  # once nothing runs
         assert len(list(client.messages(result.session_id))) == 2  # nothing was asked twice
-    eventually(lambda: server.pid != pid)  # once nothing runs
     assert server.running
 
 

@@ -13,7 +13,7 @@ from opencode_sessions import Client, OpencodeServer, Timeouts, errors
 from opencode_sessions.server.diagnostics import State, look_at_server
 from opencode_sessions.wire.v1 import calls
 
-SHORT = Timeouts(connect=0.5, first_read=0.3, read=0.5, creation=0.5)
+PATIENT = Timeouts(connect=60, first_read=60, read=60)
 
 
 @pytest.fixture(params=FACES.values(), ids=FACES)
@@ -25,7 +25,7 @@ def get(client):
     return client.get("ses_1")
 
 
-def error_of(ask, url, call=get, timeouts=SHORT):
+def error_of(ask, url, call=get, timeouts=PATIENT):
     with pytest.raises(errors.WireError) as caught:
         ask(url, call, timeouts=timeouts)
     return caught.value
@@ -119,7 +119,7 @@ def test_a_connection_that_broke_after_an_answer_is_not_taken_for_https():
 
 
 def test_a_server_that_hangs_is_named(ask, silent_port):
-    error = error_of(ask, f"http://127.0.0.1:{silent_port}")
+    error = error_of(ask, f"http://127.0.0.1:{silent_port}", timeouts=Timeouts(first_read=0.3, read=0.5))
     assert isinstance(error, errors.RequestTimedOutError)
     assert "was not answered within 0.5 s. The server accepts connections" in str(error)
     assert "restart it" in str(error)
@@ -136,7 +136,7 @@ def test_the_health_of_a_server_that_hangs_is_not_awaited_for_long(ask, silent_p
 
 
 def test_a_server_that_hangs_before_tls_is_named(ask, silent_port):
-    error = error_of(ask, f"https://127.0.0.1:{silent_port}")
+    error = error_of(ask, f"https://127.0.0.1:{silent_port}", timeouts=Timeouts(connect=0.5))
     assert isinstance(error, errors.ServerUnreachableError)
     assert "accepts connections, and did not begin TLS within 0.5 s" in str(error)
 
@@ -144,9 +144,9 @@ def test_a_server_that_hangs_before_tls_is_named(ask, silent_port):
 # -- what a doctor makes of it ---------------------------------------------------------------------
 
 
-def look(url, said, *, asked_for=True):
+def look(url, said, *, asked_for=True, seconds=60):
     return look_at_server(
-        lambda: Client(url, timeouts=Timeouts(connect=3, first_read=3, read=3)),
+        lambda: Client(url, timeouts=Timeouts(connect=60, first_read=seconds, read=seconds)),
         asked_for=asked_for,
         start="start one",
         say=said.append,
@@ -158,7 +158,7 @@ def test_a_doctor_tells_a_missing_server_from_one_that_hangs(closed_port, silent
     missing = look(f"http://127.0.0.1:{closed_port}", said)
     assert (missing.state, missing.mend) == (State.MISSING, "start one")
     assert not said
-    hanging = look(f"http://127.0.0.1:{silent_port}", said)
+    hanging = look(f"http://127.0.0.1:{silent_port}", said, seconds=3)
     assert (hanging.state, hanging.mend) == (State.BROKEN, "")
     assert "overloaded or hangs" in hanging.found
     assert said == [f"waiting for an answer from http://127.0.0.1:{silent_port} …"]
