@@ -24,6 +24,7 @@ from selection import sample
 from opencode_sessions import Client, SessionNotFoundError
 
 MANY = 32
+PATIENCE = 120  # seconds in which a server is back, on a busy machine
 SOAKING = "SOAK_ROUNDS" in os.environ
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "20")) // 2  # on each of the databases
 SERVER_DEATHS = max(2, ROUNDS // 5)  # likewise
@@ -277,7 +278,7 @@ def mortal(members, draw, span):
 
 
 @pytest.mark.full
-@pytest.mark.timeout(300 + 40 * SERVER_DEATHS)
+@pytest.mark.timeout(300 + PATIENCE * SERVER_DEATHS)
 def test_a_server_that_dies_in_the_middle_and_comes_back_makes_no_second_session(
     processes, conversations, own_server, tell
 ):
@@ -314,4 +315,4 @@ def test_a_server_that_dies_in_the_middle_and_comes_back_makes_no_second_session
 
 def in_pairs(members):
     """Each of them twice: one gives up when the server fails, the other one tries again."""
-    return [replace(member, patience=patience, timeout=2) for member in members for patience in (0, 30)]
+    return [replace(member, patience=patience, timeout=2) for member in members for patience in (0, PATIENCE)]
