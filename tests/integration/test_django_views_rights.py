@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
@@ -35,6 +35,20 @@ def message(pages):
 def browse(watch, message):
     """Call it for a browser that watches that turn: `browse(address, cookie)`."""
     return lambda address, cookie, **more: watch(address, message, cookie=cookie, **more)
+
+
+@pytest.fixture
+def watched(people, address, browse):
+    """Use it with `with`: somebody else watches too, so what a short stream shows is rendered before it begins."""
+
+    @contextmanager
+    def watch_too():
+        _, cookie = people.log_in()
+        with browse(address, cookie) as browser:
+            browser.first_state()
+            yield
+
+    return watch_too
 
 
 def is_refused(browser):
@@ -80,9 +94,11 @@ def take_the_right(people, user):
         [log_out_elsewhere, deactivate, change_the_password, delete_the_user, take_the_right], take_the_right
     ),
 )
-def test_a_stream_ends_within_its_seconds_and_the_next_one_is_refused(people, address, browse, revoke):
+def test_a_stream_ends_within_its_seconds_and_the_next_one_is_refused(
+    people, address, browse, watched, revoke
+):
     user, cookie = people.log_in()
-    with people.streams_last(SECONDS), browse(address, cookie) as browser:
+    with watched(), people.streams_last(SECONDS), browse(address, cookie) as browser:
         browser.first_state()
         revoke(people, user)
         browser.wait(lambda reader: reader.over, AT_ONCE)
@@ -91,10 +107,12 @@ def test_a_stream_ends_within_its_seconds_and_the_next_one_is_refused(people, ad
     assert is_refused(browse(address, cookie))
 
 
-def test_a_stream_of_a_user_who_still_may_see_it_goes_on_in_the_next_one(people, address, browse, message):
+def test_a_stream_of_a_user_who_still_may_see_it_goes_on_in_the_next_one(
+    people, address, browse, watched, message
+):
     _, cookie = people.log_in()
     type(message).objects.filter(pk=message.pk).update(revision=4)
-    with people.streams_last(SECONDS):
+    with watched(), people.streams_last(SECONDS):
         for last, states in ((None, 1), (4, 0), (4, 0)):
             with browse(address, cookie, last=last) as browser:
                 browser.wait(lambda reader: reader.over, AT_ONCE)
@@ -121,7 +139,9 @@ def test_all_streams_of_a_user_who_logs_out_end_at_once(people, address, browse)
     assert not is_refused(browse(address, phone)), "that login stands"
 
 
-def test_a_browser_that_is_back_before_the_logout_is_done_is_not_let_in_for_long(people, address, browse):
+def test_a_browser_that_is_back_before_the_logout_is_done_is_not_let_in_for_long(
+    people, address, browse, watched
+):
     _, cookie = people.log_in()
     back = []
 
@@ -133,7 +153,7 @@ def test_a_browser_that_is_back_before_the_logout_is_done_is_not_let_in_for_long
 
     user_logged_out.connect(told_first)
     try:
-        with browse(address, cookie) as first:
+        with watched(), browse(address, cookie) as first:
             first.first_state()
             leave(address, cookie)
         with back[0] as browser:
