@@ -236,6 +236,27 @@ def test_a_forked_child_has_connections_of_its_own(start, valkey, monkeypatch):
     there.wait(DELTA)
 
 
+def test_a_note_is_sent_although_the_relay_is_closed_before_its_thread_has_begun(start, valkey, monkeypatch):
+    monkeypatch.setattr(relay, "_FLUSH", 60.0)
+    send_all, closing = Relay._send_all, threading.Event()
+
+    async def late(self, bells):
+        closing.wait(60)
+        await send_all(self, bells)
+
+    notifier = ValkeyNotifier(valkey())
+    there = start(notifier)
+    there.follow()
+    there.wait(Standing(True))
+    monkeypatch.setattr(Relay, "_send_all", late)
+    short_lived = Relay(notifier, Threads())
+    short_lived.tell(KEY, WRITTEN)
+    with monkeypatch.context() as patched:
+        patched.setattr(Relay, "_wake_receiver", lambda self: closing.set())  # by now it closes
+        run_sync(short_lived.close())
+    there.wait(WRITTEN)
+
+
 @pytest.mark.parametrize(
     ("make", "problem"),
     [

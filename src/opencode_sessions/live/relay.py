@@ -216,9 +216,10 @@ class Relay:
             self._bells = None
 
     async def _keep(self, make: Callable[[], C], use: Callable[[C], Awaitable[None]], pause: Bell) -> None:
-        """Keep a connection open until the relay is closed."""
-        tries = 0
-        while not self._closes:
+        """Keep a connection open until the relay is closed; once also if that comes before, as notes may wait."""
+        tries, begun = 0, False
+        while not (begun and self._closes):
+            begun = True
             connection, began = make(), self._runtime.monotonic()
             try:
                 await connection.open()
