@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from selection import sample
 
 CHAT = Path(__file__).parents[2] / "examples" / "chat"
@@ -80,8 +80,7 @@ class Chat:
             "DJANGO_SETTINGS_MODULE": "project.settings",
         }
         self.manage("migrate", "-v0")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         arguments = ["project.asgi:application", "--port", str(self.port), "--lifespan", "off"]
         command = [sys.executable, "-m", "uvicorn", *arguments, "--log-level", "critical"]
         self.process = subprocess.Popen(command, env=self._environ)

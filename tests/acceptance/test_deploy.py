@@ -15,8 +15,8 @@ import pytest
 import yaml
 from fix_django_app import held_words
 from fix_fastapi import Served
-from fix_postgres import free_port
 from fix_programs import find_program
+from ports import free_port
 
 DEPLOY = Path(__file__).parents[2] / "examples" / "deploy"
 APP = DEPLOY / "app"

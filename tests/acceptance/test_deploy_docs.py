@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 
 import httpx2
@@ -11,6 +10,7 @@ import pytest
 from fix_django_app import held_words, wait_until
 from fix_docs import page
 from fix_programs import find_program
+from ports import free_port
 
 pytestmark = pytest.mark.full
 
@@ -41,8 +41,7 @@ def nginx(tmp_path):
 
     def start(url):
         [location] = re.findall(r"^```nginx\n(.*?)^```$", page("deploy.md"), re.DOTALL | re.MULTILINE)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         location = location.replace("http://127.0.0.1:8000", url)
         (tmp_path / "nginx.conf").write_text(AROUND.format(folder=tmp_path, port=port, location=location))
         command = [find_program("nginx"), "-c", str(tmp_path / "nginx.conf"), "-e", str(tmp_path / "log")]

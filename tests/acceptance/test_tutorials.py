@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import re
 import signal
-import socket
 import subprocess
 import sys
 
@@ -14,6 +13,7 @@ import pytest
 from fix_django_app import wait_until
 from fix_docs import page
 from json_client import JsonClient
+from ports import free_port
 
 PROMPT = "Where shall we eat?"
 ASKS = '!tool bash {"command": "echo hello", "description": "greets"}'
@@ -26,8 +26,7 @@ def django_site(docs_project):
     assert not re.search(
         r"^(broken|missing|warning)", project.run("manage.py", "opencode_doctor"), re.MULTILINE
     )
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     url, log = f"http://127.0.0.1:{port}", project.path / "log"
     command = [sys.executable, "manage.py", "runserver", "--noreload", str(port)]
     with log.open("wb") as said:

@@ -12,7 +12,7 @@ import time
 
 import psycopg
 import pytest
-from fix_postgres import free_port
+from ports import free_port
 from selection import sample
 
 from opencode_sessions.errors import ConfigurationError
