@@ -76,10 +76,11 @@ class ChatTab(Tab):
 
 
 @pytest.fixture
-def come(chromium):
+def come(chromium, start_fastapi):
     """Call it with a process for somebody who visits it; options are those of a browser's context.
 
-    The test fails for what went wrong in any of their tabs and was not expected.
+    The test fails for what went wrong in any of their tabs and was not expected. They leave before a process that was
+    started for the test ends.
     """
     visitors = []
 
