@@ -13,6 +13,7 @@ def test_the_newest_turns_are_told_in_as_many_characters_as_may_be_told():
     turns = [(f"question {number}", "x" * 60) for number in range(9)]
     lines = retold(turns, longest=300).split("\n")[1:]
     assert [json.loads(line)["user"] for line in lines] == ["question 6", "question 7", "question 8"]
+    assert all(json.loads(line)["you"] == "x" * 60 for line in lines)
     assert retold([("q", "y" * 1_000)], longest=200).endswith(f'"{"y" * 100}…"}}')
     assert retold([]) == ""
 

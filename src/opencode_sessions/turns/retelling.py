@@ -36,10 +36,11 @@ def retold(turns: Iterable[tuple[str, str]], *, longest: int = _LONGEST) -> str:
     if longest < 100:  # noqa: PLR2004 - below that, nothing useful is left
         raise ConfigurationError(f"longest must be at least 100 characters, not {longest!r}")
     told: list[str] = []
+    left = longest
     for turn in reversed(list(turns)):
         line = json.dumps(_told(turn, longest // 2), ensure_ascii=False)
-        longest -= len(line)
-        if told and longest < 0:
+        left -= len(line)
+        if told and left < 0:
             break
         told.append(line)
     return "\n".join([_HEAD, *reversed(told)]) if told else ""
