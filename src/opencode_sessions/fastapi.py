@@ -302,7 +302,10 @@ def chat_router(
 def _without_the_body(error: RequestValidationError) -> RequestValidationError:
     """The same, without what it would repeat of the body: FastAPI's response fails for one that is deeply nested."""
     return RequestValidationError(
-        [{name: each[name] for name in each if name not in ("input", "ctx")} for each in error.errors()]
+        [
+            {name: value for name, value in each.items() if name not in ("input", "ctx")}
+            for each in error.errors()
+        ]
     )
 
 

@@ -40,7 +40,7 @@ CALLS = {
 reserved an id, on one whose session is stale, and on one where anything goes."""
 
 MAKING = {f"{where} {step}" for where in ("in", "after") for step in ("create", "guard", "confirm", "delete")}
-"""Where a process may die after it has asked for a session of its own."""
+"""The steps after which a killed process can leave a session of its own."""
 
 PLACES = ["before all", *(f"{where} {step}" for step in STEPS for where in ("in", "after")), "survived"]
 

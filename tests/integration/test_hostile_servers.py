@@ -132,7 +132,7 @@ def test_an_event_that_is_compressed_all_the_same_is_read_no_further_than_its_li
 
 # -- time ------------------------------------------------------------------------------------------
 
-# What must come in time has seconds more than it takes, and what drips would take a minute.
+# Seconds: far more than an answer in time takes, and far less than the minute of a dripping one.
 AT_MOST = 30
 
 

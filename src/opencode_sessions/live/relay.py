@@ -217,9 +217,8 @@ class Relay:
 
     async def _keep(self, make: Callable[[], C], use: Callable[[C], Awaitable[None]], pause: Bell) -> None:
         """Keep a connection open until the relay is closed; once also if that comes before, as notes may wait."""
-        tries, begun = 0, False
-        while not (begun and self._closes):
-            begun = True
+        tries = 0
+        while True:
             connection, began = make(), self._runtime.monotonic()
             try:
                 await connection.open()
@@ -231,6 +230,8 @@ class Relay:
             if not self._closes:
                 tries = 0 if self._runtime.monotonic() - began > _LASTS else min(tries + 1, len(_PAUSES) - 1)
                 await pause.wait(_PAUSES[tries] * uniform(0.5, 1))  # noqa: S311 - no secret
+            if self._closes:
+                return
 
     async def _send(self, bells: _Bells, sender: Sender) -> None:
         probed = self._runtime.monotonic()

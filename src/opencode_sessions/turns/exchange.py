@@ -13,7 +13,7 @@ from opencode_sessions.protocol.lineage import Lineage
 from opencode_sessions.protocol.values import Message
 from opencode_sessions.turns.ports import ExchangeWire
 
-__all__ = ["check_directory", "is_newest", "is_stored", "read_exchange", "read_newest_exchange"]
+__all__ = ["check_directory", "is_newest", "is_stored", "is_unused", "read_exchange", "read_newest_exchange"]
 
 _PAGE = 20
 
@@ -46,6 +46,16 @@ async def is_stored(wire: ExchangeWire, session_id: str, prompt_id: str) -> bool
         return False
     except BadRequestError:
         return True  # a stored message with a `format` cannot be read (1.18.33)
+    return True
+
+
+async def is_unused(wire: ExchangeWire, session_id: str) -> bool:
+    """Has no prompt been sent to this session? One request."""
+    try:
+        async for _ in wire.messages(session_id, page_size=1):
+            return False
+    except BadRequestError:
+        return False  # a stored message with a `format` cannot be read (1.18.33)
     return True
 
 

@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from opencode_sessions.errors import BadRequestError, ConfigurationError
-from opencode_sessions.turns.ports import ExchangeWire
+from opencode_sessions.errors import ConfigurationError
 
-__all__ = ["Retell", "is_unused", "retold"]
+__all__ = ["Retell", "retold"]
 
 Retell = Callable[[Any], str]
 """From a record to what was said before, such as `retold` writes it; empty if there was nothing."""
@@ -55,13 +54,3 @@ def _told(turn: tuple[str, str], longest: int) -> dict[str, str]:
         raise ConfigurationError(
             f"retold takes pairs of texts, prompts with their answers, not {turn!r}"
         ) from error
-
-
-async def is_unused(wire: ExchangeWire, session_id: str) -> bool:
-    """Has no prompt been sent to this session? One request."""
-    try:
-        async for _ in wire.messages(session_id, page_size=1):
-            return False
-    except BadRequestError:
-        return False  # a stored message with a `format` cannot be read (1.18.33)
-    return True

@@ -14,9 +14,9 @@ from opencode_sessions.errors import (
     SessionNotFoundError,
     StaleSessionError,
 )
+from opencode_sessions.turns.exchange import is_unused
 from opencode_sessions.turns.options import check_files, prompt_parts
 from opencode_sessions.turns.ports import TurnWire
-from opencode_sessions.turns.retelling import is_unused
 from opencode_sessions.turns.spec import TurnSpec
 
 __all__ = ["prepare_prompt", "send_prompt", "stale_session"]
