@@ -8,9 +8,8 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
 from django.utils import timezone
-from fix_django_app import wait_until
+from fix_django_app import connections_of_others, wait_until
 from selection import sample
 
 from opencode_sessions import Answer, Deadlines, allow, ask
@@ -73,13 +72,6 @@ def is_parked(chat, message):
     )
 
 
-def connected(using):
-    """How many connections the database has."""
-    with connections[using].cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
-        return cursor.fetchone()[0]
-
-
 def answer(chat, message):
     row = chat.row(message)
     turn_for(row).answer(row.asks[0]["id"], Answer.once())
@@ -110,7 +102,7 @@ def test_turns_that_wait_for_people_hold_no_slot_connection_or_subscription(chat
     assert (runner._waiting, len(runner.threads)) == (0, 4)
     assert len(client()._core._events._router) == 0
     if using == "postgres":
-        wait_until(lambda: connected(using) == 1)  # a connection that was closed is there for a moment yet
+        wait_until(lambda: connections_of_others(using) == 0)
     enqueue(fifth := chat.message("hello", using=using))
     assert chat.ended(fifth).status == "completed"
     for message in waiting:

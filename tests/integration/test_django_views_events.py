@@ -9,9 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
 from django.test import Client, override_settings
-from fix_django_app import wait_until
+from fix_django_app import connections_of_others, wait_until
 
 from opencode_sessions.django import enqueue
 from opencode_sessions.django.live_hub import hub, rows
@@ -247,22 +246,13 @@ def _stream(url, headers):
 
 def _none_is_held():
     """But by the thread that looks at the rows, now and then, and by what is being closed."""
-    wait_until(lambda: not _connections_of_others())
+    wait_until(lambda: not connections_of_others())
     counts = []
 
     def look():
         time.sleep(0.05)
-        counts.append(_connections_of_others())
+        counts.append(connections_of_others())
         return len(counts) >= 60 and counts.count(0) > 6
 
     wait_until(look)
     assert max(counts) < 5, "each stream has one"
-
-
-def _connections_of_others():
-    with connections["postgres"].cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            " AND backend_type = 'client backend'"
-        )
-        return cursor.fetchone()[0]

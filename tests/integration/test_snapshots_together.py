@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from django.db import connections, transaction
-from fix_django_app import wait_until
+from fix_django_app import connections_of_others, wait_until
 from fix_stores import sqlalchemy_urls
 from host_models import Prompt
 from selection import sample
@@ -193,21 +193,11 @@ def test_a_locked_row_holds_up_no_other_turn(turns):
     assert turns.contents() == [f"{number}: 2" for number in range(MANY)]
 
 
-def connected():
-    """How many connections others have: one that was closed is there for a moment yet."""
-    with connections["postgres"].cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        return cursor.fetchone()[0]
-
-
 @django_on_postgres
 def test_a_kept_connection_that_broke_fails_no_turn(turns):
     turns.write_all(1)
     turns.write_all(2)
-    wait_until(lambda: connected() == 1)
+    wait_until(lambda: connections_of_others() == 1)
     with connections["postgres"].cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -221,9 +211,9 @@ def test_a_kept_connection_that_broke_fails_no_turn(turns):
 def test_one_connection_is_kept_until_fewer_than_two_turns_write(turns):
     turns.write_all(1)
     turns.write_all(2)
-    wait_until(lambda: connected() == 1)
+    wait_until(lambda: connections_of_others() == 1)
     turns.end()
-    wait_until(lambda: connected() == 0)
+    wait_until(lambda: connections_of_others() == 0)
 
 
 @suspending
