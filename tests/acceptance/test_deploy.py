@@ -13,14 +13,13 @@ from pathlib import Path
 import httpx2
 import pytest
 import yaml
-from fix_django_app import held_words
+from fix_django_app import FRUIT, fruit_as_it_comes, held_words
 from fix_fastapi import Served
 from fix_programs import find_program
 from ports import free_port
 
 DEPLOY = Path(__file__).parents[2] / "examples" / "deploy"
 APP = DEPLOY / "app"
-FRUIT = ["apple", "cherry", "lemon", "pear", "plum", "quince"]
 PATIENCE = 100
 
 
@@ -90,14 +89,12 @@ def test_a_turn_of_a_worker_is_seen_through_the_proxy_as_it_grows(proxy, worker)
         message = visitor.post(f"/chats/{chat}/messages", data={"prompt": f"!say {' '.join(FRUIT)}"}).json()[
             "pk"
         ]
-        grew, said = [0], b""
+        grew = [0]
         words.up_to(1)
         with visitor.stream("GET", f"/turns/messages/{message}/events") as events:
             assert events.headers["content-type"].startswith("text/event-stream")
-            for data in events.iter_raw():
-                said += data
-                grew.append(sum(each.encode() in said for each in FRUIT))
-                words.up_to(grew[-1] + 1)
+            for said, came in fruit_as_it_comes(events.iter_raw(), words):
+                grew.append(came)
                 if b"completed" in said:
                     break
         # A word is said when the one before has come. A proxy that buffers would give all of them at once.

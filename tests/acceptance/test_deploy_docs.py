@@ -7,14 +7,13 @@ import subprocess
 
 import httpx2
 import pytest
-from fix_django_app import held_words, wait_until
+from fix_django_app import FRUIT, fruit_as_it_comes, held_words, wait_until
 from fix_docs import page
 from fix_programs import find_program
 from ports import free_port
 
 pytestmark = pytest.mark.full
 
-FRUIT = ["apple", "cherry", "lemon", "pear", "plum", "quince"]
 AROUND = """
 daemon off;
 pid {folder}/pid;
@@ -65,14 +64,12 @@ def test_nginx_passes_each_event_on_when_it_comes(nginx, docs_folder, serve):
             return False
 
     wait_until(opened)
-    came, said = [0], b""
+    grew = [0]
     with httpx2.Client(base_url=url, timeout=100) as visitor, held_words() as words:
         visitor.get("/")
         made = visitor.post("/messages", json={"prompt": f"!say {' '.join(FRUIT)}"}).json()
         words.up_to(1)
         with visitor.stream("GET", f"/turns/{made['table']}/{made['pk']}/events") as events:
-            for data in events.iter_raw():
-                said += data
-                came.append(sum(each.encode() in said for each in FRUIT))
-                words.up_to(came[-1] + 1)  # one is said when the one before has come
-    assert sorted(set(came)) == list(range(len(FRUIT) + 1))
+            grew += [came for _, came in fruit_as_it_comes(events.iter_raw(), words)]
+    # A word is said when the one before has come.
+    assert sorted(set(grew)) == list(range(len(FRUIT) + 1))
