@@ -128,7 +128,8 @@ def _app(name: str, parts: Parts) -> Iterator[tuple[Any, OpencodeServer]]:
         ScriptedModel() as model,
         OpencodeServer(config=model.config(), models={}, startup_timeout=300) as server,
     ):
-        app: Any = QueuedApp(_ALL[name], broker, new_database(), server, Path(folder), slots=_SLOTS)
+        app: Any = QueuedApp(_ALL[name], broker, server, Path(folder), slots=_SLOTS)
+        app.use(new_database())
         app.python("act.py", "tables")
         if app.queue.schema:
             app.python(*app.queue.schema)

@@ -28,6 +28,7 @@ def pytest_collection_finish():
 # One concern a file, in tests/fixtures.
 pytest_plugins = [
     "pytester",
+    "fix_budget",
     "fix_cli",
     "fix_client",
     "fix_deletion",

@@ -52,41 +52,24 @@ def test_a_worker_answers_the_messages_of_a_record_in_their_order(queued):
 
 @pytest.mark.full
 @every_queue
-def test_after_a_worker_is_killed_in_a_turn_another_one_goes_on_with_it(queued, held, client):
-    (key,) = queued.send(HELD)
-    first = queued.work()
-    queued.wait(key, lambda row: "four" in row.content)
-    queued.kill(first)
-    queued.work()
+def test_a_turn_outlives_a_worker_that_is_told_to_end_and_one_that_is_killed(queued, held, client):
+    key = hands_over(queued, *queued.queue.ending)
+    second = queued.work()
     queued.recover()
-    queued.wait(key, lambda row: row.opencode_turn_epoch > 1)
+    queued.wait(key, lambda row: row.opencode_turn_epoch == 2)
+    queued.kill(second)
+    queued.work()
+    queued.wait(key, lambda row: row.opencode_turn_epoch > 2)
     held.set()
     row = queued.ended(key)
     assert (row.status, row.content) == ("completed", "one two three four five six")
-    assert prompted(client, row) == 1
-
-
-@pytest.mark.full
-@every_queue
-def test_a_worker_that_is_told_to_end_hands_its_turn_to_another_at_once(queued, held, client):
-    hands_over(queued, held, client, *queued.queue.ending)
+    assert (prompted(client, row), queued.told()) == (1, [])
 
 
 @pytest.mark.full
 @in_celery
 def test_a_process_of_celerys_pool_that_is_told_to_end_hands_its_turn_over(queued, held, client):
-    hands_over(queued, held, client, REMAP_SIGTERM="SIGQUIT")
-
-
-def hands_over(queued, held, client, *arguments, **environ):
-    (key,) = queued.send(HELD)
-    first = queued.work(*arguments, **environ)
-    queued.wait(key, lambda row: "four" in row.content)
-    queued.tell_to_end(first)
-    row = queued.rows()[key]
-    assert (row.status, row.opencode_turn_epoch) == ("streaming", 1)
-    assert "four" in row.content
-    assert queued.is_abandoned(key)
+    key = hands_over(queued, REMAP_SIGTERM="SIGQUIT")
     queued.work()
     queued.recover()
     queued.wait(key, lambda row: row.opencode_turn_epoch > 1)
@@ -94,6 +77,19 @@ def hands_over(queued, held, client, *arguments, **environ):
     row = queued.ended(key)
     assert (row.status, row.content) == ("completed", "one two three four five six")
     assert (prompted(client, row), queued.told()) == (1, [])
+
+
+def hands_over(queued, *arguments, **environ):
+    """The key of a turn that a worker has left in its middle, as it was told to end."""
+    (key,) = queued.send(HELD)
+    worker = queued.work(*arguments, **environ)
+    queued.wait(key, lambda row: "four" in row.content)
+    queued.tell_to_end(worker)
+    row = queued.rows()[key]
+    assert (row.status, row.opencode_turn_epoch) == ("streaming", 1)
+    assert "four" in row.content
+    assert queued.is_abandoned(key)
+    return key
 
 
 @pytest.mark.full

@@ -9,7 +9,7 @@ import sqlite3
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing.visitor import Tab, Visitor
-from fix_browser import PATIENCE
+from fix_browser import PATIENCE, STILL
 from pictures import png
 from playwright.sync_api import expect
 from selection import sample
@@ -85,7 +85,7 @@ def come(chromium, start_fastapi):
     visitors = []
 
     def come(process, **options):
-        context = chromium.new_context(**options)
+        context = chromium.new_context(**STILL | options)
         context.set_default_timeout(PATIENCE)
         visitors.append(Visitor(context, process, ChatTab))
         return visitors[-1]

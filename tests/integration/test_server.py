@@ -95,6 +95,21 @@ def test_a_server_with_an_empty_catalogue_knows_the_configured_models_only(serve
 
 
 @pytest.mark.full
+def test_a_directory_takes_no_threads_of_its_own(own_server, tmp_path):
+    server = own_server()
+
+    def threads_after_a_turn_in(name):
+        (tmp_path / name).mkdir()
+        place = {"directory": str(tmp_path / name)}
+        session = call(server, "POST", "/session", params=place, json={}).json()["id"]
+        parts = {"parts": [{"type": "text", "text": "hello"}]}
+        call(server, "POST", f"/session/{session}/message", params=place, json=parts)
+        return sum("fff" in each.read_text() for each in Path(f"/proc/{server.pid}/task").glob("*/comm"))
+
+    assert [threads_after_a_turn_in(name) for name in ("one", "two")] == [0, 0]
+
+
+@pytest.mark.full
 def test_the_data_folder_is_closed_to_other_users(own_server, tmp_path):
     data = tmp_path / "data"
     data.mkdir(mode=0o755)

@@ -83,6 +83,7 @@ def test_what_comes_while_another_is_answered_is_answered_after_it(talk, a, b):
 def test_what_is_stopped_is_aborted_and_what_waits_behind_it_waits_on(talk, a, b, c):
     talk.begin(a)
     talk.send(b, "hello")
+    talk.until_stored(b)
     talk.stop()
     assert not talk.busy
     assert talk.log(a=a, b=b) == ["a", ABORTED, "b"]
