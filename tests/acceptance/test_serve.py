@@ -129,7 +129,7 @@ def test_a_limit_of_memory_that_cannot_work_is_refused(bare, size, code, said):
 @pytest.mark.full
 def test_serve_restarts_a_server_whose_memory_exceeds_the_limit(tmp_path):
     mine = CommandLine(tmp_path, OPENCODE_SERVER_PASSWORD="hunter2")
-    with mine.start("serve", "--offline", "--recycle-at", "600M") as process:
+    with mine.start("serve", "--offline", "--recycle-at", "450M") as process:
         url = next(
             line.partition("=")[2]
             for line in read_until(process, "opencode-sessions chat\n").splitlines()

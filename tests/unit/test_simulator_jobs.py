@@ -41,7 +41,7 @@ def test_two_processes_that_run_turns_keep_the_promises_wherever_one_dies(scenar
 @pytest.mark.full
 @pytest.mark.parametrize("scenario", VAST)
 def test_schedules_of_larger_scenarios_drawn_by_chance_keep_the_promises(scenario, record_property):
-    drawn = JobExploration(VAST[scenario], crashes=1).draw(ways=5_000 if FULL else 200, seed=1)
+    drawn = JobExploration(VAST[scenario], crashes=1).draw(ways=5_000 if FULL else 100, seed=1)
     assert drawn.violation is None, drawn.violation
     record_property("simulator", f"{scenario}: {drawn}")
     assert drawn.ways > drawn.faulty > drawn.ways / 4
@@ -51,7 +51,7 @@ def test_schedules_of_larger_scenarios_drawn_by_chance_keep_the_promises(scenari
 @pytest.mark.parametrize("scenario", sample(JOBS))
 def test_turns_keep_the_promises_wherever_the_database_fails_once(scenario, record_property):
     exploration = JobExploration(JOBS[scenario], crashes=0, fails=True)
-    found = exploration.run() if FULL else exploration.draw(ways=200, seed=1)
+    found = exploration.run() if FULL else exploration.draw(ways=100, seed=1)
     assert found.violation is None, found.violation
     record_property("simulator", f"{scenario}, and the database fails: {found}")
 
@@ -60,7 +60,7 @@ def test_turns_keep_the_promises_wherever_the_database_fails_once(scenario, reco
 def test_turns_that_processes_run_on_a_server_of_the_2_x_line_keep_the_promises(scenario, record_property):
     """On ways drawn by chance."""
     exploration = JobExploration({**JOBS, **VAST}[scenario], ON_V2, crashes=1)
-    drawn = exploration.draw(ways=5_000 if FULL else 50, seed=1)
+    drawn = exploration.draw(ways=5_000 if FULL else 25, seed=1)
     assert drawn.violation is None, drawn.violation
     record_property("simulator", f"2.x: {scenario}: {drawn}")
 

@@ -46,7 +46,7 @@ def test_every_interleaving_of_turns_keeps_the_promises(scenario, record_propert
 
 @pytest.mark.parametrize("scenario", sample(VAST, "two recover what was sent"))
 def test_faults_on_ways_drawn_by_chance_keep_the_promises(scenario, record_property):
-    drawn = TurnExploration(TURNS[scenario], faults=1).draw(ways=20_000 if FULL else 1_000, seed=1)
+    drawn = TurnExploration(TURNS[scenario], faults=1).draw(ways=20_000 if FULL else 500, seed=1)
     assert drawn.violation is None, drawn.violation
     record_property("simulator", f"{scenario}: {drawn}")
     assert drawn.ways > drawn.faulty > drawn.ways / 4
@@ -116,7 +116,7 @@ ON_V2 = TurnSubject(server=TurnServerOfV2)
 def test_turns_on_a_server_of_the_2_x_line_keep_the_promises(scenario, record_property):
     """Ways are drawn by chance: with the messages that say how an execution ended, there are twice as many states."""
     exploration = TurnExploration(TURNS_OF_V2[scenario], ON_V2, faults=1)
-    drawn = exploration.run() if FULL else exploration.draw(ways=200, seed=1)
+    drawn = exploration.run() if FULL else exploration.draw(ways=100, seed=1)
     assert drawn.violation is None, drawn.violation
     record_property("simulator", f"2.x: {scenario}: {drawn}")
 
