@@ -185,6 +185,7 @@ def moving(tab):
 
 def test_where_less_motion_is_wanted_nothing_moves(tab, scenes):
     streaming(tab, scenes)
+    tab.page.emulate_media(reduced_motion="no-preference")
     assert moving(tab) > 0
     tab.page.emulate_media(reduced_motion="reduce")
     assert moving(tab) == 0
