@@ -98,6 +98,7 @@ def test_a_retry_has_the_files_that_were_sent(chats, start_client):
     assert [part["filename"] for part in again["parts"] if part["type"] == "file"] == ["days.csv"]
 
 
+@pytest.mark.full
 def test_files_go_in_and_out_through_the_agui_client(chats, start_client):
     url = f"{chats.url}/chats/agui"
     client = start_client("agui", url, "files")

@@ -36,7 +36,7 @@ two_queues = pytest.mark.parametrize("queued", TWO, indirect=True)
 in_celery = pytest.mark.parametrize("queued", ["celery"], indirect=True)
 
 
-@pytest.mark.lines
+@pytest.mark.lines(full="v2")
 @in_celery
 def test_a_worker_answers_the_messages_of_a_record_in_their_order(queued):
     others = queued.send("beside")

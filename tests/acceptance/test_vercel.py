@@ -169,6 +169,7 @@ def test_a_stream_that_lasts_too_long_ends_and_the_client_goes_on(start_chats, s
     assert text(shown).split() == ["one", "two", "three", "four", "five", "six"]
 
 
+@pytest.mark.full
 def test_what_the_rows_do_not_know_is_refused_in_words(start_chats, start_client):
     url = f"{start_chats().url}/chats/vercel"
     client = start_client("vercel", url, "bad")

@@ -60,6 +60,7 @@ def prompts_of(client, result):
     return [message for message in client.messages(result.session_id) if message.info.role == "user"]
 
 
+@pytest.mark.full
 def test_turns_in_flight_survive_a_restart_with_one_prompt_and_one_answer(own_server, memory):
     server = own_server(recycle_at=2 * GIB, recycle_grace=0.5)
     before = (server.pid, server.url, server.password, server.data)
