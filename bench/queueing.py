@@ -130,9 +130,7 @@ def _app(name: str, parts: Parts) -> Iterator[tuple[Any, OpencodeServer]]:
     ):
         app: Any = QueuedApp(_ALL[name], broker, server, Path(folder), slots=_SLOTS)
         app.use(new_database())
-        app.python("act.py", "tables")
-        if app.queue.schema:
-            app.python(*app.queue.schema)
+        app.make_tables()
         try:
             yield app, server
         finally:

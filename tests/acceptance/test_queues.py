@@ -60,10 +60,7 @@ def test_a_turn_outlives_a_worker_that_is_told_to_end_and_one_that_is_killed(que
     queued.kill(second)
     queued.work()
     queued.wait(key, lambda row: row.opencode_turn_epoch > 2)
-    held.set()
-    row = queued.ended(key)
-    assert (row.status, row.content) == ("completed", "one two three four five six")
-    assert (prompted(client, row), queued.told()) == (1, [])
+    completes(queued, held, client, key)
 
 
 @pytest.mark.full
@@ -73,10 +70,7 @@ def test_a_process_of_celerys_pool_that_is_told_to_end_hands_its_turn_over(queue
     queued.work()
     queued.recover()
     queued.wait(key, lambda row: row.opencode_turn_epoch > 1)
-    held.set()
-    row = queued.ended(key)
-    assert (row.status, row.content) == ("completed", "one two three four five six")
-    assert (prompted(client, row), queued.told()) == (1, [])
+    completes(queued, held, client, key)
 
 
 def hands_over(queued, *arguments, **environ):
@@ -90,6 +84,14 @@ def hands_over(queued, *arguments, **environ):
     assert "four" in row.content
     assert queued.is_abandoned(key)
     return key
+
+
+def completes(queued, held, client, key):
+    """The turn that was handed over ends with its whole answer, to one prompt, and nothing went wrong."""
+    held.set()
+    row = queued.ended(key)
+    assert (row.status, row.content) == ("completed", "one two three four five six")
+    assert (prompted(client, row), queued.told()) == (1, [])
 
 
 @pytest.mark.full

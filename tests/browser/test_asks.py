@@ -59,7 +59,7 @@ def test_refused_with_a_reason_it_does_not_run_and_the_agent_hears_why(stage, ta
     assert "Bake it in the morning." in scene.heard[0]
 
 
-@pytest.mark.lines(full="v2")
+@pytest.mark.lines
 @pytest.mark.full
 def test_refused_without_a_word_it_does_not_run(stage, tab, begun):
     begun(run("touch plainly-refused.txt"))
@@ -72,7 +72,7 @@ def test_refused_without_a_word_it_does_not_run(stage, tab, begun):
     assert not (stage.work / "plainly-refused.txt").exists()
 
 
-@pytest.mark.lines(full="v2")
+@pytest.mark.lines
 @pytest.mark.full
 def test_once_is_asked_again_and_always_is_not(stage, tab, begun):
     # No other test makes folders: what is always allowed is allowed in all conversations.
