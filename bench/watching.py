@@ -53,13 +53,13 @@ def _watch(pipe: Connection, url: str, paths: list[str]) -> None:
 
     async def main() -> None:
         seeing = asyncio.Barrier(len(paths) + 1)
-        browsers = [
-            asyncio.create_task(_browse(str(address.hostname), address.port or 80, path, seeing, watched))
-            for path in paths
-        ]
-        await seeing.wait()
-        pipe.send("they see something")
-        await asyncio.gather(*browsers)
+        async with asyncio.TaskGroup() as browsers:  # the first one that sees nothing ends all
+            for path in paths:
+                browsers.create_task(
+                    _browse(str(address.hostname), address.port or 80, path, seeing, watched)
+                )
+            await seeing.wait()
+            pipe.send("they see something")
 
     asyncio.run(main())
     pipe.send(watched)

@@ -19,10 +19,13 @@ settings.register_profile(
 settings.load_profile("any machine")
 
 
+# What is collected lives until the end: garbage collection would visit it again and again, now and later.
+gc.disable()
+
+
 def pytest_collection_finish():
-    """Objects that live until the end are left out of garbage collection, which would visit them again and again."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 # One concern a file, in tests/fixtures.

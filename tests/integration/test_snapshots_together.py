@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -75,6 +75,9 @@ class Turns:
     def __init__(self, bench):
         self.bench = bench
         self.table = bench.table()
+        self._at_work = ExitStack()
+        for _ in range(MANY):
+            self._at_work.enter_context(self.table.inside(""))
         self.messages = [bench.message_of(bench.record()) for _ in range(MANY)]
         self.stores = [self._store(message) for message in self.messages]
         self.states = [self._begun(store) for store in self.stores]
@@ -130,6 +133,7 @@ class Turns:
     def end(self):
         for store, state in zip(self.stores, self.states, strict=True):
             self.bench.run(store.finish(state.epoch, replace(state, status=TurnStatus.COMPLETED)))
+        self._at_work.close()
 
 
 @every_table
@@ -197,21 +201,21 @@ def test_a_locked_row_holds_up_no_other_turn(turns):
 def test_a_kept_connection_that_broke_fails_no_turn(turns):
     turns.write_all(1)
     turns.write_all(2)
-    wait_until(lambda: connections_of_others() == 1)
+    wait_until(lambda: connections_of_others() > 0)
     with connections["postgres"].cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        assert cursor.rowcount == 1
+        assert cursor.rowcount > 0
     assert turns.write_all(3) == [True] * MANY
 
 
 @django_on_postgres
-def test_one_connection_is_kept_until_fewer_than_two_turns_write(turns):
+def test_few_connections_are_kept_until_fewer_than_two_turns_are_at_work(turns):
     turns.write_all(1)
     turns.write_all(2)
-    wait_until(lambda: connections_of_others() == 1)
+    assert 1 <= connections_of_others() <= 4
     turns.end()
     wait_until(lambda: connections_of_others() == 0)
 

@@ -18,9 +18,10 @@ from django.db import connections, models
 
 from opencode_sessions.django.clients import leave_open
 from opencode_sessions.django.conf import OpencodeSettings, settings
+from opencode_sessions.django.connections import borrowed
 from opencode_sessions.django.registry import record_of
 from opencode_sessions.django.relay import relay
-from opencode_sessions.django.rows import borrowed, database_of
+from opencode_sessions.django.rows import database_of
 from opencode_sessions.django.sessions import aprepared_turn, prepared_turn, session_for
 from opencode_sessions.django.signals import Announcing
 from opencode_sessions.django.tasks_dispatcher import TasksDispatcher

@@ -10,8 +10,9 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models, router, transaction
 
+from opencode_sessions.django.connections import in_transaction
 from opencode_sessions.django.databases import has_table
-from opencode_sessions.django.rows import all_rows, in_transaction
+from opencode_sessions.django.rows import all_rows
 from opencode_sessions.django.tenants import all_tenants, inside
 from opencode_sessions.errors import ConfigurationError, OpenTransactionError
 from opencode_sessions.store.index import batches

@@ -14,9 +14,9 @@ from django.contrib.auth.signals import user_logged_out
 from django.db import models
 
 from opencode_sessions.display import ShownAsk
+from opencode_sessions.django.connections import give_back_connections
 from opencode_sessions.django.html import render_ask, render_error, render_part
 from opencode_sessions.django.relay import relay
-from opencode_sessions.django.rows import give_back_connections
 from opencode_sessions.django.signals import (
     turn_answered,
     turn_asked,

@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError, Error, connections, models, router, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from opencode_sessions.django.clock import Epoch, Moment
+from opencode_sessions.django.connections import borrowed, in_transaction
 from opencode_sessions.django.tenants import current_tenant, inside
 from opencode_sessions.errors import (
     ConfigurationError,
@@ -26,15 +25,7 @@ from opencode_sessions.store.conflicts import ATTEMPTS, lost_to_another
 from opencode_sessions.store.keys import key_of, values_in
 from opencode_sessions.store.record_columns import EXPIRED, NOT_NULL, NOW, Later, gone
 
-__all__ = [
-    "ModelRow",
-    "all_rows",
-    "borrowed",
-    "database_of",
-    "give_back_connections",
-    "in_transaction",
-    "is_pooled",
-]
+__all__ = ["ModelRow", "all_rows", "database_of"]
 
 _log = logging.getLogger("opencode_sessions.django")
 
@@ -233,49 +224,6 @@ def all_rows(model: type[models.Model], using: str) -> models.QuerySet[Any]:
 def database_of(instance: models.Model) -> str:
     """The alias of the database for writes of this instance."""
     return router.db_for_write(type(instance), instance=instance)
-
-
-@contextmanager
-def borrowed(using: str) -> Iterator[None]:
-    """Use a database, then give its connection back, so that a turn does not keep it.
-
-    A connection that was opened inside is treated as at the end of a request, by `CONN_MAX_AGE`. A connection that the
-    caller had stays open, except that one from a pool goes back to the pool.
-    """
-    connection = transaction.get_connection(using)
-    ours = connection.connection is None
-    try:
-        yield
-    finally:
-        if is_pooled(connection) and not in_transaction(connection):
-            connection.close()
-        elif ours:
-            connection.close_if_unusable_or_obsolete()
-
-
-def is_pooled(connection: BaseDatabaseWrapper) -> bool:
-    """Does closing this connection give it back to a pool?"""
-    return bool(connection.settings_dict["OPTIONS"].get("pool"))
-
-
-def give_back_connections() -> None:
-    """Give back the connections of this thread, because the following work takes long and needs none.
-
-    A connection with an open transaction, such as a test's, is left alone.
-    """
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()
-
-
-def in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Does the caller have a transaction open there?"""
-    if connection.in_atomic_block:
-        # The transaction around each test of a TestCase does not count, as for Django's own durable blocks.
-        return not getattr(connection.atomic_blocks[-1], "_from_testcase", False)
-    if connection.connection is None:
-        return not connection.settings_dict["AUTOCOMMIT"]
-    return not connection.autocommit
 
 
 def _model_with(model: type[models.Model], fields: Sequence[str]) -> type[models.Model]:

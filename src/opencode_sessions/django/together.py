@@ -1,9 +1,7 @@
-"""`DjangoTogether`: the snapshots of a process's turns in one database, over one connection that stays open.
+"""`DjangoTogether`: the snapshots of a process's turns in one database, over one of its shared connections.
 
-To open a connection, and to have the ORM make the statement, takes ten times as long as the rest of a snapshot. While
-two or more turns of a process write here, one connection is held, and used by whoever has the lock. It is closed when
-fewer do. A connection from a pool goes back after each transaction. A turn with a tenant's context writes alone,
-since the context holds for its own thread.
+To have the ORM make the statement takes several times as long as the rest of a snapshot: it is made once for each
+model. A turn with a tenant's context writes alone, since the context holds for its own thread.
 """
 
 # ruff: noqa: SLF001 - what Django documents for use on a model begins with an underscore
@@ -12,27 +10,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from typing import Any
 
-from django.db import connections, models, transaction
+from django.db import models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from opencode_sessions.django.clock import Moment
-from opencode_sessions.django.rows import ModelRow, all_rows, is_pooled
-from opencode_sessions.django.tenants import has_contexts
+from opencode_sessions.django.connections import shared
+from opencode_sessions.django.rows import ModelRow, all_rows
 from opencode_sessions.runtime.threads import ThreadLock
 from opencode_sessions.store.record_columns import Later
 from opencode_sessions.store.together import RowWrite, Together
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 __all__ = ["DjangoTogether"]
-
-_inherited: list[BaseDatabaseWrapper] = []
-"""Of a parent process: a driver would end the parent's session if a forked child dropped its own reference."""
 
 
 class DjangoTogether(Together[ModelRow]):
@@ -42,64 +32,25 @@ class DjangoTogether(Together[ModelRow]):
         using: The alias of the database.
     """
 
-    _connection: BaseDatabaseWrapper | None = None
-
     def __init__(self, using: str) -> None:
         super().__init__(ThreadLock)
         self._using = using
-
-    def _renew(self) -> None:
-        super()._renew()
-        self._users: WeakSet[ModelRow] = WeakSet()
         self._statements: dict[object, _Statement] = {}
-        if self._connection is not None:
-            _inherited.append(self._connection)
-            self._connection = None
 
     async def write(
         self, row: ModelRow, expected: Mapping[str, object], values: Mapping[str, object]
     ) -> bool:
         """See `Together.write`."""
-        if row.asynchronous or not row.opens_connection or has_contexts(self._using):
+        if row.asynchronous or not row.opens_connection or not shared.serves(self._using):
             return False
-        self._users.add(row)
-        return len(self._users) > 1 and await super().write(row, expected, values)
-
-    async def leave(self, row: ModelRow) -> None:
-        """See `Together.leave`. The connection is closed unless two others go on."""
-        if row in self._users:
-            self._users.discard(row)
-            async with self._lock:
-                self._close_if_unshared()
-
-    def _close_if_unshared(self) -> None:
-        connection, alone = self._connection, len(self._users) < 2  # noqa: PLR2004 - a turn alone shares nothing
-        if connection is not None and (alone or is_pooled(connection)):
-            connection.close()
+        return await super().write(row, expected, values)
 
     async def _transaction(self, writes: Sequence[RowWrite[ModelRow]]) -> Sequence[bool]:
-        with self._shared() as connection, transaction.atomic(using=self._using):
+        with shared.lent(self._using) as connection, transaction.atomic(using=self._using):
             free = _lock_free(writes, connection)
             return [
                 write.row.pk in free[write.row.model] and self._write(write, connection) for write in writes
             ]
-
-    @contextmanager
-    def _shared(self) -> Iterator[BaseDatabaseWrapper]:
-        """Inside, this thread uses the connection that stays open."""
-        own = connections[self._using]
-        if self._connection is None:
-            self._connection = connections.create_connection(self._using)
-            self._connection.inc_thread_sharing()
-        connections[self._using] = self._connection
-        try:
-            yield self._connection
-        except BaseException:
-            self._connection.close()  # it may be broken: each writes alone, and the next ones open it anew
-            raise
-        finally:
-            connections[self._using] = own
-            self._close_if_unshared()
 
     def _write(self, write: RowWrite[ModelRow], connection: BaseDatabaseWrapper) -> bool:
         key = (write.row.model, *write.expected, *write.values)

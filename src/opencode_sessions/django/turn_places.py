@@ -10,10 +10,11 @@ from django.db import Error as DatabaseError
 from django.db import models
 from django.db.models import Q
 
+from opencode_sessions.django.connections import borrowed
 from opencode_sessions.django.databases import databases_of, has_table
 from opencode_sessions.django.leases import being_run, waiting_for_place
 from opencode_sessions.django.registry import message_models, record_field
-from opencode_sessions.django.rows import all_rows, borrowed, database_of
+from opencode_sessions.django.rows import all_rows, database_of
 from opencode_sessions.store.record_columns import SERVER
 from opencode_sessions.store.turn_table import MOST_ASKED, Place
 

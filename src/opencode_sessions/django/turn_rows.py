@@ -11,9 +11,10 @@ from typing import Any, TypeAlias, cast
 from django.apps import apps
 from django.db import Error, models
 
+from opencode_sessions.django.connections import borrowed, give_back_connections
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.registry import table_model
-from opencode_sessions.django.rows import all_rows, database_of, give_back_connections
+from opencode_sessions.django.rows import all_rows, database_of
 from opencode_sessions.django.tenants import current_tenant, inside
 from opencode_sessions.store.turn_table import Head, RowKey, TurnRow
 
@@ -60,7 +61,7 @@ class DjangoTurnRows:
             field = _primary_key(table)
             by_pk = {_value(field, key.pk): key for key in those}
             rows = all_rows(apps.get_model(table), database).filter(pk__in=list(by_pk))
-            with inside(tenant):
+            with inside(tenant), borrowed(database):
                 for pk, status, revision in rows.values_list("pk", "status", "revision"):
                     if pk in by_pk:
                         found[by_pk[pk]] = Head(status, revision)
@@ -70,7 +71,7 @@ class DjangoTurnRows:
         """See `TurnRows.row`."""
         pk = _value(_primary_key(key.table), key.pk)
         rows = all_rows(apps.get_model(key.table), key.database).filter(pk=pk)
-        with inside(key.tenant):
+        with inside(key.tenant), borrowed(key.database):
             values = rows.values(*TurnRow.columns()).first()
         return None if values is None else TurnRow(**values)
 

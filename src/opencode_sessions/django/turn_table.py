@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from opencode_sessions.django.clock import Epoch, Moment
+from opencode_sessions.django.connections import borrowed, shared
 from opencode_sessions.django.databases import databases_of
 from opencode_sessions.django.leases import (
     abandoned,
@@ -30,7 +31,7 @@ from opencode_sessions.django.leases import (
 )
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.registry import message_models, record_of
-from opencode_sessions.django.rows import all_rows, borrowed, database_of
+from opencode_sessions.django.rows import all_rows, database_of
 from opencode_sessions.django.tenants import all_tenants, current_tenant, inside
 from opencode_sessions.django.together import DjangoTogether
 from opencode_sessions.django.turn_places import lacks_table, record_column, running, waiting
@@ -79,9 +80,11 @@ class DjangoTurnTable:
             uid=_uid_of(message),
         )
 
-    def inside(self, tenant: str) -> AbstractContextManager[None]:
-        """See `TurnTable.inside`."""
-        return inside(tenant)
+    @contextmanager
+    def inside(self, tenant: str) -> Iterator[None]:
+        """See `TurnTable.inside`. Turns that work at the same time share connections."""
+        with inside(tenant), shared.at_work():
+            yield
 
     async def find(self, job: TurnJob) -> models.Model | None:
         """See `TurnTable.find`."""

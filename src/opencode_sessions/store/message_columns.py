@@ -168,18 +168,7 @@ class ColumnMessages(Columns):
         expected, values = self._own(_under(epoch)), {**values, "opencode_turn_lease": Later(lease)}
         if lease and self._together is not None and await self._together.write(self._row, expected, values):
             return True
-        kept = await self._compare_and_set(expected, values)
-        if not (lease and kept):
-            await self._leave()
-        return kept
-
-    async def _set(self, expected: Mapping[str, object], values: Mapping[str, object]) -> bool:
-        await self._leave()
-        return await super()._set(expected, values)
-
-    async def _leave(self) -> None:
-        if self._together is not None:
-            await self._together.leave(self._row)
+        return await self._compare_and_set(expected, values)
 
     def _end(self, status: TurnStatus) -> dict[str, object]:
         return {"status": status.value, "opencode_turn_lease": None, "finished_at": self._now()}

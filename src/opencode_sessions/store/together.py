@@ -72,9 +72,6 @@ class Together(ABC, Generic[R]):
                 self._waiting.remove(write)
         return write.made
 
-    async def leave(self, row: R) -> None:
-        """Tell that the turn of this row writes nothing more for now."""
-
     async def _write_all(self) -> None:
         writes = [*self._waiting]
         del self._waiting[: len(writes)]

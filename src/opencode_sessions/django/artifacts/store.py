@@ -12,7 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, models, router, transaction
 
 from opencode_sessions.django.artifacts.storage import DjangoStorage
-from opencode_sessions.django.rows import all_rows, borrowed
+from opencode_sessions.django.connections import borrowed
+from opencode_sessions.django.rows import all_rows
 from opencode_sessions.django.tenants import all_tenants, inside
 from opencode_sessions.files.ports import Artifact, Due, FileKind
 from opencode_sessions.files.rows import (

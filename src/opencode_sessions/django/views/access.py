@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import TypeVar
+from functools import wraps
+from typing import Any, TypeVar
 
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import DataError, connections, models, router, transaction
@@ -13,14 +15,18 @@ from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 
 from opencode_sessions.django.conf import settings
+from opencode_sessions.django.connections import give_back_connections
 from opencode_sessions.django.registry import record_of, served_model
 from opencode_sessions.host.steering import NO_TURN
 from opencode_sessions.texts import text
 from opencode_sessions.validation import not_awaitable
 
-__all__ = ["outside_transactions", "root_of", "seen"]
+__all__ = ["few_at_once", "outside_transactions", "root_of", "seen"]
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
+
+_FEW = 16
+_places = threading.BoundedSemaphore(_FEW)
 
 
 def seen(request: HttpRequest, label: str, pk: str) -> models.Model:
@@ -63,3 +69,24 @@ def outside_transactions(view: View) -> View:
     for alias in connections:
         view = transaction.non_atomic_requests(using=alias)(view)
     return view
+
+
+def few_at_once(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Let only 16 requests at once look into the database, and give their connections back when they have looked.
+
+    After a deploy all browsers come back at the same moment. Under ASGI each request has a thread of its own, and with
+    it a connection: more than a database allows.
+    """
+
+    @wraps(view)
+    def waiting(*args: Any, **named: Any) -> HttpResponseBase:
+        if not _places.acquire(blocking=False):
+            give_back_connections()  # middleware may have opened one
+            _places.acquire()
+        try:
+            return view(*args, **named)
+        finally:
+            give_back_connections()
+            _places.release()
+
+    return waiting

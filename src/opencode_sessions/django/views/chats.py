@@ -18,11 +18,11 @@ from django.views.decorators.http import require_http_methods
 from opencode_sessions.display import Given
 from opencode_sessions.django.addresses import files_of
 from opencode_sessions.django.conf import settings
+from opencode_sessions.django.connections import give_back_connections
 from opencode_sessions.django.files import key_of, service
 from opencode_sessions.django.live_hub import rows
-from opencode_sessions.django.rows import give_back_connections
 from opencode_sessions.django.tenants import inside
-from opencode_sessions.django.views.access import outside_transactions, root_of
+from opencode_sessions.django.views.access import few_at_once, outside_transactions, root_of
 from opencode_sessions.django.views.events import told
 from opencode_sessions.django.views.steering import give, retried, stop
 from opencode_sessions.errors import AskAnsweredError, ConfigurationError, WireError
@@ -57,7 +57,7 @@ def chat_urls() -> list[URLPattern]:
         for address, view, method, suffix in (
             ("", served.send, "POST", ""),
             ("/<str:chat>", served.messages, "GET", "_messages"),
-            ("/<str:chat>/stream", served.stream, "GET", "_stream"),
+            ("/<str:chat>/stream", few_at_once(served.stream), "GET", "_stream"),
             ("/<str:chat>/stop", served.stop, "POST", "_stop"),
         ):
             found.append(path(f"chats/{name}{address}", _view(served, view, method), name=name + suffix))

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET
 from opencode_sessions.django.addresses import address, files_of
 from opencode_sessions.django.conf import settings
 from opencode_sessions.django.live_hub import HTML, aopening, hub, opening, rows
-from opencode_sessions.django.views.access import outside_transactions, root_of, seen
+from opencode_sessions.django.views.access import few_at_once, outside_transactions, root_of, seen
 from opencode_sessions.host.chats import name_of
 from opencode_sessions.live import RenderContext, WatchRequest, astream, stream
 from opencode_sessions.store.turn_table import TurnRow
@@ -36,6 +36,7 @@ _HEADERS = {
 
 @require_GET
 @outside_transactions
+@few_at_once
 def events(request: HttpRequest, label: str, pk: str) -> HttpResponseBase:
     """The events of a turn, from the browser's revision to the turn's end; see docs/django-views.md."""
     message = seen(request, label, pk)

@@ -16,10 +16,10 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from opencode_sessions.django.clients import servers
+from opencode_sessions.django.connections import give_back_connections
 from opencode_sessions.django.files import file_of, key_of, service
 from opencode_sessions.django.html import render_detail, render_files, render_preview
 from opencode_sessions.django.registry import record_of
-from opencode_sessions.django.rows import give_back_connections
 from opencode_sessions.django.sessions import session_for
 from opencode_sessions.django.views.access import outside_transactions, seen
 from opencode_sessions.files.errors import FileError
