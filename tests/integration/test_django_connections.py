@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from django.db import OperationalError, connections, transaction
@@ -15,9 +16,13 @@ from turn_table_benches import DjangoTurns
 
 from opencode_sessions.django import connections as ours
 from opencode_sessions.django.connections import borrowed, shared
+from opencode_sessions.runtime.stepping import run_sync
 
 DATABASE = "postgres"
 TIMES = 10
+FOUR = 4
+"""Connections are kept, at most."""
+
 FEW = 16
 """As `few_at_once` says."""
 
@@ -56,8 +61,8 @@ def in_a_thread(work):
         return threads.submit(work).result()
 
 
-def ask():
-    with borrowed(DATABASE), connections[DATABASE].cursor() as cursor:
+def ask(using=DATABASE):
+    with borrowed(using, shares=True), connections[using].cursor() as cursor:
         cursor.execute("SELECT 1")
         return cursor.fetchone()[0]
 
@@ -91,7 +96,7 @@ def test_a_connection_that_was_not_used_for_a_second_is_opened_anew(opened, monk
 
 def test_a_connection_that_failed_is_not_used_again(opened):
     def fail():
-        with borrowed(DATABASE), connections[DATABASE].cursor() as cursor:
+        with borrowed(DATABASE, shares=True), connections[DATABASE].cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
     with at_work(2):
@@ -100,9 +105,101 @@ def test_a_connection_that_failed_is_not_used_again(opened):
         assert in_a_thread(ask) == 1
 
 
+def test_a_connection_whose_error_was_caught_inside_is_not_used_again(opened):
+    def fail():
+        with (
+            borrowed(DATABASE, shares=True),
+            suppress(OperationalError),
+            connections[DATABASE].cursor() as cursor,
+        ):
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with at_work(2):
+        in_a_thread(fail)
+        assert in_a_thread(ask) == 1
+
+
+def test_connections_that_the_database_ended_while_they_were_kept_fail_nothing(opened):
+    asking = threading.Barrier(FOUR)
+
+    def ask_together():
+        with borrowed(DATABASE, shares=True), connections[DATABASE].cursor() as cursor:
+            cursor.execute("SELECT 1")
+            asking.wait()
+
+    with at_work(2):
+        with ThreadPoolExecutor(FOUR) as threads:
+            for done in [threads.submit(ask_together) for _ in range(FOUR)]:
+                done.result()
+        with connections[DATABASE].cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            assert cursor.rowcount == FOUR
+        time.sleep(0.2)
+        assert [in_a_thread(ask) for _ in range(TIMES)] == [1] * TIMES
+
+
+def test_what_a_host_sets_for_its_session_reaches_no_other_turn(opened):
+    def name_somebody():
+        with borrowed(DATABASE), connections[DATABASE].cursor() as cursor:
+            cursor.execute("SELECT set_config('app.user', 'alice', false)")
+
+    def who():
+        with borrowed(DATABASE, shares=True), connections[DATABASE].cursor() as cursor:
+            cursor.execute("SELECT current_setting('app.user', true)")
+            return cursor.fetchone()[0]
+
+    with at_work(2):
+        in_a_thread(name_somebody)
+        assert not in_a_thread(who)
+
+
+def test_a_thread_with_a_wrapper_around_its_statements_keeps_it(opened):
+    seen = []
+
+    def wrapper(execute, *args):
+        seen.append(args[0])
+        return execute(*args)
+
+    def wrapped():
+        with connections[DATABASE].execute_wrapper(wrapper):
+            ask()
+
+    with at_work(2):
+        in_a_thread(ask)
+        in_a_thread(wrapped)
+    assert seen == ["SELECT 1"]
+
+
+def test_kept_connections_of_a_database_that_nobody_asks_any_more_are_closed(opened, monkeypatch):
+    with at_work(2):
+        in_a_thread(ask)
+        monkeypatch.setattr(ours, "_FRESH", -1.0)
+        in_a_thread(lambda: ask("default"))
+        wait_until(lambda: connections_of_others() == 0)
+
+
+def test_a_look_at_many_watched_turns_opens_one_connection(opened, bench):
+    rows = bench.rows()
+    keys = [rows.key_of(bench.copy(bench.message_of(bench.record()))) for _ in range(5)]
+    connections.close_all()
+    opened.clear()
+
+    def look():
+        run_sync(rows.heads(keys))
+        for key in keys:
+            run_sync(rows.row(key))
+        rows.give_back()
+
+    in_a_thread(look)
+    assert len(opened) == 1
+
+
 def test_a_connection_that_is_left_in_a_transaction_is_not_used_again(opened):
     def leave_open():
-        with borrowed(DATABASE):
+        with borrowed(DATABASE, shares=True):
             connections[DATABASE].set_autocommit(False)
             ask()
 
@@ -117,7 +214,7 @@ def test_inside_a_transaction_of_the_caller_its_own_connection_is_used(opened):
         try:
             with transaction.atomic(using=DATABASE):
                 mine = connections[DATABASE]
-                with borrowed(DATABASE):
+                with borrowed(DATABASE, shares=True):
                     return connections[DATABASE] is mine
         finally:
             connections.close_all()
@@ -148,3 +245,18 @@ def test_requests_that_come_all_at_once_look_into_the_database_a_few_at_a_time(o
     assert len(counted) == requests
     # PostgreSQL counts one that was closed for a moment yet.
     assert max(counted) <= 2 * FEW
+
+
+def test_a_request_that_fails_gives_its_place_back(opened, monkeypatch):
+    from opencode_sessions.django.views import access  # noqa: PLC0415 - once Django is configured
+
+    places = threading.BoundedSemaphore(1)
+    monkeypatch.setattr(access, "_places", places)
+
+    def fail():
+        raise OperationalError("it cannot be closed")
+
+    monkeypatch.setattr(access, "give_back_connections", fail)
+    with pytest.raises(OperationalError):
+        access.few_at_once(HttpResponse)()
+    assert places.acquire(blocking=False)

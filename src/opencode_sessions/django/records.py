@@ -17,7 +17,7 @@ class DjangoRecordStore(ModelStore, ColumnRecords):
     """`RecordStore` over an instance of any model with the fields of `RecordModel`; see `ModelStore`."""
 
     async def _read(self, function: Callable[[Any], T]) -> T:
-        return await self._row.run(lambda: self._row.read(function))
+        return await self._row.run(lambda: self._row.read(function), shares=False)
 
     async def _set_or_load(
         self, expected: Mapping[str, object], values: Mapping[str, object]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import FieldDoesNotExist
-from django.db import DatabaseError, Error, connections, models, router, transaction
+from django.db import DatabaseError, Error, models, router, transaction
 
 from opencode_sessions.django.clock import Epoch, Moment
 from opencode_sessions.django.connections import borrowed, in_transaction
@@ -103,25 +103,23 @@ class ModelRow:
         """The row's primary key in that table."""
         return getattr(self.instance, self._model._meta.pk.attname)
 
-    @property
-    def opens_connection(self) -> bool:
-        """Would this thread open a new connection for it, which commits each statement by itself?"""
-        connection = connections[self.using]
-        return connection.connection is None and bool(connection.settings_dict["AUTOCOMMIT"])
-
     def check(self) -> None:
         """See `RecordStore.check`."""
         _ = self.key
         self._refuse_open_transaction()
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T], *, shares: bool = True) -> T:
         """Call `work`, in this thread or (suspending) in the thread of Django's sync code.
 
         A transaction that lost to another one is repeated, so `work` may be called several times.
+
+        Args:
+            work: It uses the database.
+            shares: See `borrowed`.
         """
         if self.asynchronous:
-            return await sync_to_async(self._run, thread_sensitive=True)(work)
-        return self._run(work)
+            return await sync_to_async(self._run, thread_sensitive=True)(work, shares=shares)
+        return self._run(work, shares=shares)
 
     def select(self, computed: str) -> dict[str, Any]:
         """The row's fields as committed now, with the value that the database computes: `NOW` or `EXPIRED`.
@@ -175,20 +173,20 @@ class ModelRow:
     def _query(self) -> models.QuerySet[Any]:
         return all_rows(self._model, self.using).filter(pk=self.pk)
 
-    def _run(self, work: Callable[[], T]) -> T:
+    def _run(self, work: Callable[[], T], *, shares: bool) -> T:
         for _ in range(ATTEMPTS - 1):
             try:
-                return self._once(work)
+                return self._once(work, shares=shares)
             except DatabaseError as error:
                 if not lost_to_another(error.__cause__):
                     raise
                 _log.debug("a transaction lost to another: again")
-        return self._once(work)
+        return self._once(work, shares=shares)
 
-    def _once(self, work: Callable[[], T]) -> T:
+    def _once(self, work: Callable[[], T], *, shares: bool) -> T:
         if self.tenant is None:
             self.tenant = current_tenant(self.using)
-        with inside(self.tenant), borrowed(self.using):
+        with inside(self.tenant), borrowed(self.using, shares=shares):
             try:
                 return work()
             except Error:

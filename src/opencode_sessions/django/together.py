@@ -41,7 +41,7 @@ class DjangoTogether(Together[ModelRow]):
         self, row: ModelRow, expected: Mapping[str, object], values: Mapping[str, object]
     ) -> bool:
         """See `Together.write`."""
-        if row.asynchronous or not row.opens_connection or not shared.serves(self._using):
+        if row.asynchronous or not shared.serves(self._using):
             return False
         return await super().write(row, expected, values)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any, TypeAlias, cast
 
 from django.apps import apps
 from django.db import Error, models
 
-from opencode_sessions.django.connections import borrowed, give_back_connections
+from opencode_sessions.django.connections import give_back_connections, shared
 from opencode_sessions.django.messages import DjangoMessageStore
 from opencode_sessions.django.registry import table_model
 from opencode_sessions.django.rows import all_rows, database_of
@@ -61,7 +61,7 @@ class DjangoTurnRows:
             field = _primary_key(table)
             by_pk = {_value(field, key.pk): key for key in those}
             rows = all_rows(apps.get_model(table), database).filter(pk__in=list(by_pk))
-            with inside(tenant), borrowed(database):
+            with inside(tenant), _shared(database):
                 for pk, status, revision in rows.values_list("pk", "status", "revision"):
                     if pk in by_pk:
                         found[by_pk[pk]] = Head(status, revision)
@@ -71,7 +71,7 @@ class DjangoTurnRows:
         """See `TurnRows.row`."""
         pk = _value(_primary_key(key.table), key.pk)
         rows = all_rows(apps.get_model(key.table), key.database).filter(pk=pk)
-        with inside(key.tenant), borrowed(key.database):
+        with inside(key.tenant), _shared(key.database):
             values = rows.values(*TurnRow.columns()).first()
         return None if values is None else TurnRow(**values)
 
@@ -85,6 +85,11 @@ class DjangoTurnRows:
 
 
 rows = DjangoTurnRows()
+
+
+def _shared(using: str) -> AbstractContextManager[object]:
+    """A shared connection while turns are at work here; else this thread's, which `give_back` closes after all rows."""
+    return shared.lent(using) if shared.serves(using) else nullcontext()
 
 
 def _primary_key(table: str) -> Field:

@@ -88,7 +88,7 @@ class DjangoTurnTable:
 
     async def find(self, job: TurnJob) -> models.Model | None:
         """See `TurnTable.find`."""
-        with borrowed(job.database):
+        with borrowed(job.database, shares=True):
             message: models.Model | None = _row(job).first()
         if message is not None and job.uid and _uid_of(message) != job.uid:
             raise WrongRowError(
@@ -202,14 +202,14 @@ class DjangoTurnTable:
 
     async def ahead_of(self, job: TurnJob, message: models.Model) -> Ahead | None:
         """See `TurnTable.ahead_of`."""
-        with borrowed(job.database):
+        with borrowed(job.database, shares=True):
             return _ahead_of(job, message)
 
     async def put_behind(self, job: TurnJob, message: models.Model, seconds: float) -> bool:
         """See `TurnTable.put_behind`."""
         if record_column(type(message)) is None:
             return False
-        with borrowed(job.database):
+        with borrowed(job.database, shares=True):
             waiting = _row(job).filter(_PENDING, opencode_turn_order__gt=0)
             if not waiting.update(opencode_turn_lease=None, opencode_turn_parked=False):
                 return False
@@ -221,7 +221,7 @@ class DjangoTurnTable:
 
     async def wait_for_place(self, job: TurnJob, seconds: float) -> bool:
         """See `TurnTable.wait_for_place`."""
-        with borrowed(job.database):
+        with borrowed(job.database, shares=True):
             may_wait = _row(job).filter(_PENDING, Q(opencode_turn_parked=False) | abandoned())
             return not may_wait.update(opencode_turn_lease=Moment(seconds), opencode_turn_parked=True)
 
@@ -233,7 +233,7 @@ class DjangoTurnTable:
             job = self.job_of(found, using=using)
             if not await may_begin(found):
                 continue
-            with borrowed(using):
+            with borrowed(using, shares=True):
                 if _reserve(job, waiting_for_place(), seconds):
                     return job
         return None
@@ -241,7 +241,7 @@ class DjangoTurnTable:
     async def resume(self, message: models.Model, seconds: float) -> TurnJob | None:
         """See `TurnTable.resume`."""
         job = self.job_of(message)
-        with borrowed(job.database):
+        with borrowed(job.database, shares=True):
             waiting = _row(job).filter(_STREAMING, opencode_turn_parked=True)
             return job if waiting.update(opencode_turn_lease=Moment(seconds)) else None
 
@@ -251,7 +251,7 @@ class DjangoTurnTable:
         field = record_column(model)
         if field is None:
             return None
-        with borrowed(using):
+        with borrowed(using, shares=True):
             mine = _next_parked(model, using).filter(**{field.attname: getattr(message, field.attname)})
             found = mine.first()
             job = None if found is None else self.job_of(found, using=using)
@@ -261,7 +261,7 @@ class DjangoTurnTable:
         """See `TurnTable.usage`."""
         using = database_of(message)
         counts = Q() if since is None else Q(started_at__gte=since)
-        with borrowed(using):
+        with borrowed(using, shares=True):
             found = (
                 all_rows(type(message), using)
                 .filter(of)

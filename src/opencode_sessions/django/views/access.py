@@ -26,6 +26,7 @@ __all__ = ["few_at_once", "outside_transactions", "root_of", "seen"]
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 _FEW = 16
+_PATIENCE = 10.0
 _places = threading.BoundedSemaphore(_FEW)
 
 
@@ -75,18 +76,25 @@ def few_at_once(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResp
     """Let only 16 requests at once look into the database, and give their connections back when they have looked.
 
     After a deploy all browsers come back at the same moment. Under ASGI each request has a thread of its own, and with
-    it a connection: more than a database allows.
+    it a connection: more than a database allows. A request that has waited for ten seconds goes on.
     """
 
     @wraps(view)
     def waiting(*args: Any, **named: Any) -> HttpResponseBase:
-        if not _places.acquire(blocking=False):
-            give_back_connections()  # middleware may have opened one
-            _places.acquire()
+        has_place = _places.acquire(blocking=False)
+        if not has_place:
+            if (
+                settings().current_tenant is None
+            ):  # else middleware may have chosen a tenant for its connection
+                give_back_connections()
+            has_place = _places.acquire(timeout=_PATIENCE)
         try:
-            return view(*args, **named)
+            try:
+                return view(*args, **named)
+            finally:
+                give_back_connections()
         finally:
-            give_back_connections()
-            _places.release()
+            if has_place:
+                _places.release()
 
     return waiting
