@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 from types import SimpleNamespace
 
@@ -83,6 +84,29 @@ def test_a_folder_is_removed_but_not_what_a_link_in_its_place_leads_to(tmp_path)
     assert sandbox.remove(folder.name)
     assert list(other.iterdir()) == [other / "file"]
     assert list(sandbox.names()) == []
+
+
+def test_a_folder_in_which_an_agent_still_writes_is_removed_all_the_same(tmp_path, monkeypatch):
+    sandbox = Sandbox(tmp_path)
+    folder = tmp_path / "folders" / "chat_1"
+    folder.mkdir(parents=True)
+    removals, real = [], shutil.rmtree
+
+    def meanwhile(path, **options):
+        """Another file is there when the first removal has gone through, and one is gone before the second."""
+        removals.append(path)
+        if path == folder and removals.count(folder) == 1:
+            (folder / "late.txt").write_text("late")
+            folder.rmdir()
+        if path == folder and removals.count(folder) == 2:
+            (folder / "late.txt").unlink()
+            raise FileNotFoundError(folder / "late.txt")
+        real(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", meanwhile)
+    assert sandbox.remove("chat_1")
+    assert not folder.exists()
+    assert removals.count(folder) == 3
 
 
 def test_rules_keep_an_agent_in_its_folder_of_the_shared_directory(client, tmp_path):

@@ -29,6 +29,8 @@ from opencode_sessions.validation import require
 __all__ = ["Sandbox"]
 
 _FOLDERS, _MANIFESTS = "folders", "manifests"
+_REMOVALS = 5
+"""How often a folder is removed until it is gone, while an agent goes on writing there."""
 _PLAIN = re.compile(r"[^a-z0-9]+")
 _LONGEST_WORDS = 40
 _PRIVATE = 0o700
@@ -183,14 +185,19 @@ class Sandbox:
         parts_of(name, depth=1)
         shutil.rmtree(self.root / _MANIFESTS / name, ignore_errors=True)
         path = self.root / _FOLDERS / name
-        try:
-            if path.is_symlink():
-                path.unlink()
-            else:
-                shutil.rmtree(path)
-        except FileNotFoundError:
-            return False
-        return True
+        found = os.path.lexists(path)
+        for tries_left in reversed(range(_REMOVALS)):
+            try:
+                if path.is_symlink():
+                    path.unlink()
+                else:
+                    shutil.rmtree(path)
+            except OSError:  # an agent that is still at work added a file at this moment, or removed one
+                if os.path.lexists(path) and not tries_left:
+                    raise
+            if not os.path.lexists(path):
+                break
+        return found
 
     def names(self, *, older_than: float = 0.0) -> Sequence[str]:
         """The names of all folders that were created or last written at least `older_than` seconds ago."""
