@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A shell lets its background jobs ignore Ctrl-C, and they pass that on to all that they start.
@@ -23,9 +24,13 @@ settings.load_profile("any machine")
 gc.disable()
 
 
-def pytest_collection_finish():
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 # One concern a file, in tests/fixtures.

@@ -226,9 +226,9 @@ def test_inside_a_transaction_of_the_caller_its_own_connection_is_used(opened):
 
 def test_requests_that_come_all_at_once_look_into_the_database_a_few_at_a_time(opened):
     """Each has a thread of its own, as under ASGI."""
-    requests = 100
     from opencode_sessions.django.views.access import few_at_once  # noqa: PLC0415 - once Django is configured
 
+    requests = 100
     coming, counted = threading.Barrier(requests), []
 
     @few_at_once

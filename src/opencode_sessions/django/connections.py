@@ -34,7 +34,7 @@ _FRESH = 1.0
 _CERTAIN = 0.1
 """Seconds after which a connection is tried before it is used again."""
 
-_inherited: list[_Kept] = []
+_inherited: list[BaseDatabaseWrapper] = []
 """Of a parent process: a driver would end the parent's session if a forked child dropped its own reference."""
 
 
@@ -54,10 +54,9 @@ class SharedConnections:
 
     def _renew(self) -> None:
         """As new, for a forked child."""
-        _inherited.extend(kept for those in self._kept.values() for kept in those)
-        self._kept.clear()
         self._lock = threading.Lock()
         self._turns = 0
+        _inherited.extend(self._unused_for(0.0))
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -70,7 +69,7 @@ class SharedConnections:
             with self._lock:
                 self._turns = max(self._turns - 1, 0)  # a child may be forked inside
                 left = self._unused_for(0.0) if self._turns <= 1 else []
-            _close(left)
+            _close(*left)
 
     def serves(self, using: str) -> bool:
         """Is a statement of this thread to go over a shared connection?
@@ -96,27 +95,28 @@ class SharedConnections:
         try:
             yield connection
         except BaseException as error:
+            _close(connection)
             if isinstance(error, Error):
                 self._drop(using)
-            _close([_Kept(connection)])
             raise
+        else:
+            self._keep(using, connection)
         finally:
             connections[using] = own
-            self._keep(using, connection)
 
     def _take(self, using: str) -> BaseDatabaseWrapper:
         while True:
             with self._lock:
                 stale = self._unused_for(_FRESH)
                 kept = self._kept[using].pop() if self._kept[using] else None
-            _close(stale)
+            _close(*stale)
             if kept is None:
                 connection = connections.create_connection(using)
                 connection.inc_thread_sharing()
                 return connection
             if time.monotonic() - kept.since < _CERTAIN or kept.connection.is_usable():
                 return kept.connection
-            _close([kept])
+            _close(kept.connection)
             self._drop(using)
 
     def _keep(self, using: str, connection: BaseDatabaseWrapper) -> None:
@@ -132,17 +132,17 @@ class SharedConnections:
             if kept:
                 self._kept[using].append(_Kept(connection))
         if not kept:
-            _close([_Kept(connection)])
+            _close(connection)
 
     def _drop(self, using: str) -> None:
         with self._lock:
             kept = self._kept.pop(using, [])
-        _close(kept)
+        _close(*(each.connection for each in kept))
 
-    def _unused_for(self, seconds: float) -> list[_Kept]:
+    def _unused_for(self, seconds: float) -> list[BaseDatabaseWrapper]:
         """Take those out, of all databases, that nobody has used for so long. Called under the lock."""
         until = time.monotonic() - seconds
-        found = [kept for those in self._kept.values() for kept in those if kept.since <= until]
+        found = [kept.connection for those in self._kept.values() for kept in those if kept.since <= until]
         for those in self._kept.values():
             those[:] = [kept for kept in those if kept.since > until]
         return found
@@ -209,9 +209,9 @@ def _is_old(connection: BaseDatabaseWrapper) -> bool:
     return bool(limit) and connection.close_at is not None and time.monotonic() >= connection.close_at
 
 
-def _close(those: list[_Kept]) -> None:
-    for kept in those:
+def _close(*those: BaseDatabaseWrapper) -> None:
+    for connection in those:
         try:
-            kept.connection.close()
+            connection.close()
         except Exception as error:  # noqa: BLE001 - it is broken, and others wait to be closed
             _log.debug("a connection could not be closed: %s", error)

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -81,20 +82,25 @@ def few_at_once(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResp
 
     @wraps(view)
     def waiting(*args: Any, **named: Any) -> HttpResponseBase:
-        has_place = _places.acquire(blocking=False)
-        if not has_place:
-            if (
-                settings().current_tenant is None
-            ):  # else middleware may have chosen a tenant for its connection
-                give_back_connections()
-            has_place = _places.acquire(timeout=_PATIENCE)
-        try:
+        with _place():
             try:
                 return view(*args, **named)
             finally:
                 give_back_connections()
-        finally:
-            if has_place:
-                _places.release()
 
     return waiting
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    found = _places.acquire(blocking=False)
+    if not found:
+        # Middleware may have opened a connection, and with tenants may have chosen one for it.
+        if settings().current_tenant is None:
+            give_back_connections()
+        found = _places.acquire(timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        if found:
+            _places.release()
