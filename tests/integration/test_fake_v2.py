@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import signal
+import socket
+import threading
+from contextlib import ExitStack, suppress
+from urllib.parse import urlsplit
 
 import pytest
 from fix_fake_v2 import until
@@ -133,3 +138,35 @@ def test_a_resumed_session_delivers_a_queued_prompt_at_once(v2, fake_v2):
     messages = v2.messages("ses_1")
     assert kinds(messages) == ["user", "assistant", "synthetic", "user", "assistant", "idle"]
     assert texts(messages) == ["Both."]
+
+
+@pytest.mark.parametrize("rounds", range(6))
+def test_a_connection_that_comes_as_the_server_is_killed_is_closed(fake_v2, rounds):
+    loop, service, _ = fake_v2._running
+    held, come, killed = threading.Event(), threading.Event(), threading.Event()
+
+    def hold():
+        held.set()
+        come.wait()
+        kill_after(rounds)
+
+    def kill_after(left):
+        if left:
+            loop.call_soon(kill_after, left - 1)
+        else:
+            loop.create_task(service.kill()).add_done_callback(lambda _: killed.set())
+
+    with ExitStack() as visitors:
+        loop.call_soon_threadsafe(hold)
+        held.wait()
+        address = "127.0.0.1", urlsplit(fake_v2.url).port
+        came = [visitors.enter_context(socket.create_connection(address, 30)) for _ in range(3)]
+        came[0].sendall(b"GET /api/event HTTP/1.1\r\n\r\n")
+        come.set()
+        killed.wait()
+        fake_v2.kill()
+        gc.collect()  # Python warns of a socket that nobody closed, and a warning fails the test
+        for visitor in came:
+            with suppress(ConnectionError):
+                while visitor.recv(4096):
+                    pass  # an answer that was on its way

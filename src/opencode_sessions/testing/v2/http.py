@@ -10,7 +10,7 @@ import hmac
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from opencode_sessions.testing.v2.errors import ApiError, invalid_request
 
-__all__ = ["EventStream", "Raw", "Request", "Router", "serve"]
+__all__ = ["EventStream", "HttpServer", "Raw", "Request", "Router"]
 
 logger = logging.getLogger("opencode_sessions.testing.v2")
 
@@ -113,31 +113,60 @@ class Router:
         raise ApiError(HTTPStatus.NOT_FOUND, None)
 
 
-async def serve(
-    router: Router, *, host: str, port: int, credentials: tuple[str, str] | None
-) -> asyncio.Server:
-    """Listen, and answer what comes.
+class HttpServer:
+    """Listens, and answers what comes.
 
     Args:
         router: What there is to ask for.
-        host: The address to listen on.
-        port: The port; 0 for any free one.
         credentials: The user name and password that each request must carry as HTTP Basic; None for no check.
     """
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, router: Router, credentials: tuple[str, str] | None) -> None:
+        self._router, self._credentials = router, credentials
+        self._listening: asyncio.Server | None = None
+        self._connections: set[asyncio.StreamWriter] = set()
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen on an address, 0 for any free port. Returns the port."""
+        self._listening = await asyncio.start_server(self._connected, host, port, backlog=512)
+        return int(self._listening.sockets[0].getsockname()[1])
+
+    async def refuse(self) -> None:
+        """Take no more connections. Those that there are go on."""
+        if self._listening and self._listening.is_serving():
+            for each in self._listening.sockets:
+                asyncio.get_running_loop().remove_reader(each.fileno())
+            # A server that closes loses the connection that it accepted in the same round of the loop (Python 3.11).
+            await asyncio.sleep(0)
+            self._listening.close()
+
+    async def kill(self) -> None:
+        """Take no more connections, and end those that there are."""
+        await self.refuse()
+        for writer in self._connections:
+            writer.transport.abort()
+
+    def _connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Coroutine[Any, Any, None] | None:
+        if self._listening and not self._listening.is_serving():
+            writer.transport.abort()
+            return None
+        self._connections.add(writer)
+        return self._serve(reader, writer)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while await _serve_one(reader, writer, router, credentials):
+            while await _serve_one(reader, writer, self._router, self._credentials):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
             logger.debug("a connection ended: %s", error)
         except asyncio.CancelledError:
             # Only the end of the server cancels; asyncio would log it as an error if it were raised on.
-            writer.transport.abort()
+            pass
         finally:
+            self._connections.discard(writer)
             writer.close()
-
-    return await asyncio.start_server(connected, host, port, backlog=512)
 
 
 async def _serve_one(

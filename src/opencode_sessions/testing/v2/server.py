@@ -21,7 +21,7 @@ from opencode_sessions.testing.v2.core import Config, Core
 from opencode_sessions.testing.v2.database import Database
 from opencode_sessions.testing.v2.executions import Executions
 from opencode_sessions.testing.v2.forms import Forms
-from opencode_sessions.testing.v2.http import Router, serve
+from opencode_sessions.testing.v2.http import HttpServer, Router
 from opencode_sessions.testing.v2.permissions import Permissions
 from opencode_sessions.testing.v2.prompt_routes import PromptRoutes, add_prompt_routes
 from opencode_sessions.testing.v2.routes import add_server_routes
@@ -65,7 +65,7 @@ class Service:
         capacity: int = 4096,
         retry_base: float = 2.0,
     ) -> None:
-        self._hostname, self._port, self._credentials = hostname, port, credentials
+        self._hostname, self._port = hostname, port
         self._database = Database(data / "opencode.db")
         core = Core(
             self._database,
@@ -85,27 +85,23 @@ class Service:
         add_session_routes(self.router, SessionRoutes(core, sessions, self._executions))
         add_branch_routes(self.router, BranchRoutes(core, self._executions))
         add_prompt_routes(self.router, PromptRoutes(core, sessions, self._executions, permissions, forms))
-        self._server: asyncio.Server | None = None
+        self._server = HttpServer(self.router, credentials)
 
     async def start(self) -> int:
         """Listen, and go on with what an earlier process was working on. Returns the port."""
-        self._server = await serve(
-            self.router, host=self._hostname, port=self._port, credentials=self._credentials
-        )
+        port = await self._server.start(self._hostname, self._port)
         self._executions.resume_claimed()
-        return int(self._server.sockets[0].getsockname()[1])
+        return port
 
     async def stop(self) -> None:
         """Interrupt what runs, to be resumed at the next start, and close."""
-        if self._server:
-            self._server.close()
+        await self._server.refuse()
         await self._executions.stop()
-        self.kill()
+        await self.kill()
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """Stop at once: nothing is settled, and nothing is written from now on."""
-        if self._server:
-            self._server.close()
+        await self._server.kill()
         self._database.close()
         self._shells.close()
 
@@ -198,7 +194,7 @@ class FakeServer:
             self._port = loop.run_until_complete(service.start())
             started.append(service)
         except OSError as error:
-            service.kill()
+            loop.run_until_complete(service.kill())
             started.append(error)
             return
         finally:
@@ -221,7 +217,7 @@ class FakeServer:
         """End as a process does that is killed: nothing more is written or sent. `start` runs it again."""
         if self._running:
             loop, service, _ = self._running
-            loop.call_soon_threadsafe(service.kill)
+            asyncio.run_coroutine_threadsafe(service.kill(), loop).result()
             self._join()
 
     def _join(self) -> None:
