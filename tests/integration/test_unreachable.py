@@ -58,6 +58,8 @@ def test_a_certificate_that_nobody_trusts_is_named_with_the_variable_that_mends_
     assert "set SSL_CERT_FILE to" in str(error)
     monkeypatch.setenv("SSL_CERT_FILE", str(tls_server.certificate))
     assert ask(tls_server.url, lambda client: client.health()).version == "1.18.33"
+    shouted = tls_server.url.replace("https", "HTTPS")
+    assert ask(shouted, lambda client: client.health()).version == "1.18.33"
 
 
 def test_a_certificate_for_another_name_is_named(ask, tls_server, monkeypatch):

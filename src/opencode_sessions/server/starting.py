@@ -13,6 +13,7 @@ from opencode_sessions.server.environment import guard_marker
 from opencode_sessions.server.process_tree import ProcessTree
 from opencode_sessions.wire.address import Address
 from opencode_sessions.wire.detect import V1, V2
+from opencode_sessions.wire.unreachable import trusted
 
 __all__ = ["await_health", "check_guarded"]
 
@@ -29,7 +30,9 @@ def await_health(tree: ProcessTree, address: Address, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     seen = "nothing answered"
     timeout, longest = _PROBE_TIMEOUTS
-    with httpx2.Client(headers=address.headers(), trust_env=False) as client:
+    with httpx2.Client(
+        headers=address.headers(), verify=trusted(address.base_url), trust_env=False
+    ) as client:
         while tree.exit_code is None:
             try:
                 status, health = _ask(client, address, timeout)
@@ -76,6 +79,7 @@ def check_guarded(address: Address, directory: Path, data: Path, seconds: float)
             params={"directory": str(directory)},
             headers=address.headers(),
             timeout=seconds,
+            verify=trusted(address.base_url),
             trust_env=False,
         )
     except httpx2.HTTPError as error:
