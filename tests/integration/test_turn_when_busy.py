@@ -15,6 +15,7 @@ from opencode_sessions.protocol.ids import new_message_id
 from opencode_sessions.runtime.stepping import run_sync
 from opencode_sessions.store.memory import MemoryMessage, MemoryMessageStore, MemoryRecord, MemoryRecordStore
 from opencode_sessions.store.messages import TurnStatus
+from opencode_sessions.turns import claim as claim_module
 from opencode_sessions.turns.claim import RecordLock
 from opencode_sessions.turns.releasing import Release
 from opencode_sessions.wire.clients import blocking_wire
@@ -218,6 +219,42 @@ def test_who_has_lost_the_record_meanwhile_aborts_nothing_in_it(client):
     assert run_sync(record.__opencode_store__(asynchronous=False).claim("memory:1", LEASE)) is None
     assert run_sync(claim.until_free(blocking_wire(client), busy_with))
     eventually(lambda: not client.busy(session_id))
+
+
+@pytest.fixture
+def ended(client):
+    """A record, and the message of its turn, which has ended and still holds the record."""
+    record, message = MemoryRecord("Ended"), MemoryMessage("hello")
+    assert Turn(message, session_of(record), client).run().status is TurnStatus.COMPLETED
+    assert run_sync(MemoryRecordStore(record).claim(f"memory:{message.number}", LEASE)) is None
+    return record, message
+
+
+def test_a_turn_that_has_ended_may_let_go_of_its_record_a_moment_later(client, ended, monkeypatch):
+    monkeypatch.setattr(claim_module, "_SETTLE", 60.0)
+    record, _ = ended
+    looked = threading.Event()
+
+    class Looking(MemoryMessageStore):
+        def sibling(self, key):
+            looked.set()
+            return super().sibling(key)
+
+    message = MemoryMessage("now me")
+    thread, results = running(Turn(message, session_of(record), client, store=Looking(message)))
+    assert looked.wait(60)
+    record.turn = None
+    thread.join(60)
+    assert [result.status for result in results] == [TurnStatus.COMPLETED]
+
+
+def test_a_turn_that_has_ended_and_does_not_let_go_is_not_waited_for_longer(client, ended, monkeypatch):
+    monkeypatch.setattr(claim_module, "_SETTLE", 0.3)
+    record, first = ended
+    message = MemoryMessage("never")
+    with pytest.raises(TurnInProgressError, match=f"memory:{first.number} is still"):
+        Turn(message, session_of(record), client).run()
+    assert message.state.status is TurnStatus.PENDING
 
 
 def by_hand(client, session_id):

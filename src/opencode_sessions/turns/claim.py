@@ -8,6 +8,7 @@ from typing import Literal
 from opencode_sessions.errors import RecordGoneError, TurnInProgressError
 from opencode_sessions.sessions.lifecycle import Lifecycle
 from opencode_sessions.sessions.ports import SessionWire
+from opencode_sessions.store.messages import MessageState
 from opencode_sessions.turns.releasing import Release
 
 __all__ = ["RecordLock", "WhenBusy"]
@@ -15,6 +16,7 @@ __all__ = ["RecordLock", "WhenBusy"]
 WhenBusy = Literal["wait", "reject", "cancel"]
 BusyWith = Callable[[], Awaitable[str | None]]
 MakeWay = Callable[[str], Awaitable[bool]]
+StateOf = Callable[[str], Awaitable[MessageState | None]]
 
 _SETTLE = 1.5
 _FIRST_LOOK = 0.1
@@ -50,18 +52,20 @@ class RecordLock:
         self._lease = lease
         self._release = release
 
-    async def take(
-        self, wire: SessionWire, make_way: MakeWay, is_gone: Callable[[str], Awaitable[bool]]
-    ) -> bool:
+    async def take(self, wire: SessionWire, make_way: MakeWay, state_of: StateOf) -> bool:
         """Acquire the lock.
 
         If the message that holds the lock was deleted while its turn was parked, its lock would last until the
         person's deadline. In that case, remove the lock and stop its agent.
 
+        A turn's row says that it has ended a moment before it releases the lock, because its files are collected in
+        between. `when_busy="reject"` waits for that, too.
+
         Args:
             wire: The server.
             make_way: As for `until_free`: cancels the turn that holds the lock.
-            is_gone: Tells whether the message that holds the lock was deleted.
+            state_of: Reads the row of the message that holds the lock. None if it is of another table, whose rows
+                cannot be read here; raises `RecordGoneError` if it was deleted.
 
         Returns:
             False if `make_way` says that the lock is no longer needed.
@@ -70,17 +74,24 @@ class RecordLock:
             TurnInProgressError: Another turn holds the lock, and `when_busy` or `patience` ends the wait.
         """
         store = self._lifecycle.store
+        ended = False
 
         async def busy_with() -> str | None:
+            nonlocal ended
             other = await store.claim(self._key, self._lease)
-            if other is None or not await is_gone(other):
-                return other
-            await store.unclaim(other)
-            if (other := await store.claim(self._key, self._lease)) is None:
-                await self._lifecycle.abort(wire)
+            if other is None:
+                return None
+            try:
+                state = await state_of(other)
+            except RecordGoneError:
+                await store.unclaim(other)
+                if (other := await store.claim(self._key, self._lease)) is None:
+                    await self._lifecycle.abort(wire)
+            else:
+                ended = state is not None and state.status.terminal
             return other
 
-        return await self.until_free(wire, busy_with, make_way=make_way)
+        return await self.until_free(wire, busy_with, settling=lambda: ended, make_way=make_way)
 
     async def keep(self, seconds: float | None = None) -> bool:
         """Renew the lock, by default for another lease. False if this turn no longer holds it."""
@@ -104,7 +115,7 @@ class RecordLock:
         wire: SessionWire,
         busy_with: BusyWith,
         *,
-        settling: bool = False,
+        settling: Callable[[], bool] = lambda: False,
         make_way: MakeWay | None = None,
     ) -> bool:
         """Poll `busy_with` until it returns None.
@@ -112,7 +123,8 @@ class RecordLock:
         Args:
             wire: The server.
             busy_with: Names the turn that blocks this one, or returns None.
-            settling: Wait 1.5 s even with `when_busy="reject"`: a session is busy for a moment after an abort.
+            settling: Tells after each poll whether what blocks this turn is about to end by itself, such as a session
+                that was aborted. Then even `when_busy="reject"` waits, for 1.5 s.
             make_way: Called after each poll with `when_busy="cancel"`: ends the blocking turn, and tells whether to
                 poll again. By default the session is aborted while this turn holds the record. If this same turn runs
                 in another process, it is never ended; the caller waits for it.
@@ -129,7 +141,7 @@ class RecordLock:
         pause = _FIRST_LOOK
         while (other := await busy_with()) is not None:
             self._release.check()
-            patient = self._when_busy != "reject" or (settling and wire.clock.monotonic() < settled)
+            patient = self._when_busy != "reject" or (settling() and wire.clock.monotonic() < settled)
             if not patient or wire.clock.monotonic() >= deadline:
                 raise self._in_progress(other)
             if self._when_busy == "cancel" and other != self._key:

@@ -212,7 +212,7 @@ class TurnDriver:
     async def _took(self, wire: TurnWire, claim: RecordLock, row: MessageState) -> bool:
         """Acquire the record's lock and start the turn. False if another runner was faster: look again."""
         try:
-            if not await claim.take(wire, lambda other: self._make_way(wire, other), self._is_gone):
+            if not await claim.take(wire, lambda other: self._make_way(wire, other), self._state_of):
                 return False
             if await self._release.write(lambda: self._take(row)):
                 return True
@@ -247,13 +247,10 @@ class TurnDriver:
         await self._spec.hand_on(self._spec.queue.put_next)
         await self._spec.leave()
 
-    async def _is_gone(self, other: str) -> bool:
-        """Was the message with this key deleted? False if it is of another table, whose rows cannot be read here."""
+    async def _state_of(self, other: str) -> MessageState | None:
+        """The row of the message with this key. None if it is of another table, whose rows cannot be read here."""
         store = self._spec.store.sibling(other)
-        try:
-            return store is not None and not await store.load()
-        except RecordGoneError:
-            return True
+        return None if store is None else await store.load()
 
     async def _make_way(self, wire: TurnWire, other: str) -> bool:
         """Cancel the turn that holds the record. False, without a cancel, if this turn no longer needs to begin.

@@ -165,7 +165,7 @@ class TurnExecution:
             busy = await self._wire.busy(session_id, directory=info.directory)
             return "another prompt" if busy else None
 
-        await self._claim.until_free(self._wire, busy_with, settling=True)
+        await self._claim.until_free(self._wire, busy_with, settling=lambda: True)
         return session_id
 
     async def _stay(self) -> None:
