@@ -86,10 +86,10 @@ def test_what_a_browser_shows_gets_no_shorter_where_the_row_is_a_little_behind(
     row = pages.Message.objects.filter(pk=message.pk)
     row.update(status="streaming", revision=4, content="one two")
     with watch(address, message, last=3) as browser:
-        _wait_until_read(message, revision=4)
+        _wait_until_rendered(message, revision=4)
         assert browser.events == []
         row.update(revision=5, content="one two three four")
-        _wait_until_read(message, revision=5)
+        _wait_until_rendered(message, revision=5)
         for viewer in _viewers(message):
             viewer._waits_until = 0.0
             viewer.wake()
@@ -216,9 +216,14 @@ def test_all_who_watch_a_turn_share_one_look_at_its_row(pages, asgi, watch, monk
     wait_until(lambda: not keys & {key.pk for key in hub._channels})
 
 
-def _wait_until_read(message, *, revision):
-    """Until the hub has read this revision of the row."""
-    wait_until(lambda: [viewer for viewer in _viewers(message) if viewer.channel._row.revision == revision])
+def _wait_until_rendered(message, *, revision):
+    """Until the hub has read and rendered this revision of the row."""
+
+    def rendered():
+        views = [viewer.channel.feed.view for viewer in _viewers(message)]
+        return [view for view in views if view is not None and view.revision == revision]
+
+    wait_until(rendered)
 
 
 def _viewers(message):
