@@ -221,4 +221,4 @@ def test_what_the_rows_do_not_know_is_refused_as_a_run_error(start_chats, start_
     assert "only have text" in post(messages=[{**hello, "content": picture}])[2]
     assert post(messages=[{**hello, "content": "x" * 2**20}])[1] == "413"
     assert post(threadId="secret") == ("RUN_ERROR", "404", "There is no such chat, or not for you.")
-    assert "JSON" in httpx2.post(url, content=b"{", headers=WHO).text
+    assert "JSON" in httpx2.post(url, content=b"{", headers=WHO, timeout=100).text

@@ -100,7 +100,7 @@ def test_a_turn_of_a_worker_is_seen_through_the_proxy_as_it_grows(proxy, worker)
         # A word is said when the one before has come. A proxy that buffers would give all of them at once.
         assert sorted(set(grew)) == list(range(len(FRUIT) + 1))
         assert visitor.get("/turns/messages/1000/events").status_code == 404
-    assert httpx2.get(f"{proxy}/turns/messages/{message}/events").status_code == 401
+    assert httpx2.get(f"{proxy}/turns/messages/{message}/events", timeout=100).status_code == 401
 
 
 @pytest.mark.parametrize("unit", ["opencode.service", "shop-web@.service", "shop-worker@.service"])

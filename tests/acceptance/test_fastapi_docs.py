@@ -58,7 +58,7 @@ def test_a_prompt_is_answered_and_nobody_else_sees_it(app):
     turn = ask(app.http, prompt="hello")
     state = watched(app.http, turn)
     assert (state["status"], state["parts"][-1]["markdown"]) == ("completed", 'You said: "hello".')
-    with httpx2.Client(base_url=app.url) as stranger:
+    with httpx2.Client(base_url=app.url, timeout=100) as stranger:
         assert stranger.get(f"{turn}/events").status_code == 401
         stranger.get("/")
         assert stranger.get(f"{turn}/events").status_code == 404
@@ -165,7 +165,7 @@ def test_a_starlette_app_shows_and_steers_turns(serve, folder, app, run):
         assert watched(http, turn)["status"] == "cancelled"
         assert http.get("/turns/other/1/events").status_code == 404
         assert http.get("/turns/messages/other/events").status_code == 404
-    assert httpx2.get(f"{served.url}{turn}/events").status_code == 404
+    assert httpx2.get(f"{served.url}{turn}/events", timeout=100).status_code == 404
 
 
 ADD = """

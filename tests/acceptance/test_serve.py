@@ -85,7 +85,7 @@ def test_serve_takes_a_configuration_and_variables_for_the_agents_commands(tmp_p
     with mine.start("serve", "--offline", *options) as process:
         said = read_until(process, "opencode-sessions chat\n")
         url = next(line for line in said.splitlines() if "OPENCODE_BASE_URL" in line).partition("=")[2]
-        with httpx2.Client(base_url=url, auth=("opencode", "hunter2")) as http:
+        with httpx2.Client(base_url=url, auth=("opencode", "hunter2"), timeout=100) as http:
             found = http.get("/config").json()
         variables = Path(f"/proc/{server_of(process)}/environ").read_text().split("\0")
         process.terminate()

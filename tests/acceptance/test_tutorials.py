@@ -54,7 +54,7 @@ def test_the_django_site_streams_an_answer_to_its_visitor_alone(django_site):
             said = events.read().decode()
         assert "event: end" in said
         assert f'You said: "{PROMPT}".' in html.unescape(visitor.get("/").text)
-    assert httpx2.get(django_site + stream).status_code == 404
+    assert httpx2.get(django_site + stream, timeout=100).status_code == 404
 
 
 @pytest.mark.full

@@ -207,14 +207,15 @@ def test_what_the_rows_do_not_know_is_refused_in_words(start_chats, start_client
     assert post([file]) == (400, "A prompt can only have text here, and no file.")
     many = {"role": "user", "parts": [{"type": "text", "text": "x" * 2**20}]}
     assert post([many])[0] == 413
-    assert httpx2.post(url, content=b"{", headers=WHO).status_code == 400
+    assert httpx2.post(url, content=b"{", headers=WHO, timeout=100).status_code == 400
     version = {"x-vercel-ai-ui-message-stream": "v2"}
-    response = httpx2.post(url, json={"id": "bad"}, headers=WHO | version)
+    response = httpx2.post(url, json={"id": "bad"}, headers=WHO | version, timeout=100)
     assert (response.status_code, response.text) == (400, "There is no UI message stream v2 here, only v1.")
     client("regenerate")
     shown = client.wait(lambda shown: shown["status"] == "error")
     assert shown["error"] == "There is nothing to be tried again: it is completed."
-    assert httpx2.get(f"{url}/nothing/stream", headers=WHO).status_code == 204
+    assert httpx2.get(f"{url}/nothing/stream", headers=WHO, timeout=100).status_code == 204
     for path in ("/secret", "/secret/stream"):
-        assert httpx2.get(url + path, headers=WHO).text == "There is no such chat, or not for you."
-    assert httpx2.get(f"{url}/bad").status_code == 401
+        answer = httpx2.get(url + path, headers=WHO, timeout=100)
+        assert answer.text == "There is no such chat, or not for you."
+    assert httpx2.get(f"{url}/bad", timeout=100).status_code == 401

@@ -27,7 +27,7 @@ def move(server, session_id, directory):
     body = {"sessionID": session_id, "destination": {"directory": str(directory)}}
     auth = (server.username, server.password)
     path = f"{server.url}/experimental/control-plane/move-session"
-    httpx2.post(path, json=body, auth=auth, trust_env=False).raise_for_status()
+    httpx2.post(path, json=body, auth=auth, trust_env=False, timeout=100).raise_for_status()
 
 
 def test_the_session_is_made_where_its_record_says(client, record):

@@ -79,7 +79,7 @@ def test_the_vercel_sdk_talks_to_django(served, start_client):
     answered[-1]["parts"][0]["approval"]["approved"] = True
     response = httpx2.post(url, json={"id": "django", "messages": answered}, headers=headers, timeout=100)
     assert (response.status_code, "waits for no answer" in response.text) == (409, True)
-    refused = httpx2.get(f"{url}/django", headers={"x-who": "else"})
+    refused = httpx2.get(f"{url}/django", headers={"x-who": "else"}, timeout=100)
     assert (refused.status_code, refused.text) == (404, "There is no such chat, or not for you.")
     client("regenerate")
     assert client.wait(lambda shown: shown["status"] == "error")["error"].startswith(

@@ -347,9 +347,9 @@ def test_many_clients_create_one_session_and_admit_one_prompt(v2, fake_v2, v2_of
 
 def test_outside_of_the_api_there_is_a_web_page(fake_v2):
     auth = (fake_v2.username, fake_v2.password)
-    page = httpx2.get(f"{fake_v2.url}/global/health", auth=auth)
+    page = httpx2.get(f"{fake_v2.url}/global/health", auth=auth, timeout=100)
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html")
-    assert httpx2.get(f"{fake_v2.url}/api/health", auth=auth).status_code == 404
+    assert httpx2.get(f"{fake_v2.url}/api/health", auth=auth, timeout=100).status_code == 404
 
 
 # What it is configured with
@@ -385,7 +385,9 @@ def test_a_password_may_have_any_letters(scripted_model, tmp_path):
     with FakeServer({}, data=tmp_path / "own", password="pässwörd") as server:
         for password, status in (("pässwörd", 200), ("passwort", 401)):
             header = base64.b64encode(f"opencode:{password}".encode()).decode()
-            answer = httpx2.get(f"{server.url}/api/info", headers={"Authorization": f"Basic {header}"})
+            answer = httpx2.get(
+                f"{server.url}/api/info", headers={"Authorization": f"Basic {header}"}, timeout=100
+            )
             assert answer.status_code == status
 
 

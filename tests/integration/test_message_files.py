@@ -276,7 +276,7 @@ def test_django_streams_files_under_asgi_too(django_site, asgi):
 
     found = ids(django_site)
     base = asgi + django_site.pages.address("files", django_site.message)
-    with httpx2.Client(headers=OWNER) as client:
+    with httpx2.Client(headers=OWNER, timeout=100) as client:
         assert client.get(f"{base}/{found['sub/page.html']}").content == PAGE
         assert client.get(f"{base}/{found['sub/page.html']}", headers={"Range": "bytes=0-0"}).content == b"<"
         answer = client.get(f"{base}.zip")

@@ -240,7 +240,9 @@ def send(client, server, recording, scenario):
         "format": scenario.format,
     }
     url = f"{server.url}/session/{recording.session_id}/prompt_async"
-    httpx2.post(url, json=body, auth=(server.username, server.password), trust_env=False).raise_for_status()
+    httpx2.post(
+        url, json=body, auth=(server.username, server.password), trust_env=False, timeout=100
+    ).raise_for_status()
 
 
 def follow(client, recording, scenario, send=lambda: None):

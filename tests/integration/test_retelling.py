@@ -98,7 +98,8 @@ def test_a_session_for_which_only_an_agent_was_chosen_is_told_it(client, server,
     say("!say We go to Lisbon.")
     url = f"{server.url}/api/session/{session.recreate(client)}/agent"
     auth = ("opencode", server.password)
-    assert httpx2.post(url, json={"agent": "plan"}, auth=auth).is_success  # and then its runner died
+    assert httpx2.post(url, json={"agent": "plan"}, auth=auth, timeout=100).is_success
+    # and then its runner died
     (told,), _ = say("!say In May.", agent="plan")
     assert "We go to Lisbon." in told
 

@@ -128,16 +128,16 @@ def test_a_rule_that_raises_is_an_error_that_names_it(model):
 
 @pytest.mark.parametrize("data", [b"", b"not json", b"[]", b'{"model": "main"}'])
 def test_a_request_that_is_none_is_refused(model, data):
-    response = httpx2.post(f"{model.url}/chat/completions", content=data, trust_env=False)
+    response = httpx2.post(f"{model.url}/chat/completions", content=data, trust_env=False, timeout=100)
     assert response.status_code == 400
     assert response.json()["error"]["message"].startswith("The scripted model: no answer")
 
 
 def test_it_lists_its_models_and_knows_no_other_route(model):
-    models = httpx2.get(f"{model.url}/models", trust_env=False).json()["data"]
+    models = httpx2.get(f"{model.url}/models", trust_env=False, timeout=100).json()["data"]
     assert [entry["id"] for entry in models] == ["main", "small"]
-    assert httpx2.get(f"{model.url}/files", trust_env=False).status_code == 404
-    assert httpx2.post(f"{model.url}/files", trust_env=False).status_code == 404
+    assert httpx2.get(f"{model.url}/files", trust_env=False, timeout=100).status_code == 404
+    assert httpx2.post(f"{model.url}/files", trust_env=False, timeout=100).status_code == 404
 
 
 def test_titles_do_not_count(model):

@@ -65,8 +65,9 @@ def stand_in(folder, script):
 
 def test_it_answers_to_its_password_only(server):
     assert call(server, "GET", "/global/health").json() == {"healthy": True, "version": server.version}
-    assert httpx2.get(f"{server.url}/global/health").status_code == 401
-    assert httpx2.get(f"{server.url}/global/health", auth=("opencode", "wrong")).status_code == 401
+    assert httpx2.get(f"{server.url}/global/health", timeout=100).status_code == 401
+    wrong = ("opencode", "wrong")
+    assert httpx2.get(f"{server.url}/global/health", auth=wrong, timeout=100).status_code == 401
 
 
 def test_its_environment_leads_a_client_to_it(server):
@@ -74,6 +75,7 @@ def test_its_environment_leads_a_client_to_it(server):
     answer = httpx2.get(
         f"{found['OPENCODE_BASE_URL']}/global/health",
         auth=(found["OPENCODE_SERVER_USERNAME"], found["OPENCODE_SERVER_PASSWORD"]),
+        timeout=100,
     )
     assert answer.json()["healthy"] is True
 

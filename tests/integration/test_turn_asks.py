@@ -64,7 +64,7 @@ def forgotten(server, line):
     yield
     if line == "v2":
         auth = (server.username, server.password)
-        with httpx2.Client(base_url=server.url, auth=auth, trust_env=False) as http:
+        with httpx2.Client(base_url=server.url, auth=auth, trust_env=False, timeout=100) as http:
             for saved in http.get("/api/permission/saved").json()["data"]:
                 http.delete(f"/api/permission/saved/{saved['id']}").raise_for_status()
 

@@ -135,7 +135,7 @@ def test_a_system_prompt_holds_for_its_own_turn_alone(client, record):
 def instructions(client, record):
     path = f"/api/experimental/session/{record.opencode_session_id}/instructions/entries"
     with httpx2.Client(
-        base_url=client.address.base_url, headers=client.address.headers(), trust_env=False
+        base_url=client.address.base_url, headers=client.address.headers(), trust_env=False, timeout=100
     ) as http:
         entries = http.get(path).json()["data"]
     return " ".join(str(entry) for entry in entries)
