@@ -9,7 +9,7 @@ import re
 import secrets
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -206,23 +206,18 @@ class FakeServer:
 
     def stop(self) -> None:
         """End as a server does that is asked to: what runs is interrupted, and resumed at the next start."""
-        if self._running:
-            loop, service, _ = self._running
-            asyncio.run_coroutine_threadsafe(service.stop(), loop).result()
-            self._join()
+        self._end(Service.stop)
         if self._temporary:
             self._temporary.cleanup()
 
     def kill(self) -> None:
         """End as a process does that is killed: nothing more is written or sent. `start` runs it again."""
-        if self._running:
-            loop, service, _ = self._running
-            asyncio.run_coroutine_threadsafe(service.kill(), loop).result()
-            self._join()
+        self._end(Service.kill)
 
-    def _join(self) -> None:
+    def _end(self, how: Callable[[Service], Coroutine[Any, Any, None]]) -> None:
         if self._running:
-            loop, _, thread = self._running
+            loop, service, thread = self._running
+            asyncio.run_coroutine_threadsafe(how(service), loop).result()
             self._running = None
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
