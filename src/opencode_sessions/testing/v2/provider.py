@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import httpx2
+
+from opencode_sessions.wire.unreachable import trusted
 
 __all__ = ["CallBegun", "CallInput", "Finished", "ProviderError", "Reasoning", "Text", "ask", "complete"]
 
@@ -23,8 +24,6 @@ _KINDS = {
     HTTPStatus.PAYMENT_REQUIRED: "provider.quota",
 }
 _TIMEOUT = httpx2.Timeout(300.0, connect=10.0)
-# The model is on loopback. To load the machine's certificates for each request would take two thirds of a short turn.
-_NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ async def ask(
     finish, usage = None, None
     try:
         async with (
-            httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=_NO_CERTIFICATES) as client,
+            httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=trusted(base_url)) as client,
             client.stream(
                 "POST", f"{base_url}/chat/completions", json=body, headers={"x-session-affinity": session_id}
             ) as response,
